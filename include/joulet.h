@@ -1,0 +1,409 @@
+/* joulet.h - libjoulet: an energy meter for one process to embed.
+ *
+ * A meter in four calls:
+ *
+ *     struct joulet *m;  struct joulet_energy e;  struct joulet_error err;
+ *     joulet_open(&m, NULL, &err);
+ *     joulet_mark from = joulet_mark_now(m);   ... work ...   joulet_mark to = joulet_mark_now(m);
+ *     joulet_energy_between(m, JOULET_TOTAL, from, to, &e, &err);   printf("%.2f J +- %.2f J\n", e.net_j, e.net_pm_j);
+ *     joulet_close(m);
+ *
+ * Conventions
+ *   time     int64_t nanoseconds of CLOCK_MONOTONIC; durations in seconds are double and end in _s
+ *   energy   joules (double, _j), power watts (_w), samples in integers of the unit of their channel
+ *   unknown  NAN, never 0
+ *   errors   every function that can fail returns a status and, where `err` is not NULL, writes one sentence with the remedy
+ *   memory   x_init/x_release for a struct the caller holds; x_open/x_close for a handle the library allocates;
+ *            a `const char *` inside a struct lives as long as the meter it came from, or is static where said so
+ *   threads  a meter may be used from any thread; it must not be closed while another call is inside it
+ *   fork     a child cannot use its parent's meter: every call returns JOULET_FORKED
+ *
+ * The numbers follow docs/method.md; section numbers in comments are those of that document. */
+#ifndef JOULET_H
+#define JOULET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32)
+#define JOULET_API
+#else
+#define JOULET_API __attribute__((visibility("default")))
+#endif
+
+#define JOULET_VERSION_MAJOR 0
+#define JOULET_VERSION_MINOR 1
+#define JOULET_VERSION_PATCH 0
+#define JOULET_VERSION "0.1.0"
+
+/* ---- status and errors ------------------------------------------------------------------------------------------ */
+
+#define JOULET_STATUS_MAP(X)                                                  \
+    X(OK, "success")                                                          \
+    X(USAGE, "the call or its arguments are wrong")                           \
+    X(NO_SENSOR, "no usable energy sensor on this machine")                   \
+    X(PERMISSION, "the sensor exists but may not be read")                    \
+    X(GONE, "the device left during the measurement")                         \
+    X(FROZEN, "the counter does not move")                                    \
+    X(TOO_SHORT, "no reading falls inside the window")                        \
+    X(NO_DATA, "the trace does not cover the window")                         \
+    X(RESET, "the counter was reset or moved backwards during the run")       \
+    X(FORKED, "the meter belongs to the parent process")                      \
+    X(MEMORY, "out of memory")                                                \
+    X(LIMIT, "a limit was reached")                                           \
+    X(IO, "reading or writing failed")                                        \
+    X(FORMAT, "the data is not in the expected form")                         \
+    X(NEWER, "the data comes from a newer version of joulet")                 \
+    X(BUSY, "another process is using it")                                    \
+    X(UNREACHABLE, "the engine does not answer")                              \
+    X(ENGINE, "the engine failed")                                            \
+    X(CANCELLED, "interrupted")                                               \
+    X(UNSUPPORTED, "not supported here")                                      \
+    X(NOT_FOUND, "not found")
+
+enum joulet_status {
+#define JOULET_STATUS_ENUM(name, text) JOULET_##name,
+    JOULET_STATUS_MAP(JOULET_STATUS_ENUM)
+#undef JOULET_STATUS_ENUM
+    JOULET_STATUS_COUNT
+};
+
+struct joulet_error {
+    enum joulet_status status;
+    char message[512]; /* one UTF-8 sentence: the thing, the cause, the remedy; empty when status is OK */
+};
+
+/* Short English text of a status; static. "unknown status" outside the range. */
+JOULET_API const char *joulet_status_text(enum joulet_status status);
+
+/* "0.1.0"; static. The version of the library that runs, which may be newer than the header. */
+JOULET_API const char *joulet_version(void);
+
+/* ---- channels and samples ---------------------------------------------------------------------------------------- */
+
+/* What a channel reports, and the integer unit of its samples. */
+enum joulet_quantity {
+    JOULET_ENERGY,      /* cumulative since the meter opened, unwrapped: microjoule */
+    JOULET_POWER,       /* mean power over the device's own window: microwatt */
+    JOULET_TEMPERATURE, /* millidegree Celsius */
+    JOULET_CLOCK,       /* hertz */
+    JOULET_UTILISATION, /* parts per million of full use */
+    JOULET_MEMORY,      /* bytes in use */
+    JOULET_POWER_LIMIT, /* microwatt */
+    JOULET_THROTTLE     /* bits of enum joulet_throttle */
+};
+
+enum joulet_throttle {
+    JOULET_THROTTLE_POWER_CAP = 1u << 0,     /* software power cap */
+    JOULET_THROTTLE_THERMAL = 1u << 1,       /* software or hardware thermal slowdown */
+    JOULET_THROTTLE_POWER_BRAKE = 1u << 2,   /* external power brake */
+    JOULET_THROTTLE_HW_SLOWDOWN = 1u << 3    /* other hardware slowdown */
+};
+
+/* Where a figure comes from, from best to worst. Sums carry the worst of their parts. */
+enum joulet_provenance {
+    JOULET_MEASURED,  /* read from a sensor of this machine */
+    JOULET_DERIVED,   /* computed from measured figures and a model */
+    JOULET_ESTIMATED, /* no sensor: a model of the hardware (10) */
+    JOULET_IMPORTED,  /* came with an imported record */
+    JOULET_SIMULATED  /* a simulated or replayed sensor, or one read below a redirected root */
+};
+JOULET_API const char *joulet_provenance_name(enum joulet_provenance p); /* "measured", ...; static */
+
+/* Where the energy of a channel belongs. Only channels with `in_total` enter JOULET_TOTAL: each joule once. */
+enum joulet_group { JOULET_GROUP_CPU, JOULET_GROUP_DRAM, JOULET_GROUP_GPU, JOULET_GROUP_PLATFORM, JOULET_GROUP_OTHER, JOULET_GROUP_COUNT };
+JOULET_API const char *joulet_group_name(enum joulet_group g); /* "cpu", "dram", "gpu", "platform", "other"; static */
+
+/* Properties of one channel. Strings live as long as the meter (or the record) they come from.
+ * Source: defaults of docs/method.md 1.1; where calibration knows better, `calibrated` is set. */
+struct joulet_channel {
+    const char *id;      /* stable, kept in records: "cpu0.package", "gpu0.board" */
+    const char *sensor;  /* row of the sensor table: "rapl", "nvml", "tdp", "sim", "file" */
+    const char *device;  /* human name: "Intel Xeon ...", "NVIDIA H200" ("" when unknown) */
+    const char *parent;  /* id of the channel that physically contains this one, "" for none */
+    enum joulet_quantity quantity;
+    enum joulet_group group;
+    enum joulet_provenance provenance;
+    bool in_total;       /* counted in JOULET_TOTAL and in its group */
+    bool calibrated;     /* lag_s and u_t_s come from a calibration of this device */
+    bool contiguous;     /* power readings only: window_s equals period_s */
+    double period_s;     /* U: time between updates */
+    double window_s;     /* W: averaging window of a power reading; 0 for counters */
+    double quantum_j;    /* q: step of a counter */
+    double lag_s;        /* l: sensor time minus event time */
+    double u_lag_s;      /* u_t: standard uncertainty of lag_s */
+    double lag_max_s;    /* l_max of 2.1 */
+    double rise_s;       /* u_r: time by which power follows its cause */
+    double spec;         /* half-width of the rectangular gain error, relative */
+    double power_min_w;  /* P_min of 2.4; NAN: half the lowest idle reading */
+    double power_max_w;  /* P_max of 2.4; NAN: 1.5 x the largest reading */
+    double factor_lo;    /* estimates only: true energy lies in [factor_lo, factor_hi] x the figure (10); 1 and 1 otherwise */
+    double factor_hi;
+};
+
+enum joulet_sample_flag {
+    JOULET_SAMPLE_LATE = 1u << 0,   /* the read took too long (1.3): counters use it as a bound only */
+    JOULET_SAMPLE_LOCKED = 1u << 1, /* event-locked update (1.3) */
+    JOULET_SAMPLE_FAILED = 1u << 2, /* the read failed; `value` means nothing. Never a zero, never a wrap */
+    JOULET_SAMPLE_RESET = 1u << 3,  /* the counter restarted before this sample: no difference across it */
+    JOULET_SAMPLE_REPEAT = 1u << 4, /* power only: no change seen, update inserted one period after the last (1.3) */
+    JOULET_SAMPLE_LAST = 1u << 5    /* not an update: the last read before the trace was cut, value unchanged since */
+};
+
+/* One update of a channel, as read: the lag is not taken off. 24 bytes. */
+struct joulet_sample {
+    int64_t t_ns;   /* when the update happened: middle of the interval it is known to lie in */
+    int64_t value;  /* in the unit of the channel's quantity */
+    uint32_t hw_ns; /* half-width of that interval */
+    uint32_t flags; /* enum joulet_sample_flag */
+};
+
+/* The samples of one channel, ascending in time. */
+struct joulet_trace {
+    struct joulet_channel channel;
+    struct joulet_sample *samples;
+    size_t n;
+};
+JOULET_API void joulet_trace_release(struct joulet_trace *trace); /* frees samples and clears the struct; NULL is fine */
+
+/* ---- the meter --------------------------------------------------------------------------------------------------- */
+
+struct joulet; /* the meter */
+
+typedef int64_t joulet_mark; /* a moment: CLOCK_MONOTONIC, ns */
+
+/* Receives every sample once, in order, about a second after it was taken, one channel and at most one second a call.
+ * Called on a thread of the meter's own; it may block (samples wait in memory up to the bound, then the oldest are dropped
+ * and counted in joulet_stats). Must not call into the meter. */
+typedef void joulet_sink(void *user, size_t channel, const struct joulet_sample *samples, size_t n);
+
+/* Begin with JOULET_OPTIONS_INIT, then change what differs. Pointers are read during joulet_open only. */
+struct joulet_options {
+    size_t size;               /* sizeof(struct joulet_options): lets the struct grow */
+    const char *sensors;       /* comma-separated names ("rapl,nvml"); NULL: all that exist, `tdp` only if nothing measures,
+                                  `sim` and `file` only when asked for */
+    const char *sim;           /* power curve for `sim`: a file name or an expression (docs/sensors/sim.md) */
+    const char *replay;        /* recorded trace for `file` */
+    int64_t interval_ns;       /* 0: what each sensor needs; else the polling interval of counters and gauges */
+    size_t memory_bytes;       /* bound on samples kept in memory; 0: 32 MiB */
+    joulet_sink *sink;         /* NULL: older samples are dropped when the bound is reached */
+    void *sink_user;
+    bool trust_root;           /* figures read below JOULET_SYSFS and its like are this machine's (containers) */
+    bool gauges;               /* also sample temperature, clocks, utilisation, ... (for monitor and records) */
+    bool no_thread;            /* discover and describe only: nothing is sampled */
+};
+#define JOULET_OPTIONS_INIT { .size = sizeof(struct joulet_options) }
+
+/* Find the sensors, open them in parallel and begin to sample. Returns when the first sample of every file sensor is in;
+ * vendor libraries may join later (joulet_wait_ready).
+ * Error: JOULET_NO_SENSOR if not even an estimate is possible; a sensor that exists but cannot be read is no error,
+ * it is listed by joulet_problem. *out is NULL on error. opt NULL: defaults. */
+JOULET_API enum joulet_status joulet_open(struct joulet **out, const struct joulet_options *opt, struct joulet_error *err);
+/* Waits until every sensor has been opened or has failed, at most timeout_s. */
+JOULET_API enum joulet_status joulet_wait_ready(struct joulet *m, double timeout_s, struct joulet_error *err);
+/* Hands the remaining samples to the sink, ends the threads, frees everything. NULL is fine. */
+JOULET_API void joulet_close(struct joulet *m);
+
+/* Channels found so far. Indices are stable; a later joining library appends. */
+JOULET_API size_t joulet_channel_count(struct joulet *m);
+/* *out is a copy; its strings live as long as m. JOULET_USAGE if i is out of range. */
+JOULET_API enum joulet_status joulet_channel_get(struct joulet *m, size_t i, struct joulet_channel *out);
+
+/* A sensor that exists but does not work, for doctor: what, why, and the exact remedy. */
+struct joulet_problem {
+    const char *sensor;
+    enum joulet_status status;
+    const char *message;
+};
+JOULET_API size_t joulet_problem_count(struct joulet *m);
+JOULET_API enum joulet_status joulet_problem_get(struct joulet *m, size_t i, struct joulet_problem *out);
+
+/* Static facts about a device as "key" = "value" text: driver, uuid, power_limit_w, ... */
+struct joulet_fact {
+    const char *device; /* "gpu0", "cpu0" */
+    const char *key;
+    const char *value;
+};
+JOULET_API size_t joulet_fact_count(struct joulet *m);
+JOULET_API enum joulet_status joulet_fact_get(struct joulet *m, size_t i, struct joulet_fact *out);
+
+/* A process that uses a device (NVML compute processes). Returns how many there are; fills up to n. */
+struct joulet_process {
+    const char *device;
+    uint32_t pid;
+    uint64_t memory_bytes; /* UINT64_MAX when unknown */
+};
+JOULET_API size_t joulet_processes(struct joulet *m, struct joulet_process *out, size_t n);
+
+/* Now. Wakes the sampler, so that counters are read locked to this event (1.3); costs the caller a few microseconds. */
+JOULET_API joulet_mark joulet_mark_now(struct joulet *m);
+/* The same for an event that another thread saw at t_ns. */
+JOULET_API void joulet_mark_at(struct joulet *m, joulet_mark t_ns);
+/* CLOCK_MONOTONIC without a meter. */
+JOULET_API joulet_mark joulet_now(void);
+
+/* Copies the samples of a channel from the last at or before `from` (minus `lead`) to the first at or after `to`, from memory.
+ * Error: JOULET_NO_DATA if they have already left memory. */
+JOULET_API enum joulet_status joulet_trace_copy(struct joulet *m, size_t channel, joulet_mark from, joulet_mark to,
+                                                struct joulet_trace *out, struct joulet_error *err);
+/* Blocks until every counter and gauge has an update after `t` or has had time for two (at most timeout_s). */
+JOULET_API enum joulet_status joulet_wait_covered(struct joulet *m, joulet_mark t, double timeout_s, struct joulet_error *err);
+
+/* The sampler's own cost and health since joulet_open. */
+struct joulet_stats {
+    double cpu_s;           /* CPU time of the sampling threads */
+    uint64_t reads, failed, late, dropped;
+    double first_sample_s;  /* from joulet_open to the first sample */
+    size_t memory_bytes;    /* held by traces now */
+};
+JOULET_API enum joulet_status joulet_stats_get(struct joulet *m, struct joulet_stats *out);
+
+/* ---- energy ------------------------------------------------------------------------------------------------------ */
+
+enum joulet_flag {
+    JOULET_FLAG_UNRESOLVED = 1u << 0,     /* no reading inside: only the bounds mean something */
+    JOULET_FLAG_MISMATCH = 1u << 1,       /* both sides of a boundary disagree (2.2) */
+    JOULET_FLAG_TRUNCATED = 1u << 2,      /* no update after the end: extrapolated */
+    JOULET_FLAG_NO_LEAD_IN = 1u << 3,     /* no update before the start: extrapolated */
+    JOULET_FLAG_INCONSISTENT = 1u << 4,   /* whole and parts differ by more than 2 u */
+    JOULET_FLAG_SHORT_BASELINE = 1u << 5, /* idle level from 1 s before and the level after (4.2) */
+    JOULET_FLAG_NO_BASELINE = 1u << 6,    /* net is unknown */
+    JOULET_FLAG_IDLE_DRIFT = 1u << 7,     /* idle before and after differ (4.3) */
+    JOULET_FLAG_GAP = 1u << 8,            /* failed reads inside */
+    JOULET_FLAG_RESET = 1u << 9,          /* the counter restarted inside: no figure */
+    JOULET_FLAG_FROZEN = 1u << 10,        /* the counter never moved: no figure */
+    JOULET_FLAG_GONE = 1u << 11,          /* the device left: the part measured so far */
+    JOULET_FLAG_THROTTLED = 1u << 12,     /* power or thermal throttling inside */
+    JOULET_FLAG_GUESSED = 1u << 13,       /* estimate without a known TDP (10) */
+    JOULET_FLAG_FILTERED = 1u << 14,      /* energy filtering is on (1.1) */
+    JOULET_FLAG_PARTIAL = 1u << 15,       /* the total lacks parts that this machine has */
+    JOULET_FLAG_JOINED = 1u << 16,        /* a neighbour's unresolved phase is in this figure */
+    JOULET_FLAG_FOREIGN_LOAD = 1u << 17,  /* other processes were busy */
+    JOULET_FLAG_CACHED = 1u << 18,        /* part of the prompt came from a cache although it was switched off */
+    JOULET_FLAG_TRACE_LOST = 1u << 19     /* samples were dropped */
+};
+/* Name of one flag bit ("unresolved", "short baseline", ...), NULL for an unknown bit; static. */
+JOULET_API const char *joulet_flag_name(uint32_t bit);
+
+/* Standard uncertainties (1 sigma, J) that make up the interval (3). */
+struct joulet_u {
+    double q, b, time, event, idle, spec;
+};
+
+/* Energy is never a bare number. NAN = unknown. */
+struct joulet_energy {
+    double net_j, net_pm_j;     /* above idle; half-width of the 95 % interval (k = 2) */
+    double gross_j, gross_pm_j; /* everything the sensor saw */
+    double min_j, max_j;        /* guaranteed bounds of gross (2.4); for estimates the interval of section 10 */
+    double tail_j;              /* above idle after the run until settled (4.4); never inside net_j */
+    struct joulet_u u;
+    enum joulet_provenance provenance;
+    uint32_t flags;      /* enum joulet_flag */
+    const char *method;  /* "padded-difference/1", "two-slope/1", ...; static */
+};
+#define JOULET_ENERGY_UNKNOWN                                                                                     \
+    { .net_j = NAN, .net_pm_j = NAN, .gross_j = NAN, .gross_pm_j = NAN, .min_j = NAN, .max_j = NAN, .tail_j = NAN, \
+      .u = {NAN, NAN, NAN, NAN, NAN, NAN}, .method = "none" }
+
+#define JOULET_TOTAL ((size_t)-1) /* every channel with in_total */
+
+/* Energy drawn between two marks; the simple form. Waits until the sensors have covered `to`. Net needs an idle level: the
+ * second before `from` is used and flagged JOULET_FLAG_SHORT_BASELINE; NAN if the meter was opened later than that.
+ * Range:  gross_j >= 0. Error: JOULET_GONE if a device left (then *out holds the part measured), JOULET_NO_DATA, JOULET_FORKED. */
+JOULET_API enum joulet_status joulet_energy_between(struct joulet *m, size_t channel, joulet_mark from, joulet_mark to,
+                                                    struct joulet_energy *out, struct joulet_error *err);
+
+/* Idle level of one channel (4.2). */
+struct joulet_baseline {
+    double power_w;  /* P0; NAN when there is none */
+    double u_w;      /* u(P0) */
+    double sd_w;     /* sd of the 1 s means */
+    int64_t from_ns, to_ns;
+    uint32_t flags;  /* JOULET_FLAG_SHORT_BASELINE */
+};
+#define JOULET_BASELINE_NONE { .power_w = NAN, .u_w = NAN, .sd_w = NAN }
+
+/* P0 over [from, to] by 1 s batch means. to - from >= 2 s, else JOULET_TOO_SHORT and *out is NONE. */
+JOULET_API enum joulet_status joulet_baseline_from(const struct joulet_trace *trace, joulet_mark from, joulet_mark to,
+                                                   struct joulet_baseline *out, struct joulet_error *err);
+/* The short form of 4.2: P0 = level of the `before` span, u = larger of 0.02 P0 and half the difference to the level of the
+ * `after` span (pass after_from == after_to when there is none). Flagged short. */
+JOULET_API enum joulet_status joulet_baseline_short(const struct joulet_trace *trace, joulet_mark before_from, joulet_mark before_to,
+                                                    joulet_mark after_from, joulet_mark after_to, struct joulet_baseline *out,
+                                                    struct joulet_error *err);
+
+/* What is measured: consecutive phases. */
+struct joulet_what {
+    const joulet_mark *bounds;  /* n_phases + 1 moments, ascending */
+    const double *u_event_s;    /* standard uncertainty of each moment, s; NULL: 0 */
+    size_t n_phases;            /* 1 .. JOULET_PHASES_MAX */
+    bool isolated;              /* settled before the first bound, idle after the last: 2.1 applies to the whole */
+    joulet_mark quiet_until;    /* isolated only: nothing else began before this moment */
+};
+#define JOULET_PHASES_MAX 16
+
+/* Everything of one channel about one run. Parts sum to whole (gross and net) to 1e-12 relative. */
+struct joulet_measured {
+    struct joulet_energy whole;
+    struct joulet_energy parts[JOULET_PHASES_MAX];
+    double settle_s; /* 4.4; NAN when not looked for */
+};
+/* Pure: trace and moments in, energies out. idle NULL or NONE: net is NAN.
+ * Chooses the estimator by channel: two slopes (2.2) for counters, the joint fit where it applies, contiguous power as a
+ * counter, the phase fit (2.3) otherwise; the padded difference (2.1) for an isolated whole; then reconciles.
+ * Error: JOULET_NO_DATA, JOULET_RESET, JOULET_FROZEN; *out then holds NANs with the flag set. */
+JOULET_API enum joulet_status joulet_measure(const struct joulet_trace *trace, const struct joulet_baseline *idle,
+                                             const struct joulet_what *what, struct joulet_measured *out, struct joulet_error *err);
+
+/* Sum over devices (end of 3): u_rep in quadrature, u_spec linear where `same_type`, else in quadrature; provenance the worst;
+ * flags joined; a NAN part makes the sum lack it: the rest is summed and JOULET_FLAG_PARTIAL set. *sum starts as
+ * JOULET_ENERGY_UNKNOWN or as a previous sum. */
+JOULET_API void joulet_energy_add(struct joulet_energy *sum, const struct joulet_energy *part, bool same_type);
+/* Consecutive windows of one channel: energies add; random terms in quadrature, common ones (time, idle, spec) linearly. */
+JOULET_API void joulet_energy_chain(struct joulet_energy *sum, const struct joulet_energy *next);
+
+/* Time after `end` until the power has settled at the idle level, and the energy above idle until then (4.4). */
+struct joulet_tail {
+    double tail_j, settle_s; /* NAN when the trace ends before */
+    double level_w;          /* settled level after, NAN if never settled */
+    uint32_t flags;          /* JOULET_FLAG_IDLE_DRIFT */
+};
+JOULET_API enum joulet_status joulet_tail_from(const struct joulet_trace *trace, const struct joulet_baseline *idle, joulet_mark end,
+                                               double cap_s, struct joulet_tail *out, struct joulet_error *err);
+
+/* Power inside [from, to), time-weighted over the device's own updates, for display and percentiles (9). */
+struct joulet_power {
+    double min_w, mean_w, max_w, p50_w, p95_w; /* NAN without readings */
+    size_t updates;                            /* distinct updates inside */
+};
+JOULET_API void joulet_power_in(const struct joulet_trace *trace, joulet_mark from, joulet_mark to, struct joulet_power *out);
+
+/* Rounds U to two significant digits and E to the same decimal: "12.40 J +- 0.74 J" (3), with U+00B1 when utf8. Unknown: "-". */
+JOULET_API const char *joulet_format_j(char *buf, size_t size, double e_j, double pm_j, bool utf8);
+
+/* ---- metrics (9) ------------------------------------------------------------------------------------------------- */
+
+struct joulet_metrics_in {
+    double energy_j, prefill_j, decode_j; /* J, net or gross as the caller names the result; NAN unknown */
+    double tokens_in, tokens_out;         /* T_in with cached ones, T_out with reasoning */
+    double wall_s;
+    double grid_g_per_kwh, pue, price_per_kwh; /* NAN: unknown */
+};
+struct joulet_metrics {
+    double j_per_output_token, j_per_token, prefill_j_per_input_token, decode_j_per_output_token;
+    double wh_per_1000_output_tokens, e_token_i, e_token_o, tokens_per_j, energy_delay_js, emissions_g, cost;
+};
+/* Undefined (denominator 0, unknown input) is NAN. */
+JOULET_API void joulet_metrics_of(const struct joulet_metrics_in *in, struct joulet_metrics *out);
+/* sum(E)/sum(T) with the jackknife interval (9). n >= 1; pm NAN for n = 1. */
+JOULET_API void joulet_ratio_of_sums(const double *energy_j, const double *tokens, size_t n, double *ratio, double *pm);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

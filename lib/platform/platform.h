@@ -1,0 +1,94 @@
+/* platform.h - what differs between operating systems; one .c per OS behind it (linux.c now). No #ifdef elsewhere. */
+#ifndef JL_PLATFORM_H
+#define JL_PLATFORM_H
+
+#include "lib/base/base.h"
+
+/* ---- environment and paths --------------------------------------------------------------------------------------- */
+const char *jl_env(const char *name);  /* NULL when unset, empty, or in a privileged process (secure_getenv) */
+bool jl_privileged(void);              /* set-user-id or file capabilities: redirecting variables are ignored */
+const char *jl_sysfs_root(void);       /* "/sys", or JOULET_SYSFS */
+const char *jl_procfs_root(void);      /* "/proc", or JOULET_PROCFS */
+bool jl_roots_redirected(void);        /* one of the two or JOULET_NVML is set and honoured */
+/* Malloc'ed "<dir>/joulet", created with mode 0700 when missing; NULL and *err on failure. */
+char *jl_data_dir(struct joulet_error *err);   /* JOULET_DATA_DIR, else XDG_DATA_HOME, else ~/.local/share */
+char *jl_config_dir(struct joulet_error *err); /* JOULET_CONFIG_DIR, else XDG_CONFIG_HOME, else ~/.config */
+char *jl_cache_dir(struct joulet_error *err);  /* JOULET_CACHE_DIR, else XDG_CACHE_HOME, else ~/.cache */
+enum joulet_status jl_make_dirs(const char *path, struct joulet_error *err); /* mkdir -p, 0755 & umask */
+
+/* ---- files ---------------------------------------------------------------------------------------------------------- */
+/* Whole file into b (limit of b holds); trailing bytes kept. JOULET_NOT_FOUND, JOULET_PERMISSION, JOULET_IO. */
+enum joulet_status jl_read_file(const char *path, struct jl_buf *b, struct joulet_error *err);
+/* Reads one small text file and trims trailing white space. */
+enum joulet_status jl_read_text(const char *path, char *buf, size_t size, struct joulet_error *err);
+/* Written beside, fsynced, renamed: the old file stays until the new one is whole. */
+enum joulet_status jl_write_file(const char *path, const void *bytes, size_t n, int mode, struct joulet_error *err);
+/* Names in a folder, sorted; *names and each entry malloc'ed: jl_free_list. A missing folder is JOULET_NOT_FOUND. */
+enum joulet_status jl_list_dir(const char *path, char ***names, size_t *n, struct joulet_error *err);
+void jl_free_list(char **names, size_t n);
+/* Folder of the running program, malloc'ed; NULL if unknown. */
+char *jl_program_dir(void);
+
+/* ---- threads, events, sleep --------------------------------------------------------------------------------------- */
+struct jl_thread;
+enum joulet_status jl_thread_start(struct jl_thread **out, const char *name, void (*run)(void *), void *arg, struct joulet_error *err);
+void jl_thread_join(struct jl_thread *t);  /* frees t; NULL is fine */
+bool jl_thread_realtime(void);             /* asks for real-time priority for the calling thread; false when refused */
+/* An event others can wait on with a deadline: eventfd on Linux. */
+struct jl_event;
+struct jl_event *jl_event_open(void);
+void jl_event_close(struct jl_event *e);
+void jl_event_set(struct jl_event *e);                     /* async-signal-safe */
+bool jl_event_wait_until(struct jl_event *e, int64_t t_ns); /* true if set (and clears it), false at the time */
+void jl_sleep_until(int64_t t_ns);                          /* absolute CLOCK_MONOTONIC */
+
+/* ---- libraries ------------------------------------------------------------------------------------------------------ */
+void *jl_lib_open(const char *name, struct joulet_error *err); /* dlopen, local, now */
+void *jl_lib_symbol(void *lib, const char *name);
+void jl_lib_close(void *lib);
+
+/* ---- processes ------------------------------------------------------------------------------------------------------ */
+struct jl_process {
+    int64_t pid;
+    int status;      /* exit code, or 128 + signal; valid when `ended` */
+    bool ended;
+};
+struct jl_spawn {
+    const char *const *argv;   /* NULL-terminated */
+    const char *const *env;    /* "K=V" added to or replacing the environment; NULL-terminated; NULL none */
+    const char *cwd;           /* NULL: unchanged */
+    const char *log;           /* stdout and stderr appended to this file; NULL: inherited */
+    bool detach;               /* own session, survives us; else it is killed when we die (PDEATHSIG) */
+};
+/* JOULET_NOT_FOUND if the program does not exist, JOULET_PERMISSION if it may not be run. */
+enum joulet_status jl_spawn(struct jl_process *p, const struct jl_spawn *what, struct joulet_error *err);
+/* Waits at most timeout_s (< 0: for ever); true when it ended. */
+bool jl_process_wait(struct jl_process *p, double timeout_s);
+/* SIGTERM, then SIGKILL after grace_s; reaps. Safe on an ended process. */
+void jl_process_stop(struct jl_process *p, double grace_s);
+bool jl_pid_alive(int64_t pid);
+
+/* ---- the machine ------------------------------------------------------------------------------------------------------ */
+struct jl_machine {
+    char os[64];          /* "Debian GNU/Linux 12 (bookworm)" */
+    char kernel[64];
+    char arch[16];        /* "x86_64" */
+    char cpu[96];         /* marketing name from cpuinfo */
+    char governor[32];    /* "performance", "" unknown */
+    int threads;          /* hardware threads this process may use */
+    int cores;            /* 0 unknown */
+    int64_t memory_bytes, memory_available_bytes;
+    bool virtual_machine; /* hypervisor flag */
+    char hostname_hash[17]; /* not the name: 16 hex digits of its SHA-256 */
+};
+void jl_machine_get(struct jl_machine *m);
+/* Busy and total time of all hardware threads since boot, in seconds, from procfs. false when unreadable. */
+bool jl_cpu_time(double *busy_s, double *total_s);
+double jl_load_average(void);           /* 1 minute; NAN unknown */
+int jl_on_battery(void);                /* 1 battery, 0 mains, -1 unknown */
+double jl_temperature_c(void);          /* hottest CPU zone; NAN unknown */
+/* Own peak resident set, bytes. */
+int64_t jl_peak_memory(void);
+int64_t jl_disk_free(const char *path); /* bytes for this user; -1 unknown */
+
+#endif

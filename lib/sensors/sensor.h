@@ -1,0 +1,69 @@
+/* sensor.h - the contract of one source of power or energy.
+ * Adding one costs a file and a row in table.c (docs/adding-a-sensor.md); no other code names a vendor. */
+#ifndef JL_SENSOR_H
+#define JL_SENSOR_H
+
+#include "lib/platform/platform.h"
+
+#define JL_CHANNELS_MAX 256
+
+/* One read of one channel. `t_ns` is set by a sensor that has a timestamp of its own (already on CLOCK_MONOTONIC), else 0:
+ * the sampler then uses the middle of the read. */
+struct sensor_reading {
+    int64_t value;   /* raw unit of the channel: unwrapped microjoule since the first reading, microwatt, ... */
+    int64_t t_ns;
+    bool has;        /* false: nothing new or not available now; not an error */
+    bool reset;      /* the counter restarted: no difference across this reading */
+    enum joulet_status status; /* not JOULET_OK: this channel's read failed; value means nothing */
+};
+
+/* Public part of an open sensor; a source wraps it in its own struct (jl_container_of). One sensor = one device or one library. */
+struct sensor {
+    const struct sensor_ops *ops;
+    struct joulet_channel *channels; /* n_channels; owned by the sensor, constant while open */
+    size_t n_channels;
+    struct joulet_fact *facts;       /* n_facts; owned by the sensor */
+    size_t n_facts;
+};
+
+struct sensor_list {
+    struct sensor *items[64];
+    size_t n;
+    struct joulet_problem problems[32]; /* message malloc'ed, owned by the list */
+    size_t n_problems;
+};
+bool sensor_list_add(struct sensor_list *l, struct sensor *s);
+void sensor_list_problem(struct sensor_list *l, const char *sensor, enum joulet_status status, const char *fmt, ...) JL_PRINTF(4, 5);
+
+enum sensor_class {
+    SENSOR_FILE,    /* cheap reads: all of them share one sampling thread */
+    SENSOR_LIBRARY, /* a vendor library: a thread of its own, opened in the background */
+};
+
+struct sensor_ops {
+    const char *name;    /* short and stable, kept in stored runs: "rapl" */
+    const char *summary; /* one line for `joulet sensors` */
+    enum sensor_class cls;
+    bool on_request;     /* only when named (`sim`, `file`), or when nothing measures (`tdp`) */
+    int64_t poll_ns;     /* default polling interval: 10 ms RAPL, 5 ms NVML, 100 ms tdp */
+    bool lockable;       /* event-locked reads make sense (RAPL: a read costs less than 50 us) */
+    /* Add every device found to `out`, problems too. Finding none is JOULET_OK: absence is not an error. */
+    enum joulet_status (*discover)(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err);
+    /* Fill readings[n_channels]. The sensor's sampling thread only. Never allocates, never blocks on a network.
+     * `gauges` false: only energy and power channels are needed. */
+    void (*read)(struct sensor *s, struct sensor_reading *readings, bool gauges);
+    /* optional: reads one channel as fast as possible, for event-locked reads */
+    void (*read_one)(struct sensor *s, size_t channel, struct sensor_reading *reading);
+    /* optional: processes on the device */
+    size_t (*processes)(struct sensor *s, struct joulet_process *out, size_t n);
+    void (*close)(struct sensor *s); /* frees s too */
+};
+extern const struct sensor_ops *const sensor_table[]; /* NULL-terminated, in order of preference */
+
+/* Increase of a counter that restarts at 0 when it reaches `range` (1.2); right for at most one restart between reads. */
+uint64_t jl_counter_delta(uint64_t prev, uint64_t now, uint64_t range);
+
+/* TDP of a processor by its marketing name from data/cpu_tdp.csv (longest match first); NAN when not known. */
+double jl_cpu_tdp(const char *cpu_name);
+
+#endif

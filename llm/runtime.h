@@ -1,0 +1,64 @@
+/* runtime.h - the private llama.cpp: getting it, starting and stopping a llama-server of ours, finding the default engine. */
+#ifndef LLM_RUNTIME_H
+#define LLM_RUNTIME_H
+
+#include "lib/platform/platform.h"
+#include "llm/engine.h"
+
+struct runtime_install {
+    const char *mirror;     /* NULL: the one the system uses */
+    bool allow_stale;       /* accept an index older than 90 days */
+    bool force;             /* again although it is there */
+    void (*progress)(void *user, const char *line);
+    void *user;
+};
+/* llama.cpp into <data>/engine: no root, signatures checked, atomic replace. JOULET_UNSUPPORTED with the right one-line advice where the
+ * Debian route does not fit. */
+enum joulet_status runtime_install(const struct runtime_install *how, struct joulet_error *err);
+enum joulet_status runtime_remove(struct joulet_error *err);
+/* Installed version ("0.7.0") or JOULET_NOT_FOUND. */
+enum joulet_status runtime_version(char *buf, size_t size, struct joulet_error *err);
+
+struct runtime_start {
+    const char *program;      /* llama-server to use; NULL: PATH, else the private one */
+    const char *model;        /* absolute or relative GGUF path */
+    int64_t context_length;   /* -1: 4096 */
+    int threads;              /* 0: the number of cores */
+    int parallel;             /* 0: 1 */
+    int gpu_layers;           /* -1: engine's default */
+    const char *const *options; /* "KEY=VALUE": becomes --KEY VALUE */
+    size_t n_options;
+    bool background;          /* survives us: `joulet engine start` */
+    const atomic_bool *cancel;
+};
+struct runtime_server {
+    struct jl_process process;
+    int port;
+    char key[65];             /* random */
+    char url[64];
+    char *log;                /* path of its log */
+    bool private_engine;
+    int64_t t_spawn_ns, t_ready_ns; /* the load window */
+};
+/* Starts it and waits until it answers; on failure the sentence ends with the last line of its log (out of memory, bad file, ...). */
+enum joulet_status runtime_server_start(struct runtime_server *s, const struct runtime_start *how, struct joulet_error *err);
+void runtime_server_stop(struct runtime_server *s); /* SIGTERM, then SIGKILL; frees */
+
+/* The background server of `engine start`, from <data>/engine.json; JOULET_NOT_FOUND when none runs. */
+enum joulet_status runtime_background(struct runtime_server *s, struct joulet_error *err);
+enum joulet_status runtime_background_stop(struct joulet_error *err);
+
+/* --engine URL|NAME|PROGRAM and the default: ours in the background, an answering server on a default port, else llama-server on PATH, else
+ * the private one. When a server must be started, *started is filled and the caller stops it. model: as given to -m, or NULL. */
+struct runtime_choice {
+    struct engine *engine;
+    struct runtime_server server;
+    bool started;
+    char *model_file;         /* GGUF that was given or chosen; NULL */
+    char *model;              /* name to ask the engine for; NULL: the loaded one */
+};
+enum joulet_status runtime_choose(struct runtime_choice *c, const char *engine, const char *model, const struct runtime_start *how,
+                                  struct joulet_error *err);
+void runtime_choice_release(struct runtime_choice *c); /* stops what was started */
+
+#endif

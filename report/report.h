@@ -1,0 +1,19 @@
+/* report.h - views of a stored record, one file per output form. Everything is drawn from the record alone. */
+#ifndef REPORT_H
+#define REPORT_H
+
+#include "store/store.h"
+
+struct report_style {
+    bool utf8;    /* else ASCII only */
+    bool colour;
+    int width;    /* columns; 0: 100 */
+};
+/* The energy block after `run`, `exec` and each chat turn. */
+void report_block(struct jl_buf *out, const struct run *r, const struct run_request *q, const struct report_style *style);
+/* The table of `bench`: windows, one line per prompt, sums by category and over all, provenance, where the record is. */
+void report_table(struct jl_buf *out, const struct run *r, const struct report_style *style);
+/* `runs list`. */
+void report_list(struct jl_buf *out, const struct store_row *rows, size_t n, const struct report_style *style);
+
+#endif
