@@ -24,6 +24,7 @@ struct option_row {
     const char *choices; /* "text,json"; OPTION_CHOICE only */
     double min, max;     /* numbers and durations (s); equal: no limits */
     const char *help;    /* one sentence */
+    bool flag_only;      /* not from the environment nor the settings file: --help, --version, --force */
 };
 extern const struct option_row option_table[];
 extern const size_t option_count;
@@ -37,6 +38,7 @@ struct command {
     const char *examples; /* lines "command\n  what it does\n" */
     bool stop_at_operand; /* options end at the first operand (exec) */
     int (*run)(struct cli *c, int argc, char **argv); /* operands only; returns enum cli_exit */
+    const char *verbs;    /* "list show export": what the first operand may be, for help and completion; NULL: anything */
 };
 extern const struct command *const command_table[]; /* NULL-terminated */
 
@@ -59,6 +61,10 @@ int cli_usage(const struct cli *c, const char *fmt, ...) JL_PRINTF(2, 3);      /
 /* Writes a result: to -o FILE (whole or not at all) or stdout. Returns CLI_DONE or CLI_FAILED (disk full, closed pipe). */
 int cli_result(const struct cli *c, const char *bytes, size_t n);
 FILE *cli_out(const struct cli *c); /* for streams of lines: stdout or -o FILE */
+
+/* Fills *opt from --sensors, --sim, --replay and --trust-root. A simulated or replayed source stands alone unless --sensors says
+ * otherwise: its joules are not this machine's and must not be summed with them. The strings live as long as c. */
+void cli_meter_options(const struct cli *c, struct joulet_options *opt);
 
 /* Set by SIGINT and SIGTERM; a second SIGINT ends at once. */
 extern atomic_bool cli_cancel;
