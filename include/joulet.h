@@ -93,7 +93,7 @@ enum joulet_quantity {
     JOULET_TEMPERATURE, /* millidegree Celsius */
     JOULET_CLOCK,       /* hertz */
     JOULET_UTILISATION, /* parts per million of full use */
-    JOULET_MEMORY,      /* bytes in use */
+    JOULET_MEMORY_USED, /* bytes in use */
     JOULET_POWER_LIMIT, /* microwatt */
     JOULET_THROTTLE     /* bits of enum joulet_throttle */
 };
