@@ -19,10 +19,11 @@ bool gguf_shape_get(size_t i, struct gguf_shape *out);
 int64_t gguf_shape_params(const struct gguf_shape *s);
 int64_t gguf_shape_bytes(const struct gguf_shape *s, enum gguf_quant q); /* size of the file, to 1 % */
 
-/* Streams to `path` through a temporary file beside it; byte-identical for a seed. Removes the partial file on failure (JOULET_IO: disk
- * full says how much is needed). progress may be NULL. */
+/* Streams to `path` through a temporary file beside it ("path.part"); byte-identical for a seed. Removes the partial file on failure
+ * (JOULET_IO: disk full says how much is needed; JOULET_BUSY: another process is writing it). progress may be NULL; when it returns
+ * false the writing ends with JOULET_CANCELLED. */
 enum joulet_status gguf_write(const char *path, const struct gguf_shape *shape, enum gguf_quant quant, uint64_t seed,
-                              void (*progress)(void *user, double done), void *user, struct joulet_error *err);
+                              bool (*progress)(void *user, double done), void *user, struct joulet_error *err);
 
 struct gguf_head {
     char architecture[64], name[256], quantisation[16];
