@@ -1,0 +1,343 @@
+/* cmd_bench.c - a suite of prompts, measured one after the other: load, idle, prompts, cool-down; every one a window with energy.
+ */
+#include "cli/session.h"
+#include "llm/plans/plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TRIAL_S      2.0 /* how long the speed trial may generate */
+#define TRIAL_TOKENS 4096
+#define GAP_S        0.05 /* between two requests: the sensors see the end of one and the start of the next */
+
+struct bench {
+    struct session s;
+    struct runtime_choice choice;
+    struct generation q;
+    struct plan plan;
+    char *messages;
+    int64_t repeat, warmup;
+    double baseline_s, cooldown_s;
+    joulet_mark t_first; /* of the suite, for the ETA */
+    size_t done, planned;
+};
+
+/* ---- one request ---------------------------------------------------------------------------------------------------------- */
+
+static void fill_request(struct bench *b, struct run_request *q, const struct plan_prompt *p, int64_t repeat, bool warmup,
+                         const struct generated *g, enum joulet_status st, const struct joulet_error *err)
+{
+    struct jl_sha256 sha;
+    jl_sha256_init(&sha);
+    jl_sha256_add(&sha, p->text, strlen(p->text));
+    jl_sha256_hex(&sha, q->prompt_sha256);
+    if (!cli_flag(b->s.cli, "private")) {
+        q->prompt = jl_strdup(p->text);
+        q->answer = jl_strdup(g->text.data ? g->text.data : "");
+    }
+    q->index = (int64_t)b->s.run.n_requests;
+    q->set = jl_strdup(p->set);
+    q->category = jl_strdup(p->category);
+    q->number = p->number;
+    q->repeat = repeat;
+    q->warmup = warmup;
+    q->outcome = st == JOULET_OK ? RUN_OK : st == JOULET_CANCELLED ? RUN_CANCELLED : RUN_FAILED;
+    if (st != JOULET_OK)
+        q->error = jl_strdup(err->message);
+}
+
+/* Returns the status of the exchange; the request is kept whatever it was. */
+static enum joulet_status one(struct bench *b, const struct plan_prompt *p, int64_t repeat, bool warmup)
+{
+    struct generated g;
+    struct run_request q;
+    struct joulet_error err = {0};
+    struct generation ask = b->q;
+    generated_init(&g);
+    run_request_init(&q);
+    ask.prompt = p->text;
+    if (ask.max_tokens < 0)
+        ask.max_tokens = p->max_tokens;
+    jl_sleep_until(joulet_now() + jl_ns(GAP_S));
+    q.temperature_before_c = jl_temperature_c();
+    joulet_mark_now(b->s.meter);
+    enum joulet_status st = engine_generate(b->choice.engine, &ask, &g, NULL, NULL, &err);
+    joulet_mark_now(b->s.meter);
+    q.temperature_after_c = jl_temperature_c();
+    engine_to_request(&g, &q);
+    fill_request(b, &q, p, repeat, warmup, &g, st, &err);
+    session_request(&b->s, &q, 0);
+    if (st != JOULET_OK && st != JOULET_CANCELLED)
+        cli_warn(b->s.cli, "%s %lld: %s", p->category ? p->category : "prompt", (long long)p->number, err.message);
+    generated_release(&g);
+    run_request_release(&q);
+    return st;
+}
+
+/* ---- progress ---------------------------------------------------------------------------------------------------------------
+ */
+
+static void progress(struct bench *b, const char *what)
+{
+    if (!isatty(STDERR_FILENO) || cli_flag(b->s.cli, "quiet"))
+        return;
+    double spent = jl_s(joulet_now() - b->t_first);
+    if (b->done && b->t_first)
+        fprintf(stderr, "\r\033[K%s  %zu of %zu, about %.0f s left", what, b->done + 1, b->planned,
+                ceil(spent / (double)b->done * (double)(b->planned - b->done)));
+    else
+        fprintf(stderr, "\r\033[K%s", what);
+    fflush(stderr);
+}
+
+static void progress_end(const struct bench *b)
+{
+    if (isatty(STDERR_FILENO) && !cli_flag(b->s.cli, "quiet"))
+        fputs("\r\033[K", stderr);
+}
+
+/* ---- the suite --------------------------------------------------------------------------------------------------------------
+ */
+
+/* Idle and cool-down are windows with energy, never bare sleeps; Ctrl-C ends them at once. */
+static void wait_until(joulet_mark until)
+{
+    while (joulet_now() < until && !atomic_load(&cli_cancel)) {
+        joulet_mark next = joulet_now() + 50000000;
+        jl_sleep_until(next < until ? next : until);
+    }
+}
+
+static void idle_window(struct bench *b)
+{
+    char what[64];
+    if (b->baseline_s <= 0)
+        return;
+    snprintf(what, sizeof what, "idle level, %.0f s", b->baseline_s);
+    progress(b, what);
+    joulet_mark from = joulet_mark_now(b->s.meter);
+    wait_until(from + jl_ns(b->baseline_s));
+    joulet_mark to = joulet_mark_now(b->s.meter);
+    joulet_wait_covered(b->s.meter, to, 3.0, NULL);
+    session_baseline(&b->s, from, to);
+    session_window(&b->s, "idle", from, to, b->s.idle, false);
+    b->s.last_end = from; /* what comes before the first prompt is this window */
+}
+
+static void cooldown_window(struct bench *b)
+{
+    if (!b->s.run.n_requests || b->cooldown_s <= 0 || atomic_load(&cli_cancel))
+        return;
+    progress(b, "cool-down");
+    joulet_mark end = b->s.last_end, to = session_cooldown(&b->s, end, b->cooldown_s);
+    session_window(&b->s, "cooldown", end, to, b->s.idle, false);
+}
+
+/* False when the suite must stop: interrupted, or the engine is gone. */
+static bool go_on(enum joulet_status st)
+{
+    return !atomic_load(&cli_cancel) && st != JOULET_CANCELLED && st != JOULET_UNREACHABLE;
+}
+
+static bool prompts(struct bench *b)
+{
+    enum joulet_status st = JOULET_OK;
+    for (int64_t w = 0; w < b->warmup && go_on(st); w++) {
+        progress(b, "warm-up");
+        st = one(b, &b->plan.prompts[0], -1, true);
+    }
+    b->t_first = joulet_now();
+    b->planned = b->plan.n * (size_t)b->repeat;
+    for (int64_t r = 0; r < b->repeat; r++)
+        for (size_t i = 0; i < b->plan.n; i++) {
+            if (!go_on(st))
+                return false;
+            progress(b, b->plan.prompts[i].category ? b->plan.prompts[i].category : "prompt");
+            st = one(b, &b->plan.prompts[i], r, false);
+            b->done++;
+        }
+    return go_on(st);
+}
+
+/* ---- trial: how long would the suite take? -------------------------------------------------------------------------------- */
+
+struct trial {
+    struct generation q;
+    joulet_mark until;
+    atomic_bool stop;
+};
+
+static void trial_text(void *user, const char *text, size_t n, bool thinking)
+{
+    struct trial *t = user;
+    (void)text;
+    (void)n;
+    (void)thinking;
+    if (joulet_now() >= t->until)
+        atomic_store(&t->stop, true);
+}
+
+/* A real prompt of the suite, generated for TRIAL_S: seconds per character of prompt and per token of answer, times the suite. */
+static int trial_run(struct bench *b)
+{
+    struct trial t = {.q = b->q};
+    struct generated g;
+    struct joulet_error err;
+    struct engine *e = b->choice.engine;
+    const struct plan_prompt *p = &b->plan.prompts[b->plan.n / 2];
+    double chars = 0, tokens = 0;
+    for (size_t i = 0; i < b->plan.n; i++) {
+        chars += (double)strlen(b->plan.prompts[i].text);
+        tokens += (double)(b->q.max_tokens >= 0 ? b->q.max_tokens : b->plan.prompts[i].max_tokens);
+    }
+    generated_init(&g);
+    t.q.prompt = p->text;
+    t.q.max_tokens = TRIAL_TOKENS;
+    t.until = INT64_MAX;
+    e->cancel = &t.stop;
+    t.until = joulet_now() + jl_ns(TRIAL_S);
+    enum joulet_status st = engine_generate(e, &t.q, &g, trial_text, &t, &err);
+    e->cancel = &cli_cancel;
+    if (g.t_first_ns == 0 || g.n_token_ns < 2) {
+        if (st != JOULET_OK && st != JOULET_CANCELLED)
+            cli_warn(b->s.cli, "%s", err.message);
+        generated_release(&g);
+        return CLI_ENGINE;
+    }
+    double per_char = jl_s(g.t_first_ns - g.t_sent_ns) / (double)strlen(p->text);
+    double per_token = jl_s(g.t_last_ns - g.t_first_ns) / (double)(g.n_token_ns - 1);
+    char line[32];
+    int n = snprintf(line, sizeof line, "%.0f\n", ceil(per_char * chars + per_token * tokens));
+    generated_release(&g);
+    return cli_result(b->s.cli, line, (size_t)n);
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------------------------
+ */
+
+static int load_plan(struct bench *b)
+{
+    struct joulet_error err;
+    const char *file = cli_str(b->s.cli, "prompts");
+    enum joulet_status st = file && strcmp(file, "nine") ? plan_file(&b->plan, file, &err) : plan_nine(&b->plan, &err);
+    if (st != JOULET_OK)
+        return cli_fail(b->s.cli, &err);
+    if (!b->plan.n)
+        return cli_usage(b->s.cli, "%s holds no prompts", file ? file : "the suite");
+    return CLI_DONE;
+}
+
+static void describe_plan(struct bench *b)
+{
+    struct run_pairs *p = &b->s.run.settings;
+    session_settings(&b->s, &b->q);
+    run_pairs_set(p, "prompts", 's', "%s", b->plan.name);
+    run_pairs_set(p, "prompts_sha256", 's', "%s", b->plan.sha256);
+    run_pairs_set(p, "repeat", 'n', "%lld", (long long)b->repeat);
+    run_pairs_set(p, "warmup", 'n', "%lld", (long long)b->warmup);
+    run_pairs_set(p, "baseline_s", 'n', "%.15g", b->baseline_s);
+    run_pairs_set(p, "cooldown_s", 'n', "%.15g", b->cooldown_s);
+    run_pairs_set(p, "order", 's', "as listed");
+}
+
+static int show(struct bench *b)
+{
+    const struct cli *c = b->s.cli;
+    struct jl_buf out;
+    struct joulet_error err;
+    int code = CLI_DONE;
+    jl_buf_init(&out, (size_t)512 << 20);
+    if (cli_json(c)) {
+        if (run_to_json(&b->s.run, &out, &err) != JOULET_OK)
+            code = cli_fail(c, &err);
+    } else {
+        report_table(&out, &b->s.run, cli_style(c));
+        if (b->s.store)
+            jl_buf_printf(&out, "Record: joulet runs show %s   (%s)\n", b->s.run.id, store_path(b->s.store));
+    }
+    if (code == CLI_DONE)
+        code = cli_result(c, out.data, out.len);
+    jl_buf_release(&out);
+    return code;
+}
+
+static bool any_ok(const struct run *r)
+{
+    for (size_t i = 0; i < r->n_requests; i++)
+        if (!r->requests[i].warmup && r->requests[i].outcome == RUN_OK)
+            return true;
+    return false;
+}
+
+static int measured_suite(struct bench *b)
+{
+    idle_window(b);
+    bool whole = !atomic_load(&cli_cancel) && prompts(b);
+    cooldown_window(b);
+    progress_end(b);
+    bool ok = any_ok(&b->s.run);
+    session_finish(&b->s, atomic_load(&cli_cancel) ? "interrupted" : whole && ok ? "done" : "failed");
+    int code = b->s.run.n_requests ? show(b) : CLI_DONE;
+    return code != CLI_DONE ? code : session_exit(&b->s, ok ? CLI_DONE : CLI_ENGINE);
+}
+
+static int bench_run(struct cli *c, int argc, char **argv)
+{
+    struct bench b = {0};
+    if (argc > 0)
+        return cli_usage(c, "bench takes no operand \"%s\": prompts come from --prompts FILE", argv[0]);
+    int code = session_generation(c, &b.q, &b.messages);
+    if (code == CLI_DONE)
+        code = session_open(&b.s, c, "bench");
+    if (code != CLI_DONE) {
+        free(b.messages);
+        return code;
+    }
+    b.repeat = cli_int(c, "repeat", 1);
+    b.warmup = cli_int(c, "warmup", 1);
+    b.baseline_s = jl_s(cli_duration_ns(c, "baseline"));
+    b.cooldown_s = jl_s(cli_duration_ns(c, "cooldown"));
+    bool trial = cli_flag(c, "trial");
+    code = load_plan(&b);
+    if (code == CLI_DONE) {
+        describe_plan(&b);
+        if (trial && b.s.store) { /* a trial is no run */
+            store_close(b.s.store);
+            b.s.store = NULL;
+        }
+        code = session_choose(&b.s, &b.choice);
+    }
+    if (code == CLI_DONE)
+        code = trial ? trial_run(&b) : measured_suite(&b);
+    runtime_choice_release(&b.choice);
+    session_close(&b.s);
+    plan_release(&b.plan);
+    free(b.messages);
+    return code;
+}
+
+const struct command cmd_bench = {
+    .name = "bench",
+    .summary = "measure a suite of prompts",
+    .usage = "joulet bench [OPTION]...",
+    .options = "prompts repeat warmup baseline cooldown trial engine key model system raw seed temperature top-p top-k min-p "
+               "repeat-penalty "
+               "stop max-tokens context engine-option threads gpu-layers prompt-cache sensors sim replay interval trust-root "
+               "measured-only "
+               "json output title private grid pue price currency db no-store quiet width color",
+    .about = "Sends the prompts one after the other and measures each: queue, prefill and decode, and around them the load of "
+             "the model,\n"
+             "an idle window before (10 s) and a cool-down after (until the power has settled, 10 s at most). The prompt cache "
+             "is off.\n"
+             "The first request is a warm-up and enters no sum. Without --prompts it is the suite of nine: three short, three "
+             "medium,\n"
+             "three long.\n"
+             "\n"
+             "Every finished request is on disk within a second; Ctrl-C keeps what was measured.",
+    .examples = "joulet bench -m model.gguf\n  nine prompts on a server of our own\n"
+                "joulet bench --engine http://127.0.0.1:8080 --repeat 5\n  the server that runs there, five times\n"
+                "joulet bench --json -o record.json\n  the record as JSON\n",
+    .run = bench_run,
+};

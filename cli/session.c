@@ -1,0 +1,273 @@
+/* session.c - opening and closing a measuring run. See session.h. */
+#include "cli/session.h"
+#include "cli/session_sink.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MEMORY_WITHOUT_STORE ((size_t)256 << 20) /* traces of long runs then stay in memory */
+#define READY_TIMEOUT_S      5.0                 /* a vendor library that takes longer joins no run */
+
+/* ---- what the machine is --------------------------------------------------------------------------------------------- */
+
+static void set_number(struct run_pairs *p, const char *key, double value)
+{
+    if (!isnan(value))
+        run_pairs_set(p, key, 'n', "%.15g", value);
+}
+
+static void describe_machine(struct run *r)
+{
+    struct jl_machine m;
+    jl_machine_get(&m);
+    struct run_pairs *p = &r->machine;
+    run_pairs_set(p, "os", 's', "%s", m.os);
+    run_pairs_set(p, "kernel", 's', "%s", m.kernel);
+    run_pairs_set(p, "arch", 's', "%s", m.arch);
+    run_pairs_set(p, "cpu", 's', "%s", m.cpu);
+    run_pairs_set(p, "threads", 'n', "%d", m.threads);
+    if (m.cores > 0)
+        run_pairs_set(p, "cores", 'n', "%d", m.cores);
+    run_pairs_set(p, "memory_bytes", 'n', "%lld", (long long)m.memory_bytes);
+    if (m.governor[0])
+        run_pairs_set(p, "governor", 's', "%s", m.governor);
+    run_pairs_set(p, "virtual_machine", 'b', m.virtual_machine ? "true" : "false");
+    run_pairs_set(p, "host", 's', "%s", m.hostname_hash);
+    int battery = jl_on_battery();
+    if (battery >= 0)
+        run_pairs_set(p, "power_source", 's', battery ? "battery" : "mains");
+    set_number(p, "load_average", jl_load_average());
+    set_number(p, "temperature_before_c", jl_temperature_c());
+}
+
+/* Facts of devices, as the sensors know them: "gpu0_driver". */
+static void describe_devices(struct session *s)
+{
+    for (size_t i = 0; i < joulet_fact_count(s->meter); i++) {
+        struct joulet_fact f;
+        if (joulet_fact_get(s->meter, i, &f) != JOULET_OK)
+            continue;
+        char key[128];
+        snprintf(key, sizeof key, "%s_%s", f.device, f.key);
+        run_pairs_set(&s->run.machine, key, 's', "%s", f.value);
+    }
+}
+
+static void describe_factors(const struct cli *c, struct run *r)
+{
+    struct run_pairs *p = &r->factors;
+    double grid = cli_real(c, "grid"), pue = cli_real(c, "pue"), price = cli_real(c, "price");
+    run_pairs_set(p, "grid_g_per_kwh", 'n', "%.15g", isnan(grid) ? 445.0 : grid);
+    run_pairs_set(p, "grid_source", 's', isnan(grid) ? "IEA world average (Electricity 2025)" : "given by the user");
+    run_pairs_set(p, "pue", 'n', "%.15g", isnan(pue) ? 1.0 : pue);
+    if (!isnan(price)) {
+        run_pairs_set(p, "price_per_kwh", 'n', "%.15g", price);
+        const char *currency = cli_str(c, "currency");
+        run_pairs_set(p, "currency", 's', "%s", currency ? currency : "");
+    }
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------------------------ */
+
+/* Without a store the run is measured and shown all the same. */
+static void open_store(struct session *s)
+{
+    struct joulet_error err;
+    if (cli_flag(s->cli, "no-store"))
+        return;
+    if (store_open(&s->store, cli_str(s->cli, "db"), &err) != JOULET_OK) {
+        s->store = NULL;
+        s->unsaved = true;
+        cli_warn(s->cli, "%s; this run is measured but not stored", err.message);
+    }
+}
+
+static int open_meter(struct session *s)
+{
+    const struct cli *c = s->cli;
+    struct joulet_options o = JOULET_OPTIONS_INIT;
+    o.sensors = cli_str(c, "sensors");
+    o.sim = cli_str(c, "sim");
+    o.replay = cli_str(c, "replay");
+    int64_t interval = cli_duration_ns(c, "interval");
+    o.interval_ns = interval > 0 ? interval : 0;
+    o.trust_root = cli_flag(c, "trust-root");
+    o.gauges = true;
+    o.sink = session_sink_samples;
+    o.sink_user = s->sink;
+    o.memory_bytes = s->store ? 0 : MEMORY_WITHOUT_STORE;
+    struct joulet_error err;
+    if (joulet_open(&s->meter, &o, &err) != JOULET_OK)
+        return cli_fail(c, &err);
+    if (joulet_wait_ready(s->meter, READY_TIMEOUT_S, &err) != JOULET_OK)
+        run_note(&s->run, "%s", err.message);
+    return CLI_DONE;
+}
+
+/* The channels of the run are fixed here: indices in the record and in the store are those of the meter. */
+static int take_channels(struct session *s)
+{
+    bool measured = false;
+    s->n_channels = joulet_channel_count(s->meter);
+    s->idle = calloc(s->n_channels ? s->n_channels : 1, sizeof *s->idle);
+    if (!s->idle)
+        return CLI_FAILED;
+    for (size_t i = 0; i < s->n_channels; i++) {
+        struct joulet_channel ch;
+        joulet_channel_get(s->meter, i, &ch);
+        run_add_channel(&s->run, &ch);
+        s->idle[i] = (struct joulet_baseline)JOULET_BASELINE_NONE;
+        measured |= ch.in_total && ch.provenance == JOULET_MEASURED;
+    }
+    for (size_t i = 0; i < joulet_problem_count(s->meter); i++) {
+        struct joulet_problem p;
+        if (joulet_problem_get(s->meter, i, &p) == JOULET_OK)
+            run_note(&s->run, "%s", p.message);
+    }
+    if (!measured && cli_flag(s->cli, "measured-only")) {
+        cli_warn(s->cli, "nothing here can be measured and --measured-only was given; `joulet doctor` shows what is in the way");
+        return CLI_NO_SENSOR;
+    }
+    return CLI_DONE;
+}
+
+int session_open(struct session *s, const struct cli *c, const char *kind)
+{
+    *s = (struct session){.cli = c, .level = "L0"};
+    run_init(&s->run, kind);
+    if (cli_str(c, "title"))
+        s->run.title = jl_strdup(cli_str(c, "title"));
+    s->sink = session_sink_open();
+    if (!s->sink)
+        return CLI_FAILED;
+    describe_machine(&s->run);
+    describe_factors(c, &s->run);
+    open_store(s);
+    int code = open_meter(s);
+    if (code == CLI_DONE)
+        code = take_channels(s);
+    if (code == CLI_DONE)
+        describe_devices(s);
+    else
+        session_close(s);
+    return code;
+}
+
+void session_begin(struct session *s)
+{
+    struct joulet_error err;
+    if (s->store && store_begin(s->store, &s->run, &err) != JOULET_OK) {
+        cli_warn(s->cli, "%s; this run is measured but not stored", err.message);
+        store_close(s->store);
+        s->store = NULL;
+        s->unsaved = true;
+    }
+    session_sink_start(s->sink, s->store, &s->run);
+}
+
+/* ---- closing ------------------------------------------------------------------------------------------------------------ */
+
+static void describe_sampler(struct session *s)
+{
+    struct joulet_stats st;
+    if (joulet_stats_get(s->meter, &st) != JOULET_OK)
+        return;
+    struct run_pairs *p = &s->run.sampler;
+    set_number(p, "cpu_s", st.cpu_s);
+    run_pairs_set(p, "reads", 'n', "%llu", (unsigned long long)st.reads);
+    run_pairs_set(p, "failed", 'n', "%llu", (unsigned long long)st.failed);
+    run_pairs_set(p, "late", 'n', "%llu", (unsigned long long)st.late);
+    run_pairs_set(p, "dropped", 'n', "%llu", (unsigned long long)st.dropped);
+    if (st.failed)
+        run_note(&s->run, "%llu of %llu sensor reads failed; what they would have seen is bridged by the counters on both sides",
+                 (unsigned long long)st.failed, (unsigned long long)st.reads);
+}
+
+/* Requests of bench, run and chat make up the run's energy; exec has set it itself. */
+static void sum_requests(struct session *s)
+{
+    if (!s->run.n_requests)
+        return;
+    struct run_sums sums;
+    run_sum(&s->run, NULL, &sums);
+    struct joulet_energy tail = s->run.energy.total;
+    s->run.energy.total = sums.energy;
+    s->run.energy.total.tail_j = tail.tail_j;
+    for (size_t i = 0; i < s->run.n_channels; i++) {
+        struct joulet_energy e = JOULET_ENERGY_UNKNOWN;
+        bool any = false;
+        for (size_t q = 0; q < s->run.n_requests; q++) {
+            struct run_request *rq = &s->run.requests[q];
+            if (rq->warmup || rq->outcome != RUN_OK)
+                continue;
+            for (size_t k = 0; k < rq->energy.n_channels; k++)
+                if (!strcmp(rq->energy.channels[k].channel, s->run.channels[i].id)) {
+                    joulet_energy_chain(&e, &rq->energy.channels[k].e);
+                    any = true;
+                }
+        }
+        if (!any)
+            continue;
+        struct run_channel_energy *grown = realloc(s->run.energy.channels, (s->run.energy.n_channels + 1) * sizeof *grown);
+        if (!grown)
+            return;
+        s->run.energy.channels = grown;
+        grown[s->run.energy.n_channels++] = (struct run_channel_energy){jl_strdup(s->run.channels[i].id), e};
+    }
+    double tail_j = s->run.energy.total.tail_j;
+    run_energy_total(&s->run, &s->run.energy);
+    s->run.energy.total.tail_j = tail_j;
+}
+
+/* Nothing that was measured may be lost: when the store fails at the end, the record goes to a file of its own. */
+static void rescue(struct session *s, const struct joulet_error *why)
+{
+    struct jl_buf json;
+    struct joulet_error err;
+    jl_buf_init(&json, (size_t)256 << 20);
+    char *path = jl_strf("joulet-%s.json", s->run.id);
+    if (path && run_to_json(&s->run, &json, &err) == JOULET_OK &&
+        jl_write_file(path, json.data, json.len, 0600, &err) == JOULET_OK)
+        cli_warn(s->cli, "%s; the record was written to %s instead: `joulet runs import %s`", why->message, path, path);
+    else
+        cli_warn(s->cli, "%s; the record could not be written to the current folder either: %s", why->message, err.message);
+    free(path);
+    jl_buf_release(&json);
+}
+
+void session_finish(struct session *s, const char *status)
+{
+    struct joulet_error err;
+    free(s->run.status);
+    s->run.status = jl_strdup(status);
+    s->run.end_ns = joulet_now();
+    set_number(&s->run.machine, "temperature_after_c", jl_temperature_c());
+    describe_sampler(s);
+    sum_requests(s);
+    joulet_close(s->meter); /* flushes the last samples to the sink */
+    s->meter = NULL;
+    if (session_sink_failed(s->sink, &err))
+        cli_warn(s->cli, "%s; the samples of this run are incomplete in the store, its figures are not affected", err.message);
+    if (s->store && store_finish(s->store, &s->run, &err) != JOULET_OK)
+        rescue(s, &err);
+}
+
+void session_close(struct session *s)
+{
+    if (s->sink)
+        session_sink_start(s->sink, NULL, &s->run); /* lets a waiting sink thread go */
+    joulet_close(s->meter);
+    session_sink_close(s->sink);
+    store_close(s->store);
+    free(s->idle);
+    run_release(&s->run);
+    *s = (struct session){0};
+}
+
+int session_exit(const struct session *s, int otherwise)
+{
+    (void)s;
+    int signal = atomic_load(&cli_signal);
+    return signal ? 128 + signal : otherwise;
+}

@@ -1,0 +1,64 @@
+/* session.h - one measuring run of the program: the meter, the record, the store, and how they go together.
+ * bench, run, chat and exec differ in what happens between session_open and session_finish; the energies are always made here,
+ * by joulet.h from the traces of the meter. */
+#ifndef CLI_SESSION_H
+#define CLI_SESSION_H
+
+#include "cli/cli.h"
+#include "llm/runtime.h"
+
+struct session_sink; /* hands samples to the store; its own lock */
+
+struct session {
+    const struct cli *cli;
+    struct run run;
+    struct joulet *meter;
+    struct store *store; /* NULL with --no-store, or when it could not be opened (said once) */
+    struct session_sink *sink;
+    size_t n_channels;            /* of the meter when the run began; indices as in run.channels */
+    struct joulet_baseline *idle; /* n_channels; the level that net figures use */
+    char level[8];                /* "L0" without a model server, "L1" with the model loaded */
+    joulet_mark last_end;         /* end of the last activity measured; 0 none */
+    bool unsaved;                 /* a write to the store failed: said once, tried again at the end */
+};
+
+/* Opens meter and store and fills in the machine. Returns CLI_DONE, or the exit code after printing the sentence.
+ * On failure nothing is left open. */
+int session_open(struct session *s, const struct cli *c, const char *kind);
+/* What the engine and the model are; settings of the generation. */
+void session_engine(struct session *s, const struct runtime_choice *choice);
+void session_settings(struct session *s, const struct generation *q);
+/* Writes the head of the run; from here on samples go to the store. */
+void session_begin(struct session *s);
+
+/* Idle level over [from, to] (2 s or more); kept in the store for later runs. */
+void session_baseline(struct session *s, joulet_mark from, joulet_mark to);
+/* Idle level of this machine and engine state stored less than 10 minutes ago. */
+bool session_baseline_stored(struct session *s);
+/* The short form: 1 s before `start`; after_from == after_to when there is no level after. */
+void session_baseline_short(struct session *s, joulet_mark start, joulet_mark after_from, joulet_mark after_to);
+/* Makes sure that there is an idle level before something starts: stored, else waits until 1 s is sampled. True if stored. */
+bool session_prepare(struct session *s);
+
+/* Energy of [from, to) as one more window of the run. */
+void session_window(struct session *s, const char *name, joulet_mark from, joulet_mark to, const struct joulet_baseline *idle,
+                    bool isolated);
+/* Energy of the windows that the request already has; moves it into the run and the store. quiet_until: nothing else happened
+ * until then (isolated), 0: other work follows. Returns the request in the run. */
+struct run_request *session_request(struct session *s, struct run_request *q, joulet_mark quiet_until);
+/* After `end`: waits until the power has settled, at most cap_s; returns that moment. */
+joulet_mark session_cooldown(struct session *s, joulet_mark end, double cap_s);
+
+/* Sums, sampler cost, temperatures; the last write to the store. status: "done", "interrupted", "failed". */
+void session_finish(struct session *s, const char *status);
+void session_close(struct session *s);
+
+/* Exit code of a finished session: 3 with --measured-only and nothing measured, 130/143 after a signal, else `otherwise`. */
+int session_exit(const struct session *s, int otherwise);
+
+/* Options of a generation from the command line; the arrays live as long as the cli. CLI_DONE or an exit code. */
+int session_generation(const struct cli *c, struct generation *q, char **messages);
+/* Engine and model from the command line. When a server is started the load is a window of its own. */
+int session_choose(struct session *s, struct runtime_choice *choice);
+
+#endif

@@ -1,0 +1,313 @@
+/* session_energy.c - idle levels and the energy of windows and requests: which spans are handed to the estimators of libjoulet,
+ * for every channel alike. No figure is computed here. */
+#include "cli/session.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BASELINE_AGE_S 600.0 /* 4.2: older levels are not used */
+#define LEAD_S         2.5   /* trace before a window that the estimators may look at */
+
+static bool has_energy(const struct joulet_channel *c)
+{
+    return c->quantity == JOULET_ENERGY || c->quantity == JOULET_POWER;
+}
+
+/* Samples of a channel from memory, else from the store: a run can be longer than the meter's memory. */
+static bool get_trace(struct session *s, size_t channel, joulet_mark from, joulet_mark to, struct joulet_trace *out,
+                      struct joulet_error *err)
+{
+    if (joulet_trace_copy(s->meter, channel, from, to, out, err) == JOULET_OK)
+        return true;
+    return err->status == JOULET_NO_DATA && s->store && store_load_trace(s->store, s->run.id, channel, out, err) == JOULET_OK &&
+           out->n;
+}
+
+/* ---- idle levels ---------------------------------------------------------------------------------------------------------- */
+
+/* What the idle level depends on: the machine and what is loaded on it. */
+static char *baseline_key(const struct session *s)
+{
+    const char *host = run_pairs_get(&s->run.machine, "host"), *url = run_pairs_get(&s->run.engine, "url");
+    const char *model = run_pairs_get(&s->run.model, "name"), *by = run_pairs_get(&s->run.engine, "started_by");
+    /* A server of ours has another port each time; the model says what is loaded. */
+    bool ours = by && !strcmp(by, "joulet");
+    return jl_strf("%s/%s/%s/%s", host ? host : "", s->level, ours || !url ? "" : url, model ? model : "");
+}
+
+static void keep_baseline(struct session *s, size_t i)
+{
+    if (!isnan(s->idle[i].power_w))
+        run_add_baseline(&s->run, s->run.channels[i].id, &s->idle[i], s->level);
+}
+
+void session_baseline(struct session *s, joulet_mark from, joulet_mark to)
+{
+    char *key = baseline_key(s);
+    for (size_t i = 0; i < s->n_channels; i++) {
+        struct joulet_trace t;
+        struct joulet_error err;
+        if (!has_energy(&s->run.channels[i]) || !get_trace(s, i, from, to, &t, &err))
+            continue;
+        if (joulet_baseline_from(&t, from, to, &s->idle[i], &err) == JOULET_OK) {
+            keep_baseline(s, i);
+            if (s->store && key)
+                store_put_baseline(s->store, key, s->run.channels[i].id, &s->idle[i], jl_wall_ns(), NULL);
+        } else {
+            run_note(&s->run, "%s: no idle level: %s", s->run.channels[i].id, err.message);
+        }
+        joulet_trace_release(&t);
+    }
+    free(key);
+}
+
+bool session_baseline_stored(struct session *s)
+{
+    char *key = baseline_key(s);
+    bool all = s->store && key;
+    struct joulet_baseline *found = calloc(s->n_channels ? s->n_channels : 1, sizeof *found);
+    for (size_t i = 0; all && found && i < s->n_channels; i++)
+        if (has_energy(&s->run.channels[i]))
+            all = store_get_baseline(s->store, key, s->run.channels[i].id, BASELINE_AGE_S, &found[i], NULL) == JOULET_OK;
+    if (all && found) {
+        for (size_t i = 0; i < s->n_channels; i++)
+            if (has_energy(&s->run.channels[i])) {
+                s->idle[i] = found[i];
+                keep_baseline(s, i);
+            }
+    }
+    free(key);
+    free(found);
+    return all && found;
+}
+
+void session_baseline_short(struct session *s, joulet_mark start, joulet_mark after_from, joulet_mark after_to)
+{
+    for (size_t i = 0; i < s->n_channels; i++) {
+        struct joulet_trace t;
+        struct joulet_error err;
+        joulet_mark from = start - JL_NS_PER_S, to = after_to > start ? after_to : start;
+        if (!has_energy(&s->run.channels[i]) || !get_trace(s, i, from, to, &t, &err))
+            continue;
+        if (joulet_baseline_short(&t, from, start, after_from, after_to, &s->idle[i], &err) == JOULET_OK)
+            keep_baseline(s, i);
+        else
+            run_note(&s->run, "%s: no idle level: %s", s->run.channels[i].id, err.message);
+        joulet_trace_release(&t);
+    }
+}
+
+bool session_prepare(struct session *s)
+{
+    if (session_baseline_stored(s))
+        return true;
+    joulet_mark until = s->run.start_ns + JL_NS_PER_S + 100000000;
+    while (joulet_now() < until && !atomic_load(&cli_cancel))
+        jl_sleep_until(joulet_now() + 20000000 < until ? joulet_now() + 20000000 : until);
+    return false;
+}
+
+/* ---- energies ------------------------------------------------------------------------------------------------------------- */
+
+static bool add_channel_energy(struct run_energy *e, const char *id, const struct joulet_energy *x)
+{
+    struct run_channel_energy *grown = realloc(e->channels, (e->n_channels + 1) * sizeof *grown);
+    if (!grown)
+        return false;
+    e->channels = grown;
+    grown[e->n_channels++] = (struct run_channel_energy){jl_strdup(id), *x};
+    return true;
+}
+
+/* Throttling inside the span, on the device that the channel belongs to ("gpu0.board" and "gpu0.throttle"). */
+static uint32_t throttled(struct session *s, const char *id, joulet_mark from, joulet_mark to)
+{
+    const char *dot = strchr(id, '.');
+    for (size_t i = 0; dot && i < s->n_channels; i++) {
+        const struct joulet_channel *c = &s->run.channels[i];
+        struct joulet_trace t;
+        if (c->quantity != JOULET_THROTTLE || strncmp(c->id, id, (size_t)(dot - id) + 1) ||
+            joulet_trace_copy(s->meter, i, from, to, &t, NULL) != JOULET_OK)
+            continue;
+        bool any = false;
+        for (size_t k = 0; k < t.n; k++)
+            any |= !(t.samples[k].flags & JOULET_SAMPLE_FAILED) && t.samples[k].t_ns >= from && t.samples[k].t_ns < to &&
+                   t.samples[k].value;
+        joulet_trace_release(&t);
+        if (any)
+            return JOULET_FLAG_THROTTLED;
+    }
+    return 0;
+}
+
+/* Power and the number of updates of a window, from the channel of the total that draws most. */
+static void note_power(struct run_window *w, const struct joulet_trace *t)
+{
+    struct joulet_power p;
+    joulet_power_in(t, w->start_ns, w->end_ns, &p);
+    if ((int64_t)p.updates > w->updates)
+        w->updates = (int64_t)p.updates;
+    if (isnan(p.mean_w))
+        return;
+    /* Channels of the total add up; their extremes need not coincide, so the sums bound them from outside. */
+    w->power_min_w = isnan(w->power_min_w) ? p.min_w : w->power_min_w + p.min_w;
+    w->power_mean_w = isnan(w->power_mean_w) ? p.mean_w : w->power_mean_w + p.mean_w;
+    w->power_max_w = isnan(w->power_max_w) ? p.max_w : w->power_max_w + p.max_w;
+}
+
+/* One channel over consecutive windows; `gap` is the time before the first that belongs to nobody. */
+struct span {
+    struct run_window *windows;
+    size_t n;
+    joulet_mark gap_from; /* 0: none */
+    bool isolated;
+    joulet_mark quiet_until;
+};
+
+static void measure_channel(struct session *s, size_t i, const struct span *sp, const struct joulet_baseline *idle,
+                            struct run_energy *whole)
+{
+    const struct joulet_channel *c = &s->run.channels[i];
+    joulet_mark bounds[JOULET_PHASES_MAX + 1], start = sp->windows[0].start_ns, end = sp->windows[sp->n - 1].end_ns;
+    double u[JOULET_PHASES_MAX + 1];
+    size_t first = 0, n = 0;
+    if (sp->gap_from && sp->gap_from < start) {
+        u[n] = 0;
+        bounds[n++] = sp->gap_from;
+        first = 1;
+    }
+    for (size_t k = 0; k < sp->n; k++) {
+        u[n] = sp->windows[k].u_start_s;
+        bounds[n++] = sp->windows[k].start_ns;
+    }
+    u[n] = sp->windows[sp->n - 1].u_end_s;
+    bounds[n] = end;
+    struct joulet_what what = {
+        .bounds = bounds, .u_event_s = u, .n_phases = n, .isolated = sp->isolated && !first, .quiet_until = sp->quiet_until};
+    struct joulet_trace t;
+    struct joulet_error err;
+    struct joulet_measured m;
+    joulet_mark after = sp->isolated && sp->quiet_until > end ? sp->quiet_until : joulet_now();
+    if (!get_trace(s, i, bounds[0] - jl_ns(LEAD_S), after, &t, &err)) {
+        run_note(&s->run, "%s: %s", c->id, err.message);
+        return;
+    }
+    if (joulet_measure(&t, idle, &what, &m, &err) != JOULET_OK)
+        run_note(&s->run, "%s: %s", c->id, err.message);
+    uint32_t flags = throttled(s, c->id, start, end);
+    struct joulet_energy sum = JOULET_ENERGY_UNKNOWN;
+    for (size_t k = 0; k < sp->n; k++) {
+        struct joulet_energy e = m.parts[first + k];
+        e.flags |= flags;
+        add_channel_energy(&sp->windows[k].energy, c->id, &e);
+        joulet_energy_chain(&sum, &e);
+        if (c->in_total)
+            note_power(&sp->windows[k], &t);
+    }
+    if (!first) { /* the whole as estimated at once has the smaller uncertainty */
+        sum = m.whole;
+        sum.flags |= flags;
+    }
+    add_channel_energy(whole, c->id, &sum);
+    joulet_trace_release(&t);
+}
+
+static void measure_span(struct session *s, const struct span *sp, const struct joulet_baseline *idle, struct run_energy *whole)
+{
+    for (size_t i = 0; i < s->n_channels; i++)
+        if (has_energy(&s->run.channels[i]))
+            measure_channel(s, i, sp, idle ? &idle[i] : NULL, whole);
+    for (size_t k = 0; k < sp->n; k++)
+        run_energy_total(&s->run, &sp->windows[k].energy);
+    run_energy_total(&s->run, whole);
+}
+
+void session_window(struct session *s, const char *name, joulet_mark from, joulet_mark to, const struct joulet_baseline *idle,
+                    bool isolated)
+{
+    struct run_window w;
+    struct run_energy whole;
+    if (to <= from)
+        return;
+    joulet_wait_covered(s->meter, to, 3.0, NULL);
+    run_window_init(&w, name, from, to);
+    run_energy_init(&whole);
+    measure_span(s, &(struct span){.windows = &w, .n = 1, .isolated = isolated, .quiet_until = joulet_now()}, idle, &whole);
+    run_energy_release(&whole);
+    run_add_window(&s->run.windows, &s->run.n_windows, &w);
+}
+
+struct run_request *session_request(struct session *s, struct run_request *q, joulet_mark quiet_until)
+{
+    if (q->n_windows) {
+        joulet_mark end = q->windows[q->n_windows - 1].end_ns;
+        joulet_wait_covered(s->meter, end, 3.0, NULL);
+        struct span sp = {.windows = q->windows,
+                          .n = q->n_windows,
+                          .gap_from = quiet_until ? 0 : s->last_end,
+                          .isolated = quiet_until > 0,
+                          .quiet_until = quiet_until};
+        measure_span(s, &sp, s->idle, &q->energy);
+        s->last_end = end;
+    }
+    struct run_request *kept = run_add_request(&s->run, q);
+    struct joulet_error err;
+    if (kept && s->store && !s->unsaved && store_request(s->store, &s->run, kept, &err) != JOULET_OK) {
+        s->unsaved = true; /* store_finish tries again; the record is not lost before */
+        cli_warn(s->cli, "%s; measuring goes on, the record is written at the end", err.message);
+    }
+    return kept;
+}
+
+/* ---- after the last request --------------------------------------------------------------------------------------------- */
+
+/* True when every channel of the total has settled; adds up the tails of those that have. */
+static bool settled(struct session *s, joulet_mark end, double cap_s, double *tail_j, double *settle_s, uint32_t *flags)
+{
+    bool all = true;
+    *tail_j = NAN;
+    *settle_s = NAN;
+    for (size_t i = 0; i < s->n_channels; i++) {
+        struct joulet_trace t;
+        struct joulet_tail tail;
+        struct joulet_error err;
+        if (!s->run.channels[i].in_total || isnan(s->idle[i].power_w) ||
+            !get_trace(s, i, end - JL_NS_PER_S, joulet_now(), &t, &err))
+            continue;
+        bool ok = joulet_tail_from(&t, &s->idle[i], end, cap_s, &tail, &err) == JOULET_OK;
+        joulet_trace_release(&t);
+        *flags |= ok ? tail.flags : 0;
+        if (!ok || isnan(tail.settle_s)) {
+            all = false;
+            continue;
+        }
+        *tail_j = isnan(*tail_j) ? tail.tail_j : *tail_j + tail.tail_j;
+        if (isnan(*settle_s) || tail.settle_s > *settle_s)
+            *settle_s = tail.settle_s;
+    }
+    return all && !isnan(*settle_s);
+}
+
+joulet_mark session_cooldown(struct session *s, joulet_mark end, double cap_s)
+{
+    double tail_j = NAN, settle_s = NAN;
+    uint32_t flags = 0;
+    joulet_mark until = end + jl_ns(cap_s);
+    while (joulet_now() < until && !atomic_load(&cli_cancel)) {
+        joulet_mark next = joulet_now() + 250000000;
+        jl_sleep_until(next < until ? next : until);
+        flags = 0;
+        if (settled(s, end, cap_s, &tail_j, &settle_s, &flags))
+            break;
+    }
+    s->run.energy.total.tail_j = tail_j;
+    if (s->run.n_requests) {
+        struct run_request *last = &s->run.requests[s->run.n_requests - 1];
+        last->tail_j = last->energy.total.tail_j = tail_j;
+        last->settle_s = settle_s;
+    }
+    if (flags & JOULET_FLAG_IDLE_DRIFT)
+        run_note(&s->run, "idle drift: the idle level after the run differs from the one before");
+    return joulet_now();
+}

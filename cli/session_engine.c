@@ -1,0 +1,172 @@
+/* session_engine.c - from options to an engine and a generation, and what the record says about both. */
+#include "cli/session.h"
+#include "llm/gguf/gguf.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MESSAGES_MAX ((size_t)16 << 20)
+
+static int read_messages(const struct cli *c, char **messages)
+{
+    const char *path = cli_str(c, "messages");
+    struct jl_buf b;
+    struct joulet_error err;
+    *messages = NULL;
+    if (!path)
+        return CLI_DONE;
+    jl_buf_init(&b, MESSAGES_MAX);
+    if (jl_read_file(path, &b, &err) != JOULET_OK) {
+        jl_buf_release(&b);
+        cli_warn(c, "%s", err.message);
+        return CLI_USAGE;
+    }
+    *messages = jl_buf_take(&b);
+    return CLI_DONE;
+}
+
+int session_generation(const struct cli *c, struct generation *q, char **messages)
+{
+    *q = (struct generation){
+        .system = cli_str(c, "system"),
+        .raw = cli_flag(c, "raw"),
+        .max_tokens = cli_int(c, "max-tokens", -1),
+        .context_length = cli_int(c, "context", -1),
+        .top_k = cli_int(c, "top-k", -1),
+        .seed = cli_int(c, "seed", -1),
+        .temperature = cli_real(c, "temperature"),
+        .top_p = cli_real(c, "top-p"),
+        .min_p = cli_real(c, "min-p"),
+        .repeat_penalty = cli_real(c, "repeat-penalty"),
+        .prompt_cache = cli_flag(c, "prompt-cache"),
+    };
+    q->n_stop = cli_list(c, "stop", &q->stop);
+    q->n_options = cli_list(c, "engine-option", &q->options);
+    int code = read_messages(c, messages);
+    q->messages_json = *messages;
+    if (code == CLI_DONE && q->raw && (q->system || q->messages_json))
+        code = cli_usage(c, "--raw sends the text as it is: it does not go with --system or --messages");
+    return code;
+}
+
+/* ---- what the record says -------------------------------------------------------------------------------------------------- */
+
+static void set_count(struct run_pairs *p, const char *key, int64_t value)
+{
+    if (value >= 0)
+        run_pairs_set(p, key, 'n', "%lld", (long long)value);
+}
+
+static void describe_model(struct run_pairs *p, const struct engine_info *info, const char *file)
+{
+    struct gguf_head h;
+    struct joulet_error err;
+    const char *path = file ? file : info->model_path;
+    const char *name = strrchr(info->model, '/');
+    run_pairs_set(p, "name", 's', "%s", name ? name + 1 : info->model);
+    if (path[0])
+        run_pairs_set(p, "path", 's', "%s", path);
+    if (!path[0] || gguf_read_head(path, &h, &err) != JOULET_OK) {
+        set_count(p, "parameters", info->model_params);
+        set_count(p, "size_bytes", info->model_bytes);
+        return;
+    }
+    run_pairs_set(p, "architecture", 's', "%s", h.architecture);
+    run_pairs_set(p, "quantisation", 's', "%s", h.quantisation);
+    run_pairs_set(p, "digest", 's', "%s", h.digest);
+    set_count(p, "parameters", h.params);
+    set_count(p, "size_bytes", h.bytes);
+    set_count(p, "context_length", h.context_length);
+    set_count(p, "layers", h.layers);
+}
+
+void session_engine(struct session *s, const struct runtime_choice *choice)
+{
+    const struct engine *e = choice->engine;
+    struct run_pairs *p = &s->run.engine;
+    run_pairs_set(p, "protocol", 's', "%s", e->ops->name);
+    run_pairs_set(p, "url", 's', "%s", e->url);
+    if (e->info.version[0])
+        run_pairs_set(p, "version", 's', "%s", e->info.version);
+    run_pairs_set(p, "started_by", 's', choice->started ? "joulet" : "user");
+    run_pairs_set(p, "local", 'b', e->local ? "true" : "false");
+    if (choice->started) {
+        set_count(p, "pid", choice->server.process.pid);
+        run_pairs_set(p, "private", 'b', choice->server.private_engine ? "true" : "false");
+    }
+    set_count(p, "threads", cli_int(s->cli, "threads", -1));
+    set_count(p, "gpu_layers", e->info.gpu_layers >= 0 ? e->info.gpu_layers : cli_int(s->cli, "gpu-layers", -1));
+    set_count(p, "context_length", e->info.context_length);
+    set_count(p, "slots", e->info.slots);
+    describe_model(&s->run.model, &e->info, choice->model_file);
+    snprintf(s->level, sizeof s->level, "L1");
+    if (!e->local)
+        run_note(&s->run, "the engine runs on another machine: the sensors of this one say nothing about its energy");
+}
+
+static void set_real(struct run_pairs *p, const char *key, double value)
+{
+    if (!isnan(value))
+        run_pairs_set(p, key, 'n', "%.15g", value);
+}
+
+void session_settings(struct session *s, const struct generation *q)
+{
+    struct run_pairs *p = &s->run.settings;
+    set_count(p, "seed", q->seed);
+    set_real(p, "temperature", q->temperature);
+    set_count(p, "top_k", q->top_k);
+    set_real(p, "top_p", q->top_p);
+    set_real(p, "min_p", q->min_p);
+    set_real(p, "repeat_penalty", q->repeat_penalty);
+    set_count(p, "max_tokens", q->max_tokens);
+    set_count(p, "context_length", q->context_length);
+    run_pairs_set(p, "raw", 'b', q->raw ? "true" : "false");
+    run_pairs_set(p, "prompt_cache", 'b', q->prompt_cache ? "true" : "false");
+    run_pairs_set(p, "private", 'b', cli_flag(s->cli, "private") ? "true" : "false");
+    if (q->system && !cli_flag(s->cli, "private"))
+        run_pairs_set(p, "system", 's', "%s", q->system);
+    for (size_t i = 0; i < q->n_options; i++) {
+        char key[96];
+        const char *eq = strchr(q->options[i], '=');
+        snprintf(key, sizeof key, "engine_option_%.*s", eq ? (int)(eq - q->options[i]) : 64, q->options[i]);
+        run_pairs_set(p, key, 's', "%s", eq ? eq + 1 : "");
+    }
+}
+
+/* ---- choosing -----------------------------------------------------------------------------------------------------------------
+ */
+
+/* Loading is a window of its own; its idle level is the second before the server was started. */
+static void measure_load(struct session *s, const struct runtime_choice *choice)
+{
+    joulet_mark from = choice->server.t_spawn_ns, to = choice->server.t_ready_ns;
+    if (!choice->started || to <= from)
+        return;
+    joulet_mark_at(s->meter, from);
+    session_baseline_short(s, from, 0, 0);
+    session_window(s, "load", from, to, s->idle, false);
+    for (size_t i = 0; i < s->n_channels; i++)
+        s->idle[i] = (struct joulet_baseline)JOULET_BASELINE_NONE;
+    s->last_end = to;
+}
+
+int session_choose(struct session *s, struct runtime_choice *choice)
+{
+    const struct cli *c = s->cli;
+    struct joulet_error err;
+    struct runtime_start how = {
+        .context_length = cli_int(c, "context", -1),
+        .threads = (int)cli_int(c, "threads", 0),
+        .parallel = 1,
+        .gpu_layers = (int)cli_int(c, "gpu-layers", -1),
+        .cancel = &cli_cancel,
+    };
+    if (runtime_choose(choice, cli_str(c, "engine"), cli_str(c, "model"), &how, &err) != JOULET_OK)
+        return cli_fail(c, &err);
+    session_engine(s, choice);
+    session_begin(s);
+    measure_load(s, choice);
+    return CLI_DONE;
+}
