@@ -26,12 +26,17 @@ function(joulet_test name)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT} ENVIRONMENT "${T_ENV}")
 endfunction()
 
-# joulet_fuzzer(NAME SOURCE LIBS...): built with -DJOULET_FUZZ=ON and clang; corpus in tests/fuzz/corpus/NAME.
+# joulet_fuzzer(NAME SOURCE LIBS...): built with -DJOULET_FUZZ=ON and clang into fuzz/; corpus in tests/fuzz/corpus/NAME. Target `fuzzers`: all.
 function(joulet_fuzzer name source)
   if(JOULET_FUZZ)
     add_executable(fuzz_${name} ${source})
     target_link_libraries(fuzz_${name} PRIVATE ${ARGN} jl_platform jl_stats jl_base)
     target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
     target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    set_target_properties(fuzz_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+    if(NOT TARGET fuzzers)
+      add_custom_target(fuzzers)
+    endif()
+    add_dependencies(fuzzers fuzz_${name})
   endif()
 endfunction()
