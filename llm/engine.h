@@ -19,6 +19,7 @@ struct generation {
     bool prompt_cache;           /* false for measurements */
     const char *const *options;  /* "KEY=VALUE" passed on as they are (JSON value, else string) */
     size_t n_options;
+    double timeout_s;            /* given up when nothing came for so long; 0 or NAN: 600 s */
 };
 
 /* Everything one exchange told us. */
@@ -35,6 +36,8 @@ struct generated {
     bool truncated;              /* the engine cut the prompt */
     bool done;                   /* the terminal object came */
     char engine_error[400];      /* error in the stream or body; "" none */
+    char error_type[48];         /* the engine's word for its kind; "" not told */
+    int64_t error_prompt_tokens, error_context; /* of a prompt that is too long; -1 not told */
     bool complete;               /* framing ended as announced */
 };
 void generated_init(struct generated *g);
@@ -74,16 +77,22 @@ struct engine {
     struct engine_info info;    /* from recognition */
 };
 
+enum engine_framing {
+    ENGINE_SSE,   /* server-sent events: "data:" lines, blank line */
+    ENGINE_LINES, /* one JSON object a line */
+};
+
 struct engine_ops {
     const char *name;       /* "llama.cpp", "openai" */
     const char *summary;
     int default_port;
+    enum engine_framing framing;
     /* Looks at bodies, not at ports: fills e->info. JOULET_NOT_FOUND: something else answers. */
     enum joulet_status (*recognise)(struct engine *e, struct joulet_error *err);
     enum joulet_status (*models)(struct engine *e, struct engine_model **out, size_t *n, struct joulet_error *err);
     /* Body and path of the request; always streaming. */
     enum joulet_status (*request)(const struct engine *e, const struct generation *q, const char **path, struct jl_buf *body, struct joulet_error *err);
-    /* One event of the stream (SSE data, NDJSON line) or a whole body. */
+    /* One event of the stream (SSE data, NDJSON line) or a whole body. Errors go to g->engine_error. */
     void (*event)(struct generated *g, const char *json, size_t n, int64_t t_ns);
     /* optional: load or unload a model by request */
     enum joulet_status (*load)(struct engine *e, const char *model, struct joulet_error *err);

@@ -43,7 +43,9 @@ void net_response_release(struct net_response *r);
 
 /* One exchange, blocking. JOULET_OK also for HTTP errors: look at status.
  * JOULET_UNREACHABLE (refused, no such host, timeout: the sentence says which), JOULET_CANCELLED, JOULET_LIMIT, JOULET_IO (cut off:
- * status and what came stay in *out), JOULET_UNSUPPORTED when the module is missing. Connections are kept per thread. */
+ * status and what came stay in *out), JOULET_FORMAT (what answers does not speak HTTP), JOULET_USAGE (no http:// or https:// address),
+ * JOULET_UNSUPPORTED when the module is missing. *out is to be released in every case. Connections are kept per thread; redirects are
+ * not followed; a proxy of the environment is not used for this machine. */
 enum joulet_status net_http(const struct net_request *q, struct net_response *out, struct joulet_error *err);
 
 /* Percent-encodes everything but unreserved characters; malloc'ed. */
