@@ -5,24 +5,27 @@
 
 #include "lib/platform/platform.h"
 
+#include <math.h>
+
 #define JL_CHANNELS_MAX 256
 
 /* One read of one channel. `t_ns` is set by a sensor that has a timestamp of its own (already on CLOCK_MONOTONIC), else 0:
  * the sampler then uses the middle of the read. */
 struct sensor_reading {
-    int64_t value;   /* raw unit of the channel: unwrapped microjoule since the first reading, microwatt, ... */
+    int64_t value; /* raw unit of the channel: unwrapped microjoule since the first reading, microwatt, ... */
     int64_t t_ns;
-    bool has;        /* false: nothing new or not available now; not an error */
-    bool reset;      /* the counter restarted: no difference across this reading */
+    bool has;                  /* false: nothing new or not available now; not an error */
+    bool reset;                /* the counter restarted: no difference across this reading */
     enum joulet_status status; /* not JOULET_OK: this channel's read failed; value means nothing */
 };
 
-/* Public part of an open sensor; a source wraps it in its own struct (jl_container_of). One sensor = one device or one library. */
+/* Public part of an open sensor; a source wraps it in its own struct (jl_container_of). One sensor = one device or one library.
+ */
 struct sensor {
     const struct sensor_ops *ops;
     struct joulet_channel *channels; /* n_channels; owned by the sensor, constant while open */
     size_t n_channels;
-    struct joulet_fact *facts;       /* n_facts; owned by the sensor */
+    struct joulet_fact *facts; /* n_facts; owned by the sensor */
     size_t n_facts;
 };
 
@@ -33,7 +36,8 @@ struct sensor_list {
     size_t n_problems;
 };
 bool sensor_list_add(struct sensor_list *l, struct sensor *s);
-void sensor_list_problem(struct sensor_list *l, const char *sensor, enum joulet_status status, const char *fmt, ...) JL_PRINTF(4, 5);
+void sensor_list_problem(struct sensor_list *l, const char *sensor, enum joulet_status status, const char *fmt, ...)
+    JL_PRINTF(4, 5);
 
 enum sensor_class {
     SENSOR_FILE,    /* cheap reads: all of them share one sampling thread */
@@ -44,9 +48,9 @@ struct sensor_ops {
     const char *name;    /* short and stable, kept in stored runs: "rapl" */
     const char *summary; /* one line for `joulet sensors` */
     enum sensor_class cls;
-    bool on_request;     /* only when named (`sim`, `file`), or when nothing measures (`tdp`) */
-    int64_t poll_ns;     /* default polling interval: 10 ms RAPL, 5 ms NVML, 100 ms tdp */
-    bool lockable;       /* event-locked reads make sense (RAPL: a read costs less than 50 us) */
+    bool on_request; /* only when named (`sim`, `file`), or when nothing measures (`tdp`) */
+    int64_t poll_ns; /* default polling interval: 10 ms RAPL, 5 ms NVML, 100 ms tdp */
+    bool lockable;   /* event-locked reads make sense (RAPL: a read costs less than 50 us) */
     /* Add every device found to `out`, problems too. Finding none is JOULET_OK: absence is not an error. */
     enum joulet_status (*discover)(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err);
     /* Fill readings[n_channels]. The sensor's sampling thread only. Never allocates, never blocks on a network.
@@ -59,6 +63,26 @@ struct sensor_ops {
     void (*close)(struct sensor *s); /* frees s too */
 };
 extern const struct sensor_ops *const sensor_table[]; /* NULL-terminated, in order of preference */
+
+/* ---- for sources: building the public part -------------------------------------------------------------------- */
+
+/* A channel in which nothing is known yet: measured, unknown bounds, an exact factor. Then set what differs. */
+#define SENSOR_CHANNEL_INIT                                                                                                      \
+    {                                                                                                                            \
+        .provenance = JOULET_MEASURED, .power_min_w = NAN, .power_max_w = NAN, .factor_lo = 1, .factor_hi = 1                    \
+    }
+/* Appends a copy of *c to s->channels; its strings are copied too, NULL becomes "". false when out of memory. */
+bool sensor_channel_add(struct sensor *s, const struct joulet_channel *c);
+/* Appends a fact; an empty value is left out. false when out of memory. */
+bool sensor_fact_add(struct sensor *s, const char *device, const char *key, const char *fmt, ...) JL_PRINTF(4, 5);
+/* Frees channels, facts and their strings, not s itself. */
+void sensor_release(struct sensor *s);
+/* Provenance of a reading: simulated when its root was redirected, unless the caller trusts the root. opt may be NULL. */
+enum joulet_provenance sensor_provenance(const struct joulet_options *opt, bool redirected);
+
+/* First value of `key` in procfs cpuinfo ("model name", "siblings"), without reading all of it: a large machine needs
+ * milliseconds for the whole file. false when there is none. */
+bool jl_cpuinfo(const char *key, char *buf, size_t size);
 
 /* Increase of a counter that restarts at 0 when it reaches `range` (1.2); right for at most one restart between reads. */
 uint64_t jl_counter_delta(uint64_t prev, uint64_t now, uint64_t range);
