@@ -25,6 +25,7 @@ struct option_row {
     double min, max;     /* numbers and durations (s); equal: no limits */
     const char *help;    /* one sentence */
     bool flag_only;      /* not from the environment nor the settings file: --help, --version, --force */
+    const char *env;     /* another name in the environment than JOULET_NAME; NULL: that one */
 };
 extern const struct option_row option_table[];
 extern const size_t option_count;
@@ -60,7 +61,8 @@ int cli_fail(const struct cli *c, const struct joulet_error *err);             /
 int cli_usage(const struct cli *c, const char *fmt, ...) JL_PRINTF(2, 3);      /* prints, points to --help, returns 2 */
 /* Writes a result: to -o FILE (whole or not at all) or stdout. Returns CLI_DONE or CLI_FAILED (disk full, closed pipe). */
 int cli_result(const struct cli *c, const char *bytes, size_t n);
-FILE *cli_out(const struct cli *c); /* for streams of lines: stdout or -o FILE */
+FILE *cli_out(const struct cli *c); /* for streams of lines: stdout or -o FILE; NULL (said) when it cannot be opened */
+bool cli_flush(const struct cli *c); /* hands written lines on; false: end, the reader went away or the disk is full (said) */
 
 /* Fills *opt from --sensors, --sim, --replay and --trust-root. A simulated or replayed source stands alone unless --sensors says
  * otherwise: its joules are not this machine's and must not be summed with them. The strings live as long as c. */

@@ -1,0 +1,143 @@
+/* help.c - help on the terminal, drawn from the tables of options and commands. */
+#include "cli/parse.h"
+
+#include <string.h>
+
+enum { HELP_MIN = 60, HELP_WIDTH = 80, OPTION_COLUMN = 26, COMMAND_COLUMN = 12 };
+
+static int help_width(const struct report_style *style)
+{
+    int width = style->width ? style->width : HELP_WIDTH;
+    return width > HELP_WIDTH ? HELP_WIDTH : width < HELP_MIN ? HELP_MIN : width;
+}
+
+static void heading(struct jl_buf *out, const char *text, const struct report_style *style)
+{
+    jl_buf_printf(out, "\n%s%s%s\n", style->colour ? "\033[1m" : "", text, style->colour ? "\033[0m" : "");
+}
+
+/* Words of text, the first line at column `at`, the others indented by `indent`. */
+static void wrap(struct jl_buf *out, const char *text, size_t n, int at, int indent, int width)
+{
+    int column = at;
+    const char *end = text + n;
+    while (text < end) {
+        text += strspn(text, " \n");
+        size_t word = strcspn(text, " \n");
+        if (text >= end || !word)
+            break;
+        if (column > indent && column + 1 + (int)word > width) {
+            jl_buf_printf(out, "\n%*s", indent, "");
+            column = indent;
+        } else if (column > indent) {
+            jl_buf_str(out, " ");
+            column++;
+        }
+        jl_buf_add(out, text, word);
+        column += (int)word;
+        text += word;
+    }
+    jl_buf_str(out, "\n");
+}
+
+/* Paragraphs are filled; lines that begin with a blank stay as they are. */
+static void paragraphs(struct jl_buf *out, const char *text, int width)
+{
+    while (*text) {
+        const char *end = strstr(text, "\n\n");
+        size_t n = end ? (size_t)(end - text) : strlen(text);
+        if (*text == ' ') {
+            jl_buf_add(out, text, n);
+            jl_buf_str(out, "\n");
+        } else {
+            wrap(out, text, n, 0, 0, width);
+        }
+        text += n;
+        text += strspn(text, "\n");
+        if (*text)
+            jl_buf_str(out, "\n");
+    }
+}
+
+void option_text(const struct option_row *row, char *buf, size_t size)
+{
+    int n = snprintf(buf, size, "%s", row->help);
+    if (row->choices)
+        n += snprintf(buf + n, size - (size_t)n, " One of %s.", row->choices);
+    if (row->def)
+        snprintf(buf + n, size - (size_t)n, " Default: %s.", row->def);
+}
+
+static void option_lines(struct jl_buf *out, const struct option_row *row, int width)
+{
+    char left[80], text[512];
+    const char letter[] = {'-', row->letter, ',', '\0'};
+    int n = snprintf(left, sizeof left, "  %3s --%s%s%s", row->letter ? letter : "", row->name, row->arg ? " " : "",
+                     row->arg ? row->arg : "");
+    option_text(row, text, sizeof text);
+    jl_buf_str(out, left);
+    if (n + 2 > OPTION_COLUMN)
+        jl_buf_printf(out, "\n%*s", OPTION_COLUMN, "");
+    else
+        jl_buf_printf(out, "%*s", OPTION_COLUMN - n, "");
+    wrap(out, text, strlen(text), OPTION_COLUMN, OPTION_COLUMN, width);
+}
+
+static void option_block(struct jl_buf *out, const struct command *command, bool common, int width)
+{
+    for (size_t i = 0; i < option_count; i++)
+        if (option_common(&option_table[i]) == common && option_taken(command, &option_table[i]))
+            option_lines(out, &option_table[i], width);
+}
+
+static bool own_options(const struct command *command)
+{
+    for (size_t i = 0; i < option_count; i++)
+        if (!option_common(&option_table[i]) && option_taken(command, &option_table[i]))
+            return true;
+    return false;
+}
+
+void help_command(struct jl_buf *out, const struct command *command, const struct report_style *style)
+{
+    int width = help_width(style);
+    jl_buf_printf(out, "joulet %s - %s\n\nUsage: ", command->name, command->summary);
+    wrap(out, command->usage, strlen(command->usage), 7, 11, width);
+    jl_buf_str(out, "\n");
+    paragraphs(out, command->about, width);
+    if (own_options(command)) {
+        heading(out, "Options", style);
+        option_block(out, command, false, width);
+    }
+    heading(out, "Options of every command", style);
+    option_block(out, command, true, width);
+    if (command->examples) {
+        heading(out, "Examples", style);
+        for (const char *line = command->examples; *line;) {
+            size_t n = strcspn(line, "\n");
+            jl_buf_printf(out, "  %s%.*s\n", *line == ' ' ? "    " : "", (int)(n - strspn(line, " ")), line + strspn(line, " "));
+            line += n + (line[n] == '\n');
+        }
+    }
+}
+
+void help_program(struct jl_buf *out, const struct report_style *style)
+{
+    int width = help_width(style);
+    jl_buf_str(out, "joulet - joules per token: an energy meter for LLM inference\n\n"
+                    "Usage: joulet COMMAND [OPTION]... [ARGUMENT]...\n");
+    heading(out, "Commands", style);
+    for (const struct command *const *c = command_table; *c; c++) {
+        jl_buf_printf(out, "  %-*s", COMMAND_COLUMN - 2, (*c)->name);
+        wrap(out, (*c)->summary, strlen((*c)->summary), COMMAND_COLUMN, COMMAND_COLUMN, width);
+    }
+    heading(out, "First steps", style);
+    jl_buf_str(out, "  joulet doctor                     what can be measured here, what is in the way\n"
+                    "  joulet run \"Why is the sky blue?\"  one answer and what it cost\n"
+                    "  joulet exec -- make -j4           joules of any command\n");
+    jl_buf_str(out, "\n");
+    paragraphs(out,
+               "'joulet COMMAND --help' shows the options of a command, 'man joulet' the settings file, the environment and the "
+               "exit codes.",
+               width);
+}

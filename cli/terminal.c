@@ -1,0 +1,73 @@
+/* terminal.c - what the program asks of its terminal, and the signals that end it. */
+#include "cli/parse.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+atomic_bool cli_cancel;
+atomic_int cli_signal;
+void (*terminal_restore)(void);
+
+bool terminal_is(int fd)
+{
+    return isatty(fd) == 1;
+}
+
+int terminal_width(void)
+{
+    struct winsize size;
+    if (terminal_is(STDOUT_FILENO) && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40)
+        return size.ws_col;
+    return 0;
+}
+
+/* By name only: loading a locale costs memory and would bring decimal commas. */
+bool terminal_utf8(void)
+{
+    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
+    for (size_t i = 0; i < JL_COUNT(names); i++) {
+        const char *value = getenv(names[i]);
+        if (value && *value)
+            return strcasestr(value, "utf-8") || strcasestr(value, "utf8");
+    }
+    return false;
+}
+
+bool terminal_colour(void)
+{
+    const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
+    return terminal_is(STDOUT_FILENO) && !(no && *no) && term && *term && strcmp(term, "dumb") != 0;
+}
+
+static void on_end(int number)
+{
+    if (atomic_exchange(&cli_cancel, true) && number == SIGINT) {
+        if (terminal_restore)
+            terminal_restore();
+        _exit(128 + number);
+    }
+    atomic_store(&cli_signal, number);
+}
+
+/* A handler, not SIG_IGN: programs that we start would inherit that. Writing then fails with EPIPE. */
+static void on_pipe(int number)
+{
+    (void)number;
+}
+
+void terminal_signals(void)
+{
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction sa = {.sa_handler = on_end}, old;
+    sigemptyset(&sa.sa_mask);
+    for (size_t i = 0; i < JL_COUNT(ends); i++)
+        if (sigaction(ends[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) /* nohup, or in the background of a script */
+            sigaction(ends[i], &sa, NULL);
+    sa.sa_handler = on_pipe;
+    sa.sa_flags = SA_RESTART;
+    sigaction(SIGPIPE, &sa, NULL);
+}
