@@ -209,6 +209,15 @@ JOULET_API enum joulet_status joulet_wait_ready(struct joulet *m, double timeout
 /* Hands the remaining samples to the sink, ends the threads, frees everything. NULL is fine. */
 JOULET_API void joulet_close(struct joulet *m);
 
+/* Rows of the sensor table: what this build knows to read, whether it is here or not. Static. */
+struct joulet_sensor {
+    const char *name;    /* "rapl" */
+    const char *summary; /* one line */
+    bool on_request;     /* used when named only, or when nothing measures */
+};
+JOULET_API size_t joulet_sensor_count(void);
+JOULET_API enum joulet_status joulet_sensor_get(size_t i, struct joulet_sensor *out); /* JOULET_USAGE if i is out of range */
+
 /* Channels found so far. Indices are stable; a later joining library appends. */
 JOULET_API size_t joulet_channel_count(struct joulet *m);
 /* *out is a copy; its strings live as long as m. JOULET_USAGE if i is out of range. */
