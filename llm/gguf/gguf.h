@@ -5,6 +5,9 @@
 #include "lib/base/base.h"
 
 enum gguf_quant { GGUF_F32 = 0, GGUF_F16 = 1, GGUF_Q4_0 = 2, GGUF_Q8_0 = 8 };
+#define GGUF_QUANTS "f32, f16, q8_0 or q4_0"
+const char *gguf_quant_name(enum gguf_quant q);                  /* "q4_0"; static */
+bool gguf_quant_find(const char *name, enum gguf_quant *out);    /* case-insensitive */
 
 struct gguf_shape { /* dense Llama family; a row of data/model_shapes.csv */
     char name[64];  /* "llama-3.2-1b": lower-case short name */

@@ -1,0 +1,87 @@
+/* file.c - reads as much of a GGUF file as its head needs, and names the file by a digest of that. */
+#include "llm/gguf/head.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define FIRST_READ ((size_t)1 << 20)
+#define HEAD_MAX   ((size_t)256 << 20) /* large vocabularies take about 10 MiB */
+
+static enum joulet_status open_file(const char *path, FILE **f, int64_t *bytes, struct joulet_error *err)
+{
+    struct stat st;
+    *f = fopen(path, "rb");
+    if (!*f && errno == ENOENT)
+        return jl_fail(err, JOULET_NOT_FOUND, "%s: no such file; `joulet model list` shows the models there are", path);
+    if (!*f && errno == EACCES)
+        return jl_fail(err, JOULET_PERMISSION, "%s may not be read by this user: change its permissions", path);
+    if (!*f)
+        return jl_fail(err, JOULET_IO, "%s could not be opened: %s", path, strerror(errno));
+    if (fstat(fileno(*f), &st) == 0 && S_ISREG(st.st_mode)) {
+        *bytes = (int64_t)st.st_size;
+        return jl_ok(err);
+    }
+    fclose(*f);
+    return jl_fail(err, JOULET_FORMAT, "%s is no regular file: give a GGUF file", path);
+}
+
+static void make_digest(struct gguf_head *h, const uint8_t *head, size_t n)
+{
+    struct jl_sha256 s;
+    uint8_t size[8];
+    for (int i = 0; i < 8; i++)
+        size[i] = (uint8_t)((uint64_t)h->bytes >> (8 * i));
+    jl_sha256_init(&s);
+    jl_sha256_add(&s, head, n);
+    jl_sha256_add(&s, size, sizeof(size));
+    jl_sha256_hex(&s, h->digest);
+}
+
+/* Reads on until the head is whole, in pieces that double. */
+static enum joulet_status read_head(FILE *f, const char *path, int64_t bytes, struct gguf_head *out, struct joulet_error *err)
+{
+    uint8_t *head = NULL;
+    size_t have = 0, want = FIRST_READ, used = 0;
+    enum joulet_status status;
+    struct joulet_error why = {0};
+    bool cut = true;
+    do {
+        uint8_t *more = realloc(head, want);
+        if (!more) {
+            free(head);
+            return jl_fail(err, JOULET_MEMORY, "%s: out of memory for its head", path);
+        }
+        head = more;
+        have += fread(head + have, 1, want - have, f);
+        status = gguf_take_head(head, have, out, &used, &cut, &why);
+        if (status == JOULET_OK || !cut || have < want)
+            break;
+        want *= 2;
+    } while (want <= HEAD_MAX);
+    if (status == JOULET_OK) {
+        out->bytes = bytes;
+        make_digest(out, head, used);
+        jl_ok(err);
+    } else {
+        jl_fail(err, status, "%s cannot be read as a model: %s; give a whole GGUF file", path, why.message);
+    }
+    free(head);
+    return status;
+}
+
+enum joulet_status gguf_read_head(const char *path, struct gguf_head *out, struct joulet_error *err)
+{
+    FILE *f;
+    int64_t bytes = -1;
+    *out = (struct gguf_head){.bytes = -1};
+    enum joulet_status status = open_file(path, &f, &bytes, err);
+    if (status != JOULET_OK)
+        return status;
+    setvbuf(f, NULL, _IONBF, 0);
+    status = read_head(f, path, bytes, out, err);
+    fclose(f);
+    return status;
+}
