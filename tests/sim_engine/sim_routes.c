@@ -1,0 +1,101 @@
+/* sim_routes.c - the answers of the simulated engine that make no token: health, properties, models, slots, refusals. */
+#include "tests/sim_engine/sim_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define JSON "application/json; charset=utf-8"
+
+static void health(struct sim_connection *c)
+{
+    sim_reply(c, 200, JSON, "{\"status\":\"ok\"}");
+}
+
+static void props(struct sim_connection *c)
+{
+    const struct sim_config *f = &c->engine->config;
+    char *body = jl_strf("{\"default_generation_settings\":{\"params\":{\"seed\":4294967295},\"n_ctx\":%lld},\"total_slots\":1,"
+                         "\"model_alias\":\"%s\",\"model_path\":\"/models/%s.gguf\",\"build_info\":\"b11669-sim\"}",
+                         (long long)f->context, f->model, f->model);
+    sim_reply(c, 200, JSON, body ? body : "");
+    free(body);
+}
+
+static void models(struct sim_connection *c)
+{
+    const struct sim_config *f = &c->engine->config;
+    char *body =
+        f->openai
+            ? jl_strf("{\"object\":\"list\",\"data\":[{\"id\":\"%s\",\"object\":\"model\",\"owned_by\":\"vllm\",\"max_model_"
+                      "len\":%lld}]}",
+                      f->model, (long long)f->context)
+            : jl_strf("{\"object\":\"list\",\"data\":[{\"id\":\"%s\",\"object\":\"model\",\"owned_by\":\"llamacpp\",\"meta\":{"
+                      "\"n_ctx\":%lld,\"n_ctx_train\":8192,\"n_params\":4458752,\"size\":4744192}}]}",
+                      f->model, (long long)f->context);
+    sim_reply(c, 200, JSON, body ? body : "");
+    free(body);
+}
+
+static void slots(struct sim_connection *c)
+{
+    char *body = jl_strf("[{\"id\":0,\"n_ctx\":%lld,\"is_processing\":%s}]", (long long)c->engine->config.context,
+                         atomic_load(&c->engine->busy) ? "true" : "false");
+    sim_reply(c, 200, JSON, body ? body : "");
+    free(body);
+}
+
+static void version(struct sim_connection *c)
+{
+    sim_reply(c, 200, JSON, "{\"version\":\"0.11.0-sim\"}");
+}
+
+enum { LLAMA = 1, OPENAI = 2, OPEN = 4 }; /* whose route; OPEN: without a key too */
+
+static const struct {
+    const char *method, *path;
+    int where;
+    void (*answer)(struct sim_connection *c);
+    void (*generate)(struct sim_connection *c, const struct sim_http *q);
+} routes[] = {
+    {"GET", "/health", LLAMA | OPENAI | OPEN, health, NULL},
+    {"GET", "/v1/health", LLAMA | OPEN, health, NULL},
+    {"GET", "/props", LLAMA, props, NULL},
+    {"GET", "/version", OPENAI | OPEN, version, NULL},
+    {"GET", "/models", LLAMA | OPEN, models, NULL},
+    {"GET", "/v1/models", LLAMA | OPEN, models, NULL},
+    {"GET", "/v1/models", OPENAI, models, NULL},
+    {"GET", "/slots", LLAMA, slots, NULL},
+    {"POST", "/completion", LLAMA, NULL, sim_generate},
+    {"POST", "/v1/completions", LLAMA | OPENAI, NULL, sim_generate},
+    {"POST", "/v1/chat/completions", LLAMA | OPENAI, NULL, sim_generate},
+};
+
+static bool loading(const struct sim_engine *e)
+{
+    const struct sim_fault *f = sim_fault_of(e, -1, "loading");
+    return f && jl_s(jl_mono_ns() - e->t_start_ns) < (isnan(f->arg) ? 1 : f->arg);
+}
+
+void sim_answer(struct sim_connection *c, const struct sim_http *q)
+{
+    const struct sim_engine *e = c->engine;
+    int where = e->config.openai ? OPENAI : LLAMA;
+    if (loading(e)) {
+        sim_error(c, 503, "unavailable_error", "Loading model", "");
+        return;
+    }
+    for (size_t i = 0; i < JL_COUNT(routes); i++) {
+        if (!(routes[i].where & where) || strcmp(routes[i].method, q->method) != 0 || strcmp(routes[i].path, q->path) != 0)
+            continue;
+        if (e->config.key && !(routes[i].where & OPEN) && strcmp(e->config.key, q->key) != 0)
+            sim_error(c, 401, "authentication_error", "Invalid API Key", "");
+        else if (routes[i].generate)
+            routes[i].generate(c, q);
+        else
+            routes[i].answer(c);
+        return;
+    }
+    sim_error(c, 404, "not_found_error", "File Not Found", "");
+}
