@@ -14,16 +14,17 @@ function(joulet_embed target name file)
   target_sources(${target} PRIVATE ${out})
 endfunction()
 
-# joulet_test(NAME SOURCES... LIBS...): one cmocka program, run by ctest and `make check T=NAME`.
+# joulet_test(NAME SOURCES... LIBS... [ENV...] [LABELS...] [TIMEOUT s]): one cmocka program, run by ctest and `make check T=NAME`.
+# Exit code 77: skipped. Label `engine`: needs the engine in JOULET_TEST_ENGINE.
 function(joulet_test name)
-  cmake_parse_arguments(T "" "TIMEOUT" "SOURCES;LIBS;ENV" ${ARGN})
+  cmake_parse_arguments(T "" "TIMEOUT" "SOURCES;LIBS;ENV;LABELS" ${ARGN})
   add_executable(test_${name} ${T_SOURCES})
   target_link_libraries(test_${name} PRIVATE ${T_LIBS} cmocka jl_platform jl_stats jl_base Threads::Threads m)
   add_test(NAME ${name} COMMAND test_${name})
   if(NOT T_TIMEOUT)
     set(T_TIMEOUT 120)
   endif()
-  set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT} ENVIRONMENT "${T_ENV}")
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT} ENVIRONMENT "${T_ENV}" SKIP_RETURN_CODE 77 LABELS "${T_LABELS}")
 endfunction()
 
 # joulet_fuzzer(NAME SOURCE LIBS...): built with -DJOULET_FUZZ=ON and clang into fuzz/; corpus in tests/fuzz/corpus/NAME. Target `fuzzers`: all.
