@@ -5,7 +5,20 @@
 
 #include "lib/base/base.h"
 
+#include <math.h>
+
 #define RUN_SCHEMA "joulet.run/1"
+
+/* Limits of a record: what is above is refused, whether it comes from a file or from us. */
+enum {
+    RUN_REQUESTS_MAX = 1000000,
+    RUN_WINDOWS_MAX = 10000,
+    RUN_CHANNELS_MAX = 1024,
+    RUN_BASELINES_MAX = 100000,
+    RUN_NOTES_MAX = 1000,
+    RUN_PAIRS_MAX = 1000
+};
+#define RUN_JSON_MAX ((size_t)256 << 20) /* bytes of one record */
 
 /* Energy of a window or a request: the total, by group, by channel. A group without channels is NAN and not written. */
 struct run_channel_energy {
@@ -23,10 +36,10 @@ struct run_energy {
 /* A half-open interval of the run (idle, load, cooldown) or of a request (queue, load, prefill, decode). */
 struct run_window {
     char name[24];
-    int64_t start_ns, end_ns;     /* CLOCK_MONOTONIC of the run; run.wall_offset_ns gives the wall clock */
-    double u_start_s, u_end_s;    /* standard uncertainty of the two moments */
+    int64_t start_ns, end_ns;                      /* CLOCK_MONOTONIC of the run; run.wall_offset_ns gives the wall clock */
+    double u_start_s, u_end_s;                     /* standard uncertainty of the two moments */
     double power_min_w, power_mean_w, power_max_w; /* NAN unknown */
-    int64_t updates;              /* distinct sensor updates inside, of the busiest channel in the total */
+    int64_t updates;                               /* distinct sensor updates inside, of the busiest channel in the total */
     struct run_energy energy;
 };
 
@@ -35,33 +48,34 @@ struct run_tokens { /* -1: not told */
 };
 
 enum run_outcome { RUN_OK, RUN_FAILED, RUN_CANCELLED };
+const char *run_outcome_name(enum run_outcome o); /* "ok", "failed", "cancelled"; static */
 
 struct run_request {
-    int64_t index;                /* 0.. in the order of sending */
-    char *set, *category;         /* prompt set and category ("own_v1", "short"); NULL none */
-    int64_t number, repeat;       /* prompt number in its category; repeat 0.. ; -1 none */
-    bool warmup;                  /* left out of sums */
-    char *prompt, *answer;        /* NULL when private */
+    int64_t index;          /* 0.. in the order of sending */
+    char *set, *category;   /* prompt set and category ("own_v1", "short"); NULL none */
+    int64_t number, repeat; /* prompt number in its category; repeat 0.. ; -1 none */
+    bool warmup;            /* left out of sums */
+    char *prompt, *answer;  /* NULL when private */
     char prompt_sha256[65];
     enum run_outcome outcome;
-    char *error;                  /* sentence when not RUN_OK */
-    char *finish;                 /* "stop", "length", ... ; NULL unknown */
+    char *error;  /* sentence when not RUN_OK */
+    char *finish; /* "stop", "length", ... ; NULL unknown */
     struct run_tokens tokens;
-    double ttft_s, tpot_s;        /* client side; NAN unknown */
+    double ttft_s, tpot_s; /* client side; NAN unknown */
     double itl_p50_s, itl_p95_s, itl_p99_s;
     double server_prompt_s, server_decode_s, server_load_s, server_queue_s; /* engine's own; NAN not told */
-    char *phase_source;           /* "server timings", "client timing": where the prefill/decode boundary comes from */
-    struct run_window *windows;   /* queue, load, prefill, decode: tile the request */
+    char *phase_source;         /* "server timings", "client timing": where the prefill/decode boundary comes from */
+    struct run_window *windows; /* queue, load, prefill, decode: tile the request */
     size_t n_windows;
-    struct run_energy energy;     /* of the request: sum of its windows */
-    double tail_j, settle_s;      /* NAN unknown */
+    struct run_energy energy; /* of the request: sum of its windows */
+    double tail_j, settle_s;  /* NAN unknown */
     double temperature_before_c, temperature_after_c;
 };
 
 struct run_baseline {
     char *channel;
     struct joulet_baseline b;
-    char level[8];                /* "L0" or "L1" */
+    char level[8]; /* "L0" or "L1" */
 };
 
 /* Ordered text pairs: settings, facts. Values are JSON scalars in text form; kind 's' string, 'n' number, 'b' bool. */
@@ -73,45 +87,48 @@ struct run_pairs {
     struct run_pair *items;
     size_t n;
 };
-bool run_pairs_set(struct run_pairs *p, const char *key, char kind, const char *fmt, ...) JL_PRINTF(4, 5); /* replaces; keeps order */
+bool run_pairs_set(struct run_pairs *p, const char *key, char kind, const char *fmt, ...)
+    JL_PRINTF(4, 5);                                                   /* replaces; keeps order */
 const char *run_pairs_get(const struct run_pairs *p, const char *key); /* NULL when absent */
 void run_pairs_release(struct run_pairs *p);
 
 struct run {
-    char id[40];                  /* "20261121-152349-5f3a": sortable, unique */
-    char kind[16];                /* "bench", "run", "chat", "exec", "monitor" */
+    char id[40];   /* "20261121-152349-5f3a": sortable, unique */
+    char kind[16]; /* "bench", "run", "chat", "exec", "monitor" */
     char *title;
-    int64_t started_wall_ns;      /* since 1970 */
-    int64_t start_ns, end_ns;     /* CLOCK_MONOTONIC */
-    int64_t wall_offset_ns;       /* wall - monotonic, taken once */
-    char *version;                /* of joulet */
-    char *status;                 /* "done", "running", "interrupted", "failed" */
-    struct run_pairs machine;     /* os, kernel, arch, cpu, threads, cores, memory_bytes, governor, virtual_machine, host (hash),
-                                     power_source ("mains", "battery"), load_average, temperature_before_c, temperature_after_c, driver, power limits, ... */
-    struct run_pairs engine;      /* protocol, url, version, build, started_by ("joulet", "user"), pid, gpu_layers, threads, context_length, ... */
-    struct run_pairs model;       /* name, path, digest, quantisation, parameters, size_bytes, context_length, architecture */
-    struct run_pairs settings;    /* seed, temperature, ..., repeat, warmup, baseline_s, cooldown_s, private, order */
-    struct run_pairs factors;     /* grid_g_per_kwh, grid_source, pue, price_per_kwh, currency */
+    int64_t started_wall_ns;  /* since 1970 */
+    int64_t start_ns, end_ns; /* CLOCK_MONOTONIC */
+    int64_t wall_offset_ns;   /* wall - monotonic, taken once */
+    char *version;            /* of joulet */
+    char *status;             /* "done", "running", "interrupted", "failed" */
+    struct run_pairs machine; /* os, kernel, arch, cpu, threads, cores, memory_bytes, governor, virtual_machine, host (hash),
+                                 power_source ("mains", "battery"), load_average, temperature_before_c, temperature_after_c,
+                                 driver, power limits, ... */
+    struct run_pairs
+        engine; /* protocol, url, version, build, started_by ("joulet", "user"), pid, gpu_layers, threads, context_length, ... */
+    struct run_pairs model;          /* name, path, digest, quantisation, parameters, size_bytes, context_length, architecture */
+    struct run_pairs settings;       /* seed, temperature, ..., repeat, warmup, baseline_s, cooldown_s, private, order */
+    struct run_pairs factors;        /* grid_g_per_kwh, grid_source, pue, price_per_kwh, currency */
     struct joulet_channel *channels; /* strings owned by the run */
     size_t n_channels;
     struct run_baseline *baselines;
     size_t n_baselines;
-    struct run_window *windows;   /* idle, load, cooldown: outside requests */
+    struct run_window *windows; /* idle, load, cooldown: outside requests */
     size_t n_windows;
     struct run_request *requests;
     size_t n_requests;
-    struct run_energy energy;     /* of the run: successful, not warm-up requests for bench/run/chat; the whole window for exec */
-    struct run_pairs sampler;     /* cpu_s, reads, failed, late, dropped */
-    char **notes;                 /* sentences: what was unusual */
+    struct run_energy energy; /* of the run: successful, not warm-up requests for bench/run/chat; the whole window for exec */
+    struct run_pairs sampler; /* cpu_s, reads, failed, late, dropped */
+    char **notes;             /* sentences: what was unusual */
     size_t n_notes;
-    char *argv;                   /* exec: the command; NULL else */
-    int64_t exit_code;            /* exec: of the child; -1 else */
+    char *argv;        /* exec: the command; NULL else */
+    int64_t exit_code; /* exec: of the child; -1 else */
 };
 
 void run_init(struct run *r, const char *kind); /* id, version, clocks */
 void run_release(struct run *r);
 bool run_note(struct run *r, const char *fmt, ...) JL_PRINTF(2, 3);
-void run_energy_init(struct run_energy *e);     /* all unknown */
+void run_energy_init(struct run_energy *e); /* all unknown */
 void run_energy_release(struct run_energy *e);
 void run_window_init(struct run_window *w, const char *name, int64_t start_ns, int64_t end_ns);
 void run_request_init(struct run_request *q);
@@ -121,16 +138,24 @@ struct run_window *run_add_window(struct run_window **list, size_t *n, struct ru
 struct run_request *run_add_request(struct run *r, struct run_request *x);
 bool run_add_baseline(struct run *r, const char *channel, const struct joulet_baseline *b, const char *level);
 bool run_add_channel(struct run *r, const struct joulet_channel *c); /* deep copy */
+bool run_energy_add_channel(struct run_energy *e, const char *channel, const struct joulet_energy *x);
+const struct joulet_channel *run_channel(const struct run *r, const char *id); /* NULL when the run has no such channel */
+/* Energy of the run from its successful, not warm-up requests: every channel chained over them, then total and groups. */
+bool run_energy_from_requests(struct run *r);
 /* Total and groups from `channels`: only those with in_total of the run's channel list, by joulet_energy_add. */
 void run_energy_total(const struct run *r, struct run_energy *e);
 
 /* ---- JSON. Keys in SI units; unknown is null; reals with 15 digits, so that export, import, export gives the same bytes. -- */
-enum joulet_status run_to_json(const struct run *r, struct jl_buf *out, struct joulet_error *err);          /* one indented object + '\n' */
-enum joulet_status run_from_json(const char *text, size_t n, struct run *out, struct joulet_error *err);   /* JOULET_FORMAT, JOULET_NEWER */
+enum joulet_status run_to_json(const struct run *r, struct jl_buf *out,
+                               struct joulet_error *err); /* one indented object + '\n' */
+enum joulet_status run_from_json(const char *text, size_t n, struct run *out,
+                                 struct joulet_error *err); /* JOULET_FORMAT, JOULET_NEWER */
 /* Parts, for the store and for `exec --json`: one request, one energy object. Compact, no newline. */
 enum joulet_status run_request_to_json(const struct run_request *q, struct jl_buf *out, struct joulet_error *err);
 enum joulet_status run_request_from_json(const char *text, size_t n, struct run_request *out, struct joulet_error *err);
-enum joulet_status run_head_to_json(const struct run *r, struct jl_buf *out, struct joulet_error *err);    /* the run without requests */
+enum joulet_status run_energy_to_json(const struct joulet_energy *e, struct jl_buf *out, struct joulet_error *err);
+enum joulet_status run_head_to_json(const struct run *r, struct jl_buf *out,
+                                    struct joulet_error *err); /* the run without requests */
 /* ---- CSV: header row, one row per window and request; docs/record.md names the columns ----------------------------- */
 enum joulet_status run_to_csv(const struct run *r, struct jl_buf *out, struct joulet_error *err);
 
@@ -142,7 +167,10 @@ struct run_sums {
     struct joulet_energy energy, prefill, decode, load; /* over successful, not warm-up requests */
     double ttft_p50_s, tpot_mean_s, itl_p50_s, itl_p95_s, itl_p99_s;
     double power_mean_w, power_max_w;
-};
+}; /* Unknown is NAN or -1. A latency is the median over requests of each request's own figure; tpot_mean_s weighs by tokens. A
+      run without requests (exec, monitor) gives its whole energy, from its own windows. */
+double run_window_s(const struct run_window *w);
+double run_request_s(const struct run_request *q); /* from its first window to its last; NAN without windows */
 void run_sum(const struct run *r, const char *category /* NULL: all */, struct run_sums *out);
 
 #endif

@@ -1,0 +1,182 @@
+/* csv.c - a record as a table (RFC 4180, header row): a row for the run, for each window of it, for each request and each window
+ * of a request. Columns come from the rows of the JSON, so a figure has one name everywhere; docs/record.md lists them. Unknown
+ * is an empty cell. Prompts and answers stay in the JSON. */
+#include "run/internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* One line of the table: what it speaks of. */
+struct line {
+    const char *row;
+    const struct run *run;
+    const struct run_request *request; /* NULL none */
+    const struct run_window *window;   /* NULL none */
+    const struct run_energy *energy;
+};
+
+static void text_cell(struct jl_buf *b, const char *s)
+{
+    if (!strpbrk(s, ",\"\r\n")) {
+        jl_buf_str(b, s);
+        return;
+    }
+    jl_buf_add(b, "\"", 1);
+    for (; *s; s++)
+        jl_buf_add(b, *s == '"' ? "\"\"" : s, *s == '"' ? 2 : 1);
+    jl_buf_add(b, "\"", 1);
+}
+
+static void real_cell(struct jl_buf *b, double x)
+{
+    if (isfinite(x))
+        jl_buf_printf(b, "%.15g", x);
+}
+
+static void flags_cell(struct jl_buf *b, uint32_t flags)
+{
+    const char *sep = "";
+    for (unsigned bit = 0; bit < 32; bit++) {
+        const char *name = flags & 1u << bit ? joulet_flag_name(1u << bit) : NULL;
+        if (!name)
+            continue;
+        jl_buf_printf(b, "%s%s", sep, name);
+        sep = ";";
+    }
+}
+
+static void pointed_text(struct jl_buf *b, const void *member)
+{
+    const char *s;
+    memcpy(&s, member, sizeof s);
+    if (s)
+        text_cell(b, s);
+}
+
+static void cell(struct jl_buf *b, const void *member, const struct field *f)
+{
+    int64_t i;
+    switch (f->type) {
+    case FIELD_REAL:
+        real_cell(b, *(const double *)member);
+        break;
+    case FIELD_TIME:
+    case FIELD_COUNT:
+        i = *(const int64_t *)member;
+        if (f->type == FIELD_TIME || i >= 0)
+            jl_buf_printf(b, "%lld", (long long)i);
+        break;
+    case FIELD_BOOL:
+        jl_buf_str(b, *(const bool *)member ? "true" : "false");
+        break;
+    case FIELD_CHARS:
+        text_cell(b, member);
+        break;
+    case FIELD_NAME:
+        text_cell(b, f->name(*(const unsigned *)member));
+        break;
+    case FIELD_FLAGS:
+        flags_cell(b, *(const uint32_t *)member);
+        break;
+    default:
+        pointed_text(b, member);
+        break;
+    }
+}
+
+/* Texts too long for a table, and the tail that the energy of the same line has too. */
+static bool left_out(const struct field *rows, const struct field *f)
+{
+    return rows == request_fields && jl_word_in("prompt,answer,tail_j", ',', f->key);
+}
+
+/* Columns of a struct by its rows. base NULL and names false: empty cells. names: the header. */
+static void columns(struct jl_buf *b, const char *prefix, const struct field *rows, const void *base, bool names)
+{
+    for (const struct field *f = rows; f->key; f++) {
+        const void *member = base ? (const char *)base + f->at : NULL;
+        if (left_out(rows, f))
+            continue;
+        if (f->type == FIELD_OBJECT) {
+            char longer[32];
+            snprintf(longer, sizeof longer, "%s%s_", prefix, f->key);
+            columns(b, longer, f->sub, member, names);
+            continue;
+        }
+        jl_buf_str(b, ",");
+        if (names)
+            jl_buf_printf(b, "%s%s", prefix, f->key);
+        else if (member)
+            cell(b, member, f);
+    }
+}
+
+/* The four figures of a group that a table needs. */
+static void group_columns(struct jl_buf *b, unsigned g, const struct run_energy *e)
+{
+    const struct joulet_energy *x = e->has_group[g] ? &e->groups[g] : NULL;
+    const double figures[] = {x ? x->net_j : NAN, x ? x->net_pm_j : NAN, x ? x->gross_j : NAN, x ? x->gross_pm_j : NAN};
+    for (size_t i = 0; i < JL_COUNT(figures); i++) {
+        jl_buf_str(b, ",");
+        real_cell(b, figures[i]);
+    }
+}
+
+static void header(struct jl_buf *b)
+{
+    jl_buf_str(b, "run_id,kind,row,window,duration_s");
+    columns(b, "", request_fields, NULL, true);
+    columns(b, "", window_fields, NULL, true);
+    columns(b, "", energy_fields, NULL, true);
+    for (unsigned g = 0; g < JOULET_GROUP_COUNT; g++) {
+        const char *name = joulet_group_name((enum joulet_group)g);
+        jl_buf_printf(b, ",%s_net_j,%s_net_pm_j,%s_gross_j,%s_gross_pm_j", name, name, name, name);
+    }
+    jl_buf_str(b, "\r\n");
+}
+
+static double duration_s(const struct line *l)
+{
+    if (l->window)
+        return run_window_s(l->window);
+    return l->request ? run_request_s(l->request) : jl_s(l->run->end_ns - l->run->start_ns);
+}
+
+static void put_line(struct jl_buf *b, const struct line *l)
+{
+    text_cell(b, l->run->id);
+    jl_buf_str(b, ",");
+    text_cell(b, l->run->kind);
+    jl_buf_printf(b, ",%s,", l->row);
+    text_cell(b, l->window ? l->window->name : "");
+    jl_buf_str(b, ",");
+    real_cell(b, duration_s(l));
+    columns(b, "", request_fields, l->request, false);
+    columns(b, "", window_fields, l->window, false);
+    columns(b, "", energy_fields, &l->energy->total, false);
+    for (unsigned g = 0; g < JOULET_GROUP_COUNT; g++)
+        group_columns(b, g, l->energy);
+    jl_buf_str(b, "\r\n");
+}
+
+enum joulet_status run_to_csv(const struct run *r, struct jl_buf *out, struct joulet_error *err)
+{
+    header(out);
+    put_line(out, &(struct line){.row = "run", .run = r, .energy = &r->energy});
+    for (size_t i = 0; i < r->n_windows; i++)
+        put_line(out, &(struct line){.row = "run_window", .run = r, .window = &r->windows[i], .energy = &r->windows[i].energy});
+    for (size_t i = 0; i < r->n_requests; i++) {
+        const struct run_request *q = &r->requests[i];
+        put_line(out, &(struct line){.row = "request", .run = r, .request = q, .energy = &q->energy});
+        for (size_t k = 0; k < q->n_windows; k++)
+            put_line(
+                out,
+                &(struct line){
+                    .row = "request_window", .run = r, .request = q, .window = &q->windows[k], .energy = &q->windows[k].energy});
+    }
+    if (out->failed)
+        return jl_fail(err, JOULET_LIMIT, "the table is longer than the %zu MiB that it may have; export JSON instead",
+                       out->max >> 20);
+    return jl_ok(err);
+}
