@@ -87,12 +87,9 @@ static int open_meter(struct session *s)
 {
     const struct cli *c = s->cli;
     struct joulet_options o = JOULET_OPTIONS_INIT;
-    o.sensors = cli_str(c, "sensors");
-    o.sim = cli_str(c, "sim");
-    o.replay = cli_str(c, "replay");
+    cli_meter_options(c, &o);
     int64_t interval = cli_duration_ns(c, "interval");
     o.interval_ns = interval > 0 ? interval : 0;
-    o.trust_root = cli_flag(c, "trust-root");
     o.gauges = true;
     o.sink = session_sink_samples;
     o.sink_user = s->sink;
