@@ -1,0 +1,217 @@
+/* updates.c - finding the updates of a device between reads (1.3).
+ *
+ * Read slower than the device updates, a counter's reading is an update half a period ago. Read faster, an update shows as a
+ * change of value between two reads. A power reading may stay equal over an update: one period after the last an update is
+ * inserted. Once the period of a slow device is known, the next update is predicted and looked for every millisecond. */
+#include "lib/meter/updates.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define STEP_NS    1000000  /* between reads while an update is due */
+#define AHEAD_NS   6000000  /* before the prediction: the jitter of devices */
+#define PREDICT_NS 10000000 /* shorter periods are not predicted */
+#define ENOUGH     8        /* distances before a period is believed */
+
+void updates_init(struct updates *u, enum updates_kind kind, int64_t poll_ns, int64_t period_ns, bool predict, double max_w)
+{
+    *u = (struct updates){
+        .kind = kind, .poll_ns = poll_ns, .period_ns = period_ns, .predict = predict, .max_w = max_w, .locked_ns = INT64_MIN};
+}
+
+/* Reads are so far apart that the device has always updated in between: a reading needs no change to be one. */
+static bool reads_are_slow(const struct updates *u)
+{
+    return u->period_ns > 0 && u->poll_ns * 2 >= u->period_ns * 3;
+}
+
+static uint32_t clamp_hw(int64_t hw)
+{
+    return hw > UINT32_MAX ? UINT32_MAX : hw < 0 ? 0 : (uint32_t)hw;
+}
+
+static uint32_t flags_of(const struct updates_read *r, bool reset)
+{
+    return (reset ? JOULET_SAMPLE_RESET : 0u) | (r->late ? JOULET_SAMPLE_LATE : 0u);
+}
+
+/* A counter that goes back, or on faster than the device can draw, restarted (1.2). */
+static bool was_reset(const struct updates *u, const struct updates_read *r, int64_t t)
+{
+    if (r->reset || u->kind != UPDATES_COUNTER || !u->has)
+        return r->reset;
+    if (r->value < u->value)
+        return true;
+    if (isnan(u->max_w))
+        return false;
+    double longest_s = jl_s(t - u->edge_ns + u->period_ns + u->poll_ns);
+    return (double)(r->value - u->value) * 1e-6 > 1.5 * u->max_w * longest_s;
+}
+
+/* ---- the period ------------------------------------------------------------------------------------------------------ */
+
+static int ascending(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The mean of the distances near their median, if most are: a value that stays equal doubles a distance now and then. */
+static void find_period(struct updates *u)
+{
+    int64_t sorted[UPDATES_DISTANCES], sum = 0;
+    unsigned n = u->n_distances < UPDATES_DISTANCES ? u->n_distances : UPDATES_DISTANCES, near = 0;
+    if (n < ENOUGH)
+        return;
+    for (unsigned i = 0; i < n; i++)
+        sorted[i] = u->distances[i];
+    qsort(sorted, n, sizeof(sorted[0]), ascending);
+    int64_t median = sorted[n / 2], band = median / 5 > u->poll_ns ? median / 5 : u->poll_ns;
+    for (unsigned i = 0; i < n; i++) {
+        if (llabs(sorted[i] - median) > band)
+            continue;
+        sum += sorted[i];
+        near++;
+    }
+    u->period_found = near * 4 >= n * 3;
+    if (u->period_found)
+        u->period_ns = sum / near;
+}
+
+static void note_edge(struct updates *u, int64_t t, int64_t hw, bool sharp)
+{
+    if (u->predict && sharp && u->edge_ns && u->repeats == 0 && !u->gap) {
+        u->distances[u->n_distances++ % UPDATES_DISTANCES] = t - u->edge_ns;
+        find_period(u);
+    }
+    u->edge_ns = t;
+    u->edge_hw = hw;
+    u->repeats = 0;
+    u->gap = false;
+}
+
+/* ---- from reads to updates ----------------------------------------------------------------------------------------- */
+
+static bool with_own_time(struct updates *u, const struct updates_read *r, bool reset, struct joulet_sample *out)
+{
+    if (u->has && r->own_ns <= u->own_ns && !reset)
+        return false;
+    u->own_ns = r->own_ns;
+    u->edge_ns = r->own_ns;
+    *out = (struct joulet_sample){.t_ns = r->own_ns, .value = r->value, .flags = reset ? JOULET_SAMPLE_RESET : 0u};
+    return true;
+}
+
+/* No change for more than one and a half periods: the device gave the same power again. */
+static bool repeat(struct updates *u, int64_t t, struct joulet_sample *out)
+{
+    if (u->kind != UPDATES_POWER || u->period_ns <= 0 || (t - u->edge_ns) * 2 <= u->period_ns * 3)
+        return false;
+    u->edge_ns += u->period_ns;
+    u->repeats++;
+    *out = (struct joulet_sample){
+        .t_ns = u->edge_ns, .value = u->value, .hw_ns = clamp_hw(u->edge_hw), .flags = JOULET_SAMPLE_REPEAT};
+    return true;
+}
+
+/* Earliest moment of an update first seen by the read at t: after the last read, and not longer ago than the device waits
+ * between updates where that is known and the reads do not tell better. */
+static int64_t earliest(const struct updates *u, int64_t t)
+{
+    int64_t period = u->period_ns;
+    if (!u->has)
+        return t - (period > 0 ? period : u->poll_ns);
+    if (period > 0 && reads_are_slow(u))
+        return t - period > u->read_ns ? t - period : u->read_ns;
+    if (period > 0 && t - u->read_ns > period * 3 / 2)
+        return t - period * 3 / 2;
+    return u->read_ns;
+}
+
+static bool change(struct updates *u, const struct updates_read *r, int64_t t, bool reset, struct joulet_sample *out)
+{
+    int64_t lo = earliest(u, t), half = (r->t1_ns - r->t0_ns) / 2;
+    int64_t edge = lo + (t - lo) / 2, hw = (t - lo) / 2 + half;
+    bool sharp = u->has && t - lo <= 2 * u->poll_ns && !r->late && !reset;
+    note_edge(u, edge, hw, sharp);
+    *out = (struct joulet_sample){.t_ns = edge, .value = r->value, .hw_ns = clamp_hw(hw), .flags = flags_of(r, reset)};
+    bool near_locked = u->locked_ns != INT64_MIN && edge <= u->locked_ns + updates_lock_span(u);
+    return !near_locked || reset;
+}
+
+bool updates_from(struct updates *u, const struct updates_read *r, struct joulet_sample *out)
+{
+    int64_t half = (r->t1_ns - r->t0_ns) / 2, t = r->t0_ns + half;
+    bool shown, reset = was_reset(u, r, t);
+    if (u->kind == UPDATES_GAUGE) {
+        *out = (struct joulet_sample){.t_ns = t, .value = r->value, .hw_ns = clamp_hw(half), .flags = flags_of(r, reset)};
+        shown = true;
+    } else if (r->own_ns) {
+        shown = with_own_time(u, r, reset, out);
+    } else if (!u->has || reset || r->value != u->value || reads_are_slow(u)) {
+        shown = change(u, r, t, reset, out);
+    } else {
+        shown = repeat(u, t, out);
+    }
+    u->has = true;
+    u->value = r->value;
+    u->read_ns = t;
+    return shown;
+}
+
+void updates_failed(struct updates *u)
+{
+    u->gap = true;
+}
+
+int64_t updates_lock_span(const struct updates *u)
+{
+    return 2 * u->period_ns;
+}
+
+bool updates_locked(struct updates *u, int64_t before_ns, int64_t after_ns, int64_t value, struct joulet_sample *out)
+{
+    if (after_ns - before_ns > u->period_ns) /* several updates may lie between: an ordinary reading */
+        return false;
+    int64_t t = before_ns + (after_ns - before_ns) / 2;
+    *out = (struct joulet_sample){
+        .t_ns = t, .value = value, .hw_ns = clamp_hw((after_ns - before_ns) / 2), .flags = JOULET_SAMPLE_LOCKED};
+    u->locked_ns = u->edge_ns = t;
+    u->edge_hw = out->hw_ns;
+    u->value = value;
+    u->read_ns = after_ns;
+    u->has = true;
+    u->gap = false;
+    return true;
+}
+
+/* ---- when to read -------------------------------------------------------------------------------------------------- */
+
+static bool predicts(const struct updates *u)
+{
+    return u->predict && u->period_found && u->period_ns >= PREDICT_NS && u->has;
+}
+
+/* While readings stay equal only the neighbourhood of the prediction is searched; otherwise until it is seen. */
+static int64_t search_end(const struct updates *u, int64_t predicted)
+{
+    return predicted + (u->repeats > 0 ? AHEAD_NS : u->period_ns / 2);
+}
+
+bool updates_expected(const struct updates *u, int64_t now_ns)
+{
+    int64_t predicted = u->edge_ns + u->period_ns;
+    return predicts(u) && now_ns >= predicted - AHEAD_NS - 2 * STEP_NS && now_ns < search_end(u, predicted);
+}
+
+int64_t updates_next(const struct updates *u, int64_t due_ns)
+{
+    int64_t predicted = u->edge_ns + u->period_ns;
+    if (!predicts(u) || u->kind == UPDATES_GAUGE)
+        return due_ns + u->poll_ns;
+    if (due_ns < predicted - AHEAD_NS)
+        return predicted - AHEAD_NS;
+    if (due_ns < search_end(u, predicted))
+        return due_ns + STEP_NS;
+    return due_ns + u->poll_ns;
+}
