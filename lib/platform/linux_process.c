@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -269,4 +270,40 @@ void jl_process_stop(struct jl_process *p, double grace_s)
 bool jl_pid_alive(int64_t pid)
 {
     return pid > 0 && pid <= INT32_MAX && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+}
+
+/* Start of a process in clock ticks since boot (field 22); false when it does not run or only waits to be reaped. */
+static bool start_ticks(long pid, unsigned long long *ticks)
+{
+    char path[64], text[1024], state;
+    snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+    if (jl_read_text(path, text, sizeof(text), NULL) != JOULET_OK)
+        return false;
+    const char *after = strrchr(text, ')'); /* the name may hold anything, brackets too */
+    return after &&
+           sscanf(after + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &state, ticks) ==
+               2 &&
+           state != 'Z' && state != 'X';
+}
+
+static bool process_key(long pid, char *buf, size_t size)
+{
+    char boot[64];
+    unsigned long long ticks;
+    if (jl_read_text("/proc/sys/kernel/random/boot_id", boot, sizeof(boot), NULL) != JOULET_OK || !start_ticks(pid, &ticks))
+        return false;
+    int n = snprintf(buf, size, "%ld %llu %s", pid, ticks, boot);
+    return n > 0 && (size_t)n < size;
+}
+
+bool jl_process_key(char *buf, size_t size)
+{
+    return process_key(getpid(), buf, size);
+}
+
+bool jl_process_key_alive(const char *key)
+{
+    char now[128];
+    long pid = strtol(key, NULL, 10);
+    return pid > 0 && process_key(pid, now, sizeof(now)) && strcmp(now, key) == 0;
 }

@@ -67,6 +67,10 @@ bool jl_process_wait(struct jl_process *p, double timeout_s);
 /* SIGTERM, then SIGKILL after grace_s; reaps. Safe on an ended process. */
 void jl_process_stop(struct jl_process *p, double grace_s);
 bool jl_pid_alive(int64_t pid);
+/* Text that names this process for ever: its number, the boot and its start, so that neither a reboot nor a reused number fools
+ * jl_process_key_alive in another process. False when the system does not tell. */
+bool jl_process_key(char *buf, size_t size);
+bool jl_process_key_alive(const char *key);
 
 /* ---- the machine ------------------------------------------------------------------------------------------------------ */
 struct jl_machine {
