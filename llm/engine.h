@@ -8,18 +8,18 @@
 /* What to ask for. NAN / -1 / NULL: not given, the engine's default stays. */
 struct generation {
     const char *model;
-    const char *prompt;          /* one user text; or messages */
-    const char *messages_json;   /* array of {role, content}; wins over prompt and system */
+    const char *prompt;        /* one user text; or messages */
+    const char *messages_json; /* array of {role, content}; wins over prompt and system */
     const char *system;
-    bool raw;                    /* no chat template: the text goes as it is */
+    bool raw; /* no chat template: the text goes as it is */
     int64_t max_tokens, context_length, top_k, seed;
     double temperature, top_p, min_p, repeat_penalty;
     const char *const *stop;
     size_t n_stop;
-    bool prompt_cache;           /* false for measurements */
-    const char *const *options;  /* "KEY=VALUE" passed on as they are (JSON value, else string) */
+    bool prompt_cache;          /* false for measurements */
+    const char *const *options; /* "KEY=VALUE" passed on as they are (JSON value, else string) */
     size_t n_options;
-    double timeout_s;            /* given up when nothing came for so long; 0 or NAN: 600 s */
+    double timeout_s; /* given up when nothing came for so long; 0 or NAN: 600 s */
 };
 
 /* Everything one exchange told us. */
@@ -28,17 +28,17 @@ struct generated {
     struct jl_buf text, thinking;
     struct run_tokens tokens;
     int64_t t_sent_ns, t_header_ns, t_first_ns, t_last_ns, t_end_ns; /* 0: did not happen (providers.md 2.3) */
-    int64_t *token_ns;           /* arrival of each chunk with text */
+    int64_t *token_ns;                                               /* arrival of each chunk with text */
     size_t n_token_ns, cap_token_ns;
     double server_prompt_s, server_decode_s, server_load_s, server_queue_s; /* NAN: not told */
-    int64_t processed_tokens;    /* prompt tokens computed now; -1 not told */
-    char finish[16];             /* "stop", "length", "cancelled", "error", "" */
-    bool truncated;              /* the engine cut the prompt */
-    bool done;                   /* the terminal object came */
-    char engine_error[400];      /* error in the stream or body; "" none */
-    char error_type[48];         /* the engine's word for its kind; "" not told */
-    int64_t error_prompt_tokens, error_context; /* of a prompt that is too long; -1 not told */
-    bool complete;               /* framing ended as announced */
+    int64_t processed_tokens;                                               /* prompt tokens computed now; -1 not told */
+    char finish[16];                                                        /* "stop", "length", "cancelled", "error", "" */
+    bool truncated;                                                         /* the engine cut the prompt */
+    bool done;                                                              /* the terminal object came */
+    char engine_error[400];                                                 /* error in the stream or body; "" none */
+    char error_type[48];                                                    /* the engine's word for its kind; "" not told */
+    int64_t error_prompt_tokens, error_context;                             /* of a prompt that is too long; -1 not told */
+    bool complete;                                                          /* framing ended as announced */
 };
 void generated_init(struct generated *g);
 void generated_release(struct generated *g);
@@ -52,13 +52,13 @@ void engine_parser_end(struct engine_parser *p, int64_t t_ns); /* no more bytes:
 void engine_parser_close(struct engine_parser *p);
 
 struct engine_info {
-    char protocol[24];          /* ops->name */
-    char version[64];           /* "" unknown */
-    char model[256];            /* loaded model, "" none */
+    char protocol[24]; /* ops->name */
+    char version[64];  /* "" unknown */
+    char model[256];   /* loaded model, "" none */
     char model_path[1024];
-    int64_t context_length;     /* in force; -1 unknown */
+    int64_t context_length;                        /* in force; -1 unknown */
     int64_t model_bytes, model_params, gpu_layers; /* -1 unknown */
-    int slots;                  /* -1 unknown */
+    int slots;                                     /* -1 unknown */
     bool loading;
 };
 struct engine_model {
@@ -70,11 +70,11 @@ struct engine_model {
 /* One connection: no socket is held between calls. */
 struct engine {
     const struct engine_ops *ops;
-    char *url;                  /* "http://127.0.0.1:8080", no trailing slash */
-    char *key;                  /* NULL none; sent as Authorization: Bearer; never logged */
+    char *url; /* "http://127.0.0.1:8080", no trailing slash */
+    char *key; /* NULL none; sent as Authorization: Bearer; never logged */
     bool local;
     const atomic_bool *cancel;
-    struct engine_info info;    /* from recognition */
+    struct engine_info info; /* from recognition */
 };
 
 enum engine_framing {
@@ -83,7 +83,7 @@ enum engine_framing {
 };
 
 struct engine_ops {
-    const char *name;       /* "llama.cpp", "openai" */
+    const char *name; /* "llama.cpp", "openai" */
     const char *summary;
     int default_port;
     enum engine_framing framing;
@@ -91,7 +91,8 @@ struct engine_ops {
     enum joulet_status (*recognise)(struct engine *e, struct joulet_error *err);
     enum joulet_status (*models)(struct engine *e, struct engine_model **out, size_t *n, struct joulet_error *err);
     /* Body and path of the request; always streaming. */
-    enum joulet_status (*request)(const struct engine *e, const struct generation *q, const char **path, struct jl_buf *body, struct joulet_error *err);
+    enum joulet_status (*request)(const struct engine *e, const struct generation *q, const char **path, struct jl_buf *body,
+                                  struct joulet_error *err);
     /* One event of the stream (SSE data, NDJSON line) or a whole body. Errors go to g->engine_error. */
     void (*event)(struct generated *g, const char *json, size_t n, int64_t t_ns);
     /* optional: load or unload a model by request */
@@ -102,19 +103,22 @@ struct engine_ops {
 };
 extern const struct engine_ops *const engine_table[]; /* NULL-terminated, in order of recognition */
 
-/* Finds out what answers at url and opens it. JOULET_UNREACHABLE, JOULET_NOT_FOUND (unknown protocol), JOULET_PERMISSION (key). */
-enum joulet_status engine_open(struct engine **out, const char *url, const char *key, const atomic_bool *cancel, struct joulet_error *err);
+/* Finds out what answers at url and opens it. JOULET_UNREACHABLE, JOULET_NOT_FOUND (unknown protocol), JOULET_PERMISSION (key).
+ */
+enum joulet_status engine_open(struct engine **out, const char *url, const char *key, const atomic_bool *cancel,
+                               struct joulet_error *err);
 void engine_close(struct engine *e);
 /* Called for every piece of text as it comes. */
 typedef void engine_text(void *user, const char *text, size_t n, bool thinking);
 /* One generation. JOULET_ENGINE with the engine's own words for its errors; *g holds what came in every case. */
-enum joulet_status engine_generate(struct engine *e, const struct generation *q, struct generated *g, engine_text *on_text, void *user,
-                                   struct joulet_error *err);
+enum joulet_status engine_generate(struct engine *e, const struct generation *q, struct generated *g, engine_text *on_text,
+                                   void *user, struct joulet_error *err);
 /* Waits until the engine has loaded (503 while it does). */
 enum joulet_status engine_wait_ready(struct engine *e, double timeout_s, struct joulet_error *err);
 
-/* Moments of a request from what the exchange told: fills windows queue (if any), prefill, decode of *q with u_start/u_end, tokens, ttft,
- * tpot, inter-token times, finish, phase_source (measurement.md 6.1: server timing 0.5 ms, client timing at least 1.5 ms). */
+/* Moments of a request from what the exchange told: fills windows queue (if any), prefill, decode of *q with u_start/u_end,
+ * tokens, ttft, tpot, inter-token times, finish, phase_source (measurement.md 6.1: server timing 0.5 ms, client timing at
+ * least 1.5 ms). */
 void engine_to_request(const struct generated *g, struct run_request *q);
 
 #endif

@@ -16,36 +16,36 @@ struct net_request {
     const char *url;                  /* http:// or https:// */
     const struct net_header *headers; /* n_headers */
     size_t n_headers;
-    const void *body;                 /* NULL: none */
+    const void *body; /* NULL: none */
     size_t body_len;
-    double connect_timeout_s;         /* 0: 5 s */
-    double idle_timeout_s;            /* no byte for so long: JOULET_UNREACHABLE; 0: 600 s */
-    double total_timeout_s;           /* 0: none */
-    size_t max_bytes;                 /* of the answer; 0: 64 MiB */
-    const atomic_bool *cancel;        /* becomes true: the exchange is closed at once, JOULET_CANCELLED */
+    double connect_timeout_s;  /* 0: 5 s */
+    double idle_timeout_s;     /* no byte for so long: JOULET_UNREACHABLE; 0: 600 s */
+    double total_timeout_s;    /* 0: none */
+    size_t max_bytes;          /* of the answer; 0: 64 MiB */
+    const atomic_bool *cancel; /* becomes true: the exchange is closed at once, JOULET_CANCELLED */
     void *user;
     /* Optional. Called on the caller's thread, with the time the bytes came (stamped on recv). Returning false ends the exchange
      * without error. */
-    void (*on_sent)(void *user, int64_t t_ns);  /* the last byte of the request was handed to the socket */
+    void (*on_sent)(void *user, int64_t t_ns); /* the last byte of the request was handed to the socket */
     bool (*on_status)(void *user, int status, int64_t t_ns);
     bool (*on_header)(void *user, const char *name, const char *value);
     bool (*on_body)(void *user, const char *bytes, size_t n, int64_t t_ns);
 };
 
 struct net_response {
-    int status;            /* HTTP; 0 when none came */
-    struct jl_buf body;    /* only when on_body is NULL */
-    int64_t t_start_ns;    /* just before the first byte was written (after connecting) */
+    int status;         /* HTTP; 0 when none came */
+    struct jl_buf body; /* only when on_body is NULL */
+    int64_t t_start_ns; /* just before the first byte was written (after connecting) */
     int64_t t_end_ns;
-    bool complete;         /* the answer ended as its framing said it would */
+    bool complete; /* the answer ended as its framing said it would */
 };
 void net_response_release(struct net_response *r);
 
 /* One exchange, blocking. JOULET_OK also for HTTP errors: look at status.
- * JOULET_UNREACHABLE (refused, no such host, timeout: the sentence says which), JOULET_CANCELLED, JOULET_LIMIT, JOULET_IO (cut off:
- * status and what came stay in *out), JOULET_FORMAT (what answers does not speak HTTP), JOULET_USAGE (no http:// or https:// address),
- * JOULET_UNSUPPORTED when the module is missing. *out is to be released in every case. Connections are kept per thread; redirects are
- * not followed; a proxy of the environment is not used for this machine. */
+ * JOULET_UNREACHABLE (refused, no such host, timeout: the sentence says which), JOULET_CANCELLED, JOULET_LIMIT, JOULET_IO (cut
+ * off: status and what came stay in *out), JOULET_FORMAT (what answers does not speak HTTP), JOULET_USAGE (no http:// or https://
+ * address), JOULET_UNSUPPORTED when the module is missing. *out is to be released in every case. Connections are kept per thread;
+ * redirects are not followed; a proxy of the environment is not used for this machine. */
 enum joulet_status net_http(const struct net_request *q, struct net_response *out, struct joulet_error *err);
 
 /* Percent-encodes everything but unreserved characters; malloc'ed. */

@@ -347,7 +347,7 @@ static enum joulet_status conclude(struct exchange *x, enum ending e, CURLcode c
     if (e == CANCELLED)
         return jl_fail(err, JOULET_CANCELLED, "the exchange with %s was interrupted", x->where);
     if (e == IDLE)
-        return jl_fail(err, JOULET_UNREACHABLE, "%s sent nothing for %g s: it hangs, or it needs a longer timeout", x->where,
+        return jl_fail(err, JOULET_UNREACHABLE, "%s sent nothing for %g s", x->where,
                        x->q->idle_timeout_s > 0 ? x->q->idle_timeout_s : IDLE_DEFAULT_S);
     if (e == LATE)
         return jl_fail(err, JOULET_UNREACHABLE, "%s was not done within %g s", x->where, x->q->total_timeout_s);

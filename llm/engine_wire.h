@@ -1,0 +1,62 @@
+/* engine_wire.h - what the protocols share: reading foreign JSON into a `generated`, writing the body of a request, asking small
+ * questions. For llm/engine*.c and llm/engines/ only. */
+#ifndef LLM_ENGINE_WIRE_H
+#define LLM_ENGINE_WIRE_H
+
+#include "llm/engine.h"
+
+#include <jansson.h>
+
+/* ---- reading (engine_wire.c) -------------------------------------------------------------------------------------- */
+
+/* NULL and g->engine_error unless it is one JSON object. */
+json_t *wire_parse(struct generated *g, const char *json, size_t n);
+/* The same without a `generated`: NULL unless it is one JSON object. */
+json_t *wire_object(const char *json, size_t n);
+/* Text of a member; "" when it is not there or no string. */
+const char *wire_string(const json_t *object, const char *key);
+/* Whole number >= 0; -1 when it is not there or none. */
+int64_t wire_count(const json_t *object, const char *key);
+/* Finite number >= 0 times scale; NAN when it is not there or none. */
+double wire_number(const json_t *object, const char *key, double scale);
+/* Copies text that will be shown: control characters become blanks, cut at a whole character. */
+void wire_clean(char *out, size_t size, const char *text, size_t n);
+
+/* An error object in any of the known shapes: fills g->engine_error and returns true. */
+bool wire_error(struct generated *g, const json_t *root);
+void wire_error_text(struct generated *g, const char *json, size_t n);     /* a line "error: ..." */
+void wire_fail(struct generated *g, const char *fmt, ...) JL_PRINTF(2, 3); /* the first error stays */
+/* t_ns 0: the text of a whole body, whose arrival says nothing about tokens. */
+void wire_text(struct generated *g, const json_t *text, bool thinking, int64_t t_ns);
+/* `choices` of chat and text completions. */
+void wire_choices(struct generated *g, const json_t *root, int64_t t_ns);
+void wire_usage(struct generated *g, const json_t *root);
+void wire_timings(struct generated *g, const json_t *root);
+void wire_finish(struct generated *g, const char *word);
+/* `data` of /v1/models; *out malloc'ed. JOULET_FORMAT when it is no such list. */
+enum joulet_status wire_models(const char *json, size_t n, struct engine_model **out, size_t *count, struct joulet_error *err);
+
+/* ---- writing (engine_body.c) -------------------------------------------------------------------------------------- */
+
+enum joulet_status body_check(const struct generation *q, struct joulet_error *err); /* what no engine could answer */
+enum joulet_status body_string(json_t *root, const char *key, const char *text, struct joulet_error *err);
+enum joulet_status body_messages(json_t *root, const struct generation *q, struct joulet_error *err);
+enum joulet_status body_stop(json_t *root, const struct generation *q, struct joulet_error *err);
+void body_count(json_t *root, const char *key, int64_t value); /* not when < 0 */
+void body_number(json_t *root, const char *key, double value); /* not when NAN */
+enum joulet_status body_options(json_t *root, const struct generation *q, struct joulet_error *err);
+/* Writes root and frees it. */
+enum joulet_status body_finish(json_t *root, struct jl_buf *out, struct joulet_error *err);
+
+/* ---- asking (engine.c) ---------------------------------------------------------------------------------------------- */
+
+/* GET, short timeout, with the key. JOULET_OK for every HTTP status. Release *out. */
+enum joulet_status engine_get(const struct engine *e, const char *path, struct net_response *out, struct joulet_error *err);
+/* The sentence for an exchange that failed (engine_errors.c); e may be NULL. */
+enum joulet_status engine_unreachable(const char *url, const struct joulet_error *net, struct joulet_error *err);
+enum joulet_status engine_key_refused(const struct engine *e, const char *words, struct joulet_error *err);
+/* Judges a generation that is over: how the exchange ended (status and sentence of net_http) and what is in *g. */
+enum joulet_status engine_verdict(struct engine *e, const struct generation *q, struct generated *g, enum joulet_status net,
+                                  const struct joulet_error *net_err, struct joulet_error *err);
+
+#endif

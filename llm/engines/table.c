@@ -1,0 +1,7 @@
+/* table.c - the protocols, in order of recognition: the special before the general (docs/adding-an-engine.md). */
+#include "llm/engine.h"
+#include "llm/engines/engines.h"
+
+#include <stddef.h>
+
+const struct engine_ops *const engine_table[] = {&engine_llamacpp, &engine_openai, NULL};
