@@ -1,0 +1,119 @@
+/* What is known of a URL before it is asked. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "net/net_module.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void local_or_not(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url;
+        bool local;
+    } rows[] = {
+        {"http://127.0.0.1:8080", true},
+        {"http://127.0.0.1", true},
+        {"http://127.3.2.1:1/v1", true},
+        {"https://localhost:8080/x?y", true},
+        {"HTTP://LocalHost", true},
+        {"http://localhost.", true},
+        {"http://engine.localhost:1", true},
+        {"http://[::1]:8080", true},
+        {"http://[0:0:0:0:0:0:0:1]/", true},
+        {"http://[::ffff:127.0.0.1]:8080", true},
+        {"http://user:secret@127.0.0.1:8080", true},
+        {"http://127.0.0.1@elsewhere.example/", false},
+        {"http://127.0.0.1.elsewhere.example", false},
+        {"http://127.0.0.256", false},
+        {"http://128.0.0.1", false},
+        {"http://10.0.0.1:8080", false},
+        {"http://localhost.example", false},
+        {"http://notlocalhost", false},
+        {"http://[::2]", false},
+        {"http://[::1", false},
+        {"http://", false},
+        {"ftp://127.0.0.1", false},
+        {"127.0.0.1:8080", false},
+        {"", false},
+    };
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        if (net_url_is_local(rows[i].url) != rows[i].local)
+            fail_msg("%s: %d", rows[i].url, !rows[i].local);
+    }
+    assert_false(net_url_is_local(NULL));
+}
+
+static void origin_shows_no_secret(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url, *origin;
+    } rows[] = {
+        {"http://127.0.0.1:8080/v1/models?key=x", "http://127.0.0.1:8080"},
+        {"https://user:secret@host:1/x", "https://host:1"},
+        {"http://a@b@host", "http://host"},
+        {"nonsense", "nonsense"},
+    };
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        char buf[64];
+        assert_string_equal(net_url_origin(rows[i].url, buf, sizeof(buf)), rows[i].origin);
+    }
+}
+
+static void escapes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in, *out;
+    } rows[] = {
+        {"", ""}, {"aZ09-._~", "aZ09-._~"}, {"a b/c?d&e", "a%20b%2Fc%3Fd%26e"}, {"\xc3\xa4\n", "%C3%A4%0A"}, {"100%", "100%25"},
+    };
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        char *s = net_escape(rows[i].in);
+        assert_string_equal(s, rows[i].out);
+        free(s);
+    }
+}
+
+static void checks(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *url;
+        enum joulet_status status;
+    } rows[] = {
+        {"http://127.0.0.1:8080", JOULET_OK},
+        {"https://host/path", JOULET_OK},
+        {"http://", JOULET_USAGE},
+        {"http:///x", JOULET_USAGE},
+        {"file:///etc/x", JOULET_USAGE},
+        {"gopher://x", JOULET_USAGE},
+        {"http://a b", JOULET_USAGE},
+        {"http://a\r\nX: y", JOULET_USAGE},
+        {"", JOULET_USAGE},
+        {NULL, JOULET_USAGE},
+    };
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct joulet_error err;
+        assert_int_equal(net_url_check(rows[i].url, &err), rows[i].status);
+        assert_int_equal(err.message[0] == '\0', rows[i].status == JOULET_OK);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(local_or_not),
+        cmocka_unit_test(origin_shows_no_secret),
+        cmocka_unit_test(escapes),
+        cmocka_unit_test(checks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
