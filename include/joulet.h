@@ -365,7 +365,10 @@ struct joulet_measured {
 /* Pure: trace and moments in, energies out. idle NULL or NONE: net is NAN.
  * Chooses the estimator by channel: two slopes (2.2) for counters, the joint fit where it applies, contiguous power as a
  * counter, the phase fit (2.3) otherwise; the padded difference (2.1) for an isolated whole; then reconciles.
- * Error: JOULET_NO_DATA, JOULET_RESET, JOULET_FROZEN; *out then holds NANs with the flag set. */
+ * Phases that cannot be told apart are joined: the longest carries the energy of all (flag JOINED), the others are NAN with
+ * bounds (flag UNRESOLVED), so that the parts that have a figure sum to the whole.
+ * Error: JOULET_NO_DATA, JOULET_RESET, JOULET_FROZEN; *out then holds NANs with the flag set. JOULET_GONE: the figures hold what
+ * was measured before the device left. JOULET_TOO_SHORT: no reading inside and nothing to join with; only bounds are known. */
 JOULET_API enum joulet_status joulet_measure(const struct joulet_trace *trace, const struct joulet_baseline *idle,
                                              const struct joulet_what *what, struct joulet_measured *out, struct joulet_error *err);
 

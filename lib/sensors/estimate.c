@@ -30,13 +30,15 @@ void jl_estimate_for(struct jl_estimate *e, double tdp_w, int threads_seen, int 
 
 double jl_estimate_power_w(const struct jl_estimate *e, double busy_fraction)
 {
+    if (isnan(busy_fraction))
+        return NAN; /* fmax would turn unknown into idle */
     double u = fmin(fmax(busy_fraction, 0), 1);
     return e->idle_w + (e->max_w - e->idle_w) * pow(u, e->exponent);
 }
 
 double jl_estimate_points_w(const struct jl_power_point *points, size_t n, double busy_fraction)
 {
-    if (n == 0)
+    if (n == 0 || isnan(busy_fraction))
         return NAN;
     if (busy_fraction <= points[0].busy)
         return points[0].power_w;

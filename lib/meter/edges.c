@@ -1,0 +1,172 @@
+/* edges.c - from samples to updates: seconds and joules, bad times left out (docs/method.md 1.3, 2.1).
+ *
+ * Two things make the time of an update badly known: a read that itself took long, and a poll that came late. Both still bound
+ * the energy, so the guaranteed bounds keep them while the estimates do without. */
+#include "lib/meter/estimators.h"
+#include "lib/stats/stats.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define LATE_BY      1.5  /* an update whose half-width exceeds this many medians was found by a late poll (1.3) */
+#define HARMLESS     1e-3 /* of the period: reads so exact that their jitter is no reason to drop one */
+#define SAME_TIME_S  1e-9
+#define IS_NO_UPDATE (JOULET_SAMPLE_FAILED | JOULET_SAMPLE_LAST)
+
+size_t jl_edge_at(const struct jl_edge *e, size_t n, double x)
+{
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (e[mid].t < x)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+double jl_edges_level(const struct jl_edge *e, size_t n, double x)
+{
+    if (n < 2)
+        return NAN;
+    size_t k = jl_edge_at(e, n, x);
+    k = k < 1 ? 1 : k > n - 1 ? n - 1 : k;
+    return e[k - 1].c + (e[k].c - e[k - 1].c) * (x - e[k - 1].t) / (e[k].t - e[k - 1].t);
+}
+
+static double median_hw(const struct jl_edge *e, size_t n)
+{
+    double *hw = malloc((n ? n : 1) * sizeof(*hw));
+    if (!hw)
+        return INFINITY; /* nothing is dropped then: worse, not wrong */
+    for (size_t i = 0; i < n; i++)
+        hw[i] = e[i].hw;
+    double m = jl_median(hw, n);
+    free(hw);
+    return m;
+}
+
+size_t jl_edges_clean(struct jl_edge *e, size_t n, double U)
+{
+    double limit = fmax(LATE_BY * median_hw(e, n), HARMLESS * U);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (e[i].hw <= limit)
+            e[kept++] = e[i];
+    return kept;
+}
+
+/* An event-locked update knows its time far better than the polled ones within 2 U of it, on either side. */
+size_t jl_edges_unlock(struct jl_edge *e, size_t n, double U)
+{
+    size_t kept = 0;
+    double last_locked = -INFINITY;
+    for (size_t i = 0; i < n; i++) {
+        if (!e[i].locked && e[i].t - last_locked <= 2 * U)
+            continue;
+        if (e[i].locked) {
+            last_locked = e[i].t;
+            while (kept > 0 && !e[kept - 1].locked && e[i].t - e[kept - 1].t <= 2 * U)
+                kept--;
+        }
+        e[kept++] = e[i];
+    }
+    return kept;
+}
+
+/* A power reading that comes late stands for a time that nobody saw: the level may have been the last one or this one. */
+static double gap_u(double y, double y_before, double dt, double U)
+{
+    return dt > 1.5 * U ? fabs(y - y_before) * (dt - U) / sqrt(12) : 0;
+}
+
+static struct jl_edge edge_of(const struct jl_slice *s, const struct joulet_sample *x)
+{
+    return (struct jl_edge){
+        .t = jl_s(x->t_ns - s->origin_ns),
+        .hw = jl_s(x->hw_ns),
+        .locked = x->flags & JOULET_SAMPLE_LOCKED,
+    };
+}
+
+static void sum_counter(const struct jl_slice *s, uint32_t skip, struct jl_edges *out)
+{
+    const struct joulet_sample *all = s->trace->samples;
+    for (size_t i = s->lo; i < s->hi; i++) {
+        if (all[i].flags & skip)
+            continue;
+        struct jl_edge e = edge_of(s, &all[i]);
+        if (out->n && e.t - out->items[out->n - 1].t <= SAME_TIME_S)
+            continue;
+        e.c = (double)(all[i].value - all[s->lo].value) * 1e-6;
+        out->items[out->n++] = e;
+    }
+}
+
+static void sum_power(const struct jl_slice *s, double U, struct jl_edges *out)
+{
+    double before = 0;
+    for (size_t i = s->lo; i < s->hi; i++) {
+        const struct joulet_sample *x = &s->trace->samples[i];
+        if (x->flags & IS_NO_UPDATE)
+            continue;
+        struct jl_edge e = edge_of(s, x);
+        double y = (double)x->value * 1e-6;
+        if (out->n) {
+            const struct jl_edge *prev = &out->items[out->n - 1];
+            double dt = e.t - prev->t;
+            if (dt <= SAME_TIME_S)
+                continue;
+            e.c = prev->c + y * dt;
+            e.loose_u = gap_u(y, before, dt, U);
+        }
+        before = y;
+        out->items[out->n++] = e;
+    }
+}
+
+bool jl_edges_of(const struct jl_slice *s, const struct jl_params *p, enum jl_edge_use use, struct jl_edges *out)
+{
+    size_t most = s->hi - s->lo;
+    *out = (struct jl_edges){.items = malloc((most ? most : 1) * sizeof(*out->items))};
+    if (!out->items)
+        return false;
+    if (p->gauge)
+        sum_power(s, p->U, out);
+    else
+        sum_counter(s, IS_NO_UPDATE | (use == JL_FOR_ESTIMATES ? JOULET_SAMPLE_LATE : 0), out);
+    if (use == JL_FOR_ESTIMATES && p->dense)
+        out->n = jl_edges_unlock(out->items, out->n, p->U);
+    if (use == JL_FOR_ESTIMATES && p->by_change)
+        out->n = jl_edges_clean(out->items, out->n, p->U);
+    return true;
+}
+
+void jl_edges_release(struct jl_edges *e)
+{
+    free(e->items);
+    *e = (struct jl_edges){0};
+}
+
+bool jl_readings_of(const struct jl_slice *s, struct jl_readings *out)
+{
+    size_t most = s->hi - s->lo;
+    *out = (struct jl_readings){.items = malloc((most ? most : 1) * sizeof(*out->items))};
+    if (!out->items)
+        return false;
+    for (size_t i = s->lo; i < s->hi; i++) {
+        const struct joulet_sample *x = &s->trace->samples[i];
+        double t = jl_s(x->t_ns - s->origin_ns);
+        if ((x->flags & IS_NO_UPDATE) || (out->n && t - out->items[out->n - 1].t <= SAME_TIME_S))
+            continue;
+        out->items[out->n++] = (struct jl_reading){.t = t, .hw = jl_s(x->hw_ns), .y_w = (double)x->value * 1e-6};
+    }
+    return true;
+}
+
+void jl_readings_release(struct jl_readings *r)
+{
+    free(r->items);
+    *r = (struct jl_readings){0};
+}
