@@ -244,20 +244,22 @@ static bool choose(const struct ring *r, int64_t from, int64_t to, size_t lead, 
     return true;
 }
 
-/* The lock is given up between slices: copying a long trace must not stop the sampler. */
-static bool copy_slices(struct ring_store *s, struct ring *r, uint64_t first, uint64_t last, struct joulet_sample *out)
+/* The lock is given up between slices: copying a long trace must not stop the sampler. Meanwhile the end may have been taken
+ * back: *last is then less. false if the beginning was given up. */
+static bool copy_slices(struct ring_store *s, struct ring *r, uint64_t first, uint64_t *last, struct joulet_sample *out)
 {
     enum { SLICE = 1024 };
-    bool ok = true;
-    for (uint64_t i = first; ok && i < last;) {
+    bool held = true;
+    for (uint64_t i = first; held && i < *last;) {
         pthread_mutex_lock(&s->lock);
-        uint64_t stop = last - i > SLICE ? i + SLICE : last;
-        ok = i >= r->begin && stop <= r->end;
-        for (; ok && i < stop; i++)
+        held = i >= r->begin;
+        *last = *last < r->end ? *last : r->end;
+        uint64_t stop = *last > i + SLICE ? i + SLICE : *last;
+        for (; held && i < stop; i++)
             out[i - first] = *sample_at(r, i);
         pthread_mutex_unlock(&s->lock);
     }
-    return ok;
+    return held;
 }
 
 enum joulet_status ring_copy(struct ring_store *s, struct ring *r, int64_t from, int64_t to, size_t lead,
@@ -274,12 +276,12 @@ enum joulet_status ring_copy(struct ring_store *s, struct ring *r, int64_t from,
     struct joulet_sample *out = malloc((size_t)(last - first + 1) * sizeof(*out));
     if (!out)
         return JOULET_MEMORY;
-    if (!copy_slices(s, r, first, last, out)) {
+    if (!copy_slices(s, r, first, &last, out)) {
         free(out);
         return JOULET_NO_DATA;
     }
     *samples = out;
-    *n = (size_t)(last - first);
+    *n = last > first ? (size_t)(last - first) : 0;
     return JOULET_OK;
 }
 

@@ -13,6 +13,7 @@
 #define LATE_LIBRARY_NS 20000000
 #define GAUGE_NS        100000000   /* temperatures and clocks are slow, and some cost a millisecond to read */
 #define RETRY_NS        JL_NS_PER_S /* between looks at a device that left */
+#define AWAY_READS      4           /* failed in a row: enough for an estimator to see that the device left */
 #define CPU_NS          100000000
 #define TOGETHER_NS     20000 /* reads due this soon are done with the present one: waking costs more */
 
@@ -182,17 +183,23 @@ static void say_gone(struct lane *l, struct live_channel *c)
                               c->pub.id));
 }
 
-/* A device that is away fails at every read: one record a second tells that too. */
+/* Away, not only stumbling: looked for once a second, and recorded as often. */
+static bool is_away(const struct live_channel *c)
+{
+    return c->failed_row >= AWAY_READS && atomic_load_explicit(&c->gone_ns, memory_order_relaxed) != 0;
+}
+
 static void take_failure(struct lane *l, struct live_channel *c, enum joulet_status status, int64_t t_ns)
 {
-    bool away = atomic_load(&c->gone_ns) != 0;
+    bool known = atomic_load(&c->gone_ns) != 0;
     atomic_fetch_add_explicit(&l->failed, 1, memory_order_relaxed);
     updates_failed(&c->updates);
-    if (away && t_ns - c->failed_ns < RETRY_NS)
+    c->failed_row++;
+    if (is_away(c) && t_ns - c->failed_ns < RETRY_NS)
         return;
     c->failed_ns = t_ns;
     push(l->meter, c, &(struct joulet_sample){.t_ns = t_ns, .flags = JOULET_SAMPLE_FAILED});
-    if (status != JOULET_GONE || away)
+    if (status != JOULET_GONE || known)
         return;
     atomic_store(&c->gone_ns, t_ns);
     say_gone(l, c);
@@ -233,6 +240,7 @@ void lane_take(struct lane *l, struct live_channel *c, const struct sensor_readi
     atomic_store_explicit(&c->equal_ns, shown ? 0 : t, memory_order_relaxed);
     atomic_store_explicit(&c->read_ns, t, memory_order_release);
     atomic_store_explicit(&c->gone_ns, 0, memory_order_relaxed);
+    c->failed_row = 0;
 }
 
 /* Slow reads of temperatures and the like wait while the update of a counter is looked for. */
@@ -253,7 +261,7 @@ static int64_t next_read(const struct lane *l, const struct live_sensor *s, int6
     bool here = false;
     for (size_t i = 0; i < s->sensor->n_channels; i++) {
         const struct live_channel *c = s->channels[i];
-        if (c->updates.kind == UPDATES_GAUGE || atomic_load_explicit(&c->gone_ns, memory_order_relaxed))
+        if (c->updates.kind == UPDATES_GAUGE || is_away(c))
             continue;
         int64_t t = updates_next(&c->updates, from);
         next = t < next ? t : next;

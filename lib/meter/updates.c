@@ -80,12 +80,13 @@ static void find_period(struct updates *u)
 
 static void note_edge(struct updates *u, int64_t t, int64_t hw, bool sharp)
 {
-    if (u->predict && sharp && u->edge_ns && u->repeats == 0 && !u->gap) {
-        u->distances[u->n_distances++ % UPDATES_DISTANCES] = t - u->edge_ns;
+    if (u->predict && sharp && u->changed_ns && !u->gap) {
+        u->distances[u->n_distances++ % UPDATES_DISTANCES] = t - u->changed_ns;
         find_period(u);
     }
     u->edge_ns = t;
     u->edge_hw = hw;
+    u->changed_ns = sharp ? t : 0;
     u->repeats = 0;
     u->gap = false;
 }

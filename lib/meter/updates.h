@@ -20,6 +20,7 @@ struct updates {
     int64_t value, read_ns;   /* of the last good read */
     int64_t own_ns;           /* last timestamp of the device's own */
     int64_t edge_ns, edge_hw; /* last update */
+    int64_t changed_ns;       /* last update that a change showed sharply; 0: none since */
     int64_t locked_ns;        /* last event-locked update; INT64_MIN: none */
     int repeats;              /* updates inserted since the last change */
     int64_t distances[UPDATES_DISTANCES];
