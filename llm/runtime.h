@@ -11,6 +11,7 @@ struct runtime_install {
     bool force;             /* again although it is there */
     void (*progress)(void *user, const char *line);
     void *user;
+    const atomic_bool *cancel; /* becomes true: JOULET_CANCELLED, the old engine stays; NULL */
 };
 /* llama.cpp into <data>/engine: no root, signatures checked, atomic replace. JOULET_UNSUPPORTED with the right one-line advice where the
  * Debian route does not fit. */
@@ -21,6 +22,7 @@ enum joulet_status runtime_version(char *buf, size_t size, struct joulet_error *
 
 struct runtime_start {
     const char *program;      /* llama-server to use; NULL: PATH, else the private one */
+    bool private_only;        /* the private one, whatever is on PATH */
     const char *model;        /* absolute or relative GGUF path */
     int64_t context_length;   /* -1: 4096 */
     int threads;              /* 0: the number of cores */
@@ -29,6 +31,7 @@ struct runtime_start {
     const char *const *options; /* "KEY=VALUE": becomes --KEY VALUE */
     size_t n_options;
     bool background;          /* survives us: `joulet engine start` */
+    const char *key;          /* of a server that is not ours (--key); NULL: JOULET_ENGINE_KEY, else none */
     const atomic_bool *cancel;
 };
 struct runtime_server {
@@ -37,16 +40,25 @@ struct runtime_server {
     char key[65];             /* random */
     char url[64];
     char *log;                /* path of its log */
+    char *model;              /* absolute path of the model it was started with */
     bool private_engine;
     int64_t t_spawn_ns, t_ready_ns; /* the load window */
 };
-/* Starts it and waits until it answers; on failure the sentence ends with the last line of its log (out of memory, bad file, ...). */
+/* Starts it and waits until it answers; on failure the sentence ends with the telling line of its log (out of memory, bad file, ...).
+ * Not in the background: it ends with the calling thread, so call from one that lives as long as the server is needed.
+ * In the background: JOULET_BUSY when one runs already. */
 enum joulet_status runtime_server_start(struct runtime_server *s, const struct runtime_start *how, struct joulet_error *err);
 void runtime_server_stop(struct runtime_server *s); /* SIGTERM, then SIGKILL; frees */
+void runtime_server_release(struct runtime_server *s); /* frees only: the server runs on */
 
 /* The background server of `engine start`, from <data>/engine.json; JOULET_NOT_FOUND when none runs. */
 enum joulet_status runtime_background(struct runtime_server *s, struct joulet_error *err);
 enum joulet_status runtime_background_stop(struct joulet_error *err);
+
+/* Folder of the models that joulet made or was given: <data>/models, malloc'ed, created when missing. */
+char *runtime_models_dir(struct joulet_error *err);
+/* A model by path or by its name in that folder, with or without ".gguf"; malloc'ed path, NULL when there is none. */
+char *runtime_model_find(const char *name);
 
 /* --engine URL|NAME|PROGRAM and the default: ours in the background, an answering server on a default port, else llama-server on PATH, else
  * the private one. When a server must be started, *started is filled and the caller stops it. model: as given to -m, or NULL. */
