@@ -132,9 +132,9 @@ void help_program(struct jl_buf *out, const struct report_style *style)
         wrap(out, (*c)->summary, strlen((*c)->summary), COMMAND_COLUMN, COMMAND_COLUMN, width);
     }
     heading(out, "First steps", style);
-    jl_buf_str(out, "  joulet doctor                     what can be measured here, what is in the way\n"
+    jl_buf_str(out, "  joulet doctor                      what can be measured here, and what not yet\n"
                     "  joulet run \"Why is the sky blue?\"  one answer and what it cost\n"
-                    "  joulet exec -- make -j4           joules of any command\n");
+                    "  joulet exec -- make -j4            joules of any command\n");
     jl_buf_str(out, "\n");
     paragraphs(out,
                "'joulet COMMAND --help' shows the options of a command, 'man joulet' the settings file, the environment and the "

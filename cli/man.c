@@ -138,10 +138,11 @@ static const char about_settings[] =
 static const struct {
     const char *name, *text;
 } environment[] = {
-    {"JOULET_CONFIG_DIR", "Folder of joulet.conf instead of $XDG_CONFIG_HOME/joulet or ~/.config/joulet."},
+    {"JOULET_CONFIG_DIR", "Folder that holds joulet/joulet.conf, instead of $XDG_CONFIG_HOME or ~/.config."},
     {"JOULET_DATA_DIR",
      "Folder of the database and the private engine instead of $XDG_DATA_HOME/joulet or ~/.local/share/joulet."},
-    {"JOULET_CACHE_DIR", "Folder of downloads instead of $XDG_CACHE_HOME/joulet or ~/.cache/joulet."},
+    {"JOULET_CACHE_DIR", "Folder that holds joulet/, with downloads, instead of $XDG_CACHE_HOME or ~/.cache."},
+    {"JOULET_MODULE_DIR", "Folder of the modules for HTTP and the live screen, instead of where they were installed."},
     {"JOULET_SYSFS, JOULET_PROCFS", "Folders to read sensors from instead of /sys and /proc; figures are marked simulated unless "
                                     "--trust-root is given. Ignored in a privileged process."},
     {"JOULET_NVML", "Library to use instead of libnvidia-ml.so.1, likewise."},

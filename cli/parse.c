@@ -147,15 +147,16 @@ static int read_environment(struct cli *c)
 
 /* ---- settings file ------------------------------------------------------------------------------------------------ */
 
+/* The folder is only looked into; the platform would make it. */
 char *settings_path(void)
 {
     static const struct {
         const char *variable, *below;
-    } places[] = {{"JOULET_CONFIG_DIR", ""}, {"XDG_CONFIG_HOME", "/joulet"}, {"HOME", "/.config/joulet"}};
+    } places[] = {{"JOULET_CONFIG_DIR", ""}, {"XDG_CONFIG_HOME", ""}, {"HOME", "/.config"}};
     for (size_t i = 0; i < JL_COUNT(places); i++) {
         const char *base = jl_env(places[i].variable);
-        if (base)
-            return jl_strf("%s%s/joulet.conf", base, places[i].below);
+        if (base && (i == 0 || base[0] == '/'))
+            return jl_strf("%s%s/joulet/joulet.conf", base, places[i].below);
     }
     return NULL;
 }

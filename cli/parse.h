@@ -72,6 +72,9 @@ int terminal_width(void); /* of standard output, 0 unknown */
 bool terminal_utf8(void);
 bool terminal_colour(void); /* NO_COLOR, TERM */
 void terminal_signals(void);
-extern void (*terminal_restore)(void); /* async-signal-safe; called before a second SIGINT ends the program; NULL none */
+bool terminal_wait_until(int64_t t_ns); /* CLOCK_MONOTONIC; false at once when cli_cancel is set */
+/* Remembers how the terminal is set, so that a second SIGINT can put it back when a screen is open. */
+void terminal_keep(void);
+extern void (*terminal_restore)(void); /* async-signal-safe; NULL: nothing to put back */
 
 #endif

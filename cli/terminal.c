@@ -1,11 +1,13 @@
 /* terminal.c - what the program asks of its terminal, and the signals that end it. */
 #include "cli/parse.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 atomic_bool cli_cancel;
@@ -70,4 +72,35 @@ void terminal_signals(void)
     sa.sa_handler = on_pipe;
     sa.sa_flags = SA_RESTART;
     sigaction(SIGPIPE, &sa, NULL);
+}
+
+/* A signal ends poll; one that comes just before it costs at most the slice. */
+bool terminal_wait_until(int64_t t_ns)
+{
+    enum { SLICE_MS = 200 };
+    while (!atomic_load(&cli_cancel)) {
+        int64_t left_ms = (t_ns - jl_mono_ns()) / 1000000;
+        if (left_ms < 2) {
+            jl_sleep_until(t_ns);
+            return !atomic_load(&cli_cancel);
+        }
+        poll(NULL, 0, left_ms - 1 < SLICE_MS ? (int)(left_ms - 1) : SLICE_MS);
+    }
+    return false;
+}
+
+static struct termios kept;
+
+static void put_back(void)
+{
+    static const char leave[] = "\033[?1049l\033[?25h\033[0m\n";
+    ssize_t n = write(STDOUT_FILENO, leave, sizeof leave - 1);
+    (void)n;
+    tcsetattr(STDIN_FILENO, TCSANOW, &kept);
+}
+
+void terminal_keep(void)
+{
+    if (tcgetattr(STDIN_FILENO, &kept) == 0)
+        terminal_restore = put_back;
 }

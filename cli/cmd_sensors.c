@@ -1,0 +1,312 @@
+/* cmd_sensors.c - every channel that can be read here, what it says now, and what is in the way of the others. */
+#include "cli/json.h"
+#include "cli/live.h"
+#include "cli/parse.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define READY_S    5.0 /* for vendor libraries */
+#define LOOK_S     0.3 /* over which the current value is taken; longer for slow devices */
+#define LOOK_MAX_S 2.5
+
+static const char *const quantity_names[] = {
+    [JOULET_ENERGY] = "energy",           [JOULET_POWER] = "power",
+    [JOULET_TEMPERATURE] = "temperature", [JOULET_CLOCK] = "clock",
+    [JOULET_UTILISATION] = "in use",      [JOULET_MEMORY_USED] = "memory",
+    [JOULET_POWER_LIMIT] = "power limit", [JOULET_THROTTLE] = "throttled",
+};
+
+/* ---- figures as text ---------------------------------------------------------------------------------------------- */
+
+static void format_period(char *buf, size_t size, double s)
+{
+    if (isnan(s) || s <= 0)
+        snprintf(buf, size, "-");
+    else if (s < 0.0995)
+        snprintf(buf, size, "%.3g ms", s * 1e3);
+    else
+        snprintf(buf, size, "%.3g s", s);
+}
+
+static void format_throttle(char *buf, size_t size, double bits)
+{
+    static const struct {
+        unsigned bit;
+        const char *name;
+    } names[] = {{JOULET_THROTTLE_POWER_CAP, "power cap"},
+                 {JOULET_THROTTLE_THERMAL, "thermal"},
+                 {JOULET_THROTTLE_POWER_BRAKE, "power brake"},
+                 {JOULET_THROTTLE_HW_SLOWDOWN, "hardware"}};
+    size_t n = (size_t)snprintf(buf, size, "%s", bits == 0 ? "no" : "");
+    for (size_t i = 0; i < JL_COUNT(names); i++)
+        if ((unsigned)bits & names[i].bit && n < size)
+            n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? ", " : "", names[i].name);
+}
+
+static void format_now(char *buf, size_t size, const struct live_channel *x, bool utf8)
+{
+    double scale;
+    const char *unit = live_unit(x->ch.quantity, utf8, &scale);
+    if (isnan(x->now))
+        snprintf(buf, size, "-");
+    else if (x->ch.quantity == JOULET_THROTTLE)
+        format_throttle(buf, size, x->now);
+    else
+        snprintf(buf, size, "%.4g %s", x->now * scale, unit);
+}
+
+/* ---- text --------------------------------------------------------------------------------------------------------- */
+
+static void part_of(char *buf, size_t size, const struct joulet_channel *ch)
+{
+    if (ch->in_total)
+        snprintf(buf, size, "in the total");
+    else if (ch->parent[0])
+        snprintf(buf, size, "inside %s", ch->parent);
+    else
+        snprintf(buf, size, "%s", live_is_power(ch) ? "beside the total" : "");
+}
+
+static void text_channels(struct jl_buf *out, const struct live *l, bool utf8)
+{
+    int width = 8;
+    for (size_t i = 0; i < l->n; i++)
+        width = (int)strlen(l->channels[i].ch.id) > width ? (int)strlen(l->channels[i].ch.id) : width;
+    jl_buf_printf(out, "%-*s  %-11s  %-6s  %7s  %10s  figures\n", width, "channel", "what", "sensor", "every", "now");
+    for (size_t i = 0; i < l->n; i++) {
+        const struct live_channel *x = &l->channels[i];
+        char period[24], now[64], place[80];
+        format_period(period, sizeof period, x->ch.period_s);
+        format_now(now, sizeof now, x, utf8);
+        part_of(place, sizeof place, &x->ch);
+        int pad = 10 + (strstr(now, "°") ? 1 : 0);
+        jl_buf_printf(out, "%-*s  %-11s  %-6s  %7s  %*s  %-9s%s%s\n", width, x->ch.id, quantity_names[x->ch.quantity],
+                      x->ch.sensor, period, pad, now, joulet_provenance_name(x->ch.provenance), place[0] ? "  " : "", place);
+    }
+}
+
+/* Devices once each, with their names. */
+static void text_devices(struct jl_buf *out, const struct live *l)
+{
+    for (size_t i = 0; i < l->n; i++) {
+        const struct joulet_channel *ch = &l->channels[i].ch;
+        size_t prefix = strcspn(ch->id, ".");
+        bool seen = !ch->device[0];
+        for (size_t k = 0; k < i && !seen; k++)
+            seen = strncmp(l->channels[k].ch.id, ch->id, prefix + 1) == 0;
+        if (!seen)
+            jl_buf_printf(out, "%.*s: %s\n", (int)prefix, ch->id, ch->device);
+    }
+}
+
+static size_t channels_of(const struct live *l, const char *sensor)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        n += strcmp(l->channels[i].ch.sensor, sensor) == 0;
+    return n;
+}
+
+static bool has_problem(struct joulet *m, const char *sensor)
+{
+    struct joulet_problem p;
+    for (size_t i = 0; i < joulet_problem_count(m); i++)
+        if (joulet_problem_get(m, i, &p) == JOULET_OK && strcmp(p.sensor, sensor) == 0)
+            return true;
+    return false;
+}
+
+static void text_sensors(struct jl_buf *out, const struct live *l)
+{
+    struct joulet_sensor row;
+    jl_buf_str(out, "\nsensors that joulet knows\n");
+    for (size_t i = 0; joulet_sensor_get(i, &row) == JOULET_OK; i++) {
+        size_t n = channels_of(l, row.name);
+        char state[32];
+        if (n)
+            snprintf(state, sizeof state, "%zu channel%s", n, n == 1 ? "" : "s");
+        else
+            snprintf(state, sizeof state, "%s",
+                     has_problem(l->meter, row.name) ? "in trouble"
+                     : row.on_request                ? "on request"
+                                                     : "not here");
+        jl_buf_printf(out, "  %-6s  %-11s  %s\n", row.name, state, row.summary);
+    }
+}
+
+static void text_problems(struct jl_buf *out, const struct live *l)
+{
+    struct joulet_problem p;
+    if (joulet_problem_count(l->meter))
+        jl_buf_str(out, "\nin the way\n");
+    for (size_t i = 0; i < joulet_problem_count(l->meter); i++)
+        if (joulet_problem_get(l->meter, i, &p) == JOULET_OK)
+            jl_buf_printf(out, "  %s: %s\n", p.sensor, p.message);
+}
+
+static void text_all(struct jl_buf *out, const struct live *l, const struct report_style *style)
+{
+    text_channels(out, l, style->utf8);
+    jl_buf_str(out, "\n");
+    text_devices(out, l);
+    text_sensors(out, l);
+    text_problems(out, l);
+}
+
+/* ---- JSON --------------------------------------------------------------------------------------------------------- */
+
+static void json_bool(struct jl_buf *out, bool *first, const char *key, bool on)
+{
+    json_key(out, first, key);
+    jl_buf_str(out, on ? "true" : "false");
+}
+
+static void json_texts(struct jl_buf *out, bool *first, const char *const (*pairs)[2], size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        json_key(out, first, pairs[i][0]);
+        json_string(out, pairs[i][1]);
+    }
+}
+
+static void json_channel(struct jl_buf *out, const struct live_channel *x)
+{
+    const struct joulet_channel *ch = &x->ch;
+    const char *const texts[][2] = {{"id", ch->id},
+                                    {"sensor", ch->sensor},
+                                    {"device", ch->device},
+                                    {"parent", ch->parent},
+                                    {"quantity", quantity_names[ch->quantity]},
+                                    {"group", joulet_group_name(ch->group)},
+                                    {"provenance", joulet_provenance_name(ch->provenance)}};
+    const struct {
+        const char *key;
+        double value;
+    } numbers[] = {{"period_s", ch->period_s},   {"window_s", ch->window_s},  {"quantum_j", ch->quantum_j},
+                   {"lag_s", ch->lag_s},         {"u_lag_s", ch->u_lag_s},    {"spec", ch->spec},
+                   {"factor_lo", ch->factor_lo}, {"factor_hi", ch->factor_hi}};
+    char key[24];
+    bool first = true;
+    jl_buf_str(out, "{");
+    json_texts(out, &first, texts, JL_COUNT(texts));
+    json_bool(out, &first, "in_total", ch->in_total);
+    json_bool(out, &first, "calibrated", ch->calibrated);
+    for (size_t i = 0; i < JL_COUNT(numbers); i++) {
+        json_key(out, &first, numbers[i].key);
+        json_number(out, numbers[i].value);
+    }
+    snprintf(key, sizeof key, "now_%s", live_si(ch->quantity));
+    json_key(out, &first, key);
+    json_number(out, x->now);
+    jl_buf_str(out, "}");
+}
+
+static void json_problems(struct jl_buf *out, struct joulet *m)
+{
+    struct joulet_problem p;
+    for (size_t i = 0; i < joulet_problem_count(m) && joulet_problem_get(m, i, &p) == JOULET_OK; i++) {
+        const char *const texts[][2] = {{"sensor", p.sensor}, {"status", joulet_status_text(p.status)}, {"message", p.message}};
+        bool first = true;
+        jl_buf_str(out, i ? ",\n    {" : "\n    {");
+        json_texts(out, &first, texts, JL_COUNT(texts));
+        jl_buf_str(out, "}");
+    }
+}
+
+static void json_facts(struct jl_buf *out, struct joulet *m)
+{
+    struct joulet_fact f;
+    for (size_t i = 0; i < joulet_fact_count(m) && joulet_fact_get(m, i, &f) == JOULET_OK; i++) {
+        const char *const texts[][2] = {{"device", f.device}, {"key", f.key}, {"value", f.value}};
+        bool first = true;
+        jl_buf_str(out, i ? ",\n    {" : "\n    {");
+        json_texts(out, &first, texts, JL_COUNT(texts));
+        jl_buf_str(out, "}");
+    }
+}
+
+static void json_sensors(struct jl_buf *out, const struct live *l)
+{
+    struct joulet_sensor row;
+    for (size_t i = 0; joulet_sensor_get(i, &row) == JOULET_OK; i++) {
+        const char *const texts[][2] = {{"name", row.name}, {"summary", row.summary}};
+        bool first = true;
+        jl_buf_str(out, i ? ",\n    {" : "\n    {");
+        json_texts(out, &first, texts, JL_COUNT(texts));
+        json_bool(out, &first, "on_request", row.on_request);
+        json_key(out, &first, "channels");
+        jl_buf_printf(out, "%zu}", channels_of(l, row.name));
+    }
+}
+
+static void json_all(struct jl_buf *out, const struct live *l)
+{
+    jl_buf_str(out, "{\n  \"channels\": [");
+    for (size_t i = 0; i < l->n; i++) {
+        jl_buf_str(out, i ? ",\n    " : "\n    ");
+        json_channel(out, &l->channels[i]);
+    }
+    jl_buf_str(out, "\n  ],\n  \"problems\": [");
+    json_problems(out, l->meter);
+    jl_buf_str(out, "\n  ],\n  \"facts\": [");
+    json_facts(out, l->meter);
+    jl_buf_str(out, "\n  ],\n  \"sensors\": [");
+    json_sensors(out, l);
+    jl_buf_str(out, "\n  ]\n}\n");
+}
+
+/* ---- the command -------------------------------------------------------------------------------------------------- */
+
+/* Long enough for two updates of the slowest device. */
+static void look(struct live *l)
+{
+    double s = LOOK_S;
+    for (size_t i = 0; i < l->n; i++)
+        s = fmax(s, 3 * l->channels[i].ch.period_s);
+    terminal_wait_until(l->start + jl_ns(fmin(s, LOOK_MAX_S)));
+    joulet_mark end = joulet_mark_now(l->meter);
+    joulet_wait_covered(l->meter, end, LOOK_S, NULL);
+    live_row(l, end);
+}
+
+static int sensors_run(struct cli *c, int argc, char **argv)
+{
+    struct live l;
+    struct jl_buf out;
+    if (argc > 0)
+        return cli_usage(c, "sensors takes no argument '%s'; --sensors NAMES chooses some", argv[0]);
+    int code = live_open(&l, c, 0, READY_S);
+    if (code != CLI_DONE)
+        return code;
+    look(&l);
+    jl_buf_init(&out, 4 << 20);
+    if (cli_json(c))
+        json_all(&out, &l);
+    else
+        text_all(&out, &l, cli_style(c));
+    code = cli_result(c, out.data, out.len);
+    jl_buf_release(&out);
+    live_close(&l);
+    return code;
+}
+
+const struct command cmd_sensors = {
+    .name = "sensors",
+    .summary = "list what can be read on this machine, and what it says now",
+    .usage = "joulet sensors [OPTION]...",
+    .options = "sensors sim replay trust-root measured-only",
+    .about =
+        "Lists the channels of every sensor found: what they report, how often it changes, the value now, where the figures come "
+        "from, and whether they count in the total. Each joule counts once: a channel inside another is shown and not added.\n\n"
+        "Figures are measured, derived, estimated (no sensor: a model of the hardware), imported or simulated. What exists and "
+        "does "
+        "not work is listed with the remedy; `joulet doctor` says more.\n\n"
+        "With --json the result is an object with `channels`, `problems`, `facts` about devices, and `sensors`, the sources that "
+        "joulet knows. Keys name their unit; what is not known is null.",
+    .examples = "joulet sensors\n  everything that is here\n"
+                "joulet sensors --sensors tdp\n  what an estimate would say\n"
+                "joulet sensors --json | jq -r .channels[].id\n  the names of the channels\n",
+    .run = sensors_run,
+};
