@@ -245,10 +245,7 @@ static enum joulet_status add_channel(struct reader *rd, json_t *v, struct run *
     enum joulet_status st = json_is_object(v) ? fields_read(rd, v, &c, channel_fields) : reader_fail(rd, "a channel", v);
     if (st == JOULET_OK && !run_add_channel(r, &c))
         st = reader_no_memory(rd);
-    free((char *)(uintptr_t)c.id);
-    free((char *)(uintptr_t)c.sensor);
-    free((char *)(uintptr_t)c.device);
-    free((char *)(uintptr_t)c.parent);
+    run_channel_release(&c);
     return st;
 }
 
@@ -409,5 +406,20 @@ enum joulet_status run_request_from_json(const char *text, size_t n, struct run_
     json_decref(o);
     if (st != JOULET_OK)
         run_request_release(out);
+    return st;
+}
+
+enum joulet_status run_channel_from_json(const char *text, size_t n, struct joulet_channel *out, struct joulet_error *err)
+{
+    json_t *o;
+    struct reader rd = {.err = err};
+    *out = (struct joulet_channel){0};
+    enum joulet_status st = load(text, n, &o, err);
+    if (st != JOULET_OK)
+        return st;
+    st = json_is_object(o) ? fields_read(&rd, o, out, channel_fields) : reader_fail(&rd, "a channel", o);
+    json_decref(o);
+    if (st != JOULET_OK)
+        run_channel_release(out);
     return st;
 }

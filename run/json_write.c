@@ -203,3 +203,8 @@ enum joulet_status run_energy_to_json(const struct joulet_energy *e, struct jl_b
 {
     return dump(object_of(e, energy_fields), JSON_COMPACT, false, out, err);
 }
+
+enum joulet_status run_channel_to_json(const struct joulet_channel *c, struct jl_buf *out, struct joulet_error *err)
+{
+    return dump(object_of(c, channel_fields), JSON_COMPACT, false, out, err);
+}

@@ -34,12 +34,13 @@ void run_init(struct run *r, const char *kind)
     run_energy_init(&r->energy);
 }
 
-static void release_channel(struct joulet_channel *c)
+void run_channel_release(struct joulet_channel *c)
 {
     free((char *)(uintptr_t)c->id);
     free((char *)(uintptr_t)c->sensor);
     free((char *)(uintptr_t)c->device);
     free((char *)(uintptr_t)c->parent);
+    c->id = c->sensor = c->device = c->parent = NULL;
 }
 
 static void release_windows(struct run_window *windows, size_t n)
@@ -55,7 +56,7 @@ void run_release(struct run *r)
     for (size_t i = 0; i < JL_COUNT(pairs); i++)
         run_pairs_release(pairs[i]);
     for (size_t i = 0; i < r->n_channels; i++)
-        release_channel(&r->channels[i]);
+        run_channel_release(&r->channels[i]);
     for (size_t i = 0; i < r->n_baselines; i++)
         free(r->baselines[i].channel);
     for (size_t i = 0; i < r->n_requests; i++)
@@ -275,7 +276,7 @@ bool run_add_channel(struct run *r, const struct joulet_channel *c)
     if (grown)
         r->channels = grown;
     if (!grown || !copy.id || !copy.sensor || !copy.device || !copy.parent) {
-        release_channel(&copy);
+        run_channel_release(&copy);
         return false;
     }
     grown[r->n_channels++] = copy;

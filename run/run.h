@@ -156,6 +156,10 @@ enum joulet_status run_request_from_json(const char *text, size_t n, struct run_
 enum joulet_status run_energy_to_json(const struct joulet_energy *e, struct jl_buf *out, struct joulet_error *err);
 enum joulet_status run_head_to_json(const struct run *r, struct jl_buf *out,
                                     struct joulet_error *err); /* the run without requests */
+/* One channel, for traces that are kept beside the record. The strings are the caller's: run_channel_release. */
+enum joulet_status run_channel_to_json(const struct joulet_channel *c, struct jl_buf *out, struct joulet_error *err);
+enum joulet_status run_channel_from_json(const char *text, size_t n, struct joulet_channel *out, struct joulet_error *err);
+void run_channel_release(struct joulet_channel *c);
 /* ---- CSV: header row, one row per window and request; docs/record.md names the columns ----------------------------- */
 enum joulet_status run_to_csv(const struct run *r, struct jl_buf *out, struct joulet_error *err);
 

@@ -1,4 +1,5 @@
-/* store.h - runs and their traces in SQLite (WAL). A request is on disk within a second of its end; kill -9 loses nothing before. */
+/* store.h - runs and their traces in SQLite (WAL). A request is on disk within a second of its end; kill -9 loses nothing before.
+ */
 #ifndef STORE_H
 #define STORE_H
 
@@ -14,6 +15,7 @@ const char *store_path(const struct store *s);
 /* A run as it goes: begin, add requests, finish. Runs that never finished are shown as "interrupted". */
 enum joulet_status store_begin(struct store *s, const struct run *r, struct joulet_error *err);
 enum joulet_status store_request(struct store *s, const struct run *r, const struct run_request *q, struct joulet_error *err);
+/* The record as it is now, requests included: one that could not be stored before is, too. */
 enum joulet_status store_finish(struct store *s, const struct run *r, struct joulet_error *err);
 /* One channel, at most one second of samples: one blob. Any thread. */
 enum joulet_status store_samples(struct store *s, const char *run_id, const struct joulet_channel *channel, size_t channel_index,
@@ -33,14 +35,19 @@ enum joulet_status store_list(struct store *s, size_t limit, struct store_row **
 void store_rows_free(struct store_row *rows, size_t n);
 /* id: full, or a unique prefix, or "last". JOULET_NOT_FOUND, or JOULET_USAGE when several match. */
 enum joulet_status store_load(struct store *s, const char *id, struct run *out, struct joulet_error *err);
-enum joulet_status store_load_trace(struct store *s, const char *run_id, size_t channel_index, struct joulet_trace *out, struct joulet_error *err);
-enum joulet_status store_import(struct store *s, const struct run *r, struct joulet_error *err); /* JOULET_USAGE if the id exists with other content */
+/* Every sample of a channel of a run, at any time. The strings of out->channel live until store_close. JOULET_NOT_FOUND when
+ * nothing is kept. */
+enum joulet_status store_load_trace(struct store *s, const char *run_id, size_t channel_index, struct joulet_trace *out,
+                                    struct joulet_error *err);
+/* JOULET_USAGE if the id exists with other content. */
+enum joulet_status store_import(struct store *s, const struct run *r, struct joulet_error *err);
+/* Its traces too. JOULET_BUSY while its process still measures. id as for store_load. */
 enum joulet_status store_delete(struct store *s, const char *id, struct joulet_error *err);
 
 /* Idle levels of this machine and engine state, for `run` (4.2): key names both. */
 enum joulet_status store_put_baseline(struct store *s, const char *key, const char *channel, const struct joulet_baseline *b,
                                       int64_t wall_ns, struct joulet_error *err);
 /* Younger than max_age_s, else JOULET_NOT_FOUND. */
-enum joulet_status store_get_baseline(struct store *s, const char *key, const char *channel, double max_age_s, struct joulet_baseline *b,
-                                      struct joulet_error *err);
+enum joulet_status store_get_baseline(struct store *s, const char *key, const char *channel, double max_age_s,
+                                      struct joulet_baseline *b, struct joulet_error *err);
 #endif
