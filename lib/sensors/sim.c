@@ -16,6 +16,7 @@
 #define LATE_NS        (5 * 1000000LL) /* above the limit of file sensors (1.3) */
 #define CURVE_FILE_MAX (8u << 20)
 #define SLOW_S         0.01 /* counters slower than this are read like those of GPUs (2.2) */
+#define LONG_AGO_S     1e12
 #define TAU            6.283185307179586
 
 extern const struct sensor_ops sensor_sim;
@@ -224,6 +225,8 @@ static enum joulet_status load_curve(struct sim *s, struct joulet_error *err)
         return jl_fail(err, JOULET_MEMORY, "out of memory while preparing a simulated device");
     for (size_t i = 0; i < d->n_steps; i++)
         sim_curve_add(&s->curve, d->t_s[i], d->p_w[i]);
+    if (d->source == SIM_FOLLOW)
+        sim_curve_add(&s->curve, -LONG_AGO_S, 0); /* until the first line */
     if (d->source != SIM_FILE)
         return status;
     jl_buf_init(&text, CURVE_FILE_MAX);
