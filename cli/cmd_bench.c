@@ -324,7 +324,7 @@ const struct command cmd_bench = {
     .usage = "joulet bench [OPTION]...",
     .options = "prompts repeat warmup baseline cooldown trial engine key model system raw seed temperature top-p top-k min-p "
                "repeat-penalty "
-               "stop max-tokens context engine-option threads gpu-layers prompt-cache sensors sim replay interval trust-root "
+               "stop max-tokens context engine-option threads gpu-layers prompt-cache timeout sensors sim replay interval trust-root "
                "measured-only "
                "json output title private grid pue price currency db no-store quiet width color",
     .about = "Sends the prompts one after the other and measures each: queue, prefill and decode, and around them the load of "

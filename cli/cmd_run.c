@@ -305,7 +305,7 @@ const struct command cmd_run = {
     .options =
         "engine key model system messages raw seed temperature top-p top-k min-p repeat-penalty stop max-tokens context "
         "engine-option "
-        "threads gpu-layers prompt-cache sensors sim replay interval trust-root measured-only json output title private grid pue "
+        "threads gpu-layers prompt-cache timeout sensors sim replay interval trust-root measured-only json output title private grid pue "
         "price currency db no-store width color",
     .about =
         "Streams the answer, then prints its energy: gross and above idle, by phase and device, per token, with the interval\n"

@@ -41,6 +41,8 @@ int session_generation(const struct cli *c, struct generation *q, char **message
         .repeat_penalty = cli_real(c, "repeat-penalty"),
         .prompt_cache = cli_flag(c, "prompt-cache"),
     };
+    int64_t timeout = cli_duration_ns(c, "timeout");
+    q->timeout_s = timeout > 0 ? jl_s(timeout) : 0;
     q->n_stop = cli_list(c, "stop", &q->stop);
     q->n_options = cli_list(c, "engine-option", &q->options);
     int code = read_messages(c, messages);
@@ -161,6 +163,7 @@ int session_choose(struct session *s, struct runtime_choice *choice)
         .threads = (int)cli_int(c, "threads", 0),
         .parallel = 1,
         .gpu_layers = (int)cli_int(c, "gpu-layers", -1),
+        .key = cli_str(c, "key"),
         .cancel = &cli_cancel,
     };
     if (runtime_choose(choice, cli_str(c, "engine"), cli_str(c, "model"), &how, &err) != JOULET_OK)
