@@ -20,11 +20,12 @@ char *runtime_path(const char *below_data, struct joulet_error *err)
     return path;
 }
 
+/* Puts an engine back that a run killed between two renames left aside. */
 char *runtime_folder(struct joulet_error *err)
 {
     char *folder = runtime_path("engine", err), *old = runtime_path("engine.old", err);
     if (folder && old && access(folder, F_OK) != 0 && access(old, F_OK) == 0)
-        (void)rename(old, folder); /* an installation was killed between its two renames */
+        (void)rename(old, folder);
     free(old);
     return folder;
 }

@@ -19,6 +19,8 @@ enum joulet_status runtime_install(const struct runtime_install *how, struct jou
 enum joulet_status runtime_remove(struct joulet_error *err);
 /* Installed version ("0.7.0") or JOULET_NOT_FOUND. */
 enum joulet_status runtime_version(char *buf, size_t size, struct joulet_error *err);
+char *runtime_folder(struct joulet_error *err); /* where it is or would be: <data>/engine, malloc'ed */
+char *runtime_on_path(void);                    /* llama-server on PATH, malloc'ed absolute path; NULL */
 
 struct runtime_start {
     const char *program;      /* llama-server to use; NULL: PATH, else the private one */
@@ -59,6 +61,8 @@ enum joulet_status runtime_background_stop(struct joulet_error *err);
 char *runtime_models_dir(struct joulet_error *err);
 /* A model by path or by its name in that folder, with or without ".gguf"; malloc'ed path, NULL when there is none. */
 char *runtime_model_find(const char *name);
+/* The only model in that folder; JOULET_NOT_FOUND when there is none, JOULET_USAGE (with their names) when there are several. */
+enum joulet_status runtime_model_only(char **path, struct joulet_error *err);
 
 /* --engine URL|NAME|PROGRAM and the default: ours in the background, an answering server on a default port, else llama-server on PATH, else
  * the private one. When a server must be started, *started is filled and the caller stops it. model: as given to -m, or NULL. */

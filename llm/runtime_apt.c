@@ -285,15 +285,16 @@ static char *list_file(const struct apt *a, const char *ending)
 {
     char **names, *found = NULL;
     size_t n;
-    char *lists = jl_strf("%s/lists", a->dir);
-    if (lists && jl_list_dir(lists, &names, &n, NULL) == JOULET_OK) {
+    char *lists = jl_strf("%s/lists", a->dir), *suite = jl_strf("_dists_%s_", a->suite);
+    if (lists && suite && jl_list_dir(lists, &names, &n, NULL) == JOULET_OK) {
         for (size_t i = 0; i < n && !found; i++) {
             size_t len = strlen(names[i]), end = strlen(ending);
-            if (len > end && strcmp(names[i] + len - end, ending) == 0)
+            if (len > end && strcmp(names[i] + len - end, ending) == 0 && strstr(names[i], suite))
                 found = jl_strf("%s/%s", lists, names[i]);
         }
         jl_free_list(names, n);
     }
+    free(suite);
     free(lists);
     return found;
 }
@@ -311,7 +312,7 @@ static enum joulet_status read_list(const struct apt *a, const char *ending, str
 }
 
 /* Signatures are checked by now: the date is the archive's own. */
-static enum joulet_status judge_age(const struct apt *a, char date[32], struct joulet_error *err)
+enum joulet_status apt_judge_age(const struct apt *a, char date[32], struct joulet_error *err)
 {
     struct jl_buf release;
     int64_t made_s;
@@ -356,12 +357,22 @@ static enum joulet_status run_update(struct apt *a, struct joulet_error *err)
     return status == JOULET_OK ? apt_run(a, argv, NULL, "update.txt", err) : status;
 }
 
+/* What a failure of the network or of the archive leaves to do. */
+static enum joulet_status with_remedy(enum joulet_status status, struct joulet_error *err)
+{
+    static const char remedy[] = "; check the network, or give another mirror with --mirror URL";
+    size_t n = err ? strlen(err->message) : 0;
+    if (err && status == JOULET_IO && n + sizeof(remedy) <= sizeof(err->message))
+        memcpy(err->message + n, remedy, sizeof(remedy));
+    return status;
+}
+
 enum joulet_status apt_update(struct apt *a, struct jl_buf *packages, char date[32], struct joulet_error *err)
 {
     a->check_valid = true;
-    enum joulet_status status = run_update(a, err);
+    enum joulet_status status = with_remedy(run_update(a, err), err);
     if (status == JOULET_OK)
-        status = judge_age(a, date, err);
+        status = apt_judge_age(a, date, err);
     if (status == JOULET_OK)
         status = read_list(a, "_Packages", packages, err);
     return status;
@@ -420,7 +431,7 @@ enum joulet_status apt_download(struct apt *a, const struct package_set *set, st
         }
     }
     if (status == JOULET_OK)
-        status = apt_run(a, argv, debs, "download.txt", err);
+        status = with_remedy(apt_run(a, argv, debs, "download.txt", err), err);
     for (size_t i = 0; i < set->n && status == JOULET_OK; i++)
         status = check_deb(a, set->items[i], err);
     for (size_t i = 0; names && i < set->n; i++)

@@ -38,7 +38,8 @@ enum joulet_status runtime_background_save(const struct runtime_server *s, struc
     json_t *o = json_pack("{s:I, s:I, s:i, s:s, s:s, s:s, s:s, s:b}", "pid", (json_int_t)s->process.pid, "process_start",
                           (json_int_t)runtime_process_start(s->process.pid), "port", s->port, "url", s->url, "key", s->key, "log",
                           s->log, "model", s->model, "private_engine", s->private_engine);
-    char *text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
+    char *dump = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
+    char *text = dump ? jl_strf("%s\n", dump) : NULL;
     enum joulet_status status = path ? JOULET_OK : JOULET_IO;
     if (path && !text)
         status =
@@ -46,6 +47,7 @@ enum joulet_status runtime_background_save(const struct runtime_server *s, struc
     if (status == JOULET_OK)
         status = jl_write_file(path, text, strlen(text), 0600, err);
     free(text);
+    free(dump);
     json_decref(o);
     free(path);
     return status;

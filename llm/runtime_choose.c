@@ -60,8 +60,7 @@ char *runtime_model_find(const char *name)
     return NULL;
 }
 
-/* The only model in the folder. */
-static enum joulet_status only_model(char **path, struct joulet_error *err)
+enum joulet_status runtime_model_only(char **path, struct joulet_error *err)
 {
     char **names = NULL, *dir = runtime_models_dir(err);
     size_t n = 0, found = 0;
@@ -83,7 +82,7 @@ static enum joulet_status only_model(char **path, struct joulet_error *err)
     enum joulet_status status = jl_ok(err);
     if (found == 0)
         status = jl_fail(err, JOULET_NOT_FOUND,
-                         "no engine answers and there is no model to start one with: give one with -m FILE.gguf, or make a "
+                         "no model is given and there is none to start an engine with: give one with -m FILE.gguf, or make a "
                          "synthetic one with `joulet model make --shape llama-3.2-1b --quant q4_0`");
     else if (found > 1)
         status = jl_fail(err, JOULET_USAGE, "%zu models are in %s: choose one with -m (%s)", found, dir, list.data);
@@ -218,7 +217,7 @@ static enum joulet_status find_file(struct choosing *x, struct joulet_error *err
     if (x->c->model_file)
         return jl_ok(err);
     if (!x->model)
-        return only_model(&x->c->model_file, err);
+        return runtime_model_only(&x->c->model_file, err);
     return jl_fail(err, JOULET_NOT_FOUND,
                    "no engine that answers has the model %.150s, and it is no GGUF file here: `joulet model list` shows those "
                    "there are",

@@ -12,8 +12,6 @@
 /* ---- folders (runtime.c) ------------------------------------------------------------------------------------------- */
 
 char *runtime_path(const char *below_data, struct joulet_error *err); /* "<data>/below_data", malloc'ed */
-/* The installed engine's folder, malloc'ed; puts an engine back that a run killed between two renames left aside. */
-char *runtime_folder(struct joulet_error *err);
 bool runtime_remove_tree(const char *path); /* true when nothing is left; symbolic links are not followed */
 /* The argument vector of a process, grown by printf; NULL-terminated. */
 struct args {
@@ -108,6 +106,8 @@ enum joulet_status apt_open(struct apt *a, const struct runtime_install *how,
 void apt_close(struct apt *a);                         /* removes the folder */
 /* Index of a->suite, read and judged by its age. text is freed by the caller. */
 enum joulet_status apt_update(struct apt *a, struct jl_buf *packages, char date[32], struct joulet_error *err);
+/* Refuses an index of more than RUNTIME_STALE_DAYS unless allowed; date gets its day and time. */
+enum joulet_status apt_judge_age(const struct apt *a, char date[32], struct joulet_error *err);
 /* Into a->dir "/debs", checked against the index once more. */
 enum joulet_status apt_download(struct apt *a, const struct package_set *set, struct joulet_error *err);
 /* Runs argv with its output in a file below the scratch folder; NULL env. A failure's sentence ends with the program's own words.

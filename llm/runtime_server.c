@@ -53,6 +53,11 @@ static char *find_program(const char *name)
     return NULL;
 }
 
+char *runtime_on_path(void)
+{
+    return find_program(RUNTIME_PROGRAM);
+}
+
 static enum joulet_status use_program(struct launch *l, const char *path, struct joulet_error *err)
 {
     args_add(&l->args, "%s", path);

@@ -85,3 +85,33 @@ enum joulet_status gguf_read_head(const char *path, struct gguf_head *out, struc
     fclose(f);
     return status;
 }
+
+/* ---- a model of ours ---------------------------------------------------------------------------------------------------- */
+
+static bool begins_with(const char *path, const struct jl_buf *head, uint64_t bytes)
+{
+    FILE *f;
+    int64_t have = -1;
+    if (open_file(path, &f, &have, NULL) != JOULET_OK)
+        return false;
+    char *start = (uint64_t)have == bytes ? malloc(head->len) : NULL;
+    bool same = start && fread(start, 1, head->len, f) == head->len && memcmp(start, head->data, head->len) == 0;
+    free(start);
+    fclose(f);
+    return same;
+}
+
+bool gguf_is_written(const char *path, const struct gguf_shape *shape, enum gguf_quant quant, uint64_t seed)
+{
+    struct gguf_layout layout;
+    struct jl_buf head;
+    if (gguf_layout_init(&layout, shape, quant, NULL) != JOULET_OK)
+        return false;
+    bool same = gguf_head_make(&head, shape, &layout, quant, seed, NULL) == JOULET_OK;
+    if (same) {
+        same = begins_with(path, &head, head.len + layout.data_bytes);
+        jl_buf_release(&head);
+    }
+    gguf_layout_release(&layout);
+    return same;
+}

@@ -28,6 +28,9 @@ int64_t gguf_shape_bytes(const struct gguf_shape *s, enum gguf_quant q); /* size
 enum joulet_status gguf_write(const char *path, const struct gguf_shape *shape, enum gguf_quant quant, uint64_t seed,
                               bool (*progress)(void *user, double done), void *user, struct joulet_error *err);
 
+/* Whether the file is what gguf_write would write, as its head and its size tell. */
+bool gguf_is_written(const char *path, const struct gguf_shape *shape, enum gguf_quant quant, uint64_t seed);
+
 struct gguf_head {
     char architecture[64], name[256], quantisation[16];
     int64_t params, context_length, layers, hidden, heads, kv_heads, vocab, tensors, bytes;
