@@ -10,8 +10,8 @@ struct target {
     struct live_channel *channel;
     size_t index;
     bool started, done;
-    int64_t value, read_ns;
-    int64_t since_ns; /* the start, or the last update */
+    int64_t value, begun_ns; /* of the last read */
+    int64_t since_ns;        /* the start, or the last update */
 };
 
 static size_t find_targets(struct lane *l, struct target *targets, size_t max)
@@ -35,19 +35,25 @@ static void time_read(struct live_sensor *s, int64_t cost, int64_t limit)
         s->lockable = false;
 }
 
-/* The counter changed between t->read_ns and now. false if that is too long for one update. */
-static bool push_locked(struct lane *l, struct target *t, int64_t value, int64_t now)
+/* The counter changed between the last read and the one that ended at end_ns. false if that is too long for one update. */
+static bool push_locked(struct lane *l, struct target *t, int64_t value, int64_t end_ns)
 {
     struct live_channel *c = t->channel;
     struct joulet_sample sample;
-    if (!updates_locked(&c->updates, t->read_ns, now, value, &sample))
+    if (!updates_locked(&c->updates, t->begun_ns, end_ns, value, &sample))
         return false;
     ring_retract(&l->meter->store, &c->ring, sample.t_ns - updates_lock_span(&c->updates) - 1,
                  JOULET_SAMPLE_LOCKED | JOULET_SAMPLE_FAILED | JOULET_SAMPLE_RESET);
     ring_push(&l->meter->store, &c->ring, sample);
     atomic_store_explicit(&c->equal_ns, 0, memory_order_relaxed);
-    atomic_store_explicit(&c->read_ns, now, memory_order_release);
+    atomic_store_explicit(&c->read_ns, end_ns, memory_order_release);
     return true;
+}
+
+/* One update is enough, or all until `until`; a counter that stands still is given up. */
+static bool is_done(const struct target *t, bool changed, int64_t now, int64_t until)
+{
+    return (changed && now >= until) || (now - t->since_ns) * 2 > t->channel->updates.period_ns * 3;
 }
 
 static void read_target(struct lane *l, struct target *t, int64_t until)
@@ -56,24 +62,22 @@ static void read_target(struct lane *l, struct target *t, int64_t until)
     struct sensor_reading r = {0};
     int64_t t0 = jl_mono_ns();
     s->ops->read_one(s, t->index, &r);
-    int64_t t1 = jl_mono_ns(), now = t0 + (t1 - t0) / 2;
+    int64_t t1 = jl_mono_ns();
     time_read(t->sensor, t1 - t0, l->meter->lock_cost_ns);
-    bool changed = r.has && t->started && r.value != t->value;
     if (r.status != JOULET_OK || r.reset || !t->sensor->lockable) {
         lane_take(l, t->channel, &r, t0, t1);
         t->done = true;
         return;
     }
-    if (changed && !push_locked(l, t, r.value, now))
+    bool changed = r.has && t->started && r.value != t->value;
+    if (changed && !push_locked(l, t, r.value, t1))
         lane_take(l, t->channel, &r, t0, t1);
-    if (changed || !t->started)
-        t->since_ns = now;
-    t->done = (changed && now >= until) || (now - t->since_ns) * 2 > t->channel->updates.period_ns * 3;
-    if (r.has) {
-        t->started = true;
-        t->value = r.value;
-        t->read_ns = now;
-    }
+    if (changed || t->since_ns == 0)
+        t->since_ns = t1;
+    t->done = is_done(t, changed, t1, until);
+    t->started = t->started || r.has;
+    t->value = r.has ? r.value : t->value;
+    t->begun_ns = r.has ? t0 : t->begun_ns;
 }
 
 /* Reads that cost too much to be repeated: one each, as at a poll. */

@@ -115,25 +115,20 @@ static bool repeat(struct updates *u, int64_t t, struct joulet_sample *out)
     return true;
 }
 
-/* Earliest moment of an update first seen by the read at t: after the last read, and not longer ago than the device waits
- * between updates where that is known and the reads do not tell better. */
-static int64_t earliest(const struct updates *u, int64_t t)
+/* Earliest moment of an update that a read begun at t0 is the first to see: after the last read began, and not longer ago than
+ * the device waits between updates where that is known and the reads do not tell better. */
+static int64_t earliest(const struct updates *u, int64_t t0)
 {
-    int64_t period = u->period_ns;
+    int64_t period = u->period_ns, longest = reads_are_slow(u) ? period : period * 3 / 2;
     if (!u->has)
-        return t - (period > 0 ? period : u->poll_ns);
-    if (period > 0 && reads_are_slow(u))
-        return t - period > u->read_ns ? t - period : u->read_ns;
-    if (period > 0 && t - u->read_ns > period * 3 / 2)
-        return t - period * 3 / 2;
-    return u->read_ns;
+        return t0 - (period > 0 ? period : u->poll_ns);
+    return period > 0 && t0 - u->begun_ns > longest ? t0 - longest : u->begun_ns;
 }
 
-static bool change(struct updates *u, const struct updates_read *r, int64_t t, bool reset, struct joulet_sample *out)
+static bool change(struct updates *u, const struct updates_read *r, bool reset, struct joulet_sample *out)
 {
-    int64_t lo = earliest(u, t), half = (r->t1_ns - r->t0_ns) / 2;
-    int64_t edge = lo + (t - lo) / 2, hw = (t - lo) / 2 + half;
-    bool sharp = u->has && t - lo <= 2 * u->poll_ns && !r->late && !reset;
+    int64_t lo = earliest(u, r->t0_ns), hw = (r->t1_ns - lo) / 2, edge = lo + hw;
+    bool sharp = u->has && r->t0_ns - lo <= 2 * u->poll_ns && !r->late && !reset;
     note_edge(u, edge, hw, sharp);
     *out = (struct joulet_sample){.t_ns = edge, .value = r->value, .hw_ns = clamp_hw(hw), .flags = flags_of(r, reset)};
     bool near_locked = u->locked_ns != INT64_MIN && edge <= u->locked_ns + updates_lock_span(u);
@@ -150,13 +145,14 @@ bool updates_from(struct updates *u, const struct updates_read *r, struct joulet
     } else if (r->own_ns) {
         shown = with_own_time(u, r, reset, out);
     } else if (!u->has || reset || r->value != u->value || reads_are_slow(u)) {
-        shown = change(u, r, t, reset, out);
+        shown = change(u, r, reset, out);
     } else {
         shown = repeat(u, t, out);
     }
     u->has = true;
     u->value = r->value;
     u->read_ns = t;
+    u->begun_ns = r->t0_ns;
     return shown;
 }
 
@@ -170,17 +166,16 @@ int64_t updates_lock_span(const struct updates *u)
     return 2 * u->period_ns;
 }
 
-bool updates_locked(struct updates *u, int64_t before_ns, int64_t after_ns, int64_t value, struct joulet_sample *out)
+bool updates_locked(struct updates *u, int64_t begin_ns, int64_t end_ns, int64_t value, struct joulet_sample *out)
 {
-    if (after_ns - before_ns > u->period_ns) /* several updates may lie between: an ordinary reading */
+    if (end_ns - begin_ns > u->period_ns) /* several updates may lie between: an ordinary reading */
         return false;
-    int64_t t = before_ns + (after_ns - before_ns) / 2;
-    *out = (struct joulet_sample){
-        .t_ns = t, .value = value, .hw_ns = clamp_hw((after_ns - before_ns) / 2), .flags = JOULET_SAMPLE_LOCKED};
+    int64_t hw = (end_ns - begin_ns) / 2, t = begin_ns + hw;
+    *out = (struct joulet_sample){.t_ns = t, .value = value, .hw_ns = clamp_hw(hw), .flags = JOULET_SAMPLE_LOCKED};
     u->locked_ns = u->edge_ns = t;
-    u->edge_hw = out->hw_ns;
+    u->edge_hw = hw;
     u->value = value;
-    u->read_ns = after_ns;
+    u->read_ns = u->begun_ns = end_ns;
     u->has = true;
     u->gap = false;
     return true;

@@ -16,13 +16,13 @@ struct updates {
     bool predict;      /* find the period and look for each update where it is due */
     double max_w;      /* a counter that grows by more than 1.5 times this was reset; NAN: not known */
 
-    bool has, gap;            /* a value was read; a read failed since */
-    int64_t value, read_ns;   /* of the last good read */
-    int64_t own_ns;           /* last timestamp of the device's own */
-    int64_t edge_ns, edge_hw; /* last update */
-    int64_t changed_ns;       /* last update that a change showed sharply; 0: none since */
-    int64_t locked_ns;        /* last event-locked update; INT64_MIN: none */
-    int repeats;              /* updates inserted since the last change */
+    bool has, gap;                    /* a value was read; a read failed since */
+    int64_t value, read_ns, begun_ns; /* of the last good read */
+    int64_t own_ns;                   /* last timestamp of the device's own */
+    int64_t edge_ns, edge_hw;         /* last update */
+    int64_t changed_ns;               /* last update that a change showed sharply; 0: none since */
+    int64_t locked_ns;                /* last event-locked update; INT64_MIN: none */
+    int repeats;                      /* updates inserted since the last change */
     int64_t distances[UPDATES_DISTANCES];
     unsigned n_distances;
     bool period_found;
@@ -40,8 +40,9 @@ void updates_init(struct updates *u, enum updates_kind kind, int64_t poll_ns, in
 bool updates_from(struct updates *u, const struct updates_read *read, struct joulet_sample *out);
 /* A read failed: the next update may have happened at any time since the last good one. */
 void updates_failed(struct updates *u);
-/* An event-locked update between two reads of the counter (1.3); false if they lie too far apart to be one. */
-bool updates_locked(struct updates *u, int64_t before_ns, int64_t after_ns, int64_t value, struct joulet_sample *out);
+/* An event-locked update: after the begin of one read of the counter and before the end of the next (1.3); false if these lie too
+ * far apart to be one. */
+bool updates_locked(struct updates *u, int64_t begin_ns, int64_t end_ns, int64_t value, struct joulet_sample *out);
 /* When to read next, given that the last read was due at `due_ns`. */
 int64_t updates_next(const struct updates *u, int64_t due_ns);
 /* true while an update is expected at any moment: a bad time for slow reads of other things. */
