@@ -203,7 +203,7 @@ static bool on_body(void *user, const char *bytes, size_t n, int64_t t_ns)
     if (!c->parser)
         c->parser = engine_parser_open(c->e->ops, c->streams, c->g);
     if (!c->parser) {
-        wire_fail(c->g, "more than fits into memory");
+        wire_malformed(c->g, "more than fits into memory");
         return false;
     }
     engine_parser_bytes(c->parser, bytes, n, t_ns);

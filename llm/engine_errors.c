@@ -96,6 +96,10 @@ static enum joulet_status words_of_engine(struct engine *e, const struct generat
     char w[QUOTE_MAX];
     int http = g->http_status;
     wire_clean(w, sizeof(w), g->engine_error, strlen(g->engine_error));
+    if (strcmp(g->error_type, WIRE_MALFORMED) == 0)
+        return jl_fail(err, JOULET_ENGINE,
+                       "the engine at %s sent %s (HTTP %d, after %zu pieces of text); check the address, or look into its log",
+                       e->url, w, http, g->n_token_ns);
     if (http == 401 || http == 403) {
         engine_key_refused(e, w, err);
         return err ? (err->status = JOULET_ENGINE) : JOULET_ENGINE;
@@ -118,8 +122,8 @@ static enum joulet_status words_of_engine(struct engine *e, const struct generat
         return jl_fail(err, JOULET_ENGINE, "the engine at %s failed after %zu pieces of text: \"%s\"; its log says more", e->url,
                        g->n_token_ns, w);
     if (http == 200)
-        return jl_fail(err, JOULET_ENGINE, "the engine at %s sent %s\"%s\"; check the address, or look into its log", e->url,
-                       jl_starts(w, "not a JSON") ? "" : "an error: ", w);
+        return jl_fail(err, JOULET_ENGINE, "the engine at %s sent an error: \"%s\"; check the address, or look into its log",
+                       e->url, w);
     if (http >= 400 && http < 500)
         return jl_fail(err, JOULET_ENGINE, "the engine at %s refused the request (HTTP %d): \"%s\"; check the options given",
                        e->url, http, w);

@@ -88,7 +88,7 @@ struct engine_parser *engine_parser_open(const struct engine_ops *ops, bool stre
 
 static void too_long(struct engine_parser *p, const char *what)
 {
-    wire_fail(p->g, "%s longer than %zu MiB", what, FRAMING_MAX >> 20);
+    wire_malformed(p->g, "%s longer than %zu MiB", what, FRAMING_MAX >> 20);
 }
 
 void engine_parser_bytes(struct engine_parser *p, const char *bytes, size_t n, int64_t t_ns)

@@ -61,15 +61,25 @@ void wire_clean(char *out, size_t size, const char *text, size_t n)
     out[len] = '\0';
 }
 
-void wire_fail(struct generated *g, const char *fmt, ...)
+/* The first error stays: what comes after it is its consequence. */
+static bool set_error(struct generated *g, const char *words, const char *type)
 {
-    va_list ap;
     if (g->engine_error[0])
-        return;
-    va_start(ap, fmt);
-    vsnprintf(g->engine_error, sizeof(g->engine_error), fmt, ap);
-    va_end(ap);
+        return false;
+    wire_clean(g->engine_error, sizeof(g->engine_error), words, strlen(words));
+    wire_clean(g->error_type, sizeof(g->error_type), type, strlen(type));
     snprintf(g->finish, sizeof(g->finish), "error");
+    return true;
+}
+
+void wire_malformed(struct generated *g, const char *fmt, ...)
+{
+    char text[sizeof(g->engine_error)];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    set_error(g, text, WIRE_MALFORMED);
 }
 
 /* What is not JSON is quoted in ASCII: its bytes may be anything. */
@@ -77,10 +87,12 @@ static void fail_not_json(struct generated *g, const char *bytes, size_t n)
 {
     char head[61];
     size_t i;
-    for (i = 0; i < n && i < sizeof(head) - 1; i++)
-        head[i] = (char)(bytes[i] >= ' ' && bytes[i] < 0x7f ? bytes[i] : '?');
+    for (i = 0; i < n && i < sizeof(head) - 1; i++) {
+        unsigned char c = (unsigned char)bytes[i];
+        head[i] = (char)(c == '"' ? '\'' : c < ' ' ? ' ' : c < 0x7f ? c : '?');
+    }
     head[i] = '\0';
-    wire_fail(g, "not a JSON object but \"%s%s\"", head, n > i ? "..." : "");
+    wire_malformed(g, "not a JSON object but \"%s%s\"", head, n > i ? "..." : "");
 }
 
 json_t *wire_parse(struct generated *g, const char *json, size_t n)
@@ -95,13 +107,10 @@ static void keep_error(struct generated *g, const json_t *words, const json_t *d
 {
     char clean[sizeof(g->engine_error)];
     wire_clean(clean, sizeof(clean), json_string_value(words), json_string_length(words));
-    if (!g->engine_error[0]) {
-        const char *type = wire_string(details, "type");
-        wire_clean(g->error_type, sizeof(g->error_type), type, strlen(type));
-        g->error_prompt_tokens = wire_count(details, "n_prompt_tokens");
-        g->error_context = wire_count(details, "n_ctx");
-    }
-    wire_fail(g, "%s", clean[0] ? clean : "an error without words");
+    if (!set_error(g, clean[0] ? clean : "an error without words", wire_string(details, "type")))
+        return;
+    g->error_prompt_tokens = wire_count(details, "n_prompt_tokens");
+    g->error_context = wire_count(details, "n_ctx");
 }
 
 /* {"error":{"message"}}, {"error":"text"}, {"object":"error","message"} (older vLLM), {"detail":"text"} (FastAPI). */
@@ -139,7 +148,7 @@ void wire_error_text(struct generated *g, const char *json, size_t n)
         keep_error(g, json_object_get(root, "message"), root);
     } else {
         wire_clean(clean, sizeof(clean), json, n);
-        wire_fail(g, "%s", clean[0] ? clean : "an error without words");
+        set_error(g, clean[0] ? clean : "an error without words", "");
     }
     json_decref(root);
 }
@@ -155,7 +164,7 @@ static void note_arrival(struct generated *g, int64_t t_ns)
         size_t cap = g->cap_token_ns ? g->cap_token_ns * 2 : 256;
         int64_t *longer = cap <= (size_t)1 << 24 ? realloc(g->token_ns, cap * sizeof(*longer)) : NULL;
         if (!longer) {
-            wire_fail(g, "more pieces of text than can be kept (%zu)", g->n_token_ns);
+            wire_malformed(g, "more pieces of text than can be kept (%zu)", g->n_token_ns);
             return;
         }
         g->token_ns = longer;
@@ -170,7 +179,7 @@ void wire_text(struct generated *g, const json_t *text, bool thinking, int64_t t
     if (!json_is_string(text) || json_string_length(text) == 0)
         return;
     if (!jl_buf_add(b, json_string_value(text), json_string_length(text)))
-        wire_fail(g, "a longer answer than can be kept (%zu bytes)", b->len);
+        wire_malformed(g, "a longer answer than can be kept (%zu bytes)", b->len);
     if (t_ns)
         note_arrival(g, t_ns);
 }

@@ -24,8 +24,10 @@ void wire_clean(char *out, size_t size, const char *text, size_t n);
 
 /* An error object in any of the known shapes: fills g->engine_error and returns true. */
 bool wire_error(struct generated *g, const json_t *root);
-void wire_error_text(struct generated *g, const char *json, size_t n);     /* a line "error: ..." */
-void wire_fail(struct generated *g, const char *fmt, ...) JL_PRINTF(2, 3); /* the first error stays */
+void wire_error_text(struct generated *g, const char *json, size_t n); /* a line "error: ..." */
+/* Not the engine's words but ours about what it sent, to follow "the engine sent"; g->error_type becomes WIRE_MALFORMED. */
+void wire_malformed(struct generated *g, const char *fmt, ...) JL_PRINTF(2, 3);
+#define WIRE_MALFORMED "malformed"
 /* t_ns 0: the text of a whole body, whose arrival says nothing about tokens. */
 void wire_text(struct generated *g, const json_t *text, bool thinking, int64_t t_ns);
 /* `choices` of chat and text completions. */
