@@ -75,10 +75,10 @@ size_t jl_edges_unlock(struct jl_edge *e, size_t n, double U)
     return kept;
 }
 
-/* A power reading that comes late stands for a time that nobody saw: the level may have been the last one or this one. */
+/* A power reading that comes late stands for a time that nobody saw: it may have been at the last level instead of this one. */
 static double gap_u(double y, double y_before, double dt, double U)
 {
-    return dt > 1.5 * U ? fabs(y - y_before) * (dt - U) / sqrt(12) : 0;
+    return dt > 1.5 * U ? fabs(y - y_before) * (dt - U) / sqrt(3) : 0;
 }
 
 static struct jl_edge edge_of(const struct jl_slice *s, const struct joulet_sample *x)

@@ -76,7 +76,7 @@ bool jl_padded_power(const struct jl_reading *r, size_t n, double a, double c, d
         double dt = r[k].t - r[k - 1].t;
         sum += (r[k].y_w - P0) * dt;
         if (dt > 1.5 * p->U)
-            loose = hypot(loose, (r[k].y_w - r[k - 1].y_w) * (dt - p->U) / sqrt(12));
+            loose = hypot(loose, (r[k].y_w - r[k - 1].y_w) * (dt - p->U) / sqrt(3));
     }
     const struct jl_reading *last = &r[end - 1];
     double P1 = level_after(r, n, end - 1, quiet, p->W);
