@@ -309,6 +309,7 @@ static int bench_run(struct cli *c, int argc, char **argv)
         }
         code = session_choose(&b.s, &b.choice);
     }
+    b.q.model = b.choice.model;
     if (code == CLI_DONE)
         code = trial ? trial_run(&b) : measured_suite(&b);
     runtime_choice_release(&b.choice);

@@ -287,6 +287,7 @@ static int run_run(struct cli *c, int argc, char **argv)
         code = session_choose(&s, &choice);
         if (code == CLI_DONE) {
             struct turn t = {.s = &s, .choice = &choice, .q = &q, .print = !cli_json(c)};
+            q.model = choice.model;
             t.stored = session_prepare(&s);
             code = is_chat ? chat(&t) : one_prompt(&t, prompt);
         }
