@@ -1,0 +1,27 @@
+/* Any body where an engine's properties, models or slots are expected. */
+#include "llm/engine_wire.h"
+#include "llm/engines/engines.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct engine_info info = {.slots = -1};
+    struct engine_model *list;
+    size_t n;
+    const char *json = (const char *)data;
+    if (llamacpp_read_props(json, size, &info) && (info.slots < -1 || info.context_length < -1))
+        abort();
+    if (llamacpp_read_slots(json, size) < -1)
+        abort();
+    if (wire_models(json, size, &list, &n, NULL) == JOULET_OK) {
+        for (size_t i = 0; i < n; i++) {
+            if (!list[i].name[0] || strlen(list[i].name) >= sizeof(list[i].name) || list[i].context_length < -1)
+                abort();
+        }
+    }
+    free(list);
+    return 0;
+}
