@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TIME_MAX_S 1e18 /* nanoseconds of a monotonic clock fit too */
+#define TIME_MAX   1e18 /* of a line: nanoseconds of a monotonic clock fit too */
+#define FILE_MAX_S 1e9  /* of a file: beyond, sums lose their small parts */
 #define WATTS_MAX  1e7
 
 bool sim_curve_init(struct sim_curve *c, size_t cap, double rise_s)
@@ -106,7 +107,7 @@ bool sim_parse_line(const char *line, double *t, double *p_w)
     line += n;
     if (line[strspn(line, " \t\r\n")] || !jl_parse_double(first, t) || !jl_parse_double(second, p_w))
         return false;
-    return fabs(*t) <= TIME_MAX_S && *p_w >= 0 && *p_w <= WATTS_MAX;
+    return fabs(*t) <= TIME_MAX && *p_w >= 0 && *p_w <= WATTS_MAX;
 }
 
 static size_t count_lines(const char *text, size_t len)
@@ -129,7 +130,7 @@ static bool take_line(struct sim_curve *c, const char *text, size_t len)
     size_t blank = strspn(line, " \t\r");
     if (!line[blank] || line[blank] == '#')
         return true;
-    if (!sim_parse_line(line, &t, &p) || c->n == c->cap || (c->n && t < c->knots[c->n - 1].t_s))
+    if (!sim_parse_line(line, &t, &p) || fabs(t) > FILE_MAX_S || c->n == c->cap || (c->n && t < c->knots[c->n - 1].t_s))
         return false;
     sim_curve_add(c, t, p);
     return true;

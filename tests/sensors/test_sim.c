@@ -158,6 +158,7 @@ static void curves_in_files(void **state)
         {"5 60\n1 60\n", "line 2"},  {"0 -1\n", "line 1"},
         {"0 x\n", "line 1"},         {"", "is empty"},
         {"# nothing\n", "is empty"}, {"nan 5\n", "line 1"},
+        {"1e10 5\n", "line 1"},
     };
     struct sim_curve c;
     struct joulet_error err;
