@@ -28,12 +28,19 @@ static int64_t latest(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/* What we saw of the last token: its text when every token brought one, else the end of the answer. */
+static int64_t last_token_seen(const struct generated *g)
+{
+    bool each = g->tokens.generated > 0 && (size_t)g->tokens.generated == g->n_token_ns;
+    return each ? g->t_last_ns : g->t_end_ns;
+}
+
 /* Where the engine's own decode time puts the boundary; 0 when it cannot, or contradicts our clock. */
 static int64_t server_boundary(const struct generated *g, int64_t prefill_from)
 {
     if (!g->done || isnan(g->server_decode_s) || g->server_decode_s > 1e7 || !g->t_end_ns)
         return 0;
-    int64_t b = g->t_end_ns - jl_ns(g->server_decode_s);
+    int64_t b = last_token_seen(g) - jl_ns(g->server_decode_s);
     if (g->t_first_ns && g->t_first_ns < b)
         b = g->t_first_ns;
     double prompt_s = isnan(g->server_prompt_s) ? 0 : g->server_prompt_s;
