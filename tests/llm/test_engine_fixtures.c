@@ -33,6 +33,7 @@ struct expected {
 #define NOTHING -1, -1, -1, -1, NAN, NAN
 #define FOZA    " foza foza foza foza foza foza foza foza foza foza"
 
+/* clang-format off */
 static const struct expected rows[] = {
     {"apply-template", 200, false, "", 0, NOTHING, "", false, NULL, NULL},
     {"chat", 200, false, " coba fola fola fola fola dica dica dica dica dica dica dica", 0, 66, 1, 12, 65, 11.356, 4.409,
@@ -96,6 +97,7 @@ static const struct expected rows[] = {
     {"v1-models-loading", 503, false, "", 0, NOTHING, "error", false, "Loading model", "unavailable_error"},
     {"v1-responses", 200, false, "", 0, NOTHING, "", false, NULL, NULL},
 };
+/* clang-format on */
 
 /* ---- parsing in pieces ------------------------------------------------------------------------------------------------------
  */

@@ -127,42 +127,37 @@ struct row {
 #define O      &engine_openai
 #define UNTOLD -1, -1, -1, -1
 
+/* clang-format off */
 static const struct row rows[] = {
     {"role and empty pieces are no tokens", O, true,
      "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n"
      "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":null}}]}\n\n"
-     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n",
-     "a", "", 1, UNTOLD, "", true, false, NULL},
+     "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n", "a", "", 1, UNTOLD, "", true, false,
+     NULL},
     {"usage null, then usage", O, true,
      "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}],\"usage\":null,\"obfuscation\":\"xyz\"}\n\n"
-     "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n"
-     "data: "
+     "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n" "data: "
      "{\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3,\"prompt_tokens_details\":{\"cached_tokens\":4},"
-     "\"completion_tokens_details\":{\"reasoning_tokens\":2}}}\n\ndata: [DONE]\n\n",
-     "a", "", 1, 7, 4, 3, 2, "stop", true, false, NULL},
-    {"reasoning_content", O, true,
-     "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\ndata: "
-     "{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n",
-     "a", "hm", 2, UNTOLD, "", true, false, NULL},
+     "\"completion_tokens_details\":{\"reasoning_tokens\":2}}}\n\ndata: [DONE]\n\n", "a", "", 1, 7, 4, 3, 2, "stop", true, false,
+     NULL},
+    {"reasoning_content", O, true, "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\ndata: "
+     "{\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n", "a", "hm", 2, UNTOLD, "", true, false, NULL},
     {"reasoning", O, true, "data: {\"choices\":[{\"delta\":{\"reasoning\":\"hm\",\"content\":\"\"}}]}\n\ndata: [DONE]\n\n", "",
      "hm", 1, UNTOLD, "", true, false, NULL},
-    {"tool calls", O, true,
-     "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"f\"}}]}}]}\n\n"
-     "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n",
-     "", "", 1, UNTOLD, "tool", true, false, NULL},
+    {"tool calls", O, true, "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"f\"}}]}}]}\n\n"
+     "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"tool_calls\"}]}\n\ndata: [DONE]\n\n", "", "", 1, UNTOLD, "tool", true,
+     false, NULL},
     {"one choice of several", O, true,
      "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\"}},{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\ndata: "
-     "[DONE]\n\n",
-     "a", "", 1, UNTOLD, "", true, false, NULL},
+     "[DONE]\n\n", "a", "", 1, UNTOLD, "", true, false, NULL},
     {"ends without [DONE]", O, true, "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n", "a", "", 1, UNTOLD, "", false,
      false, NULL},
     {"nothing is read after [DONE]", O, true, "data: [DONE]\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n", "", "",
      0, UNTOLD, "", true, false, NULL},
     {"error in mid-stream", O, true,
      "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"error\":{\"message\":\"decode "
-     "failed\",\"type\":\"server_error\"}}\n\n"
-     "data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\ndata: [DONE]\n\n",
-     "a", "", 1, UNTOLD, "error", false, false, "decode failed"},
+     "failed\",\"type\":\"server_error\"}}\n\n" "data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\ndata: [DONE]\n\n", "a",
+     "", 1, UNTOLD, "error", false, false, "decode failed"},
     {"error line", L, true, "data: {\"content\":\"a\",\"stop\":false}\n\nerror: {\"code\":500,\"message\":\"slot lost\"}\n\n",
      "a", "", 1, UNTOLD, "error", false, false, "slot lost"},
     {"error line with an error object", L, true, "error: {\"error\":{\"message\":\"slot lost\"}}\n\n", "", "", 0, UNTOLD, "error",
@@ -188,29 +183,26 @@ static const struct row rows[] = {
     {"integers that overflow", L, true,
      "data: {\"content\":\"a\",\"stop\":true,\"generation_settings\":{\"seed\":18446744073709551615},\"tokens_predicted\":1}\n\n",
      "a", "", 1, -1, -1, 1, -1, "", true, false, NULL},
-    {"counts that are none", L, true,
-     "data: "
+    {"counts that are none", L, true, "data: "
      "{\"content\":\"a\",\"stop\":true,\"tokens_predicted\":-4,\"tokens_evaluated\":2.5,\"timings\":{\"cache_n\":\"x\",\"prompt_"
-     "n\":1e300,"
-     "\"predicted_n\":null,\"prompt_ms\":-1,\"predicted_ms\":\"y\"}}\n\n",
-     "a", "", 1, UNTOLD, "", true, false, NULL},
+     "n\":1e300," "\"predicted_n\":null,\"prompt_ms\":-1,\"predicted_ms\":\"y\"}}\n\n", "a", "", 1, UNTOLD, "", true, false,
+     NULL},
     {"members of other types", L, true,
      "data: {\"content\":[1],\"stop\":\"true\",\"choices\":{},\"usage\":3,\"timings\":[],\"truncated\":1}\n\n", "", "", 0, UNTOLD,
      "", false, false, NULL},
     {"truncated", L, true, "data: {\"content\":\"\",\"stop\":true,\"stop_type\":\"eos\",\"truncated\":true}\n\n", "", "", 0,
      UNTOLD, "stop", true, true, NULL},
-    {"old timings without cache_n", L, true,
-     "data: "
+    {"old timings without cache_n", L, true, "data: "
      "{\"content\":\"a\",\"stop\":true,\"tokens_evaluated\":9,\"timings\":{\"prompt_n\":5,\"predicted_n\":1,\"prompt_ms\":1,"
-     "\"predicted_ms\":1}}\n\n",
-     "a", "", 1, 9, -1, 1, -1, "", true, false, NULL},
+     "\"predicted_ms\":1}}\n\n", "a", "", 1, 9, -1, 1, -1, "", true, false, NULL},
     {"whole chat", O, false,
      "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"a\",\"reasoning_content\":\"hm\"},\"finish_reason\":\"stop\"}],"
-     "\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":1,\"reasoning_tokens\":1}}",
-     "a", "hm", 0, 2, -1, 1, 1, "stop", true, false, NULL},
+     "\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":1,\"reasoning_tokens\":1}}", "a", "hm", 0, 2, -1, 1, 1, "stop", true,
+     false, NULL},
     {"finish words of others", O, false, "{\"choices\":[{\"message\":{\"content\":\"a\"},\"finish_reason\":\"content_filter\"}]}",
      "a", "", 0, UNTOLD, "content_filter", true, false, NULL},
 };
+/* clang-format on */
 
 static const char *text_of(const struct jl_buf *b)
 {
