@@ -46,7 +46,14 @@ joulet_mark joulet_mark_now(struct joulet *m)
 
 /* ---- waiting -------------------------------------------------------------------------------------------------------------- */
 
-/* An update after t, lag included, has come, or two could have, or none can. Gauges of temperature and the like do not count. */
+/* A channel that fails, or left, or reports no power at all: nothing to wait for. */
+static bool gives_nothing(struct live_channel *c, const struct joulet_channel *pub)
+{
+    bool power = pub->quantity == JOULET_ENERGY || pub->quantity == JOULET_POWER;
+    return !power || atomic_load(&c->gone_ns) || atomic_load(&c->failed_row) >= AWAY_READS;
+}
+
+/* An update after t, lag included, has come, or two could have, or none can. */
 static bool covered(struct joulet *m, struct live_channel *c, joulet_mark t)
 {
     struct joulet_channel pub;
@@ -54,13 +61,13 @@ static bool covered(struct joulet *m, struct live_channel *c, joulet_mark t)
     pthread_mutex_lock(&m->lock);
     pub = c->pub;
     pthread_mutex_unlock(&m->lock);
-    if ((pub.quantity != JOULET_ENERGY && pub.quantity != JOULET_POWER) || atomic_load(&c->gone_ns))
+    if (gives_nothing(c, &pub))
         return true;
     int64_t after = t + (isfinite(pub.lag_max_s) ? jl_ns(pub.lag_max_s) : 0);
     int64_t twice = isfinite(pub.period_s) ? jl_ns(2 * pub.period_s) : 0;
     if (atomic_load_explicit(&c->read_ns, memory_order_acquire) > after + twice)
         return true;
-    return ring_last(&m->store, &c->ring, &last) && last.t_ns > after;
+    return ring_last(&m->store, &c->ring, &last) && last.t_ns > after && !(last.flags & JOULET_SAMPLE_FAILED);
 }
 
 enum joulet_status joulet_wait_covered(struct joulet *m, joulet_mark t, double timeout_s, struct joulet_error *err)

@@ -13,7 +13,6 @@
 #define LATE_LIBRARY_NS 20000000
 #define GAUGE_NS        100000000   /* temperatures and clocks are slow, and some cost a millisecond to read */
 #define RETRY_NS        JL_NS_PER_S /* between looks at a device that left */
-#define AWAY_READS      4           /* failed in a row: enough for an estimator to see that the device left */
 #define CPU_NS          100000000
 #define TOGETHER_NS     20000 /* reads due this soon are done with the present one: waking costs more */
 

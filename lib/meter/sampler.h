@@ -17,7 +17,7 @@ struct live_channel {
     _Atomic int64_t equal_ns; /* the same, if that read showed no update; else 0 */
     _Atomic int64_t gone_ns;  /* the device left at this moment; 0: it is here */
     int64_t failed_ns;        /* last failed sample */
-    unsigned failed_row;      /* failed reads since the last good one */
+    atomic_uint failed_row;   /* failed reads since the last good one */
 };
 
 /* One open sensor in its lane. */
@@ -33,6 +33,7 @@ struct live_sensor {
 };
 
 #define LANE_SENSORS 64
+#define AWAY_READS   4 /* failed in a row: enough for an estimator to see that a device left */
 
 /* One thread and the sensors it reads: all files together, or one vendor library. */
 struct lane {
