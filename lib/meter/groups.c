@@ -123,6 +123,11 @@ static void join_unresolved(struct jl_job *j)
 {
     for (size_t i = worst(j); i < j->n_groups && j->n_groups > 1; i = worst(j))
         join(j, i);
+    struct jl_group *only = &j->groups[0];
+    if (j->n_groups > 1 || only->e_j >= 0)
+        return;
+    only->ok = only->ok && only->e_j > -2 * jl_u_rep(&only->u); /* below the noise of its ends, or a contradiction */
+    only->e_j = 0;
 }
 
 /* ---- what neighbours and events add ---------------------------------------------------------------------------------- */
@@ -196,7 +201,7 @@ static void whole_by_padding(struct jl_job *j)
     const struct jl_group *end = &j->groups[j->n_groups - 1];
     j->padded = true;
     j->idle_s = c - d.start_s;
-    w->e_j = d.net_j + P0 * c;
+    w->e_j = fmax(0, d.net_j + P0 * c); /* idle all through, and noise */
     w->ok = true;
     double P_end = end->ok ? mean_w(j, end) : w->e_j / c;
     w->u.b = d.u_b;
@@ -241,6 +246,4 @@ void jl_groups_solve(struct jl_job *j)
             break;
         join(j, i);
     }
-    if (j->n_groups == 1 && j->groups[0].e_j < 0) /* below the noise of its ends */
-        j->whole.e_j = j->groups[0].e_j = 0;
 }

@@ -12,8 +12,8 @@ enum { N = 40 };
 struct fixture {
     struct joulet_sample samples[N];
     struct joulet_trace trace;
-    joulet_mark bounds[4];
-    double t[4];
+    joulet_mark bounds[5];
+    double t[5];
     struct joulet_what what;
     struct joulet_baseline idle;
 };
@@ -66,6 +66,27 @@ static void test_clean(void **state)
     assert_string_equal(m.parts[0].method, "two-slope/1");
     assert_near(m.whole.net_j, 200, .01);
     assert_true(isnan(m.settle_s)); /* the trace ends before it could be seen */
+}
+
+/* The padded difference takes the idle level off from the update before the run on, and its lag is known to l_max only. */
+static void test_budget_of_an_isolated_run(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct joulet_measured m;
+    set_up(&f);
+    set_bounds(&f, (const double[]){.95, 1, 2}, 2);
+    f.what.isolated = true;
+    f.idle.power_w = 90;
+    f.trace.channel.calibrated = false;
+    assert_int_equal(measure(&f, &m, NULL), JOULET_OK);
+    assert_near(m.whole.u.idle, 1.1, 1e-9); /* from .9 s to 2 s at 1 W */
+    assert_near(m.parts[1].u.idle, 1, 1e-9);
+    assert_near(m.whole.u.time, hypot(10 * .05 / sqrt(3), .003 * 200), .01);
+    f.trace.channel.calibrated = true;
+    f.trace.channel.u_lag_s = .003;
+    assert_int_equal(measure(&f, &m, NULL), JOULET_OK);
+    assert_near(m.whole.u.time, hypot(10 * .009 / sqrt(3), .003 * 200), .01);
 }
 
 static void test_failed_reads_inside(void **state)
@@ -205,6 +226,8 @@ static void test_one_failed_read_at_the_end_is_not_gone(void **state)
     assert_int_equal(measure(&f, &m, NULL), JOULET_OK);
     assert_near(m.whole.gross_j, 300, 1);
     assert_int_equal(m.whole.flags, JOULET_FLAG_TRUNCATED | JOULET_FLAG_GAP);
+    f.trace.channel.period_s = 1e-3; /* many periods, but still one read */
+    assert_int_equal(measure(&f, &m, NULL), JOULET_OK);
 }
 
 static void test_ends_of_the_trace(void **state)
@@ -270,7 +293,7 @@ static void test_late_samples_only_bound(void **state)
     struct joulet_sample more[N + 1];
     memcpy(more, f.samples, 17 * sizeof(*more));
     more[17] = (struct joulet_sample){
-        .t_ns = sim_ns(1.68), .value = (int64_t)llround(truth(1.68) * 1e6), .hw_ns = 3000000, .flags = JOULET_SAMPLE_LATE};
+        .t_ns = sim_ns(1.68), .value = (int64_t)llround(truth(1.6804) * 1e6), .hw_ns = 500000, .flags = JOULET_SAMPLE_LATE};
     memcpy(more + 18, f.samples + 17, (N - 17) * sizeof(*more));
     f.trace.samples = more;
     f.trace.n = N + 1;
@@ -301,6 +324,42 @@ static void test_short_phases_are_joined(void **state)
     assert_int_equal(m.parts[2].flags, 0);
     assert_near(m.parts[1].gross_j + m.parts[2].gross_j, m.whole.gross_j, 1e-9);
     assert_false(m.whole.flags & (JOULET_FLAG_UNRESOLVED | JOULET_FLAG_JOINED));
+}
+
+/* Joining across the boundary that nobody can place helps; joining with the longest neighbour would not. */
+static void test_joined_across_the_open_boundary(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct joulet_measured m;
+    set_up(&f);
+    set_bounds(&f, (const double[]){1, 1.41, 1.43, 1.48, 2}, 4);
+    assert_int_equal(measure(&f, &m, NULL), JOULET_OK);
+    assert_int_equal(m.parts[0].flags, 0);
+    assert_near(m.parts[0].gross_j, 123, .5);
+    assert_int_equal(m.parts[1].flags, JOULET_FLAG_UNRESOLVED);
+    assert_int_equal(m.parts[2].flags, JOULET_FLAG_JOINED);
+    assert_near(m.parts[2].gross_j, 21, .5);
+    assert_int_equal(m.parts[3].flags, 0);
+}
+
+/* 10 ms whose neighbours contradict each other: what would be a negative energy is no figure. */
+static void test_negative_is_no_figure(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct joulet_measured m;
+    set_up(&f);
+    set_bounds(&f, (const double[]){2.08, 2.09}, 1); /* the power fell at 2 s already */
+    assert_int_equal(measure(&f, &m, NULL), JOULET_TOO_SHORT);
+    assert_true(isnan(m.whole.gross_j));
+    assert_true(m.whole.min_j <= 1 && m.whole.max_j >= 1);
+    f.samples[21].value += 14000000; /* contradicting by less than the noise */
+    for (size_t i = 22; i < N; i++)
+        f.samples[i].value += 14000000;
+    assert_int_equal(measure(&f, &m, NULL), JOULET_OK);
+    assert_near(m.whole.gross_j, 0, 0);
+    assert_true(m.whole.gross_pm_j > 1);
 }
 
 static void test_phase_without_duration(void **state)
@@ -359,6 +418,28 @@ static void test_only_the_whole_is_known(void **state)
     assert_int_equal(m.parts[0].flags & JOULET_FLAG_UNRESOLVED, JOULET_FLAG_UNRESOLVED);
     what.isolated = false;
     assert_int_equal(joulet_measure(&trace, &idle, &what, &m, NULL), JOULET_TOO_SHORT);
+    sim_trace_release(&trace);
+}
+
+/* Power readings that stop before the run does: the last level is carried on, a fifth of it uncertain. */
+static void test_readings_that_stop_early(void **state)
+{
+    (void)state;
+    struct sim s;
+    struct joulet_trace trace = {.channel = sim_power_channel(.1, .025, true)};
+    sim_init(&s, 3, 12);
+    sim_step(&s, 0, 60);
+    sim_step(&s, 5, 300);
+    sim_power(&s, &trace, 25e-3);
+    joulet_mark bounds[] = {sim_ns(5), sim_ns(7)};
+    struct joulet_what what = {.bounds = bounds, .n_phases = 1};
+    struct joulet_measured m;
+    while (trace.samples[trace.n - 1].t_ns > sim_ns(6.5))
+        trace.n--;
+    assert_int_equal(joulet_measure(&trace, NULL, &what, &m, NULL), JOULET_OK);
+    assert_near(m.whole.gross_j, 600, 10);
+    assert_true(m.whole.flags & JOULET_FLAG_TRUNCATED);
+    assert_true(m.whole.u.b > .2 * 300 * .4);
     sim_trace_release(&trace);
 }
 
@@ -472,6 +553,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clean),
+        cmocka_unit_test(test_budget_of_an_isolated_run),
+        cmocka_unit_test(test_joined_across_the_open_boundary),
+        cmocka_unit_test(test_negative_is_no_figure),
+        cmocka_unit_test(test_readings_that_stop_early),
         cmocka_unit_test(test_failed_reads_inside),
         cmocka_unit_test(test_failed_power_reading),
         cmocka_unit_test(test_reset_inside),

@@ -129,6 +129,21 @@ static void test_minimum_norm(void **state)
     jl_lsq_release(&s);
 }
 
+/* A direction that the equations determine only weakly is still theirs. */
+static void test_weak_direction(void **state)
+{
+    (void)state;
+    struct jl_lsq s;
+    double x[2];
+    assert_true(jl_lsq_init(&s, 2, 1));
+    assert_true(jl_lsq_add(&s, 0, (const double[]){1, 1}, 2, 3));
+    assert_true(jl_lsq_add(&s, 0, (const double[]){1e-4, -1e-4}, 2, 1e-4));
+    jl_lsq_solve(&s, x);
+    assert_near(x[0], 2, 1e-6);
+    assert_near(x[1], 1, 1e-6);
+    jl_lsq_release(&s);
+}
+
 static void test_refuses_what_does_not_fit(void **state)
 {
     (void)state;
@@ -179,6 +194,7 @@ int main(void)
         cmocka_unit_test(test_regression),
         cmocka_unit_test(test_variance),
         cmocka_unit_test(test_minimum_norm),
+        cmocka_unit_test(test_weak_direction),
         cmocka_unit_test(test_refuses_what_does_not_fit),
         cmocka_unit_test(test_band_equals_dense),
     };
