@@ -159,25 +159,44 @@ static enum joulet_status check_mirror(const char *mirror, struct joulet_error *
     return jl_ok(err);
 }
 
-static enum joulet_status system_mirror(struct apt *a, struct joulet_error *err)
+static enum joulet_status list_targets(const struct apt *a, bool fetched, struct jl_buf *out, struct joulet_error *err)
 {
-    static const char format[] = "$(ORIGIN)|$(LABEL)|$(CODENAME)|$(COMPONENT)|$(REPO_URI)";
-    const char *const argv[] = {"apt-get", "indextargets", "--format", format, "Created-By: Packages", NULL};
-    struct jl_buf out, os;
-    char id[64], codename[64];
+    /* What was never fetched has no origin; apt lists it only without asking for that. */
+    const char *format =
+        fetched ? "$(ORIGIN)|$(LABEL)|$(CODENAME)|$(COMPONENT)|$(REPO_URI)" : "||$(RELEASE)|$(COMPONENT)|$(REPO_URI)";
+    const char *const argv[] = {
+        "apt-get", "indextargets", "--format", format, "Created-By: Packages", fetched ? NULL : "--no-release-info", NULL};
     enum joulet_status status = apt_run(a, argv, NULL, "targets.txt", err);
     if (status == JOULET_NOT_FOUND)
         return unsupported("it needs Debian's apt-get", err);
-    if (status == JOULET_OK)
-        status = read_output(a, "targets.txt", &out, err);
-    if (status != JOULET_OK)
-        return status;
+    return status == JOULET_OK ? read_output(a, "targets.txt", out, err) : status;
+}
+
+/* Codename of the running system when it is Debian itself; "" otherwise. */
+static void debian_codename(char *codename, size_t size)
+{
+    struct jl_buf os;
+    char id[64];
     read_os_release(&os);
     apt_os_release_value(os.data ? os.data : "", "ID", id, sizeof(id));
-    apt_os_release_value(os.data ? os.data : "", "VERSION_CODENAME", codename, sizeof(codename));
-    a->mirror = apt_pick_mirror(out.data, strcmp(id, "debian") == 0 ? codename : NULL);
+    apt_os_release_value(os.data ? os.data : "", "VERSION_CODENAME", codename, size);
+    if (strcmp(id, "debian") != 0)
+        codename[0] = '\0';
     jl_buf_release(&os);
-    jl_buf_release(&out);
+}
+
+static enum joulet_status system_mirror(struct apt *a, struct joulet_error *err)
+{
+    char codename[64];
+    debian_codename(codename, sizeof(codename));
+    for (int fetched = 1; fetched >= 0 && !a->mirror; fetched--) {
+        struct jl_buf out;
+        enum joulet_status status = list_targets(a, fetched, &out, err);
+        if (status != JOULET_OK)
+            return status;
+        a->mirror = apt_pick_mirror(out.data, codename[0] ? codename : NULL);
+        jl_buf_release(&out);
+    }
     return a->mirror ? JOULET_OK : unsupported("apt's sources name no Debian archive", err);
 }
 

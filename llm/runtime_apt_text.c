@@ -157,7 +157,7 @@ const char *apt_advice(const char *os_release)
         {"opensuse", "on openSUSE `sudo zypper install llamacpp` puts llama-server on PATH, where joulet finds it"},
         {"alpine", "on Alpine `apk add llama.cpp` puts llama-server on PATH, where joulet finds it"},
         {"nixos", "on NixOS `nix profile install nixpkgs#llama-cpp` puts llama-server on PATH, where joulet finds it"},
-        {"debian", "give the address of a Debian mirror with --mirror URL"},
+        {"debian", "run `sudo apt-get update` once, or give the address of a Debian mirror with --mirror URL"},
         {"macos", "on macOS `brew install llama.cpp` puts llama-server on PATH, where joulet finds it"},
     };
     char id[64], like[128];

@@ -45,7 +45,7 @@ static int scratch_close(void **state)
 /* "<scratch>/name" in one of four buffers that take turns. */
 static inline const char *scratch_path(const char *name)
 {
-    static char paths[4][256];
+    static char paths[4][512];
     static int turn;
     turn = (turn + 1) % 4;
     snprintf(paths[turn], sizeof(paths[turn]), "%s/%s", scratch, name);
