@@ -22,7 +22,7 @@ bool jl_lsq_init(struct jl_lsq *s, size_t n, size_t band)
     s->normal = calloc(n * (s->band + 1), sizeof(double));
     s->factor = calloc(n * (s->band + 1), sizeof(double));
     s->rhs = calloc(n, sizeof(double));
-    s->work = calloc(n, 2 * sizeof(double));
+    s->work = calloc(n, 3 * sizeof(double));
     if (s->normal && s->factor && s->rhs && s->work)
         return true;
     jl_lsq_release(s);
@@ -140,18 +140,31 @@ void jl_lsq_solve(struct jl_lsq *s, double *x)
     apply_pseudo_inverse(s, s->rhs, x);
 }
 
+/* Takes from x the part in directions that the equations say nothing about: (ridge M^-1)^k leaves just that part. */
+static void keep_determined(struct jl_lsq *s, double *x)
+{
+    double *rest = s->work;
+    memcpy(rest, x, s->n * sizeof(*rest));
+    for (int pass = 0; pass < PASSES; pass++) {
+        apply_inverse(s, rest);
+        for (size_t i = 0; i < s->n; i++)
+            rest[i] *= s->ridge;
+    }
+    for (size_t i = 0; i < s->n; i++)
+        x[i] -= rest[i];
+}
+
 double jl_lsq_variance(struct jl_lsq *s, const double *d)
 {
     if (!s->factored)
         factor(s);
-    /* d may point where the equations say nothing; N M^-1 takes that part away before the inverse would blow it up. */
-    double *half = s->work, *reach = s->work + s->n, sum = 0;
-    memcpy(half, d, s->n * sizeof(*half));
-    apply_inverse(s, half);
-    multiply(s, half, reach);
-    memcpy(half, reach, s->n * sizeof(*half));
-    apply_inverse(s, half);
+    /* Before the inverse, or it would blow that part up; and after it, for what rounding has left of it. */
+    double *reach = s->work + s->n, *z = s->work + 2 * s->n, sum = 0;
+    memcpy(reach, d, s->n * sizeof(*reach));
+    keep_determined(s, reach);
+    apply_pseudo_inverse(s, reach, z);
+    keep_determined(s, z);
     for (size_t i = 0; i < s->n; i++)
-        sum += d[i] * half[i];
+        sum += d[i] * z[i];
     return fmax(sum, 0);
 }

@@ -34,7 +34,7 @@ struct jl_lsq {
     double *normal; /* lower band of A'A, row by row, n x (band + 1) */
     double *factor; /* Cholesky factor of A'A + ridge */
     double *rhs;    /* A'y */
-    double *work;   /* 2 n */
+    double *work;   /* 3 n */
     double ridge;
     bool factored;
 };
