@@ -103,9 +103,8 @@ static enum joulet_status check_model(const struct engine *e, const char *model,
         return JOULET_OK;
     if (i->model_path[0] && strcmp(file_name(model), file_name(i->model_path)) == 0)
         return JOULET_OK;
-    return jl_fail(err, JOULET_ENGINE,
-                   "the engine at %s has no model \"%s\": it has loaded %s; leave -m out to use that one", e->url, model,
-                   i->model);
+    return jl_fail(err, JOULET_ENGINE, "the engine at %s has no model \"%s\": it has loaded %s; leave -m out to use that one",
+                   e->url, model, i->model);
 }
 
 /* The context is given when the server starts: a request can only find it too small. */
