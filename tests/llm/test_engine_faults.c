@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define GIVEN(max, context, penalty)                                                                                             \
     .max_tokens = (max), .context_length = (context), .repeat_penalty = (penalty), .top_k = -1, .seed = -1, .temperature = NAN,  \
@@ -482,6 +483,72 @@ static void the_cache_is_off_unless_asked(void **state)
     end(&b);
 }
 
+/* ---- the simulated truth
+ * ---------------------------------------------------------------------------------------------------------- */
+
+struct curve {
+    double t_ns[64], watts[64];
+    size_t n;
+};
+
+static void read_curve(struct curve *c, const char *path)
+{
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    for (c->n = 0; c->n < 64 && fscanf(f, "%lf %lf", &c->t_ns[c->n], &c->watts[c->n]) == 2; c->n++)
+        assert_true(c->n == 0 || c->t_ns[c->n] >= c->t_ns[c->n - 1]);
+    fclose(f);
+}
+
+static double integral_j(const struct curve *c, int64_t from, int64_t to)
+{
+    double sum = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        double a = fmax(c->t_ns[i], (double)from), b = fmin(i + 1 < c->n ? c->t_ns[i + 1] : (double)to, (double)to);
+        sum += b > a ? c->watts[i] * (b - a) * 1e-9 : 0;
+    }
+    return sum;
+}
+
+/* What the curve holds between the moments of a request is what the engine says the request drew, broken off or not. */
+static void the_curve_holds_the_truth(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/joulet-curve-XXXXXX";
+    struct bench b;
+    struct sim_config c;
+    struct curve curve;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    quick(&c);
+    c.curve = path;
+    c.prefill_ms = 4;
+    c.decode_ms = 6;
+    assert_true(sim_config_fault(&c, "cut:2@1"));
+    begin(&b, &c);
+    for (int i = 0; i < 3; i++) {
+        struct generated g;
+        struct joulet_error err;
+        struct generation q = {.prompt = "some words to read", GIVEN(6, -1, NAN)};
+        generated_init(&g);
+        assert_int_equal(engine_generate(b.engine, &q, &g, NULL, NULL, &err), i == 1 ? JOULET_ENGINE : JOULET_OK);
+        generated_release(&g);
+    }
+    read_curve(&curve, path);
+    for (size_t i = 0; i < 3; i++) {
+        struct sim_truth t;
+        assert_true(sim_engine_truth(b.sim, i, &t));
+        assert_string_equal(t.outcome, i == 1 ? "failed" : "done");
+        assert_true(fabs(integral_j(&curve, t.t_prefill_ns, t.t_end_ns) - t.prefill_j - t.decode_j) < 1e-6);
+        assert_true(fabs(integral_j(&curve, t.t_prefill_ns, t.t_decode_ns) - t.prefill_j) < 1e-6);
+        if (i != 1) /* 12 prompt tokens of 4 ms at 60 W, 5 steps of 6 ms at 40 W */
+            assert_true(fabs(t.prefill_j - 2.88) < 1e-9 && fabs(t.decode_j - 1.2) < 1e-9);
+    }
+    end(&b);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -496,6 +563,7 @@ int main(void)
         cmocka_unit_test(cancelled_while_decoding),
         cmocka_unit_test(windows_follow_the_schedule),
         cmocka_unit_test(the_cache_is_off_unless_asked),
+        cmocka_unit_test(the_curve_holds_the_truth),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
