@@ -22,7 +22,8 @@ void jl_params_of(const struct joulet_trace *trace, struct jl_params *out)
     double U = ch->period_s > 0 ? ch->period_s : spacing_s(trace), W = known(ch->window_s, 0);
     bool power = ch->quantity == JOULET_POWER;
     bool contiguous = power && (ch->contiguous || !(W > 0) || fabs(W - U) < 0.01 * U);
-    bool estimated = ch->provenance == JOULET_ESTIMATED;
+    double lo = ch->factor_lo > 0 ? ch->factor_lo : 1, hi = ch->factor_hi > 0 ? ch->factor_hi : 1;
+    bool estimated = ch->provenance == JOULET_ESTIMATED || lo < 1 || hi > 1; /* below a redirected root it is simulated too */
     double lag = known(ch->lag_s, 0), u_t = known(ch->u_lag_s, 0);
     *out = (struct jl_params){
         .U = U,
@@ -33,8 +34,8 @@ void jl_params_of(const struct joulet_trace *trace, struct jl_params *out)
         .l_max = ch->calibrated ? lag + 3 * u_t : known(ch->lag_max_s, lag + 3 * u_t),
         .u_r = known(ch->rise_s, 0),
         .spec = known(ch->spec, 0),
-        .factor_lo = ch->factor_lo > 0 ? ch->factor_lo : 1,
-        .factor_hi = ch->factor_hi > 0 ? ch->factor_hi : 1,
+        .factor_lo = lo,
+        .factor_hi = hi,
         .counter = ch->quantity == JOULET_ENERGY || contiguous,
         .gauge = power,
         .estimated = estimated,

@@ -535,6 +535,10 @@ static void test_estimates(void **state)
     assert_int_equal(measure(&f, &m, NULL), JOULET_OK);
     assert_int_equal(m.whole.flags, JOULET_FLAG_GUESSED);
     assert_near(m.whole.max_j, 750, .1);
+    f.trace.channel.provenance = JOULET_SIMULATED; /* an estimate for a machine that is not this one */
+    assert_int_equal(measure(&f, &m, NULL), JOULET_OK);
+    assert_int_equal(m.whole.flags, JOULET_FLAG_GUESSED);
+    assert_near(m.whole.min_j, 120, .1);
 }
 
 static void test_filtered(void **state)
