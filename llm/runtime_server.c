@@ -104,10 +104,10 @@ static enum joulet_status add_option(struct launch *l, const char *option, struc
         {"n-gpu-layers", "--gpu-layers"},
     };
     size_t n = strcspn(option, "=");
-    for (size_t i = 0; i < n || n == 0; i++)
-        if (n == 0 || !strchr("abcdefghijklmnopqrstuvwxyz0123456789-", option[i]))
-            return jl_fail(err, JOULET_USAGE,
-                           "--engine-option '%.100s': write KEY=VALUE with a key of llama-server's long options", option);
+    bool good = n > 0 && option[0] != '-' && strspn(option, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
+    if (!good)
+        return jl_fail(err, JOULET_USAGE, "--engine-option '%.100s': write KEY=VALUE with a key of llama-server's long options",
+                       option);
     for (size_t i = 0; i < JL_COUNT(ours); i++) {
         if (strlen(ours[i].key) != n || strncmp(option, ours[i].key, n) != 0)
             continue;
