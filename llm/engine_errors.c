@@ -7,10 +7,18 @@
 
 #define QUOTE_MAX 220 /* bytes of the engine's words: the remedy after them must fit too */
 
+/* The sentences of net begin with the address, which ours name already. */
+static const char *without_address(const char *sentence)
+{
+    const char *blank = strchr(sentence, ' ');
+    return jl_starts(sentence, "http") && blank ? blank + 1 : sentence;
+}
+
 enum joulet_status engine_unreachable(const char *url, const struct joulet_error *net, struct joulet_error *err)
 {
-    return jl_fail(err, JOULET_UNREACHABLE, "no engine at %s: %.200s; is it running? `joulet engine start -m MODEL` starts one",
-                   url, net->message);
+    return jl_fail(err, JOULET_UNREACHABLE,
+                   "no engine at %s: it %.200s; is it running? `joulet engine start -m MODEL` starts one", url,
+                   without_address(net->message));
 }
 
 enum joulet_status engine_key_refused(const struct engine *e, const char *words, struct joulet_error *err)
@@ -140,17 +148,18 @@ static enum joulet_status status_alone(const struct engine *e, int http, struct 
                    http < 400 ? "is this its address, and not one that leads elsewhere?" : "its log says more");
 }
 
-/* ---- how it ended --------------------------------------------------------------------------------------------------------- */
+/* ---- how it ended --------------------------------------------------------------------------------------------------- */
 
 static enum joulet_status cut_off(const struct engine *e, const struct generated *g, const struct joulet_error *net,
                                   struct joulet_error *err)
 {
     if (g->http_status == 0)
-        return jl_fail(err, JOULET_ENGINE, "the engine at %s gave no answer: %.160s; its log says why", e->url, net->message);
-    return jl_fail(err, JOULET_ENGINE,
-                   "the engine at %s died in mid-stream after %zu pieces of text: %.160s; its log or `dmesg` says why, often too "
-                   "little memory",
-                   e->url, g->n_token_ns, net->message[0] ? net->message : "the answer ended without its last part");
+        return jl_fail(err, JOULET_ENGINE, "the engine at %s gave no answer: it %.160s; its log says why", e->url,
+                       without_address(net->message));
+    return jl_fail(
+        err, JOULET_ENGINE,
+        "the engine at %s died in mid-stream after %zu pieces of text (%s); its log or `dmesg` says why, often too little memory",
+        e->url, g->n_token_ns, net->message[0] ? "the connection was cut" : "the answer ended without its last part");
 }
 
 static enum joulet_status transport(const struct engine *e, const struct generated *g, enum joulet_status net,
@@ -161,8 +170,8 @@ static enum joulet_status transport(const struct engine *e, const struct generat
         if (g->t_sent_ns) /* it was there, and then said nothing for too long */
             return jl_fail(
                 err, net,
-                "the engine at %s hangs after %zu pieces of text: %.160s; look into its log, or give it longer with --timeout",
-                e->url, g->n_token_ns, net_err->message);
+                "the engine at %s hangs after %zu pieces of text: it %.160s; look into its log, or give it longer with --timeout",
+                e->url, g->n_token_ns, without_address(net_err->message));
         return engine_unreachable(e->url, net_err, err);
     case JOULET_IO:
         return cut_off(e, g, net_err, err);
