@@ -93,6 +93,8 @@ int jl_on_battery(void);                /* 1 battery, 0 mains, -1 unknown */
 double jl_temperature_c(void);          /* hottest CPU zone; NAN unknown */
 /* Own peak resident set, bytes. */
 int64_t jl_peak_memory(void);
+/* Gives back read-only pages of programs and libraries; those needed again are read again. For commands that stay for long. */
+void jl_memory_trim(void);
 int64_t jl_disk_free(const char *path); /* bytes for this user; -1 unknown */
 
 #endif
