@@ -213,8 +213,7 @@ static void wrong_models_and_programs(void **state)
         {FAKE_SERVER, "text.gguf", JOULET_FORMAT, "not a GGUF file"},
         {"/no/such/server", "model.gguf", JOULET_NOT_FOUND, "no program"},
         {"no-such-server", "model.gguf", JOULET_NOT_FOUND, "no program"},
-        {NULL, "model.gguf", JOULET_NOT_FOUND, "no program"},
-        /* a file that may not be run */,
+        {NULL, "model.gguf", JOULET_NOT_FOUND, "no program"}, /* a file that may not be run */
     };
     (void)state;
     scratch_write("text.gguf", "text", 4);
