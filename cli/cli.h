@@ -1,4 +1,5 @@
-/* cli.h - subcommands and their options. One row per option drives flag, environment, settings file, help, manual and completion. */
+/* cli.h - subcommands and their options. One row per option drives flag, environment, settings file, help, manual and completion.
+ */
 #ifndef CLI_H
 #define CLI_H
 
@@ -9,15 +10,24 @@
 
 #include <stdatomic.h>
 
-enum cli_exit { CLI_DONE = 0, CLI_CHECK_FAILED = 1, CLI_USAGE = 2, CLI_NO_SENSOR = 3, CLI_ENGINE = 4, CLI_FAILED = 5,
-                CLI_INTERRUPTED = 130, /* Ctrl-C; 143 for SIGTERM */
-                CLI_EXEC_FAILED = 125, CLI_EXEC_NOT_RUN = 126, CLI_EXEC_NOT_FOUND = 127 };
+enum cli_exit {
+    CLI_DONE = 0,
+    CLI_CHECK_FAILED = 1,
+    CLI_USAGE = 2,
+    CLI_NO_SENSOR = 3,
+    CLI_ENGINE = 4,
+    CLI_FAILED = 5,
+    CLI_INTERRUPTED = 130, /* Ctrl-C; 143 for SIGTERM */
+    CLI_EXEC_FAILED = 125,
+    CLI_EXEC_NOT_RUN = 126,
+    CLI_EXEC_NOT_FOUND = 127
+};
 
 enum option_type { OPTION_FLAG, OPTION_STRING, OPTION_INT, OPTION_REAL, OPTION_DURATION, OPTION_CHOICE, OPTION_LIST };
 
 struct option_row {
-    const char *name;    /* "--name"; environment JOULET_NAME (upper case, '-' as '_'); same key in the settings file */
-    char letter;         /* 0: none */
+    const char *name; /* "--name"; environment JOULET_NAME (upper case, '-' as '_'); same key in the settings file */
+    char letter;      /* 0: none */
     enum option_type type;
     const char *arg;     /* "FILE"; NULL for flags */
     const char *def;     /* default in text; NULL none */
@@ -39,14 +49,14 @@ struct command {
     const char *examples; /* lines "command\n  what it does\n" */
     bool stop_at_operand; /* options end at the first operand (exec) */
     int (*run)(struct cli *c, int argc, char **argv); /* operands only; returns enum cli_exit */
-    const char *verbs;    /* "list show export": what the first operand may be, for help and completion; NULL: anything */
+    const char *verbs; /* "list show export": what the first operand may be, for help and completion; NULL: anything */
 };
 extern const struct command *const command_table[]; /* NULL-terminated */
 
 /* Values of this invocation: flag, else environment, else settings file, else default. */
-bool cli_given(const struct cli *c, const char *option);          /* set by flag, environment or file */
+bool cli_given(const struct cli *c, const char *option); /* set by flag, environment or file */
 bool cli_flag(const struct cli *c, const char *option);
-const char *cli_str(const struct cli *c, const char *option);     /* NULL when not given and no default */
+const char *cli_str(const struct cli *c, const char *option); /* NULL when not given and no default */
 int64_t cli_int(const struct cli *c, const char *option, int64_t otherwise);
 double cli_real(const struct cli *c, const char *option);         /* NAN when not given */
 int64_t cli_duration_ns(const struct cli *c, const char *option); /* -1 when not given */
@@ -55,13 +65,14 @@ size_t cli_list(const struct cli *c, const char *option, const char *const **ite
 /* Results go to stdout or to -o FILE, chatter to stderr. */
 const struct report_style *cli_style(const struct cli *c);
 bool cli_json(const struct cli *c);
-void cli_say(const struct cli *c, const char *fmt, ...) JL_PRINTF(2, 3);       /* progress: stderr, only on a terminal unless --verbose */
-void cli_warn(const struct cli *c, const char *fmt, ...) JL_PRINTF(2, 3);      /* stderr, always: "joulet: ..." */
-int cli_fail(const struct cli *c, const struct joulet_error *err);             /* prints the sentence; returns the exit code for its status */
-int cli_usage(const struct cli *c, const char *fmt, ...) JL_PRINTF(2, 3);      /* prints, points to --help, returns 2 */
+void cli_say(const struct cli *c, const char *fmt, ...)
+    JL_PRINTF(2, 3); /* progress: stderr, only on a terminal unless --verbose */
+void cli_warn(const struct cli *c, const char *fmt, ...) JL_PRINTF(2, 3); /* stderr, always: "joulet: ..." */
+int cli_fail(const struct cli *c, const struct joulet_error *err); /* prints the sentence; returns the exit code for its status */
+int cli_usage(const struct cli *c, const char *fmt, ...) JL_PRINTF(2, 3); /* prints, points to --help, returns 2 */
 /* Writes a result: to -o FILE (whole or not at all) or stdout. Returns CLI_DONE or CLI_FAILED (disk full, closed pipe). */
 int cli_result(const struct cli *c, const char *bytes, size_t n);
-FILE *cli_out(const struct cli *c); /* for streams of lines: stdout or -o FILE; NULL (said) when it cannot be opened */
+FILE *cli_out(const struct cli *c);  /* for streams of lines: stdout or -o FILE; NULL (said) when it cannot be opened */
 bool cli_flush(const struct cli *c); /* hands written lines on; false: end, the reader went away or the disk is full (said) */
 
 /* Fills *opt from --sensors, --sim, --replay and --trust-root. A simulated or replayed source stands alone unless --sensors says

@@ -9,7 +9,7 @@
 #define READY_S 5.0
 #define LOOK_S  0.5 /* of the sensors: long enough for a few updates of every one */
 
-enum { NAME_COLUMN = 11, TEXT_COLUMN = 21 };
+enum { NAME_COLUMN = 11, TEXT_COLUMN = 25 };
 
 static const struct {
     const char *word, *colour;
@@ -99,8 +99,8 @@ static void json_finding(struct tally *t, const char *name, const struct finding
     bool first = true, any = t->n[0] + t->n[1] + t->n[2] + t->n[3] > 0;
     jl_buf_str(&t->out, any ? ",\n    {" : "\n    {");
     for (size_t i = 0; i < JL_COUNT(pairs); i++) {
-        json_key(&t->out, &first, pairs[i][0]);
-        json_string(&t->out, pairs[i][1]);
+        cli_json_key(&t->out, &first, pairs[i][0]);
+        cli_json_string(&t->out, pairs[i][1]);
     }
     jl_buf_str(&t->out, "}");
 }
@@ -181,7 +181,7 @@ static int doctor_run(struct cli *c, int argc, char **argv)
 
 const struct command cmd_doctor = {
     .name = "doctor",
-    .summary = "say what can be measured here, what is in the way, and the remedy",
+    .summary = "say what can be measured here, and what is in the way",
     .usage = "joulet doctor [OPTION]...",
     .options = "sensors sim replay trust-root engine key db",
     .about =

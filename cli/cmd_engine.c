@@ -91,8 +91,8 @@ static void text_status(struct jl_buf *out, const struct here *h)
 
 static void json_text(struct jl_buf *out, bool *first, const char *key, const char *value)
 {
-    json_key(out, first, key);
-    json_string(out, value);
+    cli_json_key(out, first, key);
+    cli_json_string(out, value);
 }
 
 /* The key of the background server stays in its file: a result may be pasted anywhere. */
@@ -104,12 +104,12 @@ static void json_background(struct jl_buf *out, const struct runtime_server *b)
         return;
     }
     jl_buf_printf(out, "{");
-    json_key(out, &first, "pid");
+    cli_json_key(out, &first, "pid");
     jl_buf_printf(out, "%lld", (long long)b->process.pid);
     json_text(out, &first, "url", b->url);
     json_text(out, &first, "model", b->model);
     json_text(out, &first, "log", b->log);
-    json_key(out, &first, "private");
+    cli_json_key(out, &first, "private");
     jl_buf_str(out, b->private_engine ? "true}" : "false}");
 }
 
@@ -117,15 +117,15 @@ static void json_status(struct jl_buf *out, const struct here *h)
 {
     bool first = true, inner = true;
     jl_buf_str(out, "{");
-    json_key(out, &first, "private");
+    cli_json_key(out, &first, "private");
     jl_buf_str(out, "{");
     json_text(out, &inner, "version", h->version[0] ? h->version : NULL);
     json_text(out, &inner, "folder", h->folder);
     jl_buf_str(out, "}");
     json_text(out, &first, "on_path", h->on_path);
-    json_key(out, &first, "background");
+    cli_json_key(out, &first, "background");
     json_background(out, &h->background);
-    json_key(out, &first, "answering");
+    cli_json_key(out, &first, "answering");
     jl_buf_str(out, "[");
     for (size_t i = 0; i < h->n_answering; i++) {
         bool one = true;

@@ -41,6 +41,6 @@ const struct command cmd_help = {
         "place when joulet is installed; they can also be written by hand.",
     .examples = "joulet help run\n  options and examples of run\n"
                 "joulet help --man monitor | man -l -\n  the manual page of monitor\n"
-                "joulet help --completion bash > ~/.local/share/bash-completion/completions/joulet\n  completion for one user\n",
+                "joulet help --completion fish -o ~/.config/fish/completions/joulet.fish\n  completion for one user\n",
     .run = help_run,
 };

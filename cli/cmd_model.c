@@ -50,7 +50,7 @@ static const char *format_bytes(char *buf, size_t size, int64_t n)
 
 static void json_count(struct jl_buf *out, bool *first, const char *key, int64_t n)
 {
-    json_key(out, first, key);
+    cli_json_key(out, first, key);
     if (n < 0)
         jl_buf_str(out, "null");
     else
@@ -59,8 +59,8 @@ static void json_count(struct jl_buf *out, bool *first, const char *key, int64_t
 
 static void json_text(struct jl_buf *out, bool *first, const char *key, const char *value)
 {
-    json_key(out, first, key);
-    json_string(out, value[0] ? value : NULL);
+    cli_json_key(out, first, key);
+    cli_json_string(out, value[0] ? value : NULL);
 }
 
 /* ---- show
@@ -198,7 +198,7 @@ static int list_run(struct cli *c)
         return cli_fail(c, &err);
     jl_buf_init(&out, RESULT_MAX);
     if (json)
-        jl_buf_str(&out, "{\"folder\": "), json_string(&out, dir), jl_buf_str(&out, ",\n  \"models\": [");
+        jl_buf_str(&out, "{\"folder\": "), cli_json_string(&out, dir), jl_buf_str(&out, ",\n  \"models\": [");
     else
         jl_buf_printf(&out, "models in %s\n", dir);
     if (list_models(&out, dir, json) == 0 && !json)

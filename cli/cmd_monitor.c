@@ -110,6 +110,7 @@ static int finish(struct monitor *m)
 {
     int code = CLI_DONE, sig = atomic_load(&cli_signal);
     screen_close(m->screen);
+    jl_memory_trim();
     if (m->batch && m->rows)
         code = cli_result(m->cli, m->out.data, m->out.len);
     if (m->rows && !cli_flag(m->cli, "quiet")) {
@@ -137,9 +138,11 @@ static int monitor_run(struct cli *c, int argc, char **argv)
     m.samples = cli_int(c, "samples", -1);
     m.interval_ns = cli_given(c, "interval") ? cli_duration_ns(c, "interval") : JL_NS_PER_S;
     jl_buf_init(&m.out, m.batch ? BATCH_BYTES : 1 << 20);
+    jl_memory_trim(); /* here, after opening and at the end: what only one of them needs is not held while others run */
     int code = live_open(&m.live, c, m.interval_ns < FAST_POLL_NS ? m.interval_ns : 0, READY_S);
     if (code != CLI_DONE)
         return code;
+    jl_memory_trim();
     m.columns = monitor_columns_for(&m.live, cli_style(c));
     if (m.terminal && m.form == MONITOR_TEXT && !m.batch && !cli_flag(c, "stream") && terminal_is(STDIN_FILENO))
         screen_open(&m.screen, &m.live, cli_style(c), jl_s(m.interval_ns));

@@ -159,15 +159,15 @@ static void text_all(struct jl_buf *out, const struct live *l, const struct repo
 
 static void json_bool(struct jl_buf *out, bool *first, const char *key, bool on)
 {
-    json_key(out, first, key);
+    cli_json_key(out, first, key);
     jl_buf_str(out, on ? "true" : "false");
 }
 
 static void json_texts(struct jl_buf *out, bool *first, const char *const (*pairs)[2], size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        json_key(out, first, pairs[i][0]);
-        json_string(out, pairs[i][1]);
+        cli_json_key(out, first, pairs[i][0]);
+        cli_json_string(out, pairs[i][1]);
     }
 }
 
@@ -194,12 +194,12 @@ static void json_channel(struct jl_buf *out, const struct live_channel *x)
     json_bool(out, &first, "in_total", ch->in_total);
     json_bool(out, &first, "calibrated", ch->calibrated);
     for (size_t i = 0; i < JL_COUNT(numbers); i++) {
-        json_key(out, &first, numbers[i].key);
-        json_number(out, numbers[i].value);
+        cli_json_key(out, &first, numbers[i].key);
+        cli_json_number(out, numbers[i].value);
     }
     snprintf(key, sizeof key, "now_%s", live_si(ch->quantity));
-    json_key(out, &first, key);
-    json_number(out, x->now);
+    cli_json_key(out, &first, key);
+    cli_json_number(out, x->now);
     jl_buf_str(out, "}");
 }
 
@@ -236,7 +236,7 @@ static void json_sensors(struct jl_buf *out, const struct live *l)
         jl_buf_str(out, i ? ",\n    {" : "\n    {");
         json_texts(out, &first, texts, JL_COUNT(texts));
         json_bool(out, &first, "on_request", row.on_request);
-        json_key(out, &first, "channels");
+        cli_json_key(out, &first, "channels");
         jl_buf_printf(out, "%zu}", channels_of(l, row.name));
     }
 }

@@ -30,9 +30,7 @@ static void check_estimate(const struct doctor *d, struct finding *f)
     struct joulet_channel ch;
     struct joulet_error err;
     struct joulet *m;
-    bool needed = true;
-    for (size_t i = 0; i < d->live.n; i++)
-        needed = needed && !(d->live.channels[i].ch.in_total && d->live.channels[i].ch.provenance != JOULET_ESTIMATED);
+    bool needed = !live_measures(&d->live);
     if (joulet_open(&m, &o, &err) != JOULET_OK) {
         found(f, needed ? DOCTOR_FAILED : DOCTOR_UNKNOWN, "%s", err.message);
         return;
@@ -47,7 +45,7 @@ static void check_estimate(const struct doctor *d, struct finding *f)
               guessed ? "a guess, for the power of this processor is not known" : "the thermal design power of the processor",
               ch.factor_lo, ch.factor_hi);
     if (any && needed)
-        remedy(f, "a sensor: see above; or compare runs of this machine with each other only");
+        remedy(f, "see above for a sensor; without one, compare runs of this machine with each other only");
     joulet_close(m);
 }
 
@@ -62,6 +60,7 @@ static void check_container(const struct doctor *d, struct finding *f)
                  {"/proc/self/cgroup", "lxc", "LXC"}};
     const char *name = NULL;
     struct jl_buf b;
+    (void)d;
     jl_buf_init(&b, 1 << 16);
     for (size_t i = 0; i < JL_COUNT(signs) && !name; i++) {
         jl_buf_clear(&b);
@@ -74,8 +73,6 @@ static void check_container(const struct doctor *d, struct finding *f)
         found(f, DOCTOR_OK, "not in a container");
     else
         found(f, DOCTOR_OK, "in a container (%s): it sees the sensors of its host only if they are passed in", name);
-    if (name && d->machine.virtual_machine)
-        f->verdict = DOCTOR_OK;
 }
 
 static void check_roots(const struct doctor *d, struct finding *f)

@@ -28,21 +28,13 @@ static const struct {
      "no energy counters of the CPU: a virtual machine does not see those of its host", "sudo modprobe intel_rapl_msr"},
 };
 
-static bool measures(const struct doctor *d)
-{
-    for (size_t i = 0; i < d->live.n; i++)
-        if (d->live.channels[i].ch.in_total && d->live.channels[i].ch.provenance != JOULET_ESTIMATED)
-            return true;
-    return false;
-}
-
 static void absent(const struct doctor *d, const struct joulet_sensor *row, struct finding *f)
 {
     bool bare = !d->machine.virtual_machine;
     for (size_t i = 0; i < JL_COUNT(absences); i++) {
         if (strcmp(absences[i].sensor, row->name) != 0)
             continue;
-        enum verdict v = measures(d) ? DOCTOR_OK : DOCTOR_ADVICE;
+        enum verdict v = live_measures(&d->live) ? DOCTOR_OK : DOCTOR_ADVICE;
         found(f, v, "%s", bare ? absences[i].on_metal : absences[i].in_vm);
         if (v == DOCTOR_ADVICE && bare)
             remedy(f, "%s", absences[i].help);
@@ -95,7 +87,7 @@ static void present(const struct doctor *d, const struct joulet_sensor *row, str
         power++;
     }
     if (silent[0]) {
-        found(f, DOCTOR_FAILED, "%s is there but gave no reading in the last moment, so its power is not known", silent);
+        found(f, DOCTOR_FAILED, "%s is there but gave nothing new for half a second, so its power is not known", silent);
         remedy(f, "joulet monitor --sensors %s   # does it stay silent?", row->name);
         return;
     }

@@ -61,9 +61,9 @@ static void paragraphs(struct jl_buf *out, const char *text, int width)
 
 void option_text(const struct option_row *row, char *buf, size_t size)
 {
-    int n = snprintf(buf, size, "%s", row->help);
-    if (row->choices)
-        n += snprintf(buf + n, size - (size_t)n, " One of %s.", row->choices);
+    int n = snprintf(buf, size, "%s%s", row->help, row->choices ? " One of " : "");
+    for (const char *p = row->choices ? row->choices : ""; *p; p++)
+        n += snprintf(buf + n, size - (size_t)n, "%c%s", *p, *p == ',' ? " " : p[1] ? "" : ".");
     if (row->def)
         snprintf(buf + n, size - (size_t)n, " Default: %s.", row->def);
 }
@@ -101,7 +101,10 @@ static bool own_options(const struct command *command)
 void help_command(struct jl_buf *out, const struct command *command, const struct report_style *style)
 {
     int width = help_width(style);
-    jl_buf_printf(out, "joulet %s - %s\n\nUsage: ", command->name, command->summary);
+    int title = 10 + (int)strlen(command->name);
+    jl_buf_printf(out, "joulet %s - ", command->name);
+    wrap(out, command->summary, strlen(command->summary), title, title, width);
+    jl_buf_str(out, "\nUsage: ");
     wrap(out, command->usage, strlen(command->usage), 7, 11, width);
     jl_buf_str(out, "\n");
     paragraphs(out, command->about, width);

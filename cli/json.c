@@ -20,7 +20,7 @@ static size_t sequence(const unsigned char *s)
     return overlong || outside ? 0 : n;
 }
 
-void json_string(struct jl_buf *out, const char *s)
+void cli_json_string(struct jl_buf *out, const char *s)
 {
     if (!s) {
         jl_buf_str(out, "null");
@@ -42,7 +42,7 @@ void json_string(struct jl_buf *out, const char *s)
     jl_buf_str(out, "\"");
 }
 
-void json_number(struct jl_buf *out, double x)
+void cli_json_number(struct jl_buf *out, double x)
 {
     if (isfinite(x))
         jl_buf_printf(out, "%.9g", x);
@@ -50,16 +50,16 @@ void json_number(struct jl_buf *out, double x)
         jl_buf_str(out, "null");
 }
 
-void json_key(struct jl_buf *out, bool *first, const char *key)
+void cli_json_key(struct jl_buf *out, bool *first, const char *key)
 {
     if (!*first)
         jl_buf_str(out, ",");
     *first = false;
-    json_string(out, key);
+    cli_json_string(out, key);
     jl_buf_str(out, ":");
 }
 
-void json_flags(struct jl_buf *out, uint32_t flags)
+void cli_json_flags(struct jl_buf *out, uint32_t flags)
 {
     bool first = true;
     jl_buf_str(out, "[");
@@ -68,13 +68,13 @@ void json_flags(struct jl_buf *out, uint32_t flags)
         if (!name)
             continue;
         jl_buf_str(out, first ? "" : ",");
-        json_string(out, name);
+        cli_json_string(out, name);
         first = false;
     }
     jl_buf_str(out, "]");
 }
 
-void json_energy(struct jl_buf *out, const struct joulet_energy *e)
+void cli_json_energy(struct jl_buf *out, const struct joulet_energy *e)
 {
     const struct {
         const char *key;
@@ -84,14 +84,14 @@ void json_energy(struct jl_buf *out, const struct joulet_energy *e)
     bool first = true;
     jl_buf_str(out, "{");
     for (size_t i = 0; i < JL_COUNT(parts); i++) {
-        json_key(out, &first, parts[i].key);
-        json_number(out, parts[i].value);
+        cli_json_key(out, &first, parts[i].key);
+        cli_json_number(out, parts[i].value);
     }
-    json_key(out, &first, "provenance");
-    json_string(out, joulet_provenance_name(e->provenance));
-    json_key(out, &first, "method");
-    json_string(out, e->method);
-    json_key(out, &first, "flags");
-    json_flags(out, e->flags);
+    cli_json_key(out, &first, "provenance");
+    cli_json_string(out, joulet_provenance_name(e->provenance));
+    cli_json_key(out, &first, "method");
+    cli_json_string(out, e->method);
+    cli_json_key(out, &first, "flags");
+    cli_json_flags(out, e->flags);
     jl_buf_str(out, "}");
 }

@@ -4,12 +4,12 @@
 
 #include "lib/base/base.h"
 
-void json_string(struct jl_buf *out, const char *s); /* quoted; NULL: null; bytes that are not UTF-8 become U+FFFD */
-void json_number(struct jl_buf *out, double x);      /* 9 significant digits, NAN: null */
+void cli_json_string(struct jl_buf *out, const char *s); /* quoted; NULL: null; bytes that are not UTF-8 become U+FFFD */
+void cli_json_number(struct jl_buf *out, double x);      /* 9 significant digits, NAN: null */
 /* "key": before a value; a comma too unless *first, which is cleared. */
-void json_key(struct jl_buf *out, bool *first, const char *key);
+void cli_json_key(struct jl_buf *out, bool *first, const char *key);
 /* The object of every energy, as in the record but without `u`. */
-void json_energy(struct jl_buf *out, const struct joulet_energy *e);
-void json_flags(struct jl_buf *out, uint32_t flags);
+void cli_json_energy(struct jl_buf *out, const struct joulet_energy *e);
+void cli_json_flags(struct jl_buf *out, uint32_t flags);
 
 #endif

@@ -89,10 +89,15 @@ enum joulet_status live_try(struct live *l, const struct cli *c, int64_t poll_ns
     return JOULET_OK;
 }
 
-static bool measures(const struct live *l)
+bool live_is_estimate(const struct joulet_channel *ch)
+{
+    return ch->provenance == JOULET_ESTIMATED || ch->factor_lo < ch->factor_hi;
+}
+
+bool live_measures(const struct live *l)
 {
     for (size_t i = 0; i < l->n; i++)
-        if (l->channels[i].ch.in_total && l->channels[i].ch.provenance != JOULET_ESTIMATED)
+        if (l->channels[i].ch.in_total && !live_is_estimate(&l->channels[i].ch))
             return true;
     return false;
 }
@@ -102,7 +107,7 @@ int live_open(struct live *l, const struct cli *c, int64_t poll_ns, double wait_
     struct joulet_error err;
     if (live_try(l, c, poll_ns, wait_s, &err) != JOULET_OK)
         return cli_fail(c, &err);
-    if (measures(l) || !cli_flag(c, "measured-only"))
+    if (live_measures(l) || !cli_flag(c, "measured-only"))
         return CLI_DONE;
     cli_warn(c, "nothing here can be measured and --measured-only was given; `joulet doctor` shows what is in the way");
     live_close(l);

@@ -50,6 +50,9 @@ void live_count(struct live *l, double dt_s);
 void live_close(struct live *l);
 
 bool live_is_power(const struct joulet_channel *ch); /* energy or power: has a draw */
+/* A model of the hardware, no sensor; also where it is marked simulated because it was read below a redirected folder. */
+bool live_is_estimate(const struct joulet_channel *ch);
+bool live_measures(const struct live *l); /* something in the total is more than an estimate */
 /* "W", "°C" (or "C"), "MHz", "%", "MiB" for people; *scale turns the SI value into it. */
 const char *live_unit(enum joulet_quantity q, bool utf8, double *scale);
 const char *live_si(enum joulet_quantity q); /* suffix of keys: "w", "c", "hz", "share", "bytes", "bits" */

@@ -33,11 +33,11 @@ static void words(struct jl_buf *out, const char *s)
 
 static void paragraphs(struct jl_buf *out, const char *s)
 {
-    while (*s) {
+    for (const char *p = s; *s;) {
         const char *end = strstr(s, "\n\n");
         size_t n = end ? (size_t)(end - s) : strlen(s);
         bool verbatim = *s == ' ';
-        jl_buf_str(out, verbatim ? ".PP\n.nf\n" : ".PP\n");
+        jl_buf_printf(out, "%s%s", s == p ? "" : ".PP\n", verbatim ? ".nf\n" : "");
         text(out, s, n);
         jl_buf_str(out, verbatim ? "\n.fi\n" : "\n");
         s += n;
@@ -140,7 +140,7 @@ static const struct {
 } environment[] = {
     {"JOULET_CONFIG_DIR", "Folder that holds joulet/joulet.conf, instead of $XDG_CONFIG_HOME or ~/.config."},
     {"JOULET_DATA_DIR",
-     "Folder of the database and the private engine instead of $XDG_DATA_HOME/joulet or ~/.local/share/joulet."},
+     "Folder that holds joulet/, with the database and the private engine, instead of $XDG_DATA_HOME or ~/.local/share."},
     {"JOULET_CACHE_DIR", "Folder that holds joulet/, with downloads, instead of $XDG_CACHE_HOME or ~/.cache."},
     {"JOULET_MODULE_DIR", "Folder of the modules for HTTP and the live screen, instead of where they were installed."},
     {"JOULET_SYSFS, JOULET_PROCFS", "Folders to read sensors from instead of /sys and /proc; figures are marked simulated unless "

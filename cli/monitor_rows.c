@@ -177,14 +177,14 @@ static void json_channels(struct jl_buf *out, const struct live *l)
         const struct live_channel *x = &l->channels[i];
         char key[24];
         bool inner = true;
-        json_key(out, &first, x->ch.id);
+        cli_json_key(out, &first, x->ch.id);
         jl_buf_str(out, "{");
         snprintf(key, sizeof key, live_is_power(&x->ch) ? "power_%s" : "value_%s", live_si(x->ch.quantity));
-        json_key(out, &inner, key);
-        json_number(out, x->now);
+        cli_json_key(out, &inner, key);
+        cli_json_number(out, x->now);
         if (live_is_power(&x->ch)) {
-            json_key(out, &inner, "energy");
-            json_energy(out, &x->energy);
+            cli_json_key(out, &inner, "energy");
+            cli_json_energy(out, &x->energy);
         }
         jl_buf_str(out, "}");
     }
@@ -197,19 +197,19 @@ static void json_row(struct jl_buf *out, const struct live *l, joulet_mark from)
     bool first = true;
     utc(text, sizeof text, l->last);
     jl_buf_str(out, "{");
-    json_key(out, &first, "time");
-    json_string(out, text);
-    json_key(out, &first, "t_ns");
+    cli_json_key(out, &first, "time");
+    cli_json_string(out, text);
+    cli_json_key(out, &first, "t_ns");
     jl_buf_printf(out, "%lld", (long long)l->last);
-    json_key(out, &first, "dt_s");
-    json_number(out, jl_s(l->last - from));
-    json_key(out, &first, "channels");
+    cli_json_key(out, &first, "dt_s");
+    cli_json_number(out, jl_s(l->last - from));
+    cli_json_key(out, &first, "channels");
     json_channels(out, l);
-    json_key(out, &first, "total");
+    cli_json_key(out, &first, "total");
     jl_buf_str(out, "{\"power_w\":");
-    json_number(out, l->total_w);
+    cli_json_number(out, l->total_w);
     jl_buf_str(out, ",\"energy\":");
-    json_energy(out, &l->total);
+    cli_json_energy(out, &l->total);
     jl_buf_str(out, "}}\n");
 }
 
@@ -273,7 +273,7 @@ void monitor_note(const struct live *l, char *buf, size_t size)
             add_note(buf, size, "%s gives no new readings: its energy is that until the last one", l->channels[i].ch.id);
     for (size_t i = 0; i < l->n; i++) {
         const struct joulet_channel *ch = &l->channels[i].ch;
-        if (ch->in_total && ch->provenance == JOULET_ESTIMATED) {
+        if (ch->in_total && live_is_estimate(ch)) {
             lo = fmin(lo, ch->factor_lo);
             hi = fmax(hi, ch->factor_hi);
         }

@@ -71,12 +71,15 @@ static int unknown_long(const struct cli *c, const char *arg)
     return cli_usage(c, "unknown option --%s", word);
 }
 
-static int unknown_short(const struct cli *c, const char *arg, int letter)
+/* One dash before a long name is the likeliest mistake. getopt moves on to the next word only after the last letter. */
+static int unknown_short(const struct cli *c, int argc, char **argv)
 {
-    const struct option_row *row = arg && arg[0] == '-' ? option_find(arg + 1) : NULL;
-    if (row && option_taken(c->command, row))
-        return cli_usage(c, "unknown option -%c; did you mean --%s?", letter, row->name);
-    return cli_usage(c, "unknown option -%c", letter);
+    for (int i = optind - 1; i <= optind && i < argc; i++) {
+        const struct option_row *row = argv[i][0] == '-' ? option_find(argv[i] + 1) : NULL;
+        if (row && option_taken(c->command, row))
+            return cli_usage(c, "unknown option -%c; did you mean --%s?", optopt, row->name);
+    }
+    return cli_usage(c, "unknown option -%c", optopt);
 }
 
 static int missing_argument(const struct cli *c)
@@ -120,7 +123,7 @@ static int read_flags(struct cli *c, const struct spelling *s, int argc, char **
         else if (code == ':')
             rc = missing_argument(c);
         else if (code == '?' && optopt)
-            rc = unknown_short(c, argv[optind - 1], optopt);
+            rc = unknown_short(c, argc, argv);
         else if (code == '?')
             rc = unknown_long(c, argv[optind - 1]);
         else
