@@ -41,7 +41,10 @@ static int read_fields(struct nvml_gpu *g)
 {
     for (int i = 0; i < g->n_fields; i++)
         g->fields[i].code = NVML_NO_DATA;
-    return g->n_fields ? g->lib->api.fields(g->device, g->n_fields, g->fields) : NVML_SUCCESS;
+    int code = g->n_fields ? g->lib->api.fields(g->device, g->n_fields, g->fields) : NVML_SUCCESS;
+    if (code != NVML_SUCCESS)
+        jl_trace("sensor", "nvml: %s: the fields cannot be read: error %d", g->id, code);
+    return code;
 }
 
 /* Energy since the first reading. The library's counter begins again when the driver is loaded again. */
@@ -71,6 +74,8 @@ static void read_source(struct nvml_gpu *g, const struct nvml_source *s, int fie
     known = known && value <= INT64_MAX / s->scale;
     if (code == NVML_NO_DATA)
         return;
+    if (code != NVML_SUCCESS && fields_code == NVML_SUCCESS)
+        jl_trace("sensor", "nvml: %s: one reading failed: error %d", g->id, code);
     out->status = status_of(code);
     out->has = code == NVML_SUCCESS && known;
     if (!out->has)
@@ -293,6 +298,8 @@ static enum joulet_status add_gpu(struct nvml_library *lib, unsigned index, stru
     } else if (!sensor_list_add(out, &g->base)) {
         sensor_list_problem(out, "nvml", JOULET_LIMIT, "GPU %u is left out: there are more sensors than joulet can hold", index);
     } else {
+        jl_trace("sensor", "nvml: %s is %s, %zu channels, the first %s", g->id, g->name, g->base.n_channels,
+                 g->base.channels[0].id);
         return jl_ok(err);
     }
     gpu_close(&g->base);

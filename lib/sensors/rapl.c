@@ -95,9 +95,15 @@ static enum joulet_status read_raw(struct counter *c, uint64_t *raw)
     do
         n = pread(c->fd, text, sizeof(text), 0);
     while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return status_of(errno);
-    return rapl_parse_digits(text, (size_t)n, raw) ? JOULET_OK : JOULET_FORMAT;
+    if (n < 0) {
+        int e = errno;
+        jl_trace("sensor", "rapl: %s cannot be read: %s", c->file, strerror(e));
+        return status_of(e);
+    }
+    if (rapl_parse_digits(text, (size_t)n, raw))
+        return JOULET_OK;
+    jl_trace("sensor", "rapl: %s does not hold a number", c->file);
+    return JOULET_FORMAT;
 }
 
 /* Takes a raw value in; false when it cannot have grown to this since the last one: the counter restarted (1.2). */
@@ -125,6 +131,8 @@ static void read_counter(struct counter *c, struct sensor_reading *out)
     if (out->status != JOULET_OK)
         return; /* the next good reading spans the gap: nothing is lost, and nothing is taken for a wrap */
     out->reset = !advance(c, raw, now) || c->reset;
+    if (out->reset)
+        jl_trace("sensor", "rapl: %s restarted", c->file);
     c->reset = false;
     c->started = true;
     out->has = true;

@@ -184,7 +184,7 @@ static bool set_word(struct sim_device *d, const struct option *o, const char *v
         if (o->words == group_words)
             d->group = (enum joulet_group)i;
         else
-            *(bool *)((char *)d + o->slot) = i == 1;
+            memcpy((char *)d + o->slot, &(bool){i == 1}, sizeof(bool));
         return true;
     }
     return false;
@@ -214,7 +214,7 @@ static bool set_option(struct sim_device *d, const struct option *o, const char 
     case WHOLE:
         if (!jl_parse_i64(value, &i) || i < (int64_t)o->min || i > (int64_t)o->max)
             return false;
-        *(int64_t *)((char *)d + o->slot) = i;
+        memcpy((char *)d + o->slot, &i, sizeof(i));
         return true;
     case DURATION:
         if (!jl_parse_duration(value, &i))
@@ -225,7 +225,7 @@ static bool set_option(struct sim_device *d, const struct option *o, const char 
         if (!jl_parse_double(value, &v))
             return false;
     }
-    *(double *)((char *)d + o->slot) = v;
+    memcpy((char *)d + o->slot, &v, sizeof(v));
     return v >= o->min && v <= o->max;
 }
 
