@@ -5,14 +5,16 @@
 #include "store/store.h"
 
 struct report_style {
-    bool utf8;    /* else ASCII only */
+    bool utf8; /* else ASCII only */
     bool colour;
-    int width;    /* columns; 0: 100 */
+    int width; /* columns; 0: 100 */
 };
 /* The energy block after `run`, `exec` and each chat turn. */
 void report_block(struct jl_buf *out, const struct run *r, const struct run_request *q, const struct report_style *style);
 /* The table of `bench`: windows, one line per prompt, sums by category and over all, provenance, where the record is. */
 void report_table(struct jl_buf *out, const struct run *r, const struct report_style *style);
+/* `runs show`: the table where there are several requests, else what was asked and answered, and the block. */
+void report_run(struct jl_buf *out, const struct run *r, const struct report_style *style);
 /* `runs list`. */
 void report_list(struct jl_buf *out, const struct store_row *rows, size_t n, const struct report_style *style);
 

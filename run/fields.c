@@ -11,7 +11,7 @@
 #define TIME_MAX  4000000000000000000LL /* differences of two times stay inside int64_t */
 #define COUNT_MAX 1000000000000LL       /* sums over a million requests stay inside int64_t */
 
-/* ---- names ----------------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 static const char *provenance_name(unsigned i)
 {
@@ -41,8 +41,7 @@ static const char *outcome_name(unsigned i)
     return run_outcome_name((enum run_outcome)i);
 }
 
-/* ---- rows -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- rows -------------------------------------------------------------------------------------------------------- */
 
 #define ROW(struct_, key_, type_, member)                                                                                        \
     {                                                                                                                            \
@@ -197,8 +196,7 @@ const struct pairs_row pairs_rows[] = {
 };
 const size_t pairs_count = JL_COUNT(pairs_rows);
 
-/* ---- writing ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 json_t *real_or_null(double x)
 {
@@ -294,8 +292,7 @@ bool fields_write(json_t *o, const void *base, const struct field *rows)
     return true;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 static enum joulet_status read_text(struct reader *rd, json_t *v, void *member)
 {
@@ -449,8 +446,7 @@ enum joulet_status fields_read(struct reader *rd, json_t *o, void *base, const s
     return JOULET_OK;
 }
 
-/* ---- static texts -----------------------------------------------------------------------------------------------------------
- */
+/* ---- static texts ------------------------------------------------------------------------------------------------ */
 
 #define INTERN_MAX 256 /* methods of all versions ever; a file with more of them is playing with us */
 

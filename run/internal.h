@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-/* ---- rows: one table drives writer and reader, so that they cannot disagree ----------------------------------------------- */
+/* ---- rows: one table drives writer and reader, so that they cannot disagree -------------------------------------- */
 enum field_type {
     FIELD_REAL,   /* double; NAN is null */
     FIELD_TIME,   /* int64_t nanoseconds or another whole number that is always known */
@@ -40,7 +40,7 @@ struct pairs_row {
 extern const struct pairs_row pairs_rows[];
 extern const size_t pairs_count;
 
-/* ---- writing -------------------------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 /* Adds every field of `base` to object o; false on no memory. */
 bool fields_write(json_t *o, const void *base, const struct field *rows);
 json_t *real_or_null(double x);
@@ -48,7 +48,7 @@ json_t *text_or_null(const char *s);
 /* Copy of s in which every byte that is no UTF-8 is U+FFFD; NULL on no memory. Engines cut characters in half. */
 char *utf8_clean(const char *s);
 
-/* ---- reading -------------------------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 struct reader {
     struct joulet_error *err;
     char path[256]; /* of the value that is read: "requests[3].windows.prefill" */

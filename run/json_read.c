@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- where we are --------------------------------------------------------------------------------------------------------- */
+/* ---- where we are ------------------------------------------------------------------------------------------------ */
 
 size_t reader_into(struct reader *rd, const char *key)
 {
@@ -67,8 +67,7 @@ enum joulet_status reader_list(struct reader *rd, json_t *o, const char *key, js
     return JOULET_OK;
 }
 
-/* ---- parts ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- parts ------------------------------------------------------------------------------------------------------- */
 
 /* The text jansson would write for a real: it stays a real when it is written again ("12.0", not "12"). */
 static bool set_real(struct run_pairs *p, const char *key, json_t *v)
@@ -236,8 +235,7 @@ static enum joulet_status read_request(struct reader *rd, json_t *o, struct run_
     return st == JOULET_OK ? read_energy(rd, o, &q->energy) : st;
 }
 
-/* ---- lists of a run ---------------------------------------------------------------------------------------------------------
- */
+/* ---- lists of a run ---------------------------------------------------------------------------------------------- */
 
 static enum joulet_status add_channel(struct reader *rd, json_t *v, struct run *r)
 {
@@ -316,8 +314,7 @@ static enum joulet_status read_lists(struct reader *rd, json_t *o, struct run *r
     return JOULET_OK;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------------------------------
- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 /* The id names rows and files. */
 static bool id_ok(const char *id)

@@ -106,8 +106,7 @@ bool run_note(struct run *r, const char *fmt, ...)
     return true;
 }
 
-/* ---- energy -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- energy ------------------------------------------------------------------------------------------------------ */
 
 void run_energy_init(struct run_energy *e)
 {
@@ -188,7 +187,7 @@ void run_energy_total(const struct run *r, struct run_energy *e)
         e->total.tail_j = tail_j; /* a tail that was found for the whole stays */
 }
 
-/* ---- windows, requests, channels, baselines ------------------------------------------------------------------------------- */
+/* ---- windows, requests, channels, baselines ---------------------------------------------------------------------- */
 
 void run_window_init(struct run_window *w, const char *name, int64_t start_ns, int64_t end_ns)
 {

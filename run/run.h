@@ -145,7 +145,7 @@ bool run_energy_from_requests(struct run *r);
 /* Total and groups from `channels`: only those with in_total of the run's channel list, by joulet_energy_add. */
 void run_energy_total(const struct run *r, struct run_energy *e);
 
-/* ---- JSON. Keys in SI units; unknown is null; reals with 15 digits, so that export, import, export gives the same bytes. -- */
+/* ---- JSON. Keys in SI units; unknown is null; reals with 15 digits, so that export, import, export gives the same bytes.  */
 enum joulet_status run_to_json(const struct run *r, struct jl_buf *out,
                                struct joulet_error *err); /* one indented object + '\n' */
 enum joulet_status run_from_json(const char *text, size_t n, struct run *out,
@@ -160,7 +160,7 @@ enum joulet_status run_head_to_json(const struct run *r, struct jl_buf *out,
 enum joulet_status run_channel_to_json(const struct joulet_channel *c, struct jl_buf *out, struct joulet_error *err);
 enum joulet_status run_channel_from_json(const char *text, size_t n, struct joulet_channel *out, struct joulet_error *err);
 void run_channel_release(struct joulet_channel *c);
-/* ---- CSV: header row, one row per window and request; docs/record.md names the columns ----------------------------- */
+/* ---- CSV: header row, one row per window and request; docs/record.md names the columns --------------------------- */
 enum joulet_status run_to_csv(const struct run *r, struct jl_buf *out, struct joulet_error *err);
 
 /* What the record says in sums, for tables and lists; pure. */

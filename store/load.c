@@ -18,8 +18,7 @@ static enum joulet_status no_memory(struct store *s, struct joulet_error *err)
     return store_fail(s, SQLITE_NOMEM, "reading runs", err);
 }
 
-/* ---- which run --------------------------------------------------------------------------------------------------------------
- */
+/* ---- which run --------------------------------------------------------------------------------------------------- */
 
 static enum joulet_status several(sqlite3_stmt *q, const char *id, const char *first, struct joulet_error *err)
 {
@@ -67,8 +66,7 @@ enum joulet_status store_find(struct store *s, const char *id, char full[40], bo
     return st;
 }
 
-/* ---- lists ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- lists ------------------------------------------------------------------------------------------------------- */
 
 static char *column_copy(sqlite3_stmt *q, int column)
 {
@@ -160,8 +158,7 @@ void store_rows_free(struct store_row *rows, size_t n)
     free(rows);
 }
 
-/* ---- one run ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- one run ----------------------------------------------------------------------------------------------------- */
 
 static enum joulet_status load_requests(struct store *s, struct run *r, struct joulet_error *err)
 {

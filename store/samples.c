@@ -41,8 +41,7 @@ enum joulet_status store_samples(struct store *s, const char *run_id, const stru
     return st;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 /* The channel with strings that live as long as the store. */
 static enum joulet_status load_channel(struct store *s, const char *run_id, size_t index, struct joulet_channel *out,

@@ -16,8 +16,7 @@ void store_unlock(struct store *s)
     sqlite3_mutex_leave(sqlite3_db_mutex(s->db));
 }
 
-/* ---- statements -------------------------------------------------------------------------------------------------------------
- */
+/* ---- statements -------------------------------------------------------------------------------------------------- */
 
 static int bind_all(sqlite3_stmt *q, const char *types, va_list ap)
 {
@@ -99,8 +98,7 @@ double sql_real(sqlite3_stmt *q, int column)
     return sqlite3_column_type(q, column) == SQLITE_NULL ? NAN : sqlite3_column_double(q, column);
 }
 
-/* ---- transactions -----------------------------------------------------------------------------------------------------------
- */
+/* ---- transactions ------------------------------------------------------------------------------------------------ */
 
 enum joulet_status store_transact(struct store *s, bool durable, store_work *work, void *arg, const char *doing,
                                   struct joulet_error *err)
@@ -122,8 +120,7 @@ enum joulet_status store_transact(struct store *s, bool durable, store_work *wor
     return st;
 }
 
-/* ---- what went wrong --------------------------------------------------------------------------------------------------------
- */
+/* ---- what went wrong --------------------------------------------------------------------------------------------- */
 
 static bool full(int e)
 {

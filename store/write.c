@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- rows -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- rows -------------------------------------------------------------------------------------------------------- */
 
 static const char *engine_of(const struct run *r)
 {
@@ -65,8 +64,7 @@ static enum joulet_status head_json(const struct run *r, struct jl_buf *b, struc
     return run_head_to_json(r, b, err);
 }
 
-/* ---- begin, request, finish -------------------------------------------------------------------------------------------------
- */
+/* ---- begin, request, finish -------------------------------------------------------------------------------------- */
 
 enum joulet_status store_begin(struct store *s, const struct run *r, struct joulet_error *err)
 {
@@ -174,8 +172,7 @@ enum joulet_status store_finish(struct store *s, const struct run *r, struct jou
     return write_whole(s, r, finish_work, err);
 }
 
-/* ---- import and delete ------------------------------------------------------------------------------------------------------
- */
+/* ---- import and delete ------------------------------------------------------------------------------------------- */
 
 /* Whether the stored run of this id is the same, byte for byte. *found tells whether there is one. */
 static enum joulet_status compare(struct store *s, const struct run *r, bool *found, bool *same, struct joulet_error *err)

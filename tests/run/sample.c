@@ -24,8 +24,7 @@ struct joulet_energy sample_energy(double net_j, double gross_j, enum joulet_pro
     return e;
 }
 
-/* ---- the machine ------------------------------------------------------------------------------------------------------------
- */
+/* ---- the machine ------------------------------------------------------------------------------------------------- */
 
 static void add_channel(struct run *r, const char *id, const char *sensor, const char *device, enum joulet_group g,
                         double factor_lo, double factor_hi)
@@ -105,8 +104,7 @@ static void begin(struct run *r, const char *kind, const char *id, enum sample_m
     run_pairs_set(&r->sampler, "reads", 'n', "4096");
 }
 
-/* ---- windows and requests ----------------------------------------------------------------------------------------------------
- */
+/* ---- windows and requests ---------------------------------------------------------------------------------------- */
 
 /* Net power split over the channels of the sample: half, a tenth, the rest. */
 static void fill(const struct run *r, struct run_energy *e, double net_j, double seconds)

@@ -194,8 +194,7 @@ static void a_locked_new_database_is_said(void **state)
     assert_int_equal(sqlite3_close(other), SQLITE_OK);
 }
 
-/* ---- a full disk ------------------------------------------------------------------------------------------------------------
- */
+/* ---- a full disk ------------------------------------------------------------------------------------------------- */
 
 /* Requests until one does not fit; returns how many did. */
 static int64_t fill_up(struct store *s, struct run *r)

@@ -244,8 +244,7 @@ static void finish_writes_what_is_missing(void **state)
     store_close(s);
 }
 
-/* ---- traces -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- traces ------------------------------------------------------------------------------------------------------ */
 
 static size_t make_second(struct joulet_sample *samples, int64_t second)
 {
@@ -361,8 +360,7 @@ static void samples_come_from_another_thread(void **state)
     store_close(s);
 }
 
-/* ---- idle levels, files -------------------------------------------------------------------------------------------------------
- */
+/* ---- idle levels, files ------------------------------------------------------------------------------------------ */
 
 static void idle_levels_age(void **state)
 {

@@ -1,0 +1,102 @@
+/* numbers.c - numbers as a reader likes them: the digits that mean something, the unit, and "-" for what is not known. */
+#include "report/internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct number unknown(void)
+{
+    return (struct number){"-"};
+}
+
+struct number number_f(const char *fmt, ...)
+{
+    struct number n;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(n.text, sizeof n.text, fmt, ap);
+    va_end(ap);
+    return n;
+}
+
+struct number number_digits(double x, int digits)
+{
+    if (!isfinite(x))
+        return unknown();
+    if (x == 0)
+        return (struct number){"0"};
+    int e = (int)floor(log10(fabs(x)));
+    double step = pow(10, e - digits + 1);
+    double rounded = round(x / step) * step;
+    if (fabs(rounded) >= pow(10, e + 1))
+        e++; /* 0.0996 is 0.10 */
+    int decimals = digits - 1 - e;
+    if (decimals > 15 || e > 17)
+        return number_f("%.*e", digits - 1, x);
+    return number_f("%.*f", decimals < 0 ? 0 : decimals, rounded);
+}
+
+struct number number_plain(double x)
+{
+    return isfinite(x) ? number_f("%.6g", x) : unknown();
+}
+
+struct number number_s(double s, const struct report_style *style)
+{
+    if (!isfinite(s))
+        return unknown();
+    if (fabs(s) >= 59.95) {
+        double whole = round(s);
+        int minutes = (int)fmin(whole / 60, 1e8);
+        return number_f("%d min %02d s", minutes, (int)(whole - 60.0 * minutes) % 60);
+    }
+    double scale = fabs(s) >= 0.9995 || s == 0 ? 1 : fabs(s) >= 0.0009995 ? 1e3 : 1e6;
+    const char *unit = scale == 1 ? "s" : scale == 1e3 ? "ms" : style->utf8 ? "\u00b5s" : "us";
+    return number_f("%s %s", number_digits(s * scale, 3).text, unit);
+}
+
+/* Whole watts from 100 on, three digits below, tenths of a watt at least. */
+struct number number_watts(double w)
+{
+    if (!isfinite(w))
+        return unknown();
+    return number_f("%.*f", fabs(w) >= 99.95 ? 0 : 1, fabs(w) < 0.05 ? 0.0 : w);
+}
+
+struct number number_w(double w)
+{
+    return isfinite(w) ? number_f("%s W", number_watts(w).text) : unknown();
+}
+
+struct number number_count(int64_t i)
+{
+    return i < 0 ? unknown() : number_f("%lld", (long long)i);
+}
+
+/* The rule of joulet_format_j with another unit, said once: both numbers share it. */
+struct number number_pm(double x, double pm, const char *unit, const struct report_style *style)
+{
+    char j[NUMBER_SIZE], *at;
+    if (!isfinite(x))
+        return unknown();
+    if (!isfinite(pm))
+        return number_f("%s %s", number_digits(x, 3).text, unit);
+    joulet_format_j(j, sizeof j, x, pm, style->utf8);
+    while ((at = strstr(j, " J")))
+        memmove(at, at + 2, strlen(at + 2) + 1);
+    return number_f("%s %s", j, unit);
+}
+
+double unit_co2e(double g, const struct report_style *style, const char **unit)
+{
+    static const struct {
+        double from, scale;
+        const char *unit;
+    } rows[] = {{1e3, 1e-3, "kgCO2e"}, {1, 1, "gCO2e"}, {1e-3, 1e3, "mgCO2e"}, {0, 1e6, "ugCO2e"}};
+    size_t i = 0;
+    while (i + 1 < JL_COUNT(rows) && !(fabs(g) >= rows[i].from))
+        i++;
+    *unit = i == 3 && style->utf8 ? "\u00b5gCO2e" : rows[i].unit;
+    return rows[i].scale;
+}

@@ -1,0 +1,264 @@
+/* test_report.c - whole reports against golden files, and what holds for any record: no line too wide, no control character, no
+ * figure where nothing is known. JOULET_GOLDEN names the folder; JOULET_GOLDEN_WRITE=1 writes the files anew, to be looked at
+ * before they are committed. */
+#include "lib/platform/platform.h"
+#include "report/internal.h"
+#include "tests/run/sample.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+typedef void make(struct run *r, enum sample_machine m);
+
+/* ---- how a sample is shown --------------------------------------------------------------------------------------- */
+
+static void show_table(struct jl_buf *out, const struct run *r, const struct report_style *style)
+{
+    report_table(out, r, style);
+}
+
+static void show_block(struct jl_buf *out, const struct run *r, const struct report_style *style)
+{
+    report_block(out, r, NULL, style);
+}
+
+static void show_turn(struct jl_buf *out, const struct run *r, const struct report_style *style)
+{
+    report_block(out, r, &r->requests[r->n_requests - 1], style);
+}
+
+static void show_run(struct jl_buf *out, const struct run *r, const struct report_style *style)
+{
+    report_run(out, r, style);
+}
+
+static void show_list(struct jl_buf *out, const struct run *r, const struct report_style *style)
+{
+    char model[] = "llama-3.2-1b-q4_0.gguf", command[] = "make -j8 all", done[] = "done", interrupted[] = "interrupted";
+    struct store_row rows[] = {
+        {.id = "20261121-170000-00bb",
+         .kind = "exec",
+         .title = command,
+         .status = done,
+         .net_j = 1111,
+         .net_pm_j = 43,
+         .tokens_out = -1},
+        {.id = "20261121-152349-5f3a",
+         .kind = "bench",
+         .model = model,
+         .status = done,
+         .requests = 5,
+         .net_j = r->energy.total.net_j,
+         .net_pm_j = r->energy.total.net_pm_j,
+         .tokens_out = 256,
+         .provenance = r->energy.total.provenance},
+        {.id = "20261121-152000-0001",
+         .kind = "chat",
+         .model = model,
+         .status = interrupted,
+         .requests = 2,
+         .net_j = NAN,
+         .net_pm_j = NAN,
+         .tokens_out = 12,
+         .provenance = JOULET_SIMULATED},
+    };
+    for (size_t i = 0; i < JL_COUNT(rows); i++)
+        rows[i].started_wall_ns = r->started_wall_ns - (int64_t)i * 60 * JL_NS_PER_S;
+    report_list(out, rows, JL_COUNT(rows), style);
+}
+
+/* A chat of three turns: the sample of bench by another name, without its warm-up. */
+static void make_chat(struct run *r, enum sample_machine m)
+{
+    sample_bench(r, m);
+    strcpy(r->kind, "chat");
+    r->requests[0].warmup = false;
+}
+
+/* Hardly anything is known. */
+static void make_bare(struct run *r, enum sample_machine m)
+{
+    struct run_request q;
+    struct run_window w;
+    (void)m;
+    run_init(r, "run");
+    strcpy(r->id, "20261121-152349-0000");
+    r->started_wall_ns = 1795274629000000000;
+    run_request_init(&q);
+    run_window_init(&w, "prefill", 0, JL_NS_PER_S);
+    run_add_window(&q.windows, &q.n_windows, &w);
+    run_add_request(r, &q);
+}
+
+/* A phase too short for its sensor, a device that left, text that means harm. */
+static void make_odd(struct run *r, enum sample_machine m)
+{
+    sample_single(r, m);
+    struct run_request *q = &r->requests[0];
+    struct joulet_energy *e = &q->windows[0].energy.total;
+    e->flags |= JOULET_FLAG_UNRESOLVED;
+    q->windows[2].energy.total.flags |= JOULET_FLAG_JOINED;
+    q->energy.total.flags |= JOULET_FLAG_GONE | JOULET_FLAG_PARTIAL;
+    q->outcome = RUN_CANCELLED;
+    free(q->error);
+    q->error = jl_strdup("interrupted\033[2J by Ctrl-C");
+    q->tokens.cached = 5;
+    free(q->answer);
+    q->answer = jl_strdup("\033]0;title\007 \u65e5\u672c\u8a9e \xff\xfe end");
+    free(r->status);
+    r->status = jl_strdup("interrupted");
+    run_note(r, "a note with a very long word: %0200d", 7);
+}
+
+/* ---- golden files -------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    make *make;
+    enum sample_machine machine;
+    void (*show)(struct jl_buf *out, const struct run *r, const struct report_style *style);
+    struct report_style style;
+} cases[] = {
+    {"run", sample_single, SAMPLE_SENSORS, show_turn, {.utf8 = true}},
+    {"run-80-ascii", sample_single, SAMPLE_SENSORS, show_turn, {.width = 80}},
+    {"run-estimated", sample_single, SAMPLE_ESTIMATE, show_turn, {.utf8 = true}},
+    {"run-mixed", sample_single, SAMPLE_MIXED, show_turn, {.utf8 = true}},
+    {"run-shown", sample_single, SAMPLE_SENSORS, show_run, {.utf8 = true}},
+    {"run-bare", make_bare, SAMPLE_SENSORS, show_block, {.utf8 = true}},
+    {"run-odd", make_odd, SAMPLE_SENSORS, show_run, {.utf8 = true, .width = 80}},
+    {"exec", sample_exec, SAMPLE_SENSORS, show_block, {.utf8 = true}},
+    {"exec-colour", sample_exec, SAMPLE_ESTIMATE, show_block, {.utf8 = true, .colour = true}},
+    {"chat", make_chat, SAMPLE_SENSORS, show_block, {.utf8 = true}},
+    {"bench", sample_bench, SAMPLE_SENSORS, show_table, {.utf8 = true}},
+    {"bench-80-ascii", sample_bench, SAMPLE_SENSORS, show_table, {.width = 80}},
+    {"bench-estimated", sample_bench, SAMPLE_ESTIMATE, show_table, {.utf8 = true}},
+    {"list", sample_bench, SAMPLE_ESTIMATE, show_list, {.utf8 = true}},
+    {"list-60", sample_bench, SAMPLE_SENSORS, show_list, {.width = 60}},
+};
+
+static void compare(const char *name, const struct jl_buf *got)
+{
+    struct jl_buf want;
+    struct joulet_error err;
+    char *path = jl_strf("%s/%s.txt", getenv("JOULET_GOLDEN"), name);
+    assert_non_null(path);
+    if (getenv("JOULET_GOLDEN_WRITE"))
+        assert_int_equal(jl_write_file(path, got->data, got->len, 0644, &err), JOULET_OK);
+    jl_buf_init(&want, (size_t)1 << 20);
+    if (jl_read_file(path, &want, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    if (want.len != got->len || memcmp(want.data, got->data, got->len))
+        fail_msg("%s differs; this was written:\n%s", path, got->data);
+    jl_buf_release(&want);
+    free(path);
+}
+
+static void reports_are_as_agreed(void **state)
+{
+    (void)state;
+    assert_non_null(getenv("JOULET_GOLDEN"));
+    for (size_t i = 0; i < JL_COUNT(cases); i++) {
+        struct run r;
+        struct jl_buf b;
+        jl_buf_init(&b, (size_t)1 << 20);
+        cases[i].make(&r, cases[i].machine);
+        cases[i].show(&b, &r, &cases[i].style);
+        compare(cases[i].name, &b);
+        jl_buf_release(&b);
+        run_release(&r);
+    }
+}
+
+/* ---- what always holds ---------------------------------------------------------------------------------------------- */
+
+/* Every line of text within `columns`, printable, and in ASCII if so asked. */
+static void check_lines(const struct jl_buf *b, int columns, bool ascii)
+{
+    for (const char *line = b->data, *end; *line; line = end + 1) {
+        end = strchr(line, '\n');
+        assert_non_null(end); /* the last line ends too */
+        char *copy = jl_strf("%.*s", (int)(end - line), line);
+        assert_non_null(copy);
+        if (text_width(copy) > columns)
+            fail_msg("%d columns where %d fit: %s", text_width(copy), columns, copy);
+        if (end > line && end[-1] == ' ')
+            fail_msg("blanks at the end: %s", copy);
+        for (const char *p = copy; *p; p++) {
+            unsigned char c = (unsigned char)*p;
+            if (c < 0x20 || c == 0x7f || (ascii && c >= 0x80))
+                fail_msg("character %02x in: %s", c, copy);
+        }
+        free(copy);
+    }
+}
+
+static void no_line_is_too_wide(void **state)
+{
+    static make *const makers[] = {sample_bench, sample_single, sample_exec, make_chat, make_bare, make_odd};
+    (void)state;
+    for (size_t k = 0; k < JL_COUNT(makers); k++)
+        for (int m = SAMPLE_SENSORS; m <= SAMPLE_MIXED; m++)
+            for (int width = 20; width <= 130; width += 3) {
+                struct run r;
+                struct jl_buf b;
+                struct report_style style = {.utf8 = width % 2, .width = width};
+                jl_buf_init(&b, (size_t)1 << 20);
+                makers[k](&r, (enum sample_machine)m);
+                report_run(&b, &r, &style);
+                report_block(&b, &r, NULL, &style);
+                report_table(&b, &r, &style);
+                show_list(&b, &r, &style);
+                check_lines(&b, width, !style.utf8);
+                jl_buf_release(&b);
+                run_release(&r);
+            }
+}
+
+/* Where nothing is known there is a "-", and never a nan, an inf or a zero. */
+static void unknown_is_a_dash(void **state)
+{
+    static const struct report_style style = {.width = 100};
+    struct run r;
+    struct jl_buf b;
+    (void)state;
+    jl_buf_init(&b, (size_t)1 << 20);
+    make_bare(&r, SAMPLE_SENSORS);
+    report_run(&b, &r, &style);
+    report_table(&b, &r, &style);
+    assert_null(strstr(b.data, "nan"));
+    assert_null(strstr(b.data, "inf"));
+    assert_null(strstr(b.data, " 0 J"));
+    assert_null(strstr(b.data, "0.0"));
+    assert_non_null(strstr(b.data, "not known without an idle level"));
+    jl_buf_release(&b);
+    run_release(&r);
+}
+
+static void an_empty_list_says_what_to_do(void **state)
+{
+    static const struct report_style style = {.width = 100};
+    struct jl_buf b;
+    (void)state;
+    jl_buf_init(&b, 1000);
+    report_list(&b, NULL, 0, &style);
+    assert_non_null(strstr(b.data, "joulet bench"));
+    jl_buf_release(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reports_are_as_agreed),
+        cmocka_unit_test(no_line_is_too_wide),
+        cmocka_unit_test(unknown_is_a_dash),
+        cmocka_unit_test(an_empty_list_says_what_to_do),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
