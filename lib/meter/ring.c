@@ -285,6 +285,16 @@ enum joulet_status ring_copy(struct ring_store *s, struct ring *r, int64_t from,
     return JOULET_OK;
 }
 
+bool ring_store_pressed(struct ring_store *s)
+{
+    uint64_t waiting = 0;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->n_rings; i++)
+        waiting += s->rings[i]->end - s->rings[i]->handed;
+    pthread_mutex_unlock(&s->lock);
+    return waiting > (uint64_t)s->max_chunks * RING_CHUNK / 2;
+}
+
 size_t ring_store_bytes(struct ring_store *s)
 {
     pthread_mutex_lock(&s->lock);

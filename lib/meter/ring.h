@@ -50,6 +50,8 @@ size_t ring_take(struct ring_store *s, struct ring *r, int64_t cutoff_ns, struct
  * malloc'ed, with room for one more. JOULET_NO_DATA if what was asked for has left memory, JOULET_MEMORY. */
 enum joulet_status ring_copy(struct ring_store *s, struct ring *r, int64_t from, int64_t to, size_t lead,
                              struct joulet_sample **samples, size_t *n);
+/* More than half of the room is taken by samples that the sink has not had. */
+bool ring_store_pressed(struct ring_store *s);
 size_t ring_store_bytes(struct ring_store *s);
 uint64_t ring_store_dropped(struct ring_store *s);
 

@@ -5,6 +5,7 @@
 #define BATCH     1024
 #define SETTLE_NS 500000000 /* after the end of a second: locked reads take polled samples back, slow updates come late */
 #define WAKE_NS   250000000
+#define HURRY_NS  20000000 /* where memory is short: just older than what a locked read can take back */
 
 static void hand_over(struct joulet *m, int64_t cutoff_ns)
 {
@@ -15,12 +16,18 @@ static void hand_over(struct joulet *m, int64_t cutoff_ns)
             m->opt.sink(m->opt.sink_user, i, batch, n);
 }
 
+/* Whole seconds that are over; all that is settled where memory would not hold them so long. */
+static int64_t cutoff(struct joulet *m, int64_t now)
+{
+    return ring_store_pressed(&m->store) ? now - HURRY_NS : (now - SETTLE_NS) / JL_NS_PER_S * JL_NS_PER_S;
+}
+
 static void run_sink(void *arg)
 {
     struct joulet *m = arg;
     while (!atomic_load(&m->sink_stop)) {
         int64_t now = jl_mono_ns();
-        hand_over(m, (now - SETTLE_NS) / JL_NS_PER_S * JL_NS_PER_S);
+        hand_over(m, cutoff(m, now));
         jl_event_wait_until(m->sink_event, now + WAKE_NS);
     }
     hand_over(m, INT64_MAX);
