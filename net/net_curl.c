@@ -108,12 +108,29 @@ static bool tell_header(struct exchange *x, const char *line, size_t n)
     return x->q->on_header(x->q->user, text, value);
 }
 
+/* At t_ns the socket had taken what curl says it has taken. */
+static void watch_upload(struct exchange *x, int64_t t_ns)
+{
+    curl_off_t sent = 0;
+    if (x->told_sent || x->out->t_start_ns == 0 || curl_easy_getinfo(x->easy, CURLINFO_SIZE_UPLOAD_T, &sent) != CURLE_OK)
+        return;
+    if (sent != x->uploaded)
+        x->t_active_ns = t_ns;
+    x->uploaded = sent;
+    if (!x->q->body || (size_t)sent >= x->q->body_len) {
+        x->told_sent = true;
+        if (x->q->on_sent)
+            x->q->on_sent(x->q->user, t_ns);
+    }
+}
+
 static size_t on_header(char *line, size_t size, size_t count, void *user)
 {
     struct exchange *x = user;
     size_t n = size * count;
     int64_t t_ns = jl_mono_ns();
     x->t_active_ns = t_ns;
+    watch_upload(x, t_ns); /* the answer may come before we look again */
     int status = status_of(line, n);
     if (status == 0) {
         x->stopped = x->out->status >= 200 && !tell_header(x, line, n);
@@ -142,22 +159,6 @@ static int on_socket(void *user, curl_socket_t fd, curlsocktype purpose)
     if (flags >= 0)
         fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
     return CURL_SOCKOPT_OK;
-}
-
-static void watch_upload(struct exchange *x)
-{
-    curl_off_t sent = 0;
-    if (x->told_sent || x->out->t_start_ns == 0 || curl_easy_getinfo(x->easy, CURLINFO_SIZE_UPLOAD_T, &sent) != CURLE_OK)
-        return;
-    int64_t t_ns = jl_mono_ns();
-    if (sent != x->uploaded)
-        x->t_active_ns = t_ns;
-    x->uploaded = sent;
-    if (!x->q->body || (size_t)sent >= x->q->body_len) {
-        x->told_sent = true;
-        if (x->q->on_sent)
-            x->q->on_sent(x->q->user, t_ns);
-    }
 }
 
 /* ---- connections of a thread ---------------------------------------------------------------------------------------- */
@@ -297,7 +298,7 @@ static enum ending drive(struct exchange *x, CURLM *multi, CURLcode *result)
         int running;
         if (curl_multi_perform(multi, &running) != CURLM_OK)
             return BROKEN;
-        watch_upload(x);
+        watch_upload(x, jl_mono_ns());
         if (!x->stopped && !pass_on(x))
             return STOPPED;
         enum ending e = look_around(x, multi, result);
