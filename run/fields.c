@@ -23,11 +23,16 @@ static const char *group_name(unsigned i)
     return i < JOULET_GROUP_COUNT ? joulet_group_name((enum joulet_group)i) : NULL;
 }
 
-static const char *quantity_name(unsigned i)
+const char *run_quantity_name(enum joulet_quantity q)
 {
     static const char *const names[] = {"energy",      "power",  "temperature", "clock",
                                         "utilisation", "memory", "power_limit", "throttle"};
-    return i < JL_COUNT(names) ? names[i] : NULL;
+    return (unsigned)q < JL_COUNT(names) ? names[q] : NULL;
+}
+
+static const char *quantity_name(unsigned i)
+{
+    return run_quantity_name((enum joulet_quantity)i);
 }
 
 const char *run_outcome_name(enum run_outcome o)

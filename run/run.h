@@ -48,7 +48,8 @@ struct run_tokens { /* -1: not told */
 };
 
 enum run_outcome { RUN_OK, RUN_FAILED, RUN_CANCELLED };
-const char *run_outcome_name(enum run_outcome o); /* "ok", "failed", "cancelled"; static */
+const char *run_quantity_name(enum joulet_quantity q); /* "energy", "power", ... as in records; static, NULL for none */
+const char *run_outcome_name(enum run_outcome o);      /* "ok", "failed", "cancelled"; static */
 
 struct run_request {
     int64_t index;          /* 0.. in the order of sending */
