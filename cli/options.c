@@ -207,7 +207,7 @@ const struct option_row option_table[] = {
      .type = OPTION_CHOICE,
      .arg = "FORMAT",
      .def = "json",
-     .choices = "json,csv",
+     .choices = "json,csv,trace",
      .help = "Form of exported records."},
     {.name = "limit", .type = OPTION_INT, .arg = "N", .min = 1, .max = 1e9, .help = "Show the newest N only."},
 
