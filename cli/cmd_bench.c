@@ -9,7 +9,8 @@
 #include <unistd.h>
 
 #define TRIAL_S      2.0 /* how long the speed trial may generate */
-#define TRIAL_TOKENS 4096
+#define TRIAL_TOKENS 2048
+#define TRIAL_PIECES 8    /* the least that gives a speed, however slow the prefill was */
 #define GAP_S        0.05 /* between two requests: the sensors see the end of one and the start of the next */
 
 struct bench {
@@ -166,6 +167,7 @@ static bool prompts(struct bench *b)
 struct trial {
     struct generation q;
     joulet_mark until;
+    int pieces;
     atomic_bool stop;
 };
 
@@ -175,7 +177,7 @@ static void trial_text(void *user, const char *text, size_t n, bool thinking)
     (void)text;
     (void)n;
     (void)thinking;
-    if (joulet_now() >= t->until)
+    if (++t->pieces >= TRIAL_PIECES && joulet_now() >= t->until)
         atomic_store(&t->stop, true);
 }
 
@@ -195,7 +197,6 @@ static int trial_run(struct bench *b)
     generated_init(&g);
     t.q.prompt = p->text;
     t.q.max_tokens = TRIAL_TOKENS;
-    t.until = INT64_MAX;
     e->cancel = &t.stop;
     t.until = joulet_now() + jl_ns(TRIAL_S);
     enum joulet_status st = engine_generate(e, &t.q, &g, trial_text, &t, &err);
@@ -323,18 +324,14 @@ const struct command cmd_bench = {
     .name = "bench",
     .summary = "measure a suite of prompts",
     .usage = "joulet bench [OPTION]...",
-    .options = "prompts repeat warmup baseline cooldown trial engine key model system raw seed temperature top-p top-k min-p "
-               "repeat-penalty "
-               "stop max-tokens context engine-option threads gpu-layers prompt-cache timeout sensors sim replay interval trust-root "
-               "measured-only "
-               "json output title private grid pue price currency db no-store quiet width color",
-    .about = "Sends the prompts one after the other and measures each: queue, prefill and decode, and around them the load of "
-             "the model,\n"
-             "an idle window before (10 s) and a cool-down after (until the power has settled, 10 s at most). The prompt cache "
-             "is off.\n"
-             "The first request is a warm-up and enters no sum. Without --prompts it is the suite of nine: three short, three "
-             "medium,\n"
-             "three long.\n"
+    .options =
+        "prompts repeat warmup baseline cooldown trial engine key model system raw seed temperature top-p top-k min-p "
+        "repeat-penalty stop max-tokens context engine-option threads gpu-layers prompt-cache timeout sensors sim replay "
+        "interval trust-root measured-only json output title private grid pue price currency db no-store quiet width color",
+    .about = "Sends the prompts one after the other and measures each: queue, prefill and decode. Around them stand the load of\n"
+             "the model, an idle window (10 s) and a cool-down (until the power has settled, 10 s at most). The prompt cache is\n"
+             "off. The first request is a warm-up and enters no sum. Without --prompts it is the suite of nine: three short,\n"
+             "three medium, three long.\n"
              "\n"
              "Every finished request is on disk within a second; Ctrl-C keeps what was measured.",
     .examples = "joulet bench -m model.gguf\n  nine prompts on a server of our own\n"

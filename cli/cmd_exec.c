@@ -100,7 +100,7 @@ static int exec_run(struct cli *c, int argc, char **argv)
     session_begin(&s);
     bool stored = session_prepare(&s);
     struct jl_process child = {0};
-    struct jl_spawn what = {.argv = (const char *const *)argv};
+    struct jl_spawn what = {.argv = (const char *const *)argv, .keep = true};
     signal(SIGINT, leave_it); /* handlers, unlike SIG_IGN, are not inherited by the command */
     signal(SIGQUIT, leave_it);
     joulet_mark from = joulet_mark_now(s.meter);

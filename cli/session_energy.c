@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define BASELINE_AGE_S 600.0 /* 4.2: older levels are not used */
+#define SHORT_S        1.15  /* what the second before a request needs: the second, and a sensor's first reading */
 #define LEAD_S         2.5   /* trace before a window that the estimators may look at */
 
 static bool has_energy(const struct joulet_channel *c)
@@ -102,9 +103,12 @@ bool session_prepare(struct session *s)
 {
     if (session_baseline_stored(s))
         return true;
-    joulet_mark until = s->run.start_ns + JL_NS_PER_S + 100000000;
-    while (joulet_now() < until && !atomic_load(&cli_cancel))
-        jl_sleep_until(joulet_now() + 20000000 < until ? joulet_now() + 20000000 : until);
+    joulet_mark quiet_from = s->last_end > s->run.start_ns ? s->last_end : s->run.start_ns;
+    joulet_mark until = quiet_from + jl_ns(SHORT_S);
+    while (joulet_now() < until && !atomic_load(&cli_cancel)) {
+        joulet_mark next = joulet_now() + 20000000;
+        jl_sleep_until(next < until ? next : until);
+    }
     return false;
 }
 

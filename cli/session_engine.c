@@ -140,14 +140,19 @@ void session_settings(struct session *s, const struct generation *q)
 /* ---- choosing -----------------------------------------------------------------------------------------------------------------
  */
 
-/* Loading is a window of its own; its idle level is the second before the server was started. */
+/* Loading is a window of its own; its idle level is that of the machine without a server: stored, else the second before. */
+static void before_start(void *user)
+{
+    session_prepare(user);
+}
+
 static void measure_load(struct session *s, const struct runtime_choice *choice)
 {
     joulet_mark from = choice->server.t_spawn_ns, to = choice->server.t_ready_ns;
     if (!choice->started || to <= from)
         return;
-    joulet_mark_at(s->meter, from);
-    session_baseline_short(s, from, 0, 0);
+    if (isnan(s->idle[0].power_w))
+        session_baseline_short(s, from, 0, 0);
     session_window(s, "load", from, to, s->idle, false);
     for (size_t i = 0; i < s->n_channels; i++)
         s->idle[i] = (struct joulet_baseline)JOULET_BASELINE_NONE;
@@ -165,11 +170,13 @@ int session_choose(struct session *s, struct runtime_choice *choice)
         .gpu_layers = (int)cli_int(c, "gpu-layers", -1),
         .key = cli_str(c, "key"),
         .cancel = &cli_cancel,
+        .before_start = before_start,
+        .user = s,
     };
     if (runtime_choose(choice, cli_str(c, "engine"), cli_str(c, "model"), &how, &err) != JOULET_OK)
         return cli_fail(c, &err);
-    session_engine(s, choice);
     session_begin(s);
     measure_load(s, choice);
+    session_engine(s, choice); /* from here on the idle level is that with the model loaded */
     return CLI_DONE;
 }

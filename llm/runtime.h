@@ -35,6 +35,8 @@ struct runtime_start {
     bool background;          /* survives us: `joulet engine start` */
     const char *key;          /* of a server that is not ours (--key); NULL: JOULET_ENGINE_KEY, else none */
     const atomic_bool *cancel;
+    void (*before_start)(void *user); /* called once just before a server is started: the time to have seen the machine idle; NULL: none */
+    void *user;
 };
 struct runtime_server {
     struct jl_process process;

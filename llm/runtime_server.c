@@ -343,6 +343,8 @@ enum joulet_status runtime_server_start(struct runtime_server *s, const struct r
         status = check_model(s, &l, err);
     if (status == JOULET_OK)
         status = make_key(s->key, err);
+    if (status == JOULET_OK && how->before_start)
+        how->before_start(how->user);
     for (int tries = 0; status == JOULET_OK && again && tries < 4; tries++) {
         free(s->log);
         s->log = NULL;

@@ -81,7 +81,7 @@ static _Noreturn void become(const struct jl_spawn *w, char **env, const char *f
     reset_signals();
     if (w->detach) {
         setsid();
-    } else {
+    } else if (!w->keep) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent) /* it died before the line above */
             _exit(127);
