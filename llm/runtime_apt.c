@@ -55,7 +55,7 @@ static void own_words(const char *log, char *out, size_t size)
 enum joulet_status apt_run(const struct apt *a, const char *const *argv, const char *cwd, const char *log,
                            struct joulet_error *err)
 {
-    struct jl_process p;
+    struct jl_process p = {.pid = -1, .ended = true};
     char *output = jl_strf("%s/%s", a->dir, log), *config = jl_strf("APT_CONFIG=%s/apt.conf", a->dir);
     /* The system's own configuration is asked before ours is written. */
     bool ours = config && access(config + strlen("APT_CONFIG="), R_OK) == 0;
