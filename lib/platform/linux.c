@@ -441,18 +441,19 @@ static bool take(struct jl_event *e)
     return read(e->fd, &count, sizeof(count)) == sizeof(count);
 }
 
+/* One system call where the time passes and nothing happens: the sampler does this a thousand times a second. */
 bool jl_event_wait_until(struct jl_event *e, int64_t t_ns)
 {
     struct pollfd p = {.fd = e->fd, .events = POLLIN};
     for (;;) {
-        if (take(e))
-            return true;
         int64_t left = t_ns - jl_mono_ns();
-        if (left <= 0)
-            return false;
+        left = left > 0 ? left : 0;
         struct timespec ts = {left / JL_NS_PER_S, left % JL_NS_PER_S};
-        if (ppoll(&p, 1, &ts, NULL) == 0)
-            return take(e);
+        int ready = ppoll(&p, 1, &ts, NULL);
+        if (ready > 0 && take(e))
+            return true;
+        if (ready == 0)
+            return false;
     }
 }
 
