@@ -18,12 +18,23 @@ static bool estimates(const struct joulet_channel *c)
     return c && (c->factor_lo < 1 || c->factor_hi > 1);
 }
 
-static struct figure channel_figure(const struct joulet_channel *c, double j, double pm)
+/* What the interval holds beside the model's own doubt: readings, boundaries, and the idle level under a net figure. */
+static double other_terms(const struct joulet_energy *e, bool net)
 {
-    struct figure f = {.j = j, .pm = pm, .estimate = estimates(c)};
-    double a = f.estimate ? c->factor_lo * j : j - pm, b = f.estimate ? c->factor_hi * j : j + pm;
-    f.lo = fmin(a, b);
-    f.hi = fmax(a, b);
+    const double u[] = {e->u.q, e->u.b, e->u.time, e->u.event, net ? e->u.idle : NAN};
+    double sum = 0;
+    for (size_t i = 0; i < JL_COUNT(u); i++)
+        sum += isnan(u[i]) ? 0 : u[i] * u[i];
+    return 2 * sqrt(sum);
+}
+
+static struct figure channel_figure(const struct joulet_channel *c, const struct joulet_energy *e, bool net)
+{
+    struct figure f = {.j = net ? e->net_j : e->gross_j, .pm = net ? e->net_pm_j : e->gross_pm_j, .estimate = estimates(c)};
+    double a = f.estimate ? f.j - c->factor_lo * f.j : f.pm, b = f.estimate ? c->factor_hi * f.j - f.j : f.pm;
+    double more = f.estimate ? other_terms(e, net) : 0;
+    f.lo = f.j - hypot(f.j < 0 ? b : a, more);
+    f.hi = f.j + hypot(f.j < 0 ? a : b, more);
     return f;
 }
 
@@ -31,8 +42,8 @@ void figure_of_channel(const struct run *r, const char *channel, const struct jo
                        struct figure *gross)
 {
     const struct joulet_channel *c = run_channel(r, channel);
-    *net = channel_figure(c, e->net_j, e->net_pm_j);
-    *gross = channel_figure(c, e->gross_j, e->gross_pm_j);
+    *net = channel_figure(c, e, true);
+    *gross = channel_figure(c, e, false);
 }
 
 /* Without channels of its own (a record of another tool) the bounds of gross give the ends of both. */
@@ -55,7 +66,7 @@ static struct figure total_figure(const struct run *r, const struct run_energy *
     for (size_t i = 0; i < e->n_channels; i++) {
         const struct joulet_channel *c = run_channel(r, e->channels[i].channel);
         const struct joulet_energy *x = &e->channels[i].e;
-        struct figure part = channel_figure(c, net ? x->net_j : x->gross_j, net ? x->net_pm_j : x->gross_pm_j);
+        struct figure part = channel_figure(c, x, net);
         if (!c || !c->in_total || isnan(part.j))
             continue;
         f.estimate |= part.estimate;
@@ -75,16 +86,16 @@ struct figure figure_gross(const struct run *r, const struct run_energy *e)
     return total_figure(r, e, false);
 }
 
-/* An end of an interval: two digits tell all that is known. */
 static struct number between(double lo, double hi, const char *unit)
 {
-    return number_f("%s to %s %s", number_digits(lo, 2).text, number_digits(hi, 2).text, unit);
+    return number_f("%s to %s %s", number_coarse(lo, hi - lo).text, number_coarse(hi, hi - lo).text, unit);
 }
 
 static struct number estimate_text(const struct figure *f, double factor, const char *unit, const struct report_style *style)
 {
-    return number_f("%s %s %s (%s)", text_about(style), number_digits(f->j * factor, 2).text, unit,
-                    between(f->lo * factor, f->hi * factor, unit).text);
+    double lo = f->lo * factor, hi = f->hi * factor;
+    return number_f("%s %s %s (%s)", text_about(style), number_coarse(f->j * factor, hi - lo).text, unit,
+                    between(lo, hi, unit).text);
 }
 
 struct number figure_scaled(const struct figure *f, double factor, const char *unit, const struct report_style *style)

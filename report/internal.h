@@ -28,7 +28,9 @@ struct number {
 };
 struct number number_f(const char *fmt, ...) JL_PRINTF(1, 2); /* what fits */
 struct number number_digits(double x, int digits);            /* that many significant digits, never an exponent: "0.0015" */
-struct number number_plain(double x);                         /* as someone would type it: "0.3", "445" */
+/* Two significant digits, but none that an interval of that width makes meaningless: "0.00". */
+struct number number_coarse(double x, double width);
+struct number number_plain(double x);                               /* as someone would type it: "0.3", "445" */
 struct number number_s(double s, const struct report_style *style); /* "850 µs", "52.0 ms", "1.25 s", "2 min 05 s" */
 struct number number_w(double w);                                   /* "74.2 W" */
 struct number number_watts(double w);                               /* without the unit */

@@ -22,7 +22,7 @@ static struct number energy_text(const struct store_row *row, const struct repor
 {
     struct figure f = {.j = row->net_j, .pm = row->net_pm_j};
     if (row->provenance == JOULET_ESTIMATED && isfinite(row->net_j))
-        return number_f("%s %s J", text_about(style), number_digits(row->net_j, 2).text);
+        return number_f("%s %s J", text_about(style), number_coarse(row->net_j, row->net_pm_j).text);
     return figure_text(&f, style);
 }
 

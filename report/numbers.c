@@ -20,21 +20,37 @@ struct number number_f(const char *fmt, ...)
     return n;
 }
 
+/* Power of ten of the last of so many significant digits, after rounding: 0.0996 has two as 0.10. */
+static int last_digit(double x, int digits)
+{
+    int e = (int)floor(log10(fabs(x))) - digits + 1;
+    return round(fabs(x) / pow(10, e)) >= pow(10, digits) ? e + 1 : e;
+}
+
+static struct number down_to(double x, int last)
+{
+    double step = pow(10, last), rounded = round(x / step) * step;
+    return number_f("%.*f", last < 0 ? -last : 0, rounded == 0 ? 0.0 : rounded);
+}
+
 struct number number_digits(double x, int digits)
 {
     if (!isfinite(x))
         return unknown();
     if (x == 0)
         return (struct number){"0"};
-    int e = (int)floor(log10(fabs(x)));
-    double step = pow(10, e - digits + 1);
-    double rounded = round(x / step) * step;
-    if (fabs(rounded) >= pow(10, e + 1))
-        e++; /* 0.0996 is 0.10 */
-    int decimals = digits - 1 - e;
-    if (decimals > 15 || e > 17)
-        return number_f("%.*e", digits - 1, x);
-    return number_f("%.*f", decimals < 0 ? 0 : decimals, rounded);
+    int last = last_digit(x, digits);
+    return last < -15 || last > 15 ? number_f("%.*e", digits - 1, x) : down_to(x, last);
+}
+
+struct number number_coarse(double x, double width)
+{
+    if (!isfinite(x) || !isfinite(width) || width == 0)
+        return number_digits(x, 2);
+    int last = last_digit(width / 10, 2);
+    if (x != 0 && last_digit(x, 2) > last)
+        return number_digits(x, 2);
+    return last < -15 || last > 15 ? number_f("%.1e", x) : down_to(x, last);
 }
 
 struct number number_plain(double x)

@@ -116,12 +116,30 @@ static void ends_of_mixed_sums_add_up(void **state)
     double guess = e->channels[0].e.net_j, seen = e->channels[1].e.net_j, pm = e->channels[1].e.net_pm_j;
     assert_true(net.estimate);
     assert_near(net.j, guess + seen, 1e-9);
-    assert_near(net.lo, 0.4 * guess + seen - pm, 1e-9);
-    assert_near(net.hi, 2.5 * guess + seen + pm, 1e-9);
+    const struct joulet_u *u = &e->channels[0].e.u;
+    double other = 2 * sqrt(u->q * u->q + u->b * u->b + u->time * u->time + u->event * u->event + u->idle * u->idle);
+    assert_near(net.lo, guess - hypot(0.6 * guess, other) + seen - pm, 1e-9);
+    assert_near(net.hi, guess + hypot(1.5 * guess, other) + seen + pm, 1e-9);
     run_release(&r);
     sample_single(&r, SAMPLE_SENSORS);
     net = figure_net(&r, &r.requests[0].energy);
     assert_false(net.estimate);
+    run_release(&r);
+}
+
+/* A factor on nothing is nothing, but the idle level below it is not known that well. */
+static void an_estimate_near_zero_keeps_its_interval(void **state)
+{
+    struct run r;
+    struct figure net, gross;
+    struct joulet_energy x = sample_energy(-4e-7, 6.1, JOULET_ESTIMATED);
+    (void)state;
+    sample_exec(&r, SAMPLE_ESTIMATE);
+    x.u = (struct joulet_u){0, 0, 0, 0, 0.1226, 0};
+    figure_of_channel(&r, r.channels[0].id, &x, &net, &gross);
+    assert_near(net.hi, 0.2452, 1e-6);
+    assert_string_equal(figure_text(&net, &ascii).text, "~ 0.000 J (-0.25 to 0.25 J)");
+    assert_string_equal(figure_text(&gross, &ascii).text, "~ 6.1 J (2.4 to 15 J)");
     run_release(&r);
 }
 
@@ -224,6 +242,7 @@ int main(void)
         cmocka_unit_test(intervals_are_rounded_alike),
         cmocka_unit_test(figures_show_their_interval),
         cmocka_unit_test(ends_of_mixed_sums_add_up),
+        cmocka_unit_test(an_estimate_near_zero_keeps_its_interval),
         cmocka_unit_test(estimates_without_channels_use_their_bounds),
         cmocka_unit_test(widths_are_columns),
         cmocka_unit_test(foreign_text_commands_nothing),
