@@ -85,7 +85,7 @@ static void compare(const struct run_request *q, const struct sim_truth *t)
 
 static void bench_comes_to_the_engines_books(void **state)
 {
-    static const char *const sensors[] = {"period=1ms;quantum=61uJ", "period=20ms", "kind=power;period=20ms"};
+    static const char *const sensors[] = {"period=1ms;quantum=61e-6", "period=20ms", "kind=power;period=20ms"};
     (void)state;
     scratch_write("prompts.txt", "one two three four five six seven eight nine ten\nalpha beta gamma delta\n");
     for (size_t i = 0; i < JL_COUNT(sensors); i++) {
