@@ -40,7 +40,8 @@ static void every_command_explains_itself(void **state)
         struct program p = {0}, q = {0};
         program_run(&p, ARGS((*c)->name, "--help"));
         assert_int_equal(p.code, 0);
-        must_say(kept(&p.out), (*c)->usage);
+        must_say(kept(&p.out), "Usage: joulet ");
+        must_say(kept(&p.out), (*c)->name);
         program_run(&q, ARGS("help", (*c)->name));
         assert_int_equal(q.code, 0);
         assert_string_equal(kept(&p.out), kept(&q.out));
