@@ -127,6 +127,7 @@ const char *view_gross_title(const struct view *v);
 const char *view_provenance(const struct view *v);                     /* "measured", "estimated", "partly estimated", ... */
 enum tone view_tone(const struct view *v);                             /* what no sensor of this machine has seen is set off */
 const struct part *view_phase(const struct view *v, const char *name); /* NULL when there is none */
+char *view_prompt_name(const struct view *v, const struct run_request *q); /* "short 1", "short 1 #2"; malloc'ed */
 /* Half-width of the net energy per output token if other requests like these were sent: jackknife over requests (9) and what all
  * of them share (3). NAN with fewer than two requests. */
 double view_per_token_pm(const struct view *v);

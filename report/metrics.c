@@ -8,6 +8,7 @@
 
 #define LINE_MAX_BYTES 8192
 #define FAILURES_MAX   5
+#define PLACES_MAX     3
 
 static double factor(const struct run *r, const char *key)
 {
@@ -253,6 +254,22 @@ static void phases_with(struct jl_buf *b, const struct view *v, uint32_t bit)
         }
 }
 
+/* The same over many requests: "short 1 prefill, short 1 decode and 3 more". */
+static void windows_with(struct jl_buf *b, const struct view *v, uint32_t bit)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < v->r->n_requests; i++) {
+        const struct run_request *q = &v->r->requests[i];
+        char *name = counted(q) ? view_prompt_name(v, q) : NULL;
+        for (size_t k = 0; name && k < q->n_windows; k++)
+            if (q->windows[k].energy.total.flags & bit && ++n <= PLACES_MAX)
+                jl_buf_printf(b, "%s%s %s", n > 1 ? ", " : "", name, q->windows[k].name);
+        free(name);
+    }
+    if (n > PLACES_MAX)
+        jl_buf_printf(b, " and %zu more", n - PLACES_MAX);
+}
+
 static void flag_lines(const struct view *v)
 {
     uint32_t all = v->whole.e.flags;
@@ -267,7 +284,7 @@ static void flag_lines(const struct view *v)
         line_init(&where);
         line_init(&b);
         if (!(v->whole.e.flags & bit) || bit & (JOULET_FLAG_UNRESOLVED | JOULET_FLAG_MISMATCH | JOULET_FLAG_JOINED))
-            phases_with(&where, v, bit);
+            (v->q ? phases_with : windows_with)(&where, v, bit);
         jl_buf_printf(&b, "%s%s%s%s: %s", name, where.len ? " (" : "", where.data, where.len ? ")" : "", words_flag(bit));
         text_item(v->out, v->style, "flag", NULL, b.data, TONE_WARN);
         jl_buf_release(&where);

@@ -84,28 +84,6 @@ static void run_windows(struct grid *g, const struct view *v, bool before)
     }
 }
 
-static bool repeated(const struct run *r)
-{
-    for (size_t i = 0; i < r->n_requests; i++)
-        if (r->requests[i].repeat > 0 && !r->requests[i].warmup)
-            return true;
-    return false;
-}
-
-/* "short 1", "short 1 #2" for the second repetition. */
-static char *prompt_name(const struct view *v, const struct run_request *q)
-{
-    char number[24] = "", repeat[24] = "";
-    char *clean = text_clean(q->category ? q->category : "prompt", v->style);
-    if (q->number >= 0 || !q->category)
-        snprintf(number, sizeof number, " %lld", (long long)(q->number >= 0 ? q->number : q->index + 1));
-    if (repeated(v->r) && q->repeat >= 0)
-        snprintf(repeat, sizeof repeat, " #%lld", (long long)q->repeat + 1);
-    char *name = jl_strf("%s%s%s", clean ? clean : "", number, repeat);
-    free(clean);
-    return name;
-}
-
 /* "13 tokens in, 64 out: the answer", as much as fits. */
 static void answer_line(struct grid *g, const struct view *v, const struct run_request *q)
 {
@@ -131,7 +109,7 @@ static void failed_row(struct grid *g, const struct view *v, const struct run_re
 static void request_rows(struct grid *g, const struct view *v, const struct run_request *q)
 {
     struct part p;
-    char *name = prompt_name(v, q);
+    char *name = view_prompt_name(v, q);
     if (!name)
         return;
     part_init(&p, name);

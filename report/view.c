@@ -2,6 +2,7 @@
 #include "report/internal.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,6 +99,28 @@ const char *view_provenance(const struct view *v)
 enum tone view_tone(const struct view *v)
 {
     return nothing_known(v) || v->whole.e.provenance > JOULET_DERIVED ? TONE_WARN : TONE_STRONG;
+}
+
+static bool repeated(const struct run *r)
+{
+    for (size_t i = 0; i < r->n_requests; i++)
+        if (r->requests[i].repeat > 0 && !r->requests[i].warmup)
+            return true;
+    return false;
+}
+
+/* "short 1", "short 1 #2" for the second repetition. */
+char *view_prompt_name(const struct view *v, const struct run_request *q)
+{
+    char number[24] = "", repeat[24] = "";
+    char *clean = text_clean(q->category ? q->category : "prompt", v->style);
+    if (q->number >= 0 || !q->category)
+        snprintf(number, sizeof number, " %lld", (long long)(q->number >= 0 ? q->number : q->index + 1));
+    if (repeated(v->r) && q->repeat >= 0)
+        snprintf(repeat, sizeof repeat, " #%lld", (long long)q->repeat + 1);
+    char *name = jl_strf("%s%s%s", clean ? clean : "", number, repeat);
+    free(clean);
+    return name;
 }
 
 double view_per_token_pm(const struct view *v)
