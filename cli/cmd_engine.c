@@ -225,6 +225,16 @@ static char *only_model_file(struct cli *c, int *code)
     return path;
 }
 
+/* --engine as a program. False when it is an address. */
+static bool choose_program(const struct cli *c, struct runtime_start *how)
+{
+    const char *engine = cli_str(c, "engine");
+    how->private_only = engine && strcmp(engine, "private") == 0;
+    if (!how->private_only && engine && strcmp(engine, "llama.cpp") != 0)
+        how->program = engine;
+    return !engine || !strstr(engine, "://");
+}
+
 static int start_run(struct cli *c)
 {
     struct joulet_error err;
@@ -235,7 +245,6 @@ static int start_run(struct cli *c)
     if (!model)
         return code;
     struct runtime_start how = {
-        .program = cli_str(c, "engine"),
         .model = model,
         .context_length = cli_int(c, "context", -1),
         .threads = (int)cli_int(c, "threads", 0),
@@ -244,11 +253,11 @@ static int start_run(struct cli *c)
         .background = true,
         .cancel = &cli_cancel,
     };
-    if (how.program && strcmp(how.program, "private") == 0) {
-        how.program = NULL;
-        how.private_only = true;
-    }
     how.n_options = cli_list(c, "engine-option", &how.options);
+    if (!choose_program(c, &how)) {
+        free(model);
+        return cli_usage(c, "--engine is an address: start runs a llama-server of this machine, give its path or nothing");
+    }
     cli_say(c, "loading %s", model);
     enum joulet_status status = runtime_server_start(&s, &how, &err);
     free(model);
