@@ -12,6 +12,7 @@
 #define AHEAD_NS   6000000  /* before the prediction: the jitter of devices */
 #define PREDICT_NS 10000000 /* shorter periods are not predicted */
 #define ENOUGH     8        /* distances before a period is believed */
+#define POLLS      3        /* reads in a period, so that its updates and not the reads make the distances */
 
 void updates_init(struct updates *u, enum updates_kind kind, int64_t poll_ns, int64_t period_ns, bool predict, double max_w)
 {
@@ -73,14 +74,14 @@ static void find_period(struct updates *u)
         sum += sorted[i];
         near++;
     }
-    u->period_found = near * 4 >= n * 3;
+    u->period_found = near * 4 >= n * 3 && median >= POLLS * u->poll_ns;
     if (u->period_found)
         u->period_ns = sum / near;
 }
 
 static void note_edge(struct updates *u, int64_t t, int64_t hw, bool sharp)
 {
-    if (u->predict && sharp && u->changed_ns && !u->gap) {
+    if (u->predict && sharp && u->changed_ns && !u->gap && !reads_are_slow(u)) {
         u->distances[u->n_distances++ % UPDATES_DISTANCES] = t - u->changed_ns;
         find_period(u);
     }

@@ -42,6 +42,10 @@ static void test_slow_reads(void **state)
     assert_true(updates_from(&u, &slow, &s));
     check(&s, 120 * MS + 50 * US - 500 * US, 9, 550 * US, 0);
     assert_int_equal(updates_next(&u, 120 * MS), 130 * MS);
+    for (int64_t t = 130 * MS; t < 1000 * MS; t += 10 * MS) /* the distance of the reads is nobody's period */
+        read_at(&u, t, t, &s);
+    assert_int_equal(u.period_ns, MS);
+    assert_false(u.period_found);
 }
 
 /* Read as fast as it updates: only a change is an update, between the two reads. */
@@ -55,6 +59,9 @@ static void test_quick_reads(void **state)
     assert_false(read_at(&u, 11 * MS, 0, &s));
     assert_true(read_at(&u, 12 * MS, 5, &s));
     check(&s, 12 * MS - 500 * US, 5, 500 * US, 0);
+    for (int64_t t = 13 * MS; t < 100 * MS; t += MS)
+        read_at(&u, t, t, &s);
+    assert_false(u.period_found);
 }
 
 static void test_edges(void **state)
