@@ -201,8 +201,9 @@ struct joulet_options {
 
 /* Find the sensors, open them in parallel and begin to sample. Returns when the first sample of every file sensor is in;
  * vendor libraries may join later (joulet_wait_ready).
- * Error: JOULET_NO_SENSOR if not even an estimate is possible; a sensor that exists but cannot be read is no error,
- * it is listed by joulet_problem. *out is NULL on error. opt NULL: defaults. */
+ * Error: JOULET_NO_SENSOR if not even an estimate is possible (never with no_thread: what is in the way is then the answer);
+ * a sensor that exists but cannot be read is no error, it is listed by joulet_problem_get. *out is NULL on error.
+ * opt NULL: defaults. Without a file that measures it waits for the libraries, since they decide whether to estimate. */
 JOULET_API enum joulet_status joulet_open(struct joulet **out, const struct joulet_options *opt, struct joulet_error *err);
 /* Waits until every sensor has been opened or has failed, at most timeout_s. */
 JOULET_API enum joulet_status joulet_wait_ready(struct joulet *m, double timeout_s, struct joulet_error *err);
@@ -256,11 +257,13 @@ JOULET_API void joulet_mark_at(struct joulet *m, joulet_mark t_ns);
 /* CLOCK_MONOTONIC without a meter. */
 JOULET_API joulet_mark joulet_now(void);
 
-/* Copies the samples of a channel from the last at or before `from` (minus `lead`) to the first at or after `to`, from memory.
- * Error: JOULET_NO_DATA if they have already left memory. */
+/* Copies the samples of a channel from the last at or before `from` to the first at or after `to`, from memory, with up to 10
+ * more on each side, on which estimators lean. A trace that ends before `to` without a change since its newest update gets a
+ * JOULET_SAMPLE_LAST. Error: JOULET_NO_DATA if they have already left memory. */
 JOULET_API enum joulet_status joulet_trace_copy(struct joulet *m, size_t channel, joulet_mark from, joulet_mark to,
                                                 struct joulet_trace *out, struct joulet_error *err);
-/* Blocks until every counter and gauge has an update after `t` or has had time for two (at most timeout_s). */
+/* Blocks until every channel of energy or power has an update after `t`, lag included, or has had time for two, or does nothing
+ * but fail; at most timeout_s, then JOULET_TOO_SHORT. */
 JOULET_API enum joulet_status joulet_wait_covered(struct joulet *m, joulet_mark t, double timeout_s, struct joulet_error *err);
 
 /* The sampler's own cost and health since joulet_open. */
