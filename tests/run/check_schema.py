@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""check_schema.py WRITER SCHEMA - every record that WRITER makes is valid, and records that are wrong in one place are not."""
+"""check_schema.py WRITER SCHEMA MANUAL - every record that WRITER makes is valid, records that are wrong in one place are not, and the
+manual names every key of the schema."""
 import copy
 import glob
 import json
@@ -40,12 +41,40 @@ def wrong_in_one_place(record):
         yield "hash of another length", changed(lambda r: q(r).update(prompt_sha256="abc"))
 
 
+def names(schema):
+    """Keys of records and words of fixed lists, wherever they stand in the schema."""
+    if isinstance(schema, dict):
+        for key, value in schema.items():
+            if key == "properties":
+                yield from value
+            if key == "enum":
+                yield from value
+            yield from names(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from names(value)
+
+
+# Properties of a channel are those of struct joulet_channel; the header explains them.
+CHANNEL = "channel"
+
+
+def check_manual(schema, manual_file):
+    with open(manual_file, encoding="utf-8") as f:
+        manual = f.read()
+    rest = dict(schema, **{"$defs": {k: v for k, v in schema["$defs"].items() if k != CHANNEL}})
+    missing = sorted({n for n in names(rest) if n not in manual})
+    if missing:
+        sys.exit(f"{os.path.basename(manual_file)} does not explain: {', '.join(missing)}")
+
+
 def main():
-    writer, schema_file = sys.argv[1:]
+    writer, schema_file, manual_file = sys.argv[1:]
     with open(schema_file, encoding="utf-8") as f:
         schema = json.load(f)
     jsonschema.Draft202012Validator.check_schema(schema)
     check = jsonschema.Draft202012Validator(schema)
+    check_manual(schema, manual_file)
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([writer, folder], check=True)
         files = sorted(glob.glob(os.path.join(folder, "*.json")))
