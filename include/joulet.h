@@ -39,38 +39,38 @@ extern "C" {
 #define JOULET_VERSION_MAJOR 0
 #define JOULET_VERSION_MINOR 1
 #define JOULET_VERSION_PATCH 0
-#define JOULET_VERSION "0.1.0"
+#define JOULET_VERSION       "0.1.0"
 
 /* ---- status and errors ------------------------------------------------------------------------------------------ */
 
-#define JOULET_STATUS_MAP(X)                                                  \
-    X(OK, "success")                                                          \
-    X(USAGE, "the call or its arguments are wrong")                           \
-    X(NO_SENSOR, "no usable energy sensor on this machine")                   \
-    X(PERMISSION, "the sensor exists but may not be read")                    \
-    X(GONE, "the device left during the measurement")                         \
-    X(FROZEN, "the counter does not move")                                    \
-    X(TOO_SHORT, "no reading falls inside the window")                        \
-    X(NO_DATA, "the trace does not cover the window")                         \
-    X(RESET, "the counter was reset or moved backwards during the run")       \
-    X(FORKED, "the meter belongs to the parent process")                      \
-    X(MEMORY, "out of memory")                                                \
-    X(LIMIT, "a limit was reached")                                           \
-    X(IO, "reading or writing failed")                                        \
-    X(FORMAT, "the data is not in the expected form")                         \
-    X(NEWER, "the data comes from a newer version of joulet")                 \
-    X(BUSY, "another process is using it")                                    \
-    X(UNREACHABLE, "the engine does not answer")                              \
-    X(ENGINE, "the engine failed")                                            \
-    X(CANCELLED, "interrupted")                                               \
-    X(UNSUPPORTED, "not supported here")                                      \
+#define JOULET_STATUS_MAP(X)                                                                                                     \
+    X(OK, "success")                                                                                                             \
+    X(USAGE, "the call or its arguments are wrong")                                                                              \
+    X(NO_SENSOR, "no usable energy sensor on this machine")                                                                      \
+    X(PERMISSION, "the sensor exists but may not be read")                                                                       \
+    X(GONE, "the device left during the measurement")                                                                            \
+    X(FROZEN, "the counter does not move")                                                                                       \
+    X(TOO_SHORT, "no reading falls inside the window")                                                                           \
+    X(NO_DATA, "the trace does not cover the window")                                                                            \
+    X(RESET, "the counter was reset or moved backwards during the run")                                                          \
+    X(FORKED, "the meter belongs to the parent process")                                                                         \
+    X(MEMORY, "out of memory")                                                                                                   \
+    X(LIMIT, "a limit was reached")                                                                                              \
+    X(IO, "reading or writing failed")                                                                                           \
+    X(FORMAT, "the data is not in the expected form")                                                                            \
+    X(NEWER, "the data comes from a newer version of joulet")                                                                    \
+    X(BUSY, "another process is using it")                                                                                       \
+    X(UNREACHABLE, "the engine does not answer")                                                                                 \
+    X(ENGINE, "the engine failed")                                                                                               \
+    X(CANCELLED, "interrupted")                                                                                                  \
+    X(UNSUPPORTED, "not supported here")                                                                                         \
     X(NOT_FOUND, "not found")
 
 enum joulet_status {
 #define JOULET_STATUS_ENUM(name, text) JOULET_##name,
     JOULET_STATUS_MAP(JOULET_STATUS_ENUM)
 #undef JOULET_STATUS_ENUM
-    JOULET_STATUS_COUNT
+        JOULET_STATUS_COUNT
 };
 
 struct joulet_error {
@@ -99,10 +99,10 @@ enum joulet_quantity {
 };
 
 enum joulet_throttle {
-    JOULET_THROTTLE_POWER_CAP = 1u << 0,     /* software power cap */
-    JOULET_THROTTLE_THERMAL = 1u << 1,       /* software or hardware thermal slowdown */
-    JOULET_THROTTLE_POWER_BRAKE = 1u << 2,   /* external power brake */
-    JOULET_THROTTLE_HW_SLOWDOWN = 1u << 3    /* other hardware slowdown */
+    JOULET_THROTTLE_POWER_CAP = 1u << 0,   /* software power cap */
+    JOULET_THROTTLE_THERMAL = 1u << 1,     /* software or hardware thermal slowdown */
+    JOULET_THROTTLE_POWER_BRAKE = 1u << 2, /* external power brake */
+    JOULET_THROTTLE_HW_SLOWDOWN = 1u << 3  /* other hardware slowdown */
 };
 
 /* Where a figure comes from, from best to worst. Sums carry the worst of their parts. */
@@ -116,33 +116,40 @@ enum joulet_provenance {
 JOULET_API const char *joulet_provenance_name(enum joulet_provenance p); /* "measured", ...; static */
 
 /* Where the energy of a channel belongs. Only channels with `in_total` enter JOULET_TOTAL: each joule once. */
-enum joulet_group { JOULET_GROUP_CPU, JOULET_GROUP_DRAM, JOULET_GROUP_GPU, JOULET_GROUP_PLATFORM, JOULET_GROUP_OTHER, JOULET_GROUP_COUNT };
+enum joulet_group {
+    JOULET_GROUP_CPU,
+    JOULET_GROUP_DRAM,
+    JOULET_GROUP_GPU,
+    JOULET_GROUP_PLATFORM,
+    JOULET_GROUP_OTHER,
+    JOULET_GROUP_COUNT
+};
 JOULET_API const char *joulet_group_name(enum joulet_group g); /* "cpu", "dram", "gpu", "platform", "other"; static */
 
 /* Properties of one channel. Strings live as long as the meter (or the record) they come from.
  * Source: defaults of docs/method.md 1.1; where calibration knows better, `calibrated` is set. */
 struct joulet_channel {
-    const char *id;      /* stable, kept in records: "cpu0.package", "gpu0.board" */
-    const char *sensor;  /* row of the sensor table: "rapl", "nvml", "tdp", "sim", "file" */
-    const char *device;  /* human name: "Intel Xeon ...", "NVIDIA H200" ("" when unknown) */
-    const char *parent;  /* id of the channel that physically contains this one, "" for none */
+    const char *id;     /* stable, kept in records: "cpu0.package", "gpu0.board" */
+    const char *sensor; /* row of the sensor table: "rapl", "nvml", "tdp", "sim", "file" */
+    const char *device; /* human name: "Intel Xeon ...", "NVIDIA H200" ("" when unknown) */
+    const char *parent; /* id of the channel that physically contains this one, "" for none */
     enum joulet_quantity quantity;
     enum joulet_group group;
     enum joulet_provenance provenance;
-    bool in_total;       /* counted in JOULET_TOTAL and in its group */
-    bool calibrated;     /* lag_s and u_t_s come from a calibration of this device */
-    bool contiguous;     /* power readings only: window_s equals period_s */
-    double period_s;     /* U: time between updates */
-    double window_s;     /* W: averaging window of a power reading; 0 for counters */
-    double quantum_j;    /* q: step of a counter */
-    double lag_s;        /* l: sensor time minus event time */
-    double u_lag_s;      /* u_t: standard uncertainty of lag_s */
-    double lag_max_s;    /* l_max of 2.1 */
-    double rise_s;       /* u_r: time by which power follows its cause */
-    double spec;         /* half-width of the rectangular gain error, relative */
-    double power_min_w;  /* P_min of 2.4; NAN: half the lowest idle reading */
-    double power_max_w;  /* P_max of 2.4; NAN: 1.5 x the largest reading */
-    double factor_lo;    /* estimates only: true energy lies in [factor_lo, factor_hi] x the figure (10); 1 and 1 otherwise */
+    bool in_total;      /* counted in JOULET_TOTAL and in its group */
+    bool calibrated;    /* lag_s and u_t_s come from a calibration of this device */
+    bool contiguous;    /* power readings only: window_s equals period_s */
+    double period_s;    /* U: time between updates */
+    double window_s;    /* W: averaging window of a power reading; 0 for counters */
+    double quantum_j;   /* q: step of a counter */
+    double lag_s;       /* l: sensor time minus event time */
+    double u_lag_s;     /* u_t: standard uncertainty of lag_s */
+    double lag_max_s;   /* l_max of 2.1 */
+    double rise_s;      /* u_r: time by which power follows its cause */
+    double spec;        /* half-width of the rectangular gain error, relative */
+    double power_min_w; /* P_min of 2.4; NAN: half the lowest idle reading */
+    double power_max_w; /* P_max of 2.4; NAN: 1.5 x the largest reading */
+    double factor_lo;   /* estimates only: true energy lies in [factor_lo, factor_hi] x the figure (10); 1 and 1 otherwise */
     double factor_hi;
 };
 
@@ -184,20 +191,23 @@ typedef void joulet_sink(void *user, size_t channel, const struct joulet_sample 
 
 /* Begin with JOULET_OPTIONS_INIT, then change what differs. Pointers are read during joulet_open only. */
 struct joulet_options {
-    size_t size;               /* sizeof(struct joulet_options): lets the struct grow */
-    const char *sensors;       /* comma-separated names ("rapl,nvml"); NULL: all that exist, `tdp` only if nothing measures,
-                                  `sim` and `file` only when asked for */
-    const char *sim;           /* power curve for `sim`: a file name or an expression (docs/sensors/sim.md) */
-    const char *replay;        /* recorded trace for `file` */
-    int64_t interval_ns;       /* 0: what each sensor needs; else the polling interval of counters and gauges */
-    size_t memory_bytes;       /* bound on samples kept in memory; 0: 32 MiB */
-    joulet_sink *sink;         /* NULL: older samples are dropped when the bound is reached */
+    size_t size;         /* sizeof(struct joulet_options): lets the struct grow */
+    const char *sensors; /* comma-separated names ("rapl,nvml"); NULL: all that exist, `tdp` only if nothing measures,
+                            `sim` and `file` only when asked for */
+    const char *sim;     /* power curve for `sim`: a file name or an expression (docs/sensors/sim.md) */
+    const char *replay;  /* recorded trace for `file` */
+    int64_t interval_ns; /* 0: what each sensor needs; else the polling interval of counters and gauges */
+    size_t memory_bytes; /* bound on samples kept in memory; 0: 32 MiB */
+    joulet_sink *sink;   /* NULL: older samples are dropped when the bound is reached */
     void *sink_user;
-    bool trust_root;           /* figures read below JOULET_SYSFS and its like are this machine's (containers) */
-    bool gauges;               /* also sample temperature, clocks, utilisation, ... (for monitor and records) */
-    bool no_thread;            /* discover and describe only: nothing is sampled */
+    bool trust_root; /* figures read below JOULET_SYSFS and its like are this machine's (containers) */
+    bool gauges;     /* also sample temperature, clocks, utilisation, ... (for monitor and records) */
+    bool no_thread;  /* discover and describe only: nothing is sampled */
 };
-#define JOULET_OPTIONS_INIT { .size = sizeof(struct joulet_options) }
+#define JOULET_OPTIONS_INIT                                                                                                      \
+    {                                                                                                                            \
+        .size = sizeof(struct joulet_options)                                                                                    \
+    }
 
 /* Find the sensors, open them in parallel and begin to sample. Returns when the first sample of every file sensor is in;
  * vendor libraries may join later (joulet_wait_ready).
@@ -268,10 +278,10 @@ JOULET_API enum joulet_status joulet_wait_covered(struct joulet *m, joulet_mark 
 
 /* The sampler's own cost and health since joulet_open. */
 struct joulet_stats {
-    double cpu_s;           /* CPU time of the sampling threads */
+    double cpu_s; /* CPU time of the sampling threads */
     uint64_t reads, failed, late, dropped;
-    double first_sample_s;  /* from joulet_open to the first sample */
-    size_t memory_bytes;    /* held by traces now */
+    double first_sample_s; /* from joulet_open to the first sample */
+    size_t memory_bytes;   /* held by traces now */
 };
 JOULET_API enum joulet_status joulet_stats_get(struct joulet *m, struct joulet_stats *out);
 
@@ -315,47 +325,53 @@ struct joulet_energy {
     double tail_j;              /* above idle after the run until settled (4.4); never inside net_j */
     struct joulet_u u;
     enum joulet_provenance provenance;
-    uint32_t flags;      /* enum joulet_flag */
-    const char *method;  /* "padded-difference/1", "two-slope/1", ...; static */
+    uint32_t flags;     /* enum joulet_flag */
+    const char *method; /* "padded-difference/1", "two-slope/1", ...; static */
 };
-#define JOULET_ENERGY_UNKNOWN                                                                                     \
-    { .net_j = NAN, .net_pm_j = NAN, .gross_j = NAN, .gross_pm_j = NAN, .min_j = NAN, .max_j = NAN, .tail_j = NAN, \
-      .u = {NAN, NAN, NAN, NAN, NAN, NAN}, .method = "none" }
+#define JOULET_ENERGY_UNKNOWN                                                                                                    \
+    {                                                                                                                            \
+        .net_j = NAN, .net_pm_j = NAN, .gross_j = NAN, .gross_pm_j = NAN, .min_j = NAN, .max_j = NAN, .tail_j = NAN,             \
+        .u = {NAN, NAN, NAN, NAN, NAN, NAN}, .method = "none"                                                                    \
+    }
 
 #define JOULET_TOTAL ((size_t)-1) /* every channel with in_total */
 
 /* Energy drawn between two marks; the simple form. Waits until the sensors have covered `to`. Net needs an idle level: the
  * second before `from` is used and flagged JOULET_FLAG_SHORT_BASELINE; NAN if the meter was opened later than that.
- * Range:  gross_j >= 0. Error: JOULET_GONE if a device left (then *out holds the part measured), JOULET_NO_DATA, JOULET_FORKED. */
+ * Range:  gross_j >= 0. Error: JOULET_GONE if a device left (then *out holds the part measured), JOULET_NO_DATA, JOULET_FORKED.
+ */
 JOULET_API enum joulet_status joulet_energy_between(struct joulet *m, size_t channel, joulet_mark from, joulet_mark to,
                                                     struct joulet_energy *out, struct joulet_error *err);
 
 /* Idle level of one channel (4.2). */
 struct joulet_baseline {
-    double power_w;  /* P0; NAN when there is none */
-    double u_w;      /* u(P0) */
-    double sd_w;     /* sd of the 1 s means */
+    double power_w; /* P0; NAN when there is none */
+    double u_w;     /* u(P0) */
+    double sd_w;    /* sd of the 1 s means */
     int64_t from_ns, to_ns;
-    uint32_t flags;  /* JOULET_FLAG_SHORT_BASELINE */
+    uint32_t flags; /* JOULET_FLAG_SHORT_BASELINE */
 };
-#define JOULET_BASELINE_NONE { .power_w = NAN, .u_w = NAN, .sd_w = NAN }
+#define JOULET_BASELINE_NONE                                                                                                     \
+    {                                                                                                                            \
+        .power_w = NAN, .u_w = NAN, .sd_w = NAN                                                                                  \
+    }
 
 /* P0 over [from, to] by 1 s batch means. to - from >= 2 s, else JOULET_TOO_SHORT and *out is NONE. */
 JOULET_API enum joulet_status joulet_baseline_from(const struct joulet_trace *trace, joulet_mark from, joulet_mark to,
                                                    struct joulet_baseline *out, struct joulet_error *err);
 /* The short form of 4.2: P0 = level of the `before` span, u = larger of 0.02 P0 and half the difference to the level of the
  * `after` span (pass after_from == after_to when there is none). Flagged short. */
-JOULET_API enum joulet_status joulet_baseline_short(const struct joulet_trace *trace, joulet_mark before_from, joulet_mark before_to,
-                                                    joulet_mark after_from, joulet_mark after_to, struct joulet_baseline *out,
-                                                    struct joulet_error *err);
+JOULET_API enum joulet_status joulet_baseline_short(const struct joulet_trace *trace, joulet_mark before_from,
+                                                    joulet_mark before_to, joulet_mark after_from, joulet_mark after_to,
+                                                    struct joulet_baseline *out, struct joulet_error *err);
 
 /* What is measured: consecutive phases. */
 struct joulet_what {
-    const joulet_mark *bounds;  /* n_phases + 1 moments, ascending */
-    const double *u_event_s;    /* standard uncertainty of each moment, s; NULL: 0 */
-    size_t n_phases;            /* 1 .. JOULET_PHASES_MAX */
-    bool isolated;              /* settled before the first bound, idle after the last: 2.1 applies to the whole */
-    joulet_mark quiet_until;    /* isolated only: nothing else began before this moment */
+    const joulet_mark *bounds; /* n_phases + 1 moments, ascending */
+    const double *u_event_s;   /* standard uncertainty of each moment, s; NULL: 0 */
+    size_t n_phases;           /* 1 .. JOULET_PHASES_MAX */
+    bool isolated;             /* settled before the first bound, idle after the last: 2.1 applies to the whole */
+    joulet_mark quiet_until;   /* isolated only: nothing else began before this moment */
 };
 #define JOULET_PHASES_MAX 16
 
@@ -373,7 +389,8 @@ struct joulet_measured {
  * Error: JOULET_NO_DATA, JOULET_RESET, JOULET_FROZEN; *out then holds NANs with the flag set. JOULET_GONE: the figures hold what
  * was measured before the device left. JOULET_TOO_SHORT: no reading inside and nothing to join with; only bounds are known. */
 JOULET_API enum joulet_status joulet_measure(const struct joulet_trace *trace, const struct joulet_baseline *idle,
-                                             const struct joulet_what *what, struct joulet_measured *out, struct joulet_error *err);
+                                             const struct joulet_what *what, struct joulet_measured *out,
+                                             struct joulet_error *err);
 
 /* Sum over devices (end of 3): u_rep in quadrature, u_spec linear where `same_type`, else in quadrature; provenance the worst;
  * flags joined; a NAN part makes the sum lack it: the rest is summed and JOULET_FLAG_PARTIAL set. *sum starts as
@@ -388,8 +405,8 @@ struct joulet_tail {
     double level_w;          /* settled level after, NAN if never settled */
     uint32_t flags;          /* JOULET_FLAG_IDLE_DRIFT */
 };
-JOULET_API enum joulet_status joulet_tail_from(const struct joulet_trace *trace, const struct joulet_baseline *idle, joulet_mark end,
-                                               double cap_s, struct joulet_tail *out, struct joulet_error *err);
+JOULET_API enum joulet_status joulet_tail_from(const struct joulet_trace *trace, const struct joulet_baseline *idle,
+                                               joulet_mark end, double cap_s, struct joulet_tail *out, struct joulet_error *err);
 
 /* Power inside [from, to), time-weighted over the device's own updates, for display and percentiles (9). */
 struct joulet_power {

@@ -7,12 +7,12 @@
 
 #include <stdarg.h>
 
-#define JL_PRINTF(f, a) __attribute__((format(printf, f, a)))
-#define jl_container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
-#define JL_COUNT(a) (sizeof(a) / sizeof((a)[0]))
-#define JL_NS_PER_S 1000000000LL
-#define jl_s(ns) ((double)(ns) * 1e-9)                    /* ns to s */
-#define jl_ns(s) ((int64_t)((s) * 1e9 + ((s) < 0 ? -0.5 : 0.5))) /* s to ns */
+#define JL_PRINTF(f, a)                    __attribute__((format(printf, f, a)))
+#define jl_container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#define JL_COUNT(a)                        (sizeof(a) / sizeof((a)[0]))
+#define JL_NS_PER_S                        1000000000LL
+#define jl_s(ns)                           ((double)(ns)*1e-9)                           /* ns to s */
+#define jl_ns(s)                           ((int64_t)((s)*1e9 + ((s) < 0 ? -0.5 : 0.5))) /* s to ns */
 
 /* Fills *err (NULL is fine) and returns status, so that failing is one line. */
 enum joulet_status jl_fail(struct joulet_error *err, enum joulet_status status, const char *fmt, ...) JL_PRINTF(3, 4);
@@ -31,16 +31,16 @@ void jl_buf_clear(struct jl_buf *b); /* len 0, memory and limit kept */
 bool jl_buf_add(struct jl_buf *b, const void *bytes, size_t n);
 bool jl_buf_str(struct jl_buf *b, const char *s);
 bool jl_buf_printf(struct jl_buf *b, const char *fmt, ...) JL_PRINTF(2, 3);
-void jl_buf_drop(struct jl_buf *b, size_t n);  /* removes the first n bytes */
-char *jl_buf_take(struct jl_buf *b);           /* the caller frees; b is as after init */
+void jl_buf_drop(struct jl_buf *b, size_t n); /* removes the first n bytes */
+char *jl_buf_take(struct jl_buf *b);          /* the caller frees; b is as after init */
 
 /* ---- strings and numbers ------------------------------------------------------------------------------------------ */
-char *jl_strdup(const char *s);                                /* NULL in, NULL out; NULL on no memory */
-char *jl_strf(const char *fmt, ...) JL_PRINTF(1, 2);           /* malloc'ed; NULL on no memory */
-bool jl_parse_i64(const char *s, int64_t *out);                /* whole string, decimal, no trailing bytes but one newline */
+char *jl_strdup(const char *s);                      /* NULL in, NULL out; NULL on no memory */
+char *jl_strf(const char *fmt, ...) JL_PRINTF(1, 2); /* malloc'ed; NULL on no memory */
+bool jl_parse_i64(const char *s, int64_t *out);      /* whole string, decimal, no trailing bytes but one newline */
 bool jl_parse_u64(const char *s, uint64_t *out);
-bool jl_parse_double(const char *s, double *out);              /* '.' as decimal mark whatever the locale; finite only */
-bool jl_parse_duration(const char *s, int64_t *ns);            /* "250us", "10ms", "1.5s", "2m", "1h"; bare number: seconds */
+bool jl_parse_double(const char *s, double *out);   /* '.' as decimal mark whatever the locale; finite only */
+bool jl_parse_duration(const char *s, int64_t *ns); /* "250us", "10ms", "1.5s", "2m", "1h"; bare number: seconds */
 bool jl_starts(const char *s, const char *prefix);
 bool jl_word_in(const char *list, char sep, const char *word); /* "rapl,nvml" contains "nvml" */
 

@@ -5,11 +5,11 @@
 #include "lib/base/base.h"
 
 /* ---- environment and paths --------------------------------------------------------------------------------------- */
-const char *jl_env(const char *name);  /* NULL when unset, empty, or in a privileged process (secure_getenv) */
-bool jl_privileged(void);              /* set-user-id or file capabilities: redirecting variables are ignored */
-const char *jl_sysfs_root(void);       /* "/sys", or JOULET_SYSFS */
-const char *jl_procfs_root(void);      /* "/proc", or JOULET_PROCFS */
-bool jl_roots_redirected(void);        /* one of the two or JOULET_NVML is set and honoured */
+const char *jl_env(const char *name); /* NULL when unset, empty, or in a privileged process (secure_getenv) */
+bool jl_privileged(void);             /* set-user-id or file capabilities: redirecting variables are ignored */
+const char *jl_sysfs_root(void);      /* "/sys", or JOULET_SYSFS */
+const char *jl_procfs_root(void);     /* "/proc", or JOULET_PROCFS */
+bool jl_roots_redirected(void);       /* one of the two or JOULET_NVML is set and honoured */
 /* Malloc'ed "<dir>/joulet", created with mode 0700 when missing; NULL and *err on failure. */
 char *jl_data_dir(struct joulet_error *err);   /* JOULET_DATA_DIR, else XDG_DATA_HOME, else ~/.local/share */
 char *jl_config_dir(struct joulet_error *err); /* JOULET_CONFIG_DIR, else XDG_CONFIG_HOME, else ~/.config */
@@ -31,14 +31,15 @@ char *jl_program_dir(void);
 
 /* ---- threads, events, sleep --------------------------------------------------------------------------------------- */
 struct jl_thread;
-enum joulet_status jl_thread_start(struct jl_thread **out, const char *name, void (*run)(void *), void *arg, struct joulet_error *err);
-void jl_thread_join(struct jl_thread *t);  /* frees t; NULL is fine */
-bool jl_thread_realtime(void);             /* asks for real-time priority for the calling thread; false when refused */
+enum joulet_status jl_thread_start(struct jl_thread **out, const char *name, void (*run)(void *), void *arg,
+                                   struct joulet_error *err);
+void jl_thread_join(struct jl_thread *t); /* frees t; NULL is fine */
+bool jl_thread_realtime(void);            /* asks for real-time priority for the calling thread; false when refused */
 /* An event others can wait on with a deadline: eventfd on Linux. */
 struct jl_event;
 struct jl_event *jl_event_open(void);
 void jl_event_close(struct jl_event *e);
-void jl_event_set(struct jl_event *e);                     /* async-signal-safe */
+void jl_event_set(struct jl_event *e);                      /* async-signal-safe */
 bool jl_event_wait_until(struct jl_event *e, int64_t t_ns); /* true if set (and clears it), false at the time */
 void jl_sleep_until(int64_t t_ns);                          /* absolute CLOCK_MONOTONIC */
 
@@ -50,16 +51,16 @@ void jl_lib_close(void *lib);
 /* ---- processes ------------------------------------------------------------------------------------------------------ */
 struct jl_process {
     int64_t pid;
-    int status;      /* exit code, or 128 + signal; valid when `ended` */
+    int status; /* exit code, or 128 + signal; valid when `ended` */
     bool ended;
 };
 struct jl_spawn {
-    const char *const *argv;   /* NULL-terminated */
-    const char *const *env;    /* "K=V" added to or replacing the environment; NULL-terminated; NULL none */
-    const char *cwd;           /* NULL: unchanged */
-    const char *log;           /* stdout and stderr appended to this file; NULL: inherited */
-    bool detach;               /* own session, survives us; else it is killed when we die (PDEATHSIG) */
-    bool keep;                 /* survives us in our own session: a command that is the user's, not ours */
+    const char *const *argv; /* NULL-terminated */
+    const char *const *env;  /* "K=V" added to or replacing the environment; NULL-terminated; NULL none */
+    const char *cwd;         /* NULL: unchanged */
+    const char *log;         /* stdout and stderr appended to this file; NULL: inherited */
+    bool detach;             /* own session, survives us; else it is killed when we die (PDEATHSIG) */
+    bool keep;               /* survives us in our own session: a command that is the user's, not ours */
 };
 /* JOULET_NOT_FOUND if the program does not exist, JOULET_PERMISSION if it may not be run. */
 enum joulet_status jl_spawn(struct jl_process *p, const struct jl_spawn *what, struct joulet_error *err);
@@ -75,23 +76,23 @@ bool jl_process_key_alive(const char *key);
 
 /* ---- the machine ------------------------------------------------------------------------------------------------------ */
 struct jl_machine {
-    char os[64];          /* "Debian GNU/Linux 12 (bookworm)" */
+    char os[64]; /* "Debian GNU/Linux 12 (bookworm)" */
     char kernel[64];
-    char arch[16];        /* "x86_64" */
-    char cpu[96];         /* marketing name from cpuinfo */
-    char governor[32];    /* "performance", "" unknown */
-    int threads;          /* hardware threads this process may use */
-    int cores;            /* 0 unknown */
+    char arch[16];     /* "x86_64" */
+    char cpu[96];      /* marketing name from cpuinfo */
+    char governor[32]; /* "performance", "" unknown */
+    int threads;       /* hardware threads this process may use */
+    int cores;         /* 0 unknown */
     int64_t memory_bytes, memory_available_bytes;
-    bool virtual_machine; /* hypervisor flag */
+    bool virtual_machine;   /* hypervisor flag */
     char hostname_hash[17]; /* not the name: 16 hex digits of its SHA-256 */
 };
 void jl_machine_get(struct jl_machine *m);
 /* Busy and total time of all hardware threads since boot, in seconds, from procfs. false when unreadable. */
 bool jl_cpu_time(double *busy_s, double *total_s);
-double jl_load_average(void);           /* 1 minute; NAN unknown */
-int jl_on_battery(void);                /* 1 battery, 0 mains, -1 unknown */
-double jl_temperature_c(void);          /* hottest CPU zone; NAN unknown */
+double jl_load_average(void);  /* 1 minute; NAN unknown */
+int jl_on_battery(void);       /* 1 battery, 0 mains, -1 unknown */
+double jl_temperature_c(void); /* hottest CPU zone; NAN unknown */
 /* Own peak resident set, bytes. */
 int64_t jl_peak_memory(void);
 /* Gives back read-only pages of programs and libraries; those needed again are read again. For commands that stay for long. */

@@ -45,7 +45,7 @@ static void test_locks(void **state)
         const struct joulet_sample *last = NULL;
         for (size_t i = 0; i < t.n; i++)
             last = t.samples[i].flags & JOULET_SAMPLE_LOCKED ? &t.samples[i] : last;
-        assert_true(last->t_ns + last->hw_ns > before);
+        assert_true(last && last->t_ns + last->hw_ns > before);
         joulet_trace_release(&t);
     }
     joulet_close(m);
