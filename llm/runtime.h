@@ -6,15 +6,15 @@
 #include "llm/engine.h"
 
 struct runtime_install {
-    const char *mirror;     /* NULL: the one the system uses */
-    bool allow_stale;       /* accept an index older than 90 days */
-    bool force;             /* again although it is there */
+    const char *mirror; /* NULL: the one the system uses */
+    bool allow_stale;   /* accept an index older than 90 days */
+    bool force;         /* again although it is there */
     void (*progress)(void *user, const char *line);
     void *user;
     const atomic_bool *cancel; /* becomes true: JOULET_CANCELLED, the old engine stays; NULL */
 };
-/* llama.cpp into <data>/engine: no root, signatures checked, atomic replace. JOULET_UNSUPPORTED with the right one-line advice where the
- * Debian route does not fit. */
+/* llama.cpp into <data>/engine: no root, signatures checked, atomic replace. JOULET_UNSUPPORTED with the right one-line advice
+ * where the Debian route does not fit. */
 enum joulet_status runtime_install(const struct runtime_install *how, struct joulet_error *err);
 enum joulet_status runtime_remove(struct joulet_error *err);
 /* Installed version ("0.7.0") or JOULET_NOT_FOUND. */
@@ -23,36 +23,37 @@ char *runtime_folder(struct joulet_error *err); /* where it is or would be: <dat
 char *runtime_on_path(void);                    /* llama-server on PATH, malloc'ed absolute path; NULL */
 
 struct runtime_start {
-    const char *program;      /* llama-server to use; NULL: PATH, else the private one */
-    bool private_only;        /* the private one, whatever is on PATH */
-    const char *model;        /* absolute or relative GGUF path */
-    int64_t context_length;   /* -1: 4096 */
-    int threads;              /* 0: the number of cores */
-    int parallel;             /* 0: 1 */
-    int gpu_layers;           /* -1: engine's default */
+    const char *program;        /* llama-server to use; NULL: PATH, else the private one */
+    bool private_only;          /* the private one, whatever is on PATH */
+    const char *model;          /* absolute or relative GGUF path */
+    int64_t context_length;     /* -1: 4096 */
+    int threads;                /* 0: the number of cores */
+    int parallel;               /* 0: 1 */
+    int gpu_layers;             /* -1: engine's default */
     const char *const *options; /* "KEY=VALUE": becomes --KEY VALUE */
     size_t n_options;
-    bool background;          /* survives us: `joulet engine start` */
-    const char *key;          /* of a server that is not ours (--key); NULL: JOULET_ENGINE_KEY, else none */
+    bool background; /* survives us: `joulet engine start` */
+    const char *key; /* of a server that is not ours (--key); NULL: JOULET_ENGINE_KEY, else none */
     const atomic_bool *cancel;
-    void (*before_start)(void *user); /* called once just before a server is started: the time to have seen the machine idle; NULL: none */
+    void (*before_start)(
+        void *user); /* called once just before a server is started: the time to have seen the machine idle; NULL: none */
     void *user;
 };
 struct runtime_server {
     struct jl_process process;
     int port;
-    char key[65];             /* random */
+    char key[65]; /* random */
     char url[64];
-    char *log;                /* path of its log */
-    char *model;              /* absolute path of the model it was started with */
+    char *log;   /* path of its log */
+    char *model; /* absolute path of the model it was started with */
     bool private_engine;
     int64_t t_spawn_ns, t_ready_ns; /* the load window */
 };
-/* Starts it and waits until it answers; on failure the sentence ends with the telling line of its log (out of memory, bad file, ...).
- * Not in the background: it ends with the calling thread, so call from one that lives as long as the server is needed.
- * In the background: JOULET_BUSY when one runs already. */
+/* Starts it and waits until it answers; on failure the sentence ends with the telling line of its log (out of memory, bad file,
+ * ...). Not in the background: it ends with the calling thread, so call from one that lives as long as the server is needed. In
+ * the background: JOULET_BUSY when one runs already. */
 enum joulet_status runtime_server_start(struct runtime_server *s, const struct runtime_start *how, struct joulet_error *err);
-void runtime_server_stop(struct runtime_server *s); /* SIGTERM, then SIGKILL; frees */
+void runtime_server_stop(struct runtime_server *s);    /* SIGTERM, then SIGKILL; frees */
 void runtime_server_release(struct runtime_server *s); /* frees only: the server runs on */
 
 /* The background server of `engine start`, from <data>/engine.json; JOULET_NOT_FOUND when none runs. */
@@ -66,17 +67,18 @@ char *runtime_model_find(const char *name);
 /* The only model in that folder; JOULET_NOT_FOUND when there is none, JOULET_USAGE (with their names) when there are several. */
 enum joulet_status runtime_model_only(char **path, struct joulet_error *err);
 
-/* --engine URL|NAME|PROGRAM and the default: ours in the background, an answering server on a default port, else llama-server on PATH, else
- * the private one. When a server must be started, *started is filled and the caller stops it. model: as given to -m, or NULL. */
+/* --engine URL|NAME|PROGRAM and the default: ours in the background, an answering server on a default port, else llama-server on
+ * PATH, else the private one. When a server must be started, *started is filled and the caller stops it. model: as given to -m,
+ * or NULL. */
 struct runtime_choice {
     struct engine *engine;
     struct runtime_server server;
     bool started;
-    char *model_file;         /* GGUF that was given or chosen; NULL */
-    char *model;              /* name to ask the engine for; NULL: the loaded one */
+    char *model_file; /* GGUF that was given or chosen; NULL */
+    char *model;      /* name to ask the engine for; NULL: the loaded one */
 };
-enum joulet_status runtime_choose(struct runtime_choice *c, const char *engine, const char *model, const struct runtime_start *how,
-                                  struct joulet_error *err);
+enum joulet_status runtime_choose(struct runtime_choice *c, const char *engine, const char *model,
+                                  const struct runtime_start *how, struct joulet_error *err);
 void runtime_choice_release(struct runtime_choice *c); /* stops what was started */
 
 #endif

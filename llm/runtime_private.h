@@ -39,7 +39,6 @@ enum joulet_status runtime_background_save(const struct runtime_server *s, struc
 /* When a process began, in the kernel's ticks since boot: tells it from a later one with the same number. -1 unknown. */
 int64_t runtime_process_start(int64_t pid);
 
-
 /* ---- package index (runtime_packages.c); pure ------------------------------------------------------------------------ */
 
 struct slice {

@@ -6,8 +6,8 @@
 
 enum gguf_quant { GGUF_F32 = 0, GGUF_F16 = 1, GGUF_Q4_0 = 2, GGUF_Q8_0 = 8 };
 #define GGUF_QUANTS "f32, f16, q8_0 or q4_0"
-const char *gguf_quant_name(enum gguf_quant q);                  /* "q4_0"; static */
-bool gguf_quant_find(const char *name, enum gguf_quant *out);    /* case-insensitive */
+const char *gguf_quant_name(enum gguf_quant q);               /* "q4_0"; static */
+bool gguf_quant_find(const char *name, enum gguf_quant *out); /* case-insensitive */
 
 struct gguf_shape { /* dense Llama family; a row of data/model_shapes.csv */
     char name[64];  /* "llama-3.2-1b": lower-case short name */
@@ -17,14 +17,14 @@ struct gguf_shape { /* dense Llama family; a row of data/model_shapes.csv */
 };
 /* By name (case-insensitive; also the hf id); "tiny" is 4 x 256, vocabulary 2048. JOULET_NOT_FOUND lists near names. */
 enum joulet_status gguf_shape_find(const char *name, struct gguf_shape *out, struct joulet_error *err);
-size_t gguf_shape_count(void);                       /* supported shapes */
+size_t gguf_shape_count(void); /* supported shapes */
 bool gguf_shape_get(size_t i, struct gguf_shape *out);
 int64_t gguf_shape_params(const struct gguf_shape *s);
 int64_t gguf_shape_bytes(const struct gguf_shape *s, enum gguf_quant q); /* size of the file, to 1 % */
 
-/* Streams to `path` through a temporary file beside it ("path.part"); byte-identical for a seed. Removes the partial file on failure
- * (JOULET_IO: disk full says how much is needed; JOULET_BUSY: another process is writing it). progress may be NULL; when it returns
- * false the writing ends with JOULET_CANCELLED. */
+/* Streams to `path` through a temporary file beside it ("path.part"); byte-identical for a seed. Removes the partial file on
+ * failure (JOULET_IO: disk full says how much is needed; JOULET_BUSY: another process is writing it). progress may be NULL; when
+ * it returns false the writing ends with JOULET_CANCELLED. */
 enum joulet_status gguf_write(const char *path, const struct gguf_shape *shape, enum gguf_quant quant, uint64_t seed,
                               bool (*progress)(void *user, double done), void *user, struct joulet_error *err);
 
@@ -34,7 +34,7 @@ bool gguf_is_written(const char *path, const struct gguf_shape *shape, enum gguf
 struct gguf_head {
     char architecture[64], name[256], quantisation[16];
     int64_t params, context_length, layers, hidden, heads, kv_heads, vocab, tensors, bytes;
-    char digest[65];  /* SHA-256 of the head and the size: names the file without reading all of it */
+    char digest[65]; /* SHA-256 of the head and the size: names the file without reading all of it */
 };
 enum joulet_status gguf_read_head(const char *path, struct gguf_head *out, struct joulet_error *err);
 /* The parser alone, for tests and fuzzers: n bytes of the head of a file. */

@@ -58,7 +58,7 @@ static void generate(const char *model, const char *what)
     struct runtime_server s;
     struct runtime_start how = start_of(model);
     struct joulet_error err;
-    struct engine *e;
+    struct engine *e = NULL;
     struct generated g;
     struct generation q = {.prompt = "The sky is blue because",
                            .max_tokens = 40,
