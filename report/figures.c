@@ -194,12 +194,12 @@ static bool only_bounds(const struct part *p)
 
 struct number part_net(const struct part *p, const struct report_style *style)
 {
-    return only_bounds(p) ? (struct number){"-"} : figure_text(&p->net, style);
+    return only_bounds(p) ? number_f("-") : figure_text(&p->net, style);
 }
 
 struct number part_gross(const struct part *p, const struct report_style *style)
 {
     if (only_bounds(p) && isfinite(p->e.min_j) && isfinite(p->e.max_j))
         return between(p->e.min_j, p->e.max_j, "J");
-    return only_bounds(p) ? (struct number){"-"} : figure_text(&p->gross, style);
+    return only_bounds(p) ? number_f("-") : figure_text(&p->gross, style);
 }

@@ -9,7 +9,7 @@
 /* "2026-11-21 15:23": the list is for finding a run, the record has the seconds. */
 static struct number when(int64_t wall_ns)
 {
-    struct number n;
+    struct number n = {""};
     jl_format_time(n.text, sizeof n.text, wall_ns);
     if (strlen(n.text) >= 16) {
         n.text[10] = ' ';
