@@ -49,27 +49,6 @@ struct tally {
     const struct report_style *style;
 };
 
-/* Words in lines from the text column on. */
-static void filled(struct jl_buf *out, const char *text, int width)
-{
-    int column = TEXT_COLUMN;
-    for (bool first = true; *text; first = false) {
-        int word = (int)strcspn(text, " ");
-        if (!first && column + 1 + word > width) {
-            jl_buf_printf(out, "\n%*s", TEXT_COLUMN, "");
-            column = TEXT_COLUMN;
-        } else if (!first) {
-            jl_buf_str(out, " ");
-            column++;
-        }
-        jl_buf_add(out, text, (size_t)word);
-        column += word;
-        text += word;
-        text += strspn(text, " ");
-    }
-    jl_buf_str(out, "\n");
-}
-
 /* Commands are never broken: they are there to be copied. */
 static void remedy_lines(struct jl_buf *out, const char *text)
 {
@@ -86,7 +65,7 @@ static void text_finding(struct tally *t, const char *name, const struct finding
     const char *word = verdicts[f->verdict].word;
     jl_buf_printf(&t->out, "%s%-*s%s  %-*s", t->style->colour ? verdicts[f->verdict].colour : "", NAME_COLUMN, word,
                   t->style->colour ? "\033[0m" : "", TEXT_COLUMN - NAME_COLUMN - 2, name);
-    filled(&t->out, f->text, width);
+    text_wrap(&t->out, f->text, strlen(f->text), TEXT_COLUMN, TEXT_COLUMN, width);
     remedy_lines(&t->out, f->remedy);
 }
 

@@ -118,8 +118,9 @@ static bool has_problem(struct joulet *m, const char *sensor)
     return false;
 }
 
-static void text_sensors(struct jl_buf *out, const struct live *l)
+static void text_sensors(struct jl_buf *out, const struct live *l, int width)
 {
+    enum { SUMMARY_COLUMN = 23 };
     struct joulet_sensor row;
     jl_buf_str(out, "\nsensors that joulet knows\n");
     for (size_t i = 0; joulet_sensor_get(i, &row) == JOULET_OK; i++) {
@@ -132,27 +133,32 @@ static void text_sensors(struct jl_buf *out, const struct live *l)
                      has_problem(l->meter, row.name) ? "in trouble"
                      : row.on_request                ? "on request"
                                                      : "not here");
-        jl_buf_printf(out, "  %-6s  %-11s  %s\n", row.name, state, row.summary);
+        jl_buf_printf(out, "  %-6s  %-11s  ", row.name, state);
+        text_wrap(out, row.summary, strlen(row.summary), SUMMARY_COLUMN, SUMMARY_COLUMN, width);
     }
 }
 
-static void text_problems(struct jl_buf *out, const struct live *l)
+static void text_problems(struct jl_buf *out, const struct live *l, int width)
 {
+    enum { PROBLEM_COLUMN = 10 };
     struct joulet_problem p;
     if (joulet_problem_count(l->meter))
         jl_buf_str(out, "\nin the way\n");
     for (size_t i = 0; i < joulet_problem_count(l->meter); i++)
-        if (joulet_problem_get(l->meter, i, &p) == JOULET_OK)
-            jl_buf_printf(out, "  %s: %s\n", p.sensor, p.message);
+        if (joulet_problem_get(l->meter, i, &p) == JOULET_OK) {
+            jl_buf_printf(out, "  %-6s  ", p.sensor);
+            text_wrap(out, p.message, strlen(p.message), PROBLEM_COLUMN, PROBLEM_COLUMN, width);
+        }
 }
 
 static void text_all(struct jl_buf *out, const struct live *l, const struct report_style *style)
 {
+    int width = style->width ? style->width : 100;
     text_channels(out, l, style->utf8);
     jl_buf_str(out, "\n");
     text_devices(out, l);
-    text_sensors(out, l);
-    text_problems(out, l);
+    text_sensors(out, l, width);
+    text_problems(out, l, width);
 }
 
 /* ---- JSON --------------------------------------------------------------------------------------------------------- */

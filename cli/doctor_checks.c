@@ -45,7 +45,7 @@ static void check_estimate(const struct doctor *d, struct finding *f)
               guessed ? "a guess, for the power of this processor is not known" : "the thermal design power of the processor",
               ch.factor_lo, ch.factor_hi);
     if (any && needed)
-        remedy(f, "see above for a sensor; without one, compare runs of this machine with each other only");
+        remedy(f, "see above for a sensor; else compare runs of this machine only");
     joulet_close(m);
 }
 

@@ -16,8 +16,7 @@ static void heading(struct jl_buf *out, const char *text, const struct report_st
     jl_buf_printf(out, "\n%s%s%s\n", style->colour ? "\033[1m" : "", text, style->colour ? "\033[0m" : "");
 }
 
-/* Words of text, the first line at column `at`, the others indented by `indent`. */
-static void wrap(struct jl_buf *out, const char *text, size_t n, int at, int indent, int width)
+void text_wrap(struct jl_buf *out, const char *text, size_t n, int at, int indent, int width)
 {
     int column = at;
     const char *end = text + n;
@@ -50,7 +49,7 @@ static void paragraphs(struct jl_buf *out, const char *text, int width)
             jl_buf_add(out, text, n);
             jl_buf_str(out, "\n");
         } else {
-            wrap(out, text, n, 0, 0, width);
+            text_wrap(out, text, n, 0, 0, width);
         }
         text += n;
         text += strspn(text, "\n");
@@ -80,7 +79,7 @@ static void option_lines(struct jl_buf *out, const struct option_row *row, int w
         jl_buf_printf(out, "\n%*s", OPTION_COLUMN, "");
     else
         jl_buf_printf(out, "%*s", OPTION_COLUMN - n, "");
-    wrap(out, text, strlen(text), OPTION_COLUMN, OPTION_COLUMN, width);
+    text_wrap(out, text, strlen(text), OPTION_COLUMN, OPTION_COLUMN, width);
 }
 
 static void option_block(struct jl_buf *out, const struct command *command, bool common, int width)
@@ -103,9 +102,9 @@ void help_command(struct jl_buf *out, const struct command *command, const struc
     int width = help_width(style);
     int title = 10 + (int)strlen(command->name);
     jl_buf_printf(out, "joulet %s - ", command->name);
-    wrap(out, command->summary, strlen(command->summary), title, title, width);
+    text_wrap(out, command->summary, strlen(command->summary), title, title, width);
     jl_buf_str(out, "\nUsage: ");
-    wrap(out, command->usage, strlen(command->usage), 7, 11, width);
+    text_wrap(out, command->usage, strlen(command->usage), 7, 11, width);
     jl_buf_str(out, "\n");
     paragraphs(out, command->about, width);
     if (own_options(command)) {
@@ -132,7 +131,7 @@ void help_program(struct jl_buf *out, const struct report_style *style)
     heading(out, "Commands", style);
     for (const struct command *const *c = command_table; *c; c++) {
         jl_buf_printf(out, "  %-*s", COMMAND_COLUMN - 2, (*c)->name);
-        wrap(out, (*c)->summary, strlen((*c)->summary), COMMAND_COLUMN, COMMAND_COLUMN, width);
+        text_wrap(out, (*c)->summary, strlen((*c)->summary), COMMAND_COLUMN, COMMAND_COLUMN, width);
     }
     heading(out, "First steps", style);
     jl_buf_str(out, "  joulet doctor                      what can be measured here, and what not yet\n"

@@ -135,6 +135,23 @@ static const struct joulet_sample *newest(const struct joulet_trace *t, uint32_t
     return NULL;
 }
 
+/* When the device last said something new. A counter that is read well and does not move says nothing: a draw of nothing at all
+ * would be a wrong measurement that looks right. */
+static const struct joulet_sample *last_update(const struct joulet_trace *t)
+{
+    const struct joulet_sample *last = newest(t, JOULET_SAMPLE_FAILED | JOULET_SAMPLE_LAST);
+    if (!last || t->channel.quantity != JOULET_ENERGY)
+        return last;
+    for (const struct joulet_sample *s = last; s-- > t->samples;) {
+        if (s->flags & JOULET_SAMPLE_FAILED)
+            continue;
+        if (s->value != last->value)
+            return last;
+        last = s;
+    }
+    return last;
+}
+
 static void close_old(struct live_channel *x, const struct joulet_measured *m, joulet_mark kept_from)
 {
     if (x->any_closed)
@@ -146,7 +163,8 @@ static void close_old(struct live_channel *x, const struct joulet_measured *m, j
 }
 
 /* Energy from the opening of the stretch to the row's end, and what lies before `split` of it. */
-static bool measure(const struct joulet_trace *t, joulet_mark from, joulet_mark split, joulet_mark to, struct joulet_measured *m)
+static enum joulet_status measure(const struct joulet_trace *t, joulet_mark from, joulet_mark split, joulet_mark to,
+                                  struct joulet_measured *m)
 {
     joulet_mark bounds[3] = {from, split, to};
     struct joulet_what what = {.bounds = bounds, .n_phases = 2};
@@ -154,8 +172,7 @@ static bool measure(const struct joulet_trace *t, joulet_mark from, joulet_mark 
         bounds[1] = to;
         what.n_phases = 1;
     }
-    joulet_measure(t, NULL, &what, m, NULL);
-    return !isnan(m->whole.gross_j);
+    return joulet_measure(t, NULL, &what, m, NULL);
 }
 
 /* Mean power of the row; for a row shorter than the device's updates, of the newest updates. */
@@ -167,6 +184,16 @@ static double row_power(const struct joulet_trace *t, const struct live_channel 
     if (isnan(p.mean_w) && wide < from)
         joulet_power_in(t, wide, to, &p);
     return p.mean_w;
+}
+
+/* A stretch that cannot be measured: the energy goes on after it, and says that it lacks something. */
+static void leave_out(struct live_channel *x, uint32_t flag, joulet_mark until)
+{
+    x->open = until;
+    x->closed = x->energy;
+    x->closed.flags |= flag;
+    x->any_closed = !isnan(x->closed.gross_j);
+    x->energy.flags |= flag;
 }
 
 static void take_energy(struct live_channel *x, const struct joulet_energy *open)
@@ -182,7 +209,7 @@ static void silent_row(struct live_channel *x, const struct joulet_trace *t, con
 {
     struct joulet_measured m;
     x->silent = true;
-    if (!last || last->t_ns <= x->open || !measure(t, x->open, x->open, last->t_ns, &m))
+    if (!last || last->t_ns <= x->open || measure(t, x->open, x->open, last->t_ns, &m) != JOULET_OK || isnan(m.whole.gross_j))
         return;
     take_energy(x, &m.whole);
     x->energy.flags |= JOULET_FLAG_GAP;
@@ -191,21 +218,26 @@ static void silent_row(struct live_channel *x, const struct joulet_trace *t, con
 static void power_row(struct live *l, struct live_channel *x, const struct joulet_trace *t, joulet_mark until)
 {
     struct joulet_measured m;
-    const struct joulet_sample *last = newest(t, JOULET_SAMPLE_FAILED | JOULET_SAMPLE_LAST);
+    const struct joulet_sample *last = last_update(t);
     double slow_s = SLOW_UPDATES * x->ch.period_s, keep_s = fmax(KEEP_S, slow_s), close_s = fmax(CLOSE_S, 2 * slow_s);
     x->silent = false;
     if (!last || jl_s(until - last->t_ns) > fmax(SILENT_S, SILENT_UPDATES * x->ch.period_s)) {
         silent_row(x, t, last);
         return;
     }
-    if (measure(t, x->open, l->last, until, &m)) {
+    enum joulet_status st = measure(t, x->open, l->last, until, &m);
+    if (st == JOULET_RESET) {
+        leave_out(x, JOULET_FLAG_RESET, until);
+        return;
+    }
+    if (st == JOULET_OK && !isnan(m.whole.gross_j)) {
         take_energy(x, &m.whole);
         x->now = (l->last > x->open ? m.parts[1] : m.whole).gross_j / jl_s(until - l->last);
     }
     if (isnan(x->now))
         x->now = row_power(t, x, l->last, until);
     joulet_mark kept_from = until - jl_ns(keep_s);
-    if (jl_s(until - x->open) > close_s && measure(t, x->open, kept_from, until, &m) && !isnan(m.parts[0].gross_j))
+    if (jl_s(until - x->open) > close_s && measure(t, x->open, kept_from, until, &m) == JOULET_OK && !isnan(m.parts[0].gross_j))
         close_old(x, &m, kept_from);
 }
 
@@ -216,9 +248,7 @@ static void channel_row(struct live *l, size_t i, joulet_mark until)
     joulet_mark from = live_is_power(&x->ch) ? x->open : l->last;
     x->now = NAN;
     if (joulet_trace_copy(l->meter, i, from, until, &t, NULL) != JOULET_OK) {
-        x->open = until; /* left memory: what came before stays, flagged */
-        x->closed.flags |= JOULET_FLAG_TRACE_LOST;
-        x->energy.flags |= JOULET_FLAG_TRACE_LOST;
+        leave_out(x, JOULET_FLAG_TRACE_LOST, until);
     } else if (live_is_power(&x->ch)) {
         power_row(l, x, &t, until);
     } else {

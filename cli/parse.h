@@ -57,6 +57,8 @@ char *settings_path(void);
 bool cli_set(struct cli *c, const struct option_row *row, enum value_source source, const char *text, char *why, size_t why_size);
 
 /* help.c */
+/* Words of the first n bytes of text and a line end: the first line begins at column `at`, the others at `indent`. */
+void text_wrap(struct jl_buf *out, const char *text, size_t n, int at, int indent, int width);
 /* The sentence of a row with its choices and default; size 512 is enough for every row. */
 void option_text(const struct option_row *row, char *buf, size_t size);
 void help_command(struct jl_buf *out, const struct command *command, const struct report_style *style);

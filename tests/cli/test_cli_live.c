@@ -158,6 +158,18 @@ static void a_silent_device_is_no_zero(void **state)
     live_close(&l);
 }
 
+/* Read without error, and yet nothing new: that is no power of 0 W. */
+static void a_counter_that_does_not_move_is_no_zero(void **state)
+{
+    struct live l;
+    (void)state;
+    assert_int_equal(rows_of("40;frozen=0s", &l, 3, 0.3), CLI_DONE);
+    assert_true(l.channels[0].silent);
+    assert_true(isnan(l.channels[0].now) && isnan(l.total_w) && isnan(l.total.gross_j));
+    assert_int_equal(l.total_stats.missing, 3);
+    live_close(&l);
+}
+
 /* Long enough that stretches are summed up and let go: nothing is lost or counted twice at the seams. */
 static void seams_do_not_show(void **state)
 {
