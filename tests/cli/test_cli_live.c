@@ -188,7 +188,8 @@ int main(void)
         cmocka_unit_test(no_rows_are_unknown),         cmocka_unit_test(few_rows_are_exact),
         cmocka_unit_test(many_rows_stay_small),        cmocka_unit_test(json_text_is_valid),
         cmocka_unit_test(json_of_the_unknown_is_null), cmocka_unit_test(rows_add_up),
-        cmocka_unit_test(a_silent_device_is_no_zero),  cmocka_unit_test(seams_do_not_show),
+        cmocka_unit_test(a_silent_device_is_no_zero),  cmocka_unit_test(a_counter_that_does_not_move_is_no_zero),
+        cmocka_unit_test(seams_do_not_show),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
