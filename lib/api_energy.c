@@ -7,6 +7,7 @@
 
 #define LEVEL_NS   JL_NS_PER_S /* before the window: its level is the idle one (4.2) */
 #define PATIENCE_S 5.0         /* a sensor that takes longer is measured without an update after the end */
+#define LEAST      0.5         /* of the lowest reading: what the power never falls below (2.4) */
 
 static const struct joulet_energy unknown = JOULET_ENERGY_UNKNOWN;
 
@@ -23,6 +24,17 @@ static struct joulet_baseline level_before(const struct joulet *m, const struct 
         joulet_baseline_short(trace, from - LEVEL_NS, from, from, from, &found, NULL) == JOULET_OK)
         idle = found;
     return idle;
+}
+
+/* The second before may have been busier than the window: the lowest reading of the whole trace bounds the power from below. */
+static void set_least_power(struct joulet_trace *trace)
+{
+    struct joulet_power p;
+    if (isfinite(trace->channel.power_min_w) || trace->n < 2)
+        return;
+    joulet_power_in(trace, trace->samples[0].t_ns, trace->samples[trace->n - 1].t_ns + 1, &p);
+    if (p.updates > 0 && p.min_w >= 0)
+        trace->channel.power_min_w = LEAST * p.min_w;
 }
 
 /* With the second before if memory still has it, else without; to where the lag of the sensor shows the end. */
@@ -47,6 +59,7 @@ static enum joulet_status of_channel(struct joulet *m, size_t i, joulet_mark fro
     enum joulet_status status = copy_around(m, i, from, to, &trace, err);
     if (status == JOULET_OK) {
         struct joulet_baseline idle = level_before(m, &trace, from);
+        set_least_power(&trace);
         status = joulet_measure(&trace, &idle, &what, &measured, err);
         *out = measured.whole;
     } else {
