@@ -45,14 +45,8 @@ static void after_run(struct session *s, bool stored, joulet_mark from, joulet_m
         return;
     /* The run's energy is that of its one window. */
     struct run_energy *e = &s->run.windows[s->run.n_windows - 1].energy;
-    for (size_t i = 0; i < e->n_channels; i++) {
-        struct run_channel_energy *grown = realloc(s->run.energy.channels, (i + 1) * sizeof *grown);
-        if (!grown)
-            return;
-        s->run.energy.channels = grown;
-        grown[i] = (struct run_channel_energy){jl_strdup(e->channels[i].channel), e->channels[i].e};
-        s->run.energy.n_channels = i + 1;
-    }
+    for (size_t i = 0; i < e->n_channels; i++)
+        run_energy_add_channel(&s->run.energy, e->channels[i].channel, &e->channels[i].e);
     run_energy_total(&s->run, &s->run.energy);
 }
 

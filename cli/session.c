@@ -59,7 +59,7 @@ static void describe_factors(const struct cli *c, struct run *r)
     struct run_pairs *p = &r->factors;
     double grid = cli_real(c, "grid"), pue = cli_real(c, "pue"), price = cli_real(c, "price");
     run_pairs_set(p, "grid_g_per_kwh", 'n', "%.15g", isnan(grid) ? 445.0 : grid);
-    run_pairs_set(p, "grid_source", 's', isnan(grid) ? "IEA world average (Electricity 2025)" : "given by the user");
+    run_pairs_set(p, "grid_source", 's', isnan(grid) ? "IEA world average, Electricity 2025" : "given by the user");
     run_pairs_set(p, "pue", 'n', "%.15g", isnan(pue) ? 1.0 : pue);
     if (!isnan(price)) {
         run_pairs_set(p, "price_per_kwh", 'n', "%.15g", price);
@@ -184,37 +184,9 @@ static void describe_sampler(struct session *s)
 /* Requests of bench, run and chat make up the run's energy; exec has set it itself. */
 static void sum_requests(struct session *s)
 {
-    if (!s->run.n_requests)
-        return;
-    struct run_sums sums;
-    run_sum(&s->run, NULL, &sums);
-    struct joulet_energy tail = s->run.energy.total;
-    s->run.energy.total = sums.energy;
-    s->run.energy.total.tail_j = tail.tail_j;
-    for (size_t i = 0; i < s->run.n_channels; i++) {
-        struct joulet_energy e = JOULET_ENERGY_UNKNOWN;
-        bool any = false;
-        for (size_t q = 0; q < s->run.n_requests; q++) {
-            struct run_request *rq = &s->run.requests[q];
-            if (rq->warmup || rq->outcome != RUN_OK)
-                continue;
-            for (size_t k = 0; k < rq->energy.n_channels; k++)
-                if (!strcmp(rq->energy.channels[k].channel, s->run.channels[i].id)) {
-                    joulet_energy_chain(&e, &rq->energy.channels[k].e);
-                    any = true;
-                }
-        }
-        if (!any)
-            continue;
-        struct run_channel_energy *grown = realloc(s->run.energy.channels, (s->run.energy.n_channels + 1) * sizeof *grown);
-        if (!grown)
-            return;
-        s->run.energy.channels = grown;
-        grown[s->run.energy.n_channels++] = (struct run_channel_energy){jl_strdup(s->run.channels[i].id), e};
-    }
     double tail_j = s->run.energy.total.tail_j;
-    run_energy_total(&s->run, &s->run.energy);
-    s->run.energy.total.tail_j = tail_j;
+    if (s->run.n_requests && run_energy_from_requests(&s->run))
+        s->run.energy.total.tail_j = tail_j;
 }
 
 /* Nothing that was measured may be lost: when the store fails at the end, the record goes to a file of its own. */

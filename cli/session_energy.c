@@ -114,16 +114,6 @@ bool session_prepare(struct session *s)
 
 /* ---- energies ------------------------------------------------------------------------------------------------------------- */
 
-static bool add_channel_energy(struct run_energy *e, const char *id, const struct joulet_energy *x)
-{
-    struct run_channel_energy *grown = realloc(e->channels, (e->n_channels + 1) * sizeof *grown);
-    if (!grown)
-        return false;
-    e->channels = grown;
-    grown[e->n_channels++] = (struct run_channel_energy){jl_strdup(id), *x};
-    return true;
-}
-
 /* Throttling inside the span, on the device that the channel belongs to ("gpu0.board" and "gpu0.throttle"). */
 static uint32_t throttled(struct session *s, const char *id, joulet_mark from, joulet_mark to)
 {
@@ -204,7 +194,7 @@ static void measure_channel(struct session *s, size_t i, const struct span *sp, 
     for (size_t k = 0; k < sp->n; k++) {
         struct joulet_energy e = m.parts[first + k];
         e.flags |= flags;
-        add_channel_energy(&sp->windows[k].energy, c->id, &e);
+        run_energy_add_channel(&sp->windows[k].energy, c->id, &e);
         joulet_energy_chain(&sum, &e);
         if (c->in_total)
             note_power(&sp->windows[k], &t);
@@ -213,7 +203,7 @@ static void measure_channel(struct session *s, size_t i, const struct span *sp, 
         sum = m.whole;
         sum.flags |= flags;
     }
-    add_channel_energy(whole, c->id, &sum);
+    run_energy_add_channel(whole, c->id, &sum);
     joulet_trace_release(&t);
 }
 

@@ -173,8 +173,11 @@ int session_choose(struct session *s, struct runtime_choice *choice)
         .before_start = before_start,
         .user = s,
     };
-    if (runtime_choose(choice, cli_str(c, "engine"), cli_str(c, "model"), &how, &err) != JOULET_OK)
-        return cli_fail(c, &err);
+    if (runtime_choose(choice, cli_str(c, "engine"), cli_str(c, "model"), &how, &err) != JOULET_OK) {
+        int code = cli_fail(c, &err);
+        /* A refused key or an unknown protocol is a failure of the engine too. */
+        return code == CLI_USAGE || err.status == JOULET_CANCELLED ? code : CLI_ENGINE;
+    }
     session_begin(s);
     measure_load(s, choice);
     session_engine(s, choice); /* from here on the idle level is that with the model loaded */
