@@ -1,5 +1,6 @@
 /* doctor_sensors.c - `joulet doctor` about the sensors: found, refused, silent or not here, and what would help. */
 #include "cli/doctor.h"
+#include "cli/parse.h"
 
 #include <math.h>
 #include <string.h>
@@ -47,10 +48,13 @@ static void absent(const struct doctor *d, const struct joulet_sensor *row, stru
 
 static void in_trouble(const struct joulet_problem *p, struct finding *f)
 {
+    char entry[64];
     found(f, DOCTOR_FAILED, "%s", p->message);
     for (size_t i = 0; i < JL_COUNT(remedies); i++)
         if (strcmp(remedies[i].sensor, p->sensor) == 0 && remedies[i].status == p->status)
             remedy(f, "%s", remedies[i].lines);
+    if (!f->remedy[0] && trouble_name(p->message, entry, sizeof entry))
+        remedy(f, "joulet help %s", entry);
 }
 
 /* A fact about the device of a channel ("gpu0" of "gpu0.board"), "" without. The text lives as long as the meter. */

@@ -19,22 +19,24 @@ static void heading(struct jl_buf *out, const char *text, const struct report_st
 void text_wrap(struct jl_buf *out, const char *text, size_t n, int at, int indent, int width)
 {
     int column = at;
+    bool first = true; /* of its line */
     const char *end = text + n;
     while (text < end) {
         text += strspn(text, " \n");
         size_t word = strcspn(text, " \n");
         if (text >= end || !word)
             break;
-        if (column > indent && column + 1 + (int)word > width) {
+        if (!first && column + 1 + (int)word > width) {
             jl_buf_printf(out, "\n%*s", indent, "");
             column = indent;
-        } else if (column > indent) {
+        } else if (!first) {
             jl_buf_str(out, " ");
             column++;
         }
         jl_buf_add(out, text, word);
         column += (int)word;
         text += word;
+        first = false;
     }
     jl_buf_str(out, "\n");
 }

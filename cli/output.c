@@ -62,7 +62,10 @@ static int exit_code(enum joulet_status status)
 
 int cli_fail(const struct cli *c, const struct joulet_error *err)
 {
+    char entry[64];
     cli_warn(c, "%s", err->message[0] ? err->message : joulet_status_text(err->status));
+    if (terminal_is(STDERR_FILENO) && !cli_flag(c, "quiet") && trouble_name(err->message, entry, sizeof entry))
+        fprintf(stderr, "`joulet help %s` says more\n", entry);
     return exit_code(err->status);
 }
 

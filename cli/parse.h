@@ -65,6 +65,9 @@ void help_command(struct jl_buf *out, const struct command *command, const struc
 void help_program(struct jl_buf *out, const struct report_style *style);
 /* man.c; NULL: joulet.1 */
 void man_page(struct jl_buf *out, const struct command *command);
+/* trouble.c: what docs/troubleshooting.md says about a fault */
+bool trouble_name(const char *message, char *buf, size_t size); /* entry that fits the sentence; false: none */
+bool trouble_entry(struct jl_buf *out, const char *name, const struct report_style *style);
 /* completion.c; shell: "bash", "zsh", "fish" */
 void completion_script(struct jl_buf *out, const char *shell);
 

@@ -241,6 +241,52 @@ static void completion_knows_commands_and_options(void **state)
     }
 }
 
+/* ---- faults ------------------------------------------------------------------------------------------------------- */
+
+static void faults_lead_to_their_entry(void **state)
+{
+    static const struct {
+        const char *message, *entry;
+    } cases[] = {
+        {"/sys/class/powercap/intel-rapl:0/energy_uj may be read by root only: run joulet with sudo, or give a group the right "
+         "with "
+         "`sudo sh -c 'groupadd -f joulet; cd /sys/class/powercap; chgrp joulet */energy_uj; chmod 0440 */energy_uj'` and join "
+         "it; "
+         "`joulet doctor` shows how to keep this after a restart",
+         "rapl-permission"},
+        {"the prompt is empty: give a text as an argument, or - to read it from standard input", "prompt"},
+        {"/data/joulet.db: no room left while writing; free some disk space or delete old runs with `joulet runs delete`; this "
+         "run is "
+         "measured but not stored",
+         "disk-full"}, /* the cause, not what follows from it */
+        {"what was said here was never written down anywhere", NULL},
+        {"", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(cases); i++) {
+        char name[64] = "";
+        if (trouble_name(cases[i].message, name, sizeof name) != (cases[i].entry != NULL) ||
+            strcmp(name, cases[i].entry ? cases[i].entry : "") != 0)
+            fail_msg("case %zu leads to '%s'", i, name);
+    }
+}
+
+static void an_entry_can_be_shown(void **state)
+{
+    const struct report_style plain_style = {.width = 80};
+    struct jl_buf b;
+    (void)state;
+    jl_buf_init(&b, 1 << 16);
+    assert_true(trouble_entry(&b, "disk-full", &plain_style));
+    must_hold("the entry", "disk-full", b.data, "no room left while");
+    must_hold("the entry", "disk-full", b.data, "\n\nFree some space");
+    assert_null(strstr(b.data, "###"));
+    jl_buf_clear(&b);
+    assert_false(trouble_entry(&b, "disk", &plain_style)); /* a beginning is not a name */
+    assert_int_equal(b.len, 0);
+    jl_buf_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +297,8 @@ int main(void)
         cmocka_unit_test(the_manual_of_the_program_names_all_commands),
         cmocka_unit_test(roff_requests_are_ours),
         cmocka_unit_test(completion_knows_commands_and_options),
+        cmocka_unit_test(faults_lead_to_their_entry),
+        cmocka_unit_test(an_entry_can_be_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

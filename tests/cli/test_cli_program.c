@@ -59,7 +59,7 @@ static void mistakes_end_with_2_and_a_hint(void **state)
         {{"brew-coffee"}, "there is no command 'brew-coffee'"},
         {{"--json", "sensors"}, "options come after the command, as in joulet sensors --json"},
         {{"--jsno"}, "unknown option --jsno; did you mean --json?"},
-        {{"help", "brewing"}, "there is no command 'brewing'"},
+        {{"help", "brewing"}, "there is no command and no fault called 'brewing'"},
         {{"help", "run", "bench"}, "one command at a time"},
         {{"help", "--completion", "csh"}, "'csh' is not one of bash,zsh,fish"},
         {{"monitor", "ls"}, "`joulet exec -- ls` measures a command"},

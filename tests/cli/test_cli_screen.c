@@ -38,7 +38,7 @@ static void terminal_start(struct terminal *t, const char *module_dir, const cha
         setenv("JOULET_MODULE_DIR", module_dir, 1);
     signal(SIGINT, SIG_DFL);
     const char *argv[16] = {getenv("PROGRAM")};
-    for (size_t n = 0; args[n] && n < 14; n++)
+    for (size_t n = 0; n < 14 && args[n]; n++)
         argv[n + 1] = args[n];
     execv(argv[0], (char **)argv);
     _exit(98);
