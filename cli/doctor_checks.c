@@ -60,7 +60,6 @@ static void check_container(const struct doctor *d, struct finding *f)
                  {"/proc/self/cgroup", "lxc", "LXC"}};
     const char *name = NULL;
     struct jl_buf b;
-    (void)d;
     jl_buf_init(&b, 1 << 16);
     for (size_t i = 0; i < JL_COUNT(signs) && !name; i++) {
         jl_buf_clear(&b);
@@ -69,10 +68,14 @@ static void check_container(const struct doctor *d, struct finding *f)
             name = signs[i].name;
     }
     jl_buf_release(&b);
+    bool blind = name && !d->machine.virtual_machine && !live_measures(&d->live);
     if (!name)
         found(f, DOCTOR_OK, "not in a container");
     else
-        found(f, DOCTOR_OK, "in a container (%s): it sees the sensors of its host only if they are passed in", name);
+        found(f, blind ? DOCTOR_ADVICE : DOCTOR_OK,
+              "in a container (%s): it sees the sensors of its host only if they are passed in", name);
+    if (blind)
+        remedy(f, "start it with --gpus all, and with -v /sys/devices/virtual/powercap:/sys/devices/virtual/powercap:ro as root");
 }
 
 static void check_roots(const struct doctor *d, struct finding *f)

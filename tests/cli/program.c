@@ -191,6 +191,30 @@ void program_until_err(struct program *p, const char *text)
     until(p, &p->err, text);
 }
 
+static bool catches(pid_t pid, int signal_number)
+{
+    char path[64];
+    struct jl_buf b;
+    unsigned long long caught = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    jl_buf_init(&b, 1 << 16);
+    const char *line = jl_read_file(path, &b, NULL) == JOULET_OK ? strstr(kept(&b), "SigCgt:") : NULL;
+    if (line)
+        caught = strtoull(line + strlen("SigCgt:"), NULL, 16);
+    jl_buf_release(&b);
+    return caught >> (signal_number - 1) & 1;
+}
+
+void program_until_catching(struct program *p, int signal_number)
+{
+    int64_t until = jl_mono_ns() + PATIENCE_S * JL_NS_PER_S;
+    while (!catches(p->pid, signal_number)) {
+        if (jl_mono_ns() > until)
+            fail_msg("signal %d is never caught", signal_number);
+        jl_sleep_until(jl_mono_ns() + JL_NS_PER_S / 100);
+    }
+}
+
 void program_close_out(struct program *p)
 {
     close(p->out_fd);

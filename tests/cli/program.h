@@ -31,6 +31,8 @@ void program_start(struct program *p, const char *const *args);
 /* Reads until standard output (or error) holds the text; fails the test when the program ends before. */
 void program_until_out(struct program *p, const char *text);
 void program_until_err(struct program *p, const char *text);
+/* Waits until it catches the signal, which before would just end it. */
+void program_until_catching(struct program *p, int signal_number);
 void program_close_out(struct program *p); /* nobody reads its standard output any more */
 /* Reads the rest and waits for its end. */
 void program_end(struct program *p);
