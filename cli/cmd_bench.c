@@ -27,26 +27,13 @@ struct bench {
 
 /* ---- one request ---------------------------------------------------------------------------------------------------------- */
 
-static void fill_request(struct bench *b, struct run_request *q, const struct plan_prompt *p, int64_t repeat, bool warmup,
-                         const struct generated *g, enum joulet_status st, const struct joulet_error *err)
+static void place_in_plan(struct run_request *q, const struct plan_prompt *p, int64_t repeat, bool warmup)
 {
-    struct jl_sha256 sha;
-    jl_sha256_init(&sha);
-    jl_sha256_add(&sha, p->text, strlen(p->text));
-    jl_sha256_hex(&sha, q->prompt_sha256);
-    if (!cli_flag(b->s.cli, "private")) {
-        q->prompt = jl_strdup(p->text);
-        q->answer = jl_strdup(g->text.data ? g->text.data : "");
-    }
-    q->index = (int64_t)b->s.run.n_requests;
     q->set = jl_strdup(p->set);
     q->category = jl_strdup(p->category);
     q->number = p->number;
     q->repeat = repeat;
     q->warmup = warmup;
-    q->outcome = st == JOULET_OK ? RUN_OK : st == JOULET_CANCELLED ? RUN_CANCELLED : RUN_FAILED;
-    if (st != JOULET_OK)
-        q->error = jl_strdup(err->message);
 }
 
 /* Returns the status of the exchange; the request is kept whatever it was. */
@@ -67,8 +54,8 @@ static enum joulet_status one(struct bench *b, const struct plan_prompt *p, int6
     enum joulet_status st = engine_generate(b->choice.engine, &ask, &g, NULL, NULL, &err);
     joulet_mark_now(b->s.meter);
     q.temperature_after_c = jl_temperature_c();
-    engine_to_request(&g, &q);
-    fill_request(b, &q, p, repeat, warmup, &g, st, &err);
+    session_request_of(&b->s, &q, &g, p->text, st, &err);
+    place_in_plan(&q, p, repeat, warmup);
     session_request(&b->s, &q, 0);
     if (st != JOULET_OK && st != JOULET_CANCELLED)
         cli_warn(b->s.cli, "%s %lld: %s", p->category ? p->category : "prompt", (long long)p->number, err.message);

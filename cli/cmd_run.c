@@ -19,7 +19,6 @@ struct turn {
     bool stored; /* a stored baseline is in use */
     bool print;  /* the answer goes to stdout as it comes */
     bool ended_line;
-    struct jl_buf *answer_out; /* chat: the answer, for the next turn */
 };
 
 static void on_text(void *user, const char *text, size_t n, bool thinking)
@@ -32,23 +31,6 @@ static void on_text(void *user, const char *text, size_t n, bool thinking)
     t->ended_line = text[n - 1] == '\n';
 }
 
-static void fill_request(struct turn *t, struct run_request *q, const struct generated *g, const char *prompt,
-                         const struct joulet_error *err)
-{
-    struct jl_sha256 sha;
-    jl_sha256_init(&sha);
-    jl_sha256_add(&sha, prompt, strlen(prompt));
-    jl_sha256_hex(&sha, q->prompt_sha256);
-    if (!cli_flag(t->s->cli, "private")) {
-        q->prompt = jl_strdup(prompt);
-        q->answer = jl_strdup(g->text.data ? g->text.data : "");
-    }
-    q->index = (int64_t)t->s->run.n_requests;
-    q->outcome = err->status == JOULET_OK ? RUN_OK : err->status == JOULET_CANCELLED ? RUN_CANCELLED : RUN_FAILED;
-    if (q->outcome != RUN_OK)
-        q->error = jl_strdup(err->message);
-}
-
 /* The level after is only needed without a stored one; a chat does not wait for it: the user reads meanwhile. */
 static joulet_mark level_after(struct turn *t, joulet_mark from, joulet_mark end)
 {
@@ -59,8 +41,8 @@ static joulet_mark level_after(struct turn *t, joulet_mark from, joulet_mark end
     return until;
 }
 
-/* One exchange, measured and kept. Returns the request in the run, NULL on no memory. */
-static struct run_request *do_turn(struct turn *t, const char *prompt)
+/* One exchange, measured and kept. Returns the request in the run, NULL on no memory. answer: gets the text; NULL: not needed. */
+static struct run_request *do_turn(struct turn *t, const char *prompt, struct jl_buf *answer)
 {
     struct generated g;
     struct run_request q;
@@ -75,11 +57,9 @@ static struct run_request *do_turn(struct turn *t, const char *prompt)
     q.temperature_after_c = jl_temperature_c();
     if (t->print && !t->ended_line)
         putchar('\n');
-    err.status = st;
-    engine_to_request(&g, &q);
-    fill_request(t, &q, &g, prompt, &err);
-    if (t->answer_out && g.text.len)
-        jl_buf_add(t->answer_out, g.text.data, g.text.len);
+    session_request_of(t->s, &q, &g, prompt, st, &err);
+    if (answer && g.text.len)
+        jl_buf_add(answer, g.text.data, g.text.len);
     joulet_mark end = q.n_windows ? q.windows[q.n_windows - 1].end_ns : joulet_now();
     joulet_mark quiet = level_after(t, q.n_windows ? q.windows[0].start_ns : from, end);
     if (st != JOULET_OK)
@@ -173,7 +153,7 @@ static int one_prompt(struct turn *t, char *prompt)
 {
     struct session *s = t->s;
     t->q->prompt = prompt;
-    struct run_request *q = do_turn(t, prompt ? prompt : t->q->messages_json);
+    struct run_request *q = do_turn(t, prompt ? prompt : t->q->messages_json, NULL);
     bool ok = q && q->outcome == RUN_OK;
     bool stopped = q && q->outcome == RUN_CANCELLED;
     session_finish(s, ok ? "done" : stopped ? "interrupted" : "failed");
@@ -202,8 +182,7 @@ static void chat_turn(struct turn *t, json_t *messages, const char *line)
     add_message(messages, "user", line);
     char *text = json_dumps(messages, JSON_COMPACT);
     t->q->messages_json = text;
-    t->answer_out = &answer;
-    struct run_request *q = do_turn(t, line);
+    struct run_request *q = do_turn(t, line, &answer);
     if (q && q->outcome == RUN_OK) {
         add_message(messages, "assistant", answer.data ? answer.data : "");
         report_block(&block, &t->s->run, q, cli_style(t->s->cli));
@@ -212,6 +191,7 @@ static void chat_turn(struct turn *t, json_t *messages, const char *line)
     } else {
         json_array_remove(messages, json_array_size(messages) - 1); /* the context is as before the failed turn */
     }
+    t->q->messages_json = NULL;
     free(text);
     jl_buf_release(&answer);
     jl_buf_release(&block);

@@ -43,6 +43,9 @@ bool session_prepare(struct session *s);
 /* Energy of [from, to) as one more window of the run. */
 void session_window(struct session *s, const char *name, joulet_mark from, joulet_mark to, const struct joulet_baseline *idle,
                     bool isolated);
+/* Fills in what one exchange tells: moments, tokens, outcome; prompt and answer, or with --private only the hash. */
+void session_request_of(const struct session *s, struct run_request *q, const struct generated *g, const char *prompt,
+                        enum joulet_status st, const struct joulet_error *err);
 /* Energy of the windows that the request already has; moves it into the run and the store. quiet_until: nothing else happened
  * until then (isolated), 0: other work follows. Returns the request in the run. */
 struct run_request *session_request(struct session *s, struct run_request *q, joulet_mark quiet_until);

@@ -137,6 +137,27 @@ void session_settings(struct session *s, const struct generation *q)
     }
 }
 
+/* ---- one exchange ------------------------------------------------------------------------------------------------------------
+ */
+
+void session_request_of(const struct session *s, struct run_request *q, const struct generated *g, const char *prompt,
+                        enum joulet_status st, const struct joulet_error *err)
+{
+    struct jl_sha256 sha;
+    engine_to_request(g, q);
+    jl_sha256_init(&sha);
+    jl_sha256_add(&sha, prompt, strlen(prompt));
+    jl_sha256_hex(&sha, q->prompt_sha256);
+    if (!cli_flag(s->cli, "private")) {
+        q->prompt = jl_strdup(prompt);
+        q->answer = jl_strdup(g->text.data ? g->text.data : "");
+    }
+    q->index = (int64_t)s->run.n_requests;
+    q->outcome = st == JOULET_OK ? RUN_OK : st == JOULET_CANCELLED ? RUN_CANCELLED : RUN_FAILED;
+    if (st != JOULET_OK)
+        q->error = jl_strdup(err->message);
+}
+
 /* ---- choosing -----------------------------------------------------------------------------------------------------------------
  */
 
