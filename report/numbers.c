@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct number unknown(void)
@@ -63,9 +64,8 @@ struct number number_s(double s, const struct report_style *style)
     if (!isfinite(s))
         return unknown();
     if (fabs(s) >= 59.95) {
-        double whole = round(s);
-        int minutes = (int)fmin(whole / 60, 1e8);
-        return number_f("%d min %02d s", minutes, (int)(whole - 60.0 * minutes) % 60);
+        long long whole = (long long)fmax(-6e9, fmin(6e9, round(s)));
+        return number_f("%lld min %02lld s", whole / 60, llabs(whole) % 60);
     }
     double scale = fabs(s) >= 0.9995 || s == 0 ? 1 : fabs(s) >= 0.0009995 ? 1e3 : 1e6;
     const char *unit = scale == 1 ? "s" : scale == 1e3 ? "ms" : style->utf8 ? "\u00b5s" : "us";
