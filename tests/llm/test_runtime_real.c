@@ -138,5 +138,6 @@ int main(void)
         cmocka_unit_test(every_format_loads_and_generates),
         cmocka_unit_test(failures_have_the_engines_words),
     };
-    return cmocka_run_group_tests(tests, begin, scratch_close);
+    int failed = cmocka_run_group_tests(tests, begin, scratch_close);
+    return failed || on_path || installed ? failed : 77;
 }

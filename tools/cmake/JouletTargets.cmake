@@ -15,7 +15,7 @@ function(joulet_embed target name file)
 endfunction()
 
 # joulet_test(NAME SOURCES... LIBS... [ENV...] [LABELS...] [TIMEOUT s]): one cmocka program, run by ctest and `make check T=NAME`.
-# Exit code 77: skipped. Label `engine`: needs the engine in JOULET_TEST_ENGINE.
+# Exit code 77: skipped. Label `engine`: wants a real llama-server.
 function(joulet_test name)
   cmake_parse_arguments(T "" "TIMEOUT" "SOURCES;LIBS;ENV;LABELS" ${ARGN})
   add_executable(test_${name} ${T_SOURCES})
