@@ -88,12 +88,12 @@ static struct jl_cum extrapolate(const struct jl_edge *e, size_t n, double b, bo
 static struct jl_cum meet(const struct side *l, const struct side *r)
 {
     double v = l->v + r->v, w = v > 0 ? r->v / v : 0.5;
-    return (struct jl_cum){
-        .e_j = w * l->e + (1 - w) * r->e,
-        .u_j = sqrt(w * l->v),
-        .g_w = w * l->p + (1 - w) * r->p,
-        .flags = fabs(l->e - r->e) > MISMATCH * sqrt(v) ? JOULET_FLAG_MISMATCH : 0,
-    };
+    struct jl_cum c = {.e_j = w * l->e + (1 - w) * r->e, .u_j = sqrt(w * l->v), .g_w = w * l->p + (1 - w) * r->p};
+    if (fabs(l->e - r->e) > MISMATCH * sqrt(v)) { /* not two steady powers: the truth is anywhere between the sides */
+        c.flags = JOULET_FLAG_MISMATCH;
+        c.u_j = hypot(c.u_j, fmax(fabs(l->e - c.e_j), fabs(r->e - c.e_j)) / sqrt(3));
+    }
+    return c;
 }
 
 /* No update near enough on either side: somewhere between the two values around it. */

@@ -7,9 +7,13 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define LATE_BY      1.5  /* an update whose half-width exceeds this many medians was found by a late poll (1.3) */
+#define SIDE         8    /* updates on either side that show what is usual, ... */
+#define LEAST        3    /* ... and how many must be there */
 #define HARMLESS     1e-3 /* of the period: reads so exact that their jitter is no reason to drop one */
+#define GAP_PERIODS  1.5  /* between two power readings: one was missed */
 #define SAME_TIME_S  1e-9
 #define IS_NO_UPDATE (JOULET_SAMPLE_FAILED | JOULET_SAMPLE_LAST)
 
@@ -35,29 +39,49 @@ double jl_edges_level(const struct jl_edge *e, size_t n, double x)
     return e[k - 1].c + (e[k].c - e[k - 1].c) * (x - e[k - 1].t) / (e[k].t - e[k - 1].t);
 }
 
-static double median_hw(const struct jl_edge *e, size_t n)
+/* Median half-width of up to SIDE updates from first on; NAN when there are too few to tell what is usual. */
+static double usual_hw(const double *hw, size_t first, size_t end)
 {
-    double *hw = malloc((n ? n : 1) * sizeof(*hw));
-    if (!hw)
-        return INFINITY; /* nothing is dropped then: worse, not wrong */
-    for (size_t i = 0; i < n; i++)
-        hw[i] = e[i].hw;
-    double m = jl_median(hw, n);
-    free(hw);
-    return m;
+    double x[SIDE];
+    if (end - first < LEAST)
+        return NAN;
+    memcpy(x, hw + first, (end - first) * sizeof(*x));
+    return jl_median(x, end - first);
+}
+
+/* Worse than what is usual on both sides: the reader may have begun to look closer in the middle of the trace. */
+static bool is_late(const double *hw, size_t n, size_t i, double U)
+{
+    double before = usual_hw(hw, i > SIDE ? i - SIDE : 0, i), after = usual_hw(hw, i + 1, n - i - 1 > SIDE ? i + 1 + SIDE : n);
+    double usual = fmax(before, after); /* fmax leaves NAN out */
+    if (isnan(usual))
+        usual = usual_hw(hw, 0, n < SIDE ? n : SIDE);
+    return hw[i] > LATE_BY * usual && hw[i] > HARMLESS * U; /* not if nothing is usual */
 }
 
 size_t jl_edges_clean(struct jl_edge *e, size_t n, double U)
 {
-    double limit = fmax(LATE_BY * median_hw(e, n), HARMLESS * U);
+    double *hw = malloc((n ? n : 1) * sizeof(*hw));
     size_t kept = 0;
+    double loose = 0;
+    if (!hw)
+        return n; /* nothing is dropped then: worse, not wrong */
     for (size_t i = 0; i < n; i++)
-        if (e[i].hw <= limit)
-            e[kept++] = e[i];
+        hw[i] = e[i].hw;
+    for (size_t i = 0; i < n; i++) {
+        loose = hypot(loose, e[i].loose_u);
+        if (i > 0 && is_late(hw, n, i, U))
+            continue;
+        e[kept] = e[i];
+        e[kept++].loose_u = loose; /* of all that ends here */
+        loose = 0;
+    }
+    free(hw);
     return kept;
 }
 
-/* An event-locked update knows its time far better than the polled ones within 2 U of it, on either side. */
+/* An event-locked update knows its time far better than the polled ones within 2 U of it, on either side. The very first stays:
+ * nothing else tells of the time before. */
 size_t jl_edges_unlock(struct jl_edge *e, size_t n, double U)
 {
     size_t kept = 0;
@@ -67,7 +91,7 @@ size_t jl_edges_unlock(struct jl_edge *e, size_t n, double U)
             continue;
         if (e[i].locked) {
             last_locked = e[i].t;
-            while (kept > 0 && !e[kept - 1].locked && e[i].t - e[kept - 1].t <= 2 * U)
+            while (kept > 1 && !e[kept - 1].locked && e[i].t - e[kept - 1].t <= 2 * U)
                 kept--;
         }
         e[kept++] = e[i];
@@ -78,7 +102,15 @@ size_t jl_edges_unlock(struct jl_edge *e, size_t n, double U)
 /* A power reading that comes late stands for a time that nobody saw: it may have been at the last level instead of this one. */
 static double gap_u(double y, double y_before, double dt, double U)
 {
-    return dt > 1.5 * U ? fabs(y - y_before) * (dt - U) / sqrt(3) : 0;
+    return dt > GAP_PERIODS * U ? fabs(y - y_before) * (dt - U) / sqrt(3) : 0;
+}
+
+/* Updates that were inserted while readings stayed equal (1.3) run apart from the device's own; the last of them was one period
+ * before the change that ended them. Where it is moved to; the time it has when it shall stay. */
+static double last_repeat_at(double before, double repeat, double change, double U)
+{
+    double t = change - U;
+    return fabs(t - repeat) < U / 2 + SAME_TIME_S && t > before + SAME_TIME_S ? t : repeat;
 }
 
 static struct jl_edge edge_of(const struct jl_slice *s, const struct joulet_sample *x)
@@ -104,6 +136,19 @@ static void sum_counter(const struct jl_slice *s, uint32_t skip, struct jl_edges
     }
 }
 
+/* The repeats before a change end with it. */
+static void mend_repeat(struct jl_edges *e, double change, double hw, double U)
+{
+    struct jl_edge *last = &e->items[e->n - 1];
+    if (!last->repeats || e->n < 2)
+        return;
+    double y = (last->c - last[-1].c) / (last->t - last[-1].t);
+    last->t = last_repeat_at(last[-1].t, last->t, change, U);
+    last->c = last[-1].c + y * (last->t - last[-1].t);
+    last->hw = fmax(last->hw, hw);
+    last->repeats = 1; /* known again */
+}
+
 static void sum_power(const struct jl_slice *s, double U, struct jl_edges *out)
 {
     double before = 0;
@@ -115,11 +160,14 @@ static void sum_power(const struct jl_slice *s, double U, struct jl_edges *out)
         double y = (double)x->value * 1e-6;
         if (out->n) {
             const struct jl_edge *prev = &out->items[out->n - 1];
-            double dt = e.t - prev->t;
-            if (dt <= SAME_TIME_S)
+            if (e.t - prev->t <= SAME_TIME_S)
                 continue;
-            e.c = prev->c + y * dt;
-            e.loose_u = gap_u(y, before, dt, U);
+            if (x->flags & JOULET_SAMPLE_REPEAT)
+                e.repeats = prev->repeats + 1;
+            else
+                mend_repeat(out, e.t, e.hw, U);
+            e.c = prev->c + y * (e.t - prev->t);
+            e.loose_u = gap_u(y, before, e.t - prev->t, U);
         }
         before = y;
         out->items[out->n++] = e;
@@ -149,18 +197,24 @@ void jl_edges_release(struct jl_edges *e)
     *e = (struct jl_edges){0};
 }
 
-bool jl_readings_of(const struct jl_slice *s, struct jl_readings *out)
+bool jl_readings_of(const struct jl_slice *s, double U, struct jl_readings *out)
 {
     size_t most = s->hi - s->lo;
+    int repeats = 0;
     *out = (struct jl_readings){.items = malloc((most ? most : 1) * sizeof(*out->items))};
     if (!out->items)
         return false;
     for (size_t i = s->lo; i < s->hi; i++) {
         const struct joulet_sample *x = &s->trace->samples[i];
+        struct jl_reading *last = out->n ? &out->items[out->n - 1] : NULL;
         double t = jl_s(x->t_ns - s->origin_ns);
-        if ((x->flags & IS_NO_UPDATE) || (out->n && t - out->items[out->n - 1].t <= SAME_TIME_S))
+        if ((x->flags & IS_NO_UPDATE) || (last && t - last->t <= SAME_TIME_S))
             continue;
-        out->items[out->n++] = (struct jl_reading){.t = t, .hw = jl_s(x->hw_ns), .y_w = (double)x->value * 1e-6};
+        bool repeat = x->flags & JOULET_SAMPLE_REPEAT;
+        if (repeats > 0 && out->n > 1 && !repeat)
+            *last = (struct jl_reading){last_repeat_at(last[-1].t, last->t, t, U), last->hw, last->y_w, jl_astray_s(1, U)};
+        repeats = repeat ? repeats + 1 : 0;
+        out->items[out->n++] = (struct jl_reading){t, jl_s(x->hw_ns), (double)x->value * 1e-6, jl_astray_s(repeats, U)};
     }
     return true;
 }

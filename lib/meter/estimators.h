@@ -9,6 +9,7 @@
 /* Properties of a channel with unknowns replaced by what a device without them would have. */
 struct jl_params {
     double U, W, q, lag, u_t, l_max, u_r, spec;
+    double step_w; /* step of power readings */
     double factor_lo, factor_hi;
     bool counter;   /* cumulative energy, or contiguous power, which sums to it */
     bool gauge;     /* power readings, contiguous or not */
@@ -50,6 +51,7 @@ struct jl_edge {
     double t, hw;   /* s */
     double c;       /* cumulative energy, J */
     double loose_u; /* standard uncertainty of the increment that ends here, beyond time and quantum, J (gap in power readings) */
+    int repeats;    /* power readings: inserted updates since the last that was seen (1.3) */
     bool locked;
 };
 struct jl_edges {
@@ -74,12 +76,13 @@ double jl_edges_level(const struct jl_edge *e, size_t n, double x);
 
 struct jl_reading {
     double t, hw, y_w;
+    double astray_s; /* further away an inserted update may be (1.3); for bounds */
 };
 struct jl_readings {
     struct jl_reading *items; /* malloc'ed */
     size_t n;
 };
-bool jl_readings_of(const struct jl_slice *s, struct jl_readings *out); /* false: out of memory */
+bool jl_readings_of(const struct jl_slice *s, double U, struct jl_readings *out); /* false: out of memory */
 void jl_readings_release(struct jl_readings *r);
 
 /* ---- two slopes (2.2, counter.c) ------------------------------------------------------------------------------------ */
@@ -130,16 +133,31 @@ double jl_fit_after_w(const struct jl_fit *f);
 struct jl_limits {
     double p_min, p_max; /* W */
     double u_t, q;
+    double step_w; /* of power readings */
+    double tile_s; /* U, where the edges are sums of power readings that tile time; 0: a counter */
 };
 void jl_bounds_counter(const struct jl_edge *e, size_t n, double a, double b, const struct jl_limits *lim, double *min_j,
                        double *max_j);
 void jl_bounds_power(const struct jl_reading *r, size_t n, double a, double b, double W, const struct jl_limits *lim,
                      double *min_j, double *max_j);
-double jl_largest_power(const struct jl_edge *e, size_t n, double U); /* of the intervals between edges; NAN without one */
+/* Of the intervals between edges that last half a period at least; NAN without one. */
+double jl_largest_power(const struct jl_edge *e, size_t n, double U);
+double jl_least_power(const struct jl_edge *e, size_t n, double U);
+/* What [a, b] drew if it drew all that the readings around it grew by; 0 where it has a reading of its own. */
+double jl_hidden_power(const struct jl_edge *e, size_t n, double a, double b, const struct jl_limits *lim);
+/* How far the n-th of the updates inserted one after the other may be from the device's own, beyond its half-width (1.3). */
+double jl_astray_s(int repeats, double U);
 
 /* ---- whole and parts (end of 2.2, reconcile.c) ----------------------------------------------------------------------- */
 /* Parts and whole made to agree by their uncertainties; the returned whole is the sum of the parts. false: inconsistent. */
 bool jl_reconcile(double *parts, const double *u, size_t n, double *whole, double u_whole);
+
+/* ---- estimates inside their bounds (end of 2.4, within.c) -------------------------------------------------------------- */
+struct jl_held {
+    double e_j, u_j, lo, hi;
+};
+/* Moves the parts into their bounds, so that their sum is the whole, moved into its own, or as near to it as they can come. */
+void jl_hold_within(struct jl_held *parts, size_t n, const struct jl_held *whole);
 
 /* ---- idle (4, idle.c) ------------------------------------------------------------------------------------------------ */
 void jl_baseline_of_means(const double *x, size_t n, struct joulet_baseline *out); /* NONE for n < 2 */

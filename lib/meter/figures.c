@@ -32,16 +32,21 @@ static const char *method(const struct jl_job *j, bool whole)
     return j->fit ? "phase-fit/1" : "two-slope/1";
 }
 
-static void bounds(const struct jl_job *j, size_t first, size_t last, struct joulet_energy *e)
+void jl_job_bounds(const struct jl_job *j, size_t first, size_t last, double *min_j, double *max_j)
 {
     double a = j->bd[first] + j->p.lag, b = j->bd[last + 1] + j->p.lag;
-    e->min_j = e->max_j = NAN;
+    *min_j = *max_j = NAN;
     if (!isfinite(j->limits.p_max))
         return;
     if (j->p.counter)
-        jl_bounds_counter(j->all.items, j->all.n, a, b, &j->limits, &e->min_j, &e->max_j);
+        jl_bounds_counter(j->all.items, j->all.n, a, b, &j->limits, min_j, max_j);
     else
-        jl_bounds_power(j->readings.items, j->readings.n, a, b, j->p.W, &j->limits, &e->min_j, &e->max_j);
+        jl_bounds_power(j->readings.items, j->readings.n, a, b, j->p.W, &j->limits, min_j, max_j);
+}
+
+static void bounds(const struct jl_job *j, size_t first, size_t last, struct joulet_energy *e)
+{
+    jl_job_bounds(j, first, last, &e->min_j, &e->max_j);
     e->min_j *= j->p.factor_lo;
     e->max_j *= j->p.factor_hi;
 }

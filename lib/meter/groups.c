@@ -17,11 +17,11 @@ static double mean_w(const struct jl_job *j, const struct jl_group *g)
     return g->e_j / duration(j, g);
 }
 
-/* Power readings that came late inside the group leave part of its energy unseen. */
-static double loose_u(const struct jl_job *j, const struct jl_group *g)
+/* Power readings that came late between two moments leave part of the energy unseen. */
+static double loose_u(const struct jl_job *j, double from, double to)
 {
     const struct jl_edges *e = &j->edges;
-    double square = 0, from = j->bd[g->first] + j->p.lag, to = j->bd[g->last + 1] + j->p.lag;
+    double square = 0;
     for (size_t k = jl_edge_at(e->items, e->n, from); k < e->n && e->items[k - (k > 0)].t < to; k++)
         square += e->items[k].loose_u * e->items[k].loose_u;
     return sqrt(square);
@@ -37,11 +37,12 @@ static uint32_t end_flags(const struct jl_cum *c, bool outer, uint32_t missing)
 static void from_counter(const struct jl_job *j, struct jl_group *g)
 {
     const struct jl_cum *a = &j->cum[g->first], *b = &j->cum[g->last + 1];
+    double from = j->bd[g->first] + j->p.lag, to = j->bd[g->last + 1] + j->p.lag;
     bool first = g->first == 0, last = g->last + 1 == j->m;
     g->e_j = b->e_j - a->e_j;
     g->u = (struct joulet_u){
         .q = j->p.q / sqrt(6),
-        .b = hypot(hypot(a->u_j, b->u_j), j->p.gauge ? loose_u(j, g) : 0),
+        .b = hypot(hypot(a->u_j, b->u_j), j->p.gauge ? loose_u(j, from, to) : 0),
         .time = j->p.u_t * fabs(b->g_w - a->g_w),
     };
     g->before_w = a->before_w;
@@ -204,7 +205,7 @@ static void whole_by_padding(struct jl_job *j)
     w->e_j = fmax(0, d.net_j + P0 * c); /* idle all through, and noise */
     w->ok = true;
     double P_end = end->ok ? mean_w(j, end) : w->e_j / c;
-    w->u.b = d.u_b;
+    w->u.b = j->p.gauge && j->p.counter ? hypot(d.u_b, loose_u(j, d.start_s, d.end_s)) : d.u_b;
     w->u.time = hypot((d.after_w - P0) * l_max / sqrt(3), j->p.u_r * (P_end - d.after_w));
     w->flags &= (uint32_t)JOULET_FLAG_MISMATCH;
     if (!j->groups[0].ok) { /* nothing inside is resolved: all phases together are the run */

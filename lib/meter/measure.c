@@ -89,7 +89,7 @@ static enum joulet_status cut_slice(struct jl_job *j, struct joulet_error *err)
         return jl_fail(err, JOULET_RESET, "%s restarted during the run, so its energy is unknown; repeat the run",
                        jl_channel_name(j->trace));
     if (!jl_edges_of(&j->slice, &j->p, JL_FOR_ESTIMATES, &j->edges) || !jl_edges_of(&j->slice, &j->p, JL_FOR_BOUNDS, &j->all) ||
-        (!j->p.counter && !jl_readings_of(&j->slice, &j->readings)))
+        (!j->p.counter && !jl_readings_of(&j->slice, j->p.U, &j->readings)))
         return jl_fail(err, JOULET_MEMORY, "out of memory for the trace of %s; measure a shorter run", jl_channel_name(j->trace));
     return jl_ok(err);
 }
@@ -107,17 +107,34 @@ static enum joulet_status check_cover(const struct jl_job *j, struct joulet_erro
     return jl_ok(err);
 }
 
+/* Power that nobody told cannot be known: the largest reading stands for it, and what a phase too short for a reading of its
+ * own may have drawn of those around it. */
+static double largest_power(const struct jl_job *j)
+{
+    const struct jl_edges *e = &j->all;
+    double most = P_MAX_SHARE * jl_largest_power(e->items, e->n, j->p.U);
+    for (size_t i = 0; i < j->m; i++)
+        most = fmax(most, jl_hidden_power(e->items, e->n, j->bd[i] + j->p.lag, j->bd[i + 1] + j->p.lag, &j->limits));
+    return most;
+}
+
+static double least_power(const struct jl_job *j)
+{
+    double least = jl_least_power(j->all.items, j->all.n, j->p.U);
+    return j->idle ? P_MIN_SHARE * fmax(0, fmin(j->idle->power_w, least)) : 0;
+}
+
 static void set_limits(struct jl_job *j)
 {
     const struct joulet_channel *ch = &j->trace->channel;
     j->limits = (struct jl_limits){
-        .p_min = isfinite(ch->power_min_w) ? ch->power_min_w
-                 : j->idle                 ? P_MIN_SHARE * fmax(0, j->idle->power_w)
-                                           : 0,
-        .p_max = isfinite(ch->power_max_w) ? ch->power_max_w : P_MAX_SHARE * jl_largest_power(j->all.items, j->all.n, j->p.U),
         .u_t = j->p.u_t,
         .q = j->p.q,
+        .step_w = j->p.gauge ? j->p.step_w : 0,
+        .tile_s = j->p.gauge && j->p.counter ? j->p.U : 0,
     };
+    j->limits.p_min = isfinite(ch->power_min_w) ? ch->power_min_w : least_power(j);
+    j->limits.p_max = isfinite(ch->power_max_w) ? ch->power_max_w : largest_power(j);
 }
 
 /* ---- the estimate ---------------------------------------------------------------------------------------------------- */
@@ -148,6 +165,7 @@ static enum joulet_status estimate(struct jl_job *j, struct joulet_error *err)
                            jl_channel_name(j->trace));
     }
     jl_groups_solve(j);
+    jl_groups_hold(j);
     return jl_ok(err);
 }
 

@@ -46,6 +46,10 @@ struct jl_job {
 
 /* groups.c: phases to groups, groups and whole made to agree. */
 void jl_groups_solve(struct jl_job *j);
+/* within.c: estimates moved into their bounds. */
+void jl_groups_hold(struct jl_job *j);
+/* figures.c: guaranteed bounds of gross over phases first..last (2.4); NAN unknown. */
+void jl_job_bounds(const struct jl_job *j, size_t first, size_t last, double *min_j, double *max_j);
 /* figures.c: groups to figures with budgets, bounds and flags. */
 void jl_figures_fill(const struct jl_job *j, struct joulet_measured *out);
 

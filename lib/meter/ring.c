@@ -180,7 +180,7 @@ static void give_back_empty_chunk(struct ring_store *s, struct ring *r)
 void ring_retract(struct ring_store *s, struct ring *r, int64_t t_ns, uint32_t keep)
 {
     pthread_mutex_lock(&s->lock);
-    while (r->end > r->begin && r->end > r->handed) {
+    while (r->end > r->begin && r->end > r->handed && r->end > 1) {
         const struct joulet_sample *last = sample_at(r, r->end - 1);
         if (last->t_ns <= t_ns || last->flags & keep)
             break;

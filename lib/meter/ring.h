@@ -38,7 +38,8 @@ bool ring_add(struct ring_store *s, struct ring *r);
 
 /* Appends. Times must ascend: a sample that would not is moved to 1 ns after the last, and its half-width covers that. */
 void ring_push(struct ring_store *s, struct ring *r, struct joulet_sample sample);
-/* Takes back the samples at the end that are younger than t_ns and not flagged `keep`, unless the sink has them. */
+/* Takes back the samples at the end that are younger than t_ns and not flagged `keep`, unless the sink has them. Never the very
+ * first of a channel: nothing else tells of the time before. */
 void ring_retract(struct ring_store *s, struct ring *r, int64_t t_ns, uint32_t keep);
 /* The newest sample; false when there is none. */
 bool ring_last(struct ring_store *s, struct ring *r, struct joulet_sample *out);

@@ -37,7 +37,7 @@ static bool begin_power(const struct jl_slice *s, const struct jl_params *p, str
     struct jl_readings r;
     double middle = p->lag + (p->W - p->U) / 2;
     *e = (struct jl_edges){0};
-    if (!jl_readings_of(s, &r))
+    if (!jl_readings_of(s, p->U, &r))
         return false;
     e->items = calloc(r.n + 1, sizeof(*e->items));
     if (e->items) {

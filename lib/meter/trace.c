@@ -4,6 +4,7 @@
 #include <math.h>
 
 #define DENSE_BELOW_S 10e-3 /* counters updating faster are read more slowly than they change (2.2) */
+#define STEP_W        1e-3  /* power readings come in milliwatts (1.1) */
 
 static double known(double x, double otherwise)
 {
@@ -28,7 +29,8 @@ void jl_params_of(const struct joulet_trace *trace, struct jl_params *out)
     *out = (struct jl_params){
         .U = U,
         .W = contiguous ? U : W,
-        .q = known(ch->quantum_j, 0),
+        .q = power ? 0 : known(ch->quantum_j, 0),
+        .step_w = ch->quantum_j > 0 ? ch->quantum_j : STEP_W,
         .lag = lag,
         .u_t = u_t,
         .l_max = ch->calibrated ? lag + 3 * u_t : known(ch->lag_max_s, lag + 3 * u_t),

@@ -109,6 +109,35 @@ static void test_late_polls_are_left_out(void **state)
     assert_int_equal(jl_edges_clean(exact, 3, .1), 3); /* microseconds do not matter to a period of 100 ms */
 }
 
+/* The very first update is all that tells of the time before: it stays, however near the locked one and however badly timed. */
+static void test_the_first_update_stays(void **state)
+{
+    (void)state;
+    struct jl_edge e[] = {{.t = -4e-4, .hw = 5e-4}, {.t = 3e-4, .hw = 1e-5, .c = .07, .locked = true}, {.t = .01, .hw = 5e-4}};
+    assert_int_equal(jl_edges_unlock(e, 3, 1e-3), 3);
+    struct jl_edge slow[] = {
+        {.t = -.05, .hw = .05}, {.t = .08, .hw = 1e-3}, {.t = .18, .hw = 1e-3}, {.t = .28, .hw = 1e-3}, {.t = .38, .hw = 2e-3}};
+    assert_int_equal(jl_edges_clean(slow, 5, .1), 4);
+    assert_near(slow[0].t, -.05, 0);
+}
+
+/* Once its period is known a device is looked at five times as closely: what was seen before is no later than it was. */
+static void test_a_closer_look_spoils_nothing(void **state)
+{
+    (void)state;
+    struct jl_edge e[60];
+    for (size_t i = 0; i < 60; i++)
+        e[i] = (struct jl_edge){.t = .1 * (double)i, .hw = i < 20 ? 2.6e-3 : .55e-3, .loose_u = i == 10 || i == 12 ? 2 : 0};
+    e[10].hw = 5e-3; /* late before it, ... */
+    e[40].hw = 1e-3; /* ... and late after it */
+    assert_int_equal(jl_edges_clean(e, 60, .1), 58);
+    assert_near(e[9].t, .9, 1e-12);
+    assert_near(e[10].t, 1.1, 1e-12);
+    assert_near(e[10].loose_u, 2, 0); /* what a dropped one did not see is missing in the next */
+    assert_near(e[38].t, 3.9, 1e-12);
+    assert_near(e[39].t, 4.1, 1e-12);
+}
+
 /* Idle 60 W, a prefill of 30 ms inside one update at 420 W, decode at 240 W. */
 static const double short_phase_c[] = {0, 6, 12, 35.1, 59.1, 83.1, 107.1, 131.1, 155.1, 170.1, 176.1, 182.1};
 static const double short_phase_bd[] = {.235, .265, .85};
@@ -177,6 +206,33 @@ static void test_whole_and_parts(void **state)
     whole = 3.5;
     assert_false(jl_reconcile(sure, none, 2, &whole, 0));
     assert_near(whole, 3, 0);
+}
+
+/* What leaves its bounds is moved into them; the whole stays, and the least certain part gives what the others take. */
+static void test_held_within_bounds(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        struct jl_held parts[3];
+        struct jl_held whole;
+        double want[3];
+    } rows[] = {
+        {"all inside", {{3, 1, 1, 5}, {4, 1, 1, 5}, {5, 1, 1, 5}}, {12, 1, 0, 20}, {3, 4, 5}},
+        {"one outside", {{7, 1, 1, 5}, {4, 2, 1, 9}, {5, 1, 1, 9}}, {16, 1, 0, 20}, {5, 5.6, 5.4}},
+        {"the whole outside", {{3, 1, 0, 9}, {4, 1, 0, 9}, {5, 2, 0, 9}}, {12, 1, 0, 9}, {2.5, 3.5, 3}},
+        {"no room for all", {{7, 1, 1, 5}, {4, 1, 1, 4.5}, {5, 1, 1, 5}}, {16, 1, 0, 20}, {5, 4.5, 5}},
+        {"no doubt to share by", {{7, 0, 1, 5}, {4, 0, 1, 9}, {5, 0, 1, 9}}, {16, 1, 0, 20}, {5, 5, 6}},
+        {"unknown bounds", {{7, 1, -INFINITY, INFINITY}, {4, 1, 5, 9}, {5, 1, 1, 9}}, {16, 1, 0, 20}, {6.5, 5, 4.5}},
+    };
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct jl_held parts[3];
+        memcpy(parts, rows[i].parts, sizeof(parts));
+        jl_hold_within(parts, 3, &rows[i].whole);
+        for (size_t k = 0; k < 3; k++)
+            if (!(fabs(parts[k].e_j - rows[i].want[k]) < 1e-12 * 20))
+                fail_msg("%s: part %d is %.15g, want %g", rows[i].name, (int)k, parts[k].e_j, rows[i].want[k]);
+    }
 }
 
 static const struct jl_params meter = {.U = .1, .W = .1, .l_max = .05};
@@ -258,10 +314,13 @@ int main(void)
         cmocka_unit_test(test_extrapolates_backwards),
         cmocka_unit_test(test_locked_edge_replaces_polls),
         cmocka_unit_test(test_late_polls_are_left_out),
+        cmocka_unit_test(test_the_first_update_stays),
+        cmocka_unit_test(test_a_closer_look_spoils_nothing),
         cmocka_unit_test(test_short_phase_gets_the_remainder),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_bounds_outside_the_trace),
         cmocka_unit_test(test_whole_and_parts),
+        cmocka_unit_test(test_held_within_bounds),
         cmocka_unit_test(test_padded_counter),
         cmocka_unit_test(test_padded_power),
         cmocka_unit_test(test_bounds_of_power_windows),

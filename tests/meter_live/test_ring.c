@@ -126,7 +126,10 @@ static void test_retracts(void **state)
     (void)state;
     open_store(&s, 40, &r, 1);
     ring_retract(&s, &r, 0, 0);
-    for (int i = 0; i < 3 * RING_CHUNK; i++)
+    push(&s, &r, 0, 0);
+    ring_retract(&s, &r, -1, 0); /* not the first */
+    assert_true(ring_last(&s, &r, &last));
+    for (int i = 1; i < 3 * RING_CHUNK; i++)
         push(&s, &r, i, i);
     ring_retract(&s, &r, 3 * RING_CHUNK - 3, 0);
     assert_true(ring_last(&s, &r, &last));

@@ -1,0 +1,209 @@
+/* Guaranteed bounds (2.4) of simulated devices that are read as real ones are: polled, now and then late, by the production
+ * reader of updates. The true energy must lie within them every single time, and so must the estimate. Seeded. */
+#include "lib/meter/estimators.h"
+#include "lib/meter/updates.h"
+#include "tests/base/test.h"
+#include "tests/meter/simulate.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define MOST_SAMPLES 4096
+#define P_MIN        15.0
+#define P_MAX        500.0
+
+/* What a device does, and how it is read. */
+struct habit {
+    bool power;       /* readings that tile time; else a counter */
+    double U, jitter; /* each update comes up to this early or late */
+    double step;      /* of its readings: W, J */
+    double poll_s, late_share, late_s, fail_share;
+    bool predicted; /* the reader looks for the next update where it is due */
+};
+
+static const struct habit habits[] = {
+    {true, .1, 1e-3, 1e-3, 5e-3, .01, 5e-3, 0, true},
+    {true, .1, 1e-3, 1e-3, 5e-3, .02, 80e-3, 0, false},
+    {true, .1, 5e-3, 1e-3, 5e-3, .03, 200e-3, 0, true},
+    {true, .02, .5e-3, 1e-3, 5e-3, .02, 30e-3, 0, false},
+    {true, .1, 0, 1, 5e-3, .01, 20e-3, 0, true},
+    {true, .1, 1e-3, 1e-3, 5e-3, .01, 5e-3, .03, true},
+    {false, .1, 5e-3, 1e-3, 5e-3, .02, 200e-3, .01, true},
+    {false, .02, .5e-3, 1e-3, 5e-3, .02, 50e-3, 0, false},
+    {false, .001, 50e-6, 0x1p-14, 10e-3, .02, 40e-3, .01, false},
+};
+
+/* ---- the device ------------------------------------------------------------------------------------------------------------ */
+
+struct device {
+    struct sim *sim;
+    const struct habit *h;
+    double lag, phase, t, value; /* of the last update */
+    int64_t k;
+};
+
+static double energy_shown(const struct device *d, double t)
+{
+    return sim_energy(d->sim, 0, fmax(0, t - d->lag));
+}
+
+static void next_update(struct device *d, double t)
+{
+    double e = energy_shown(d, t) - energy_shown(d, d->t), x = d->h->power ? e / (t - d->t) : energy_shown(d, t);
+    d->value = d->h->power ? floor(x / d->h->step + .5) * d->h->step : floor(x / d->h->step) * d->h->step;
+    d->t = t;
+    d->k++;
+}
+
+/* Plays on to moment t. The jitter is drawn once for each update. */
+static void play_until(struct device *d, double t, double *next)
+{
+    while (*next <= t) {
+        next_update(d, *next);
+        *next = ((double)d->k + 1 + d->phase) * d->h->U + sim_uniform(d->sim, -d->h->jitter, d->h->jitter);
+    }
+}
+
+/* ---- the reader ------------------------------------------------------------------------------------------------------------ */
+
+static double next_poll(struct sim *s, const struct habit *h, const struct updates *u, double t)
+{
+    double due = h->predicted ? jl_s(updates_next(u, sim_ns(t)) - SIM_ORIGIN) : t + h->poll_s;
+    if (sim_uniform(s, 0, 1) < h->late_share)
+        due += h->late_s * sim_uniform(s, 0, 1);
+    return due + sim_uniform(s, 0, 1e-4);
+}
+
+/* As the memory of the meter keeps samples: a time that would not ascend is moved, and the half-width covers that. */
+static void keep(struct joulet_trace *trace, struct joulet_sample x)
+{
+    const struct joulet_sample *last = trace->n ? &trace->samples[trace->n - 1] : NULL;
+    if (last && x.t_ns <= last->t_ns) {
+        x.hw_ns += (uint32_t)(last->t_ns + 1 - x.t_ns);
+        x.t_ns = last->t_ns + 1;
+    }
+    assert_true(trace->n < MOST_SAMPLES);
+    trace->samples[trace->n++] = x;
+}
+
+static void record(struct sim *s, const struct habit *h, struct joulet_trace *trace)
+{
+    struct device d = {.sim = s, .h = h, .lag = trace->channel.lag_s + 3 * trace->channel.u_lag_s * sim_uniform(s, -1, 1)};
+    struct updates u;
+    double next = h->U * .01;
+    d.phase = sim_uniform(s, 0, 1);
+    updates_init(&u, h->power ? UPDATES_POWER : UPDATES_COUNTER, jl_ns(h->poll_s), jl_ns(h->U), h->predicted, NAN);
+    trace->samples = calloc(MOST_SAMPLES, sizeof(*trace->samples));
+    trace->n = 0;
+    for (double t = 3 * h->U; t < s->length_s; t = next_poll(s, h, &u, t)) {
+        double took = sim_uniform(s, 5e-6, 3e-4);
+        play_until(&d, t + took * sim_uniform(s, 0, 1), &next);
+        struct updates_read r = {.t0_ns = sim_ns(t), .t1_ns = sim_ns(t + took), .value = llround(d.value * 1e6)};
+        struct joulet_sample x;
+        if (sim_uniform(s, 0, 1) < h->fail_share) {
+            updates_failed(&u);
+            keep(trace, (struct joulet_sample){.t_ns = r.t0_ns, .flags = JOULET_SAMPLE_FAILED});
+        } else if (updates_from(&u, &r, &x)) {
+            keep(trace, x);
+        }
+    }
+}
+
+/* ---- the checks ------------------------------------------------------------------------------------------------------------ */
+
+struct run {
+    joulet_mark bounds[8];
+    double t[8];
+    struct joulet_what what;
+    struct joulet_baseline idle;
+};
+
+/* Idle, phases of 3 ms to 2 s, idle; the power varies inside the phases too. */
+static void random_run(struct sim *s, double rise_s, struct run *r)
+{
+    size_t n = 1 + (size_t)jl_rng_below(&s->rng, 4);
+    double t = 1.2 + sim_uniform(s, 0, .3), P0 = sim_uniform(s, 2 * P_MIN, 80);
+    *r = (struct run){.idle = {.power_w = P0, .u_w = .01 * P0, .sd_w = .5}};
+    sim_step(s, 0, P0);
+    for (size_t i = 0; i <= n; i++) {
+        double d = pow(10, sim_uniform(s, -2.5, .3));
+        r->t[i] = t;
+        r->bounds[i] = sim_ns(t);
+        sim_step(s, t, i < n ? sim_uniform(s, 90, 450) : P0);
+        if (i < n && jl_rng_below(&s->rng, 2))
+            sim_step(s, t + d * sim_uniform(s, .1, .9), sim_uniform(s, 90, 450));
+        t += i < n ? d : 0;
+    }
+    r->what = (struct joulet_what){.bounds = r->bounds, .n_phases = n, .isolated = jl_rng_below(&s->rng, 2)};
+    s->length_s = t + 2.5;
+    s->rise_s = rise_s * sim_uniform(s, 0, 1);
+}
+
+static struct joulet_channel channel_of(const struct habit *h)
+{
+    struct joulet_channel c = h->power     ? sim_power_channel(h->U, h->U, true)
+                              : h->U < .01 ? sim_rapl_channel()
+                                           : sim_gpu_counter_channel(h->U, true);
+    if (h->power)
+        c.quantum_j = h->step;
+    return c;
+}
+
+static void check(const struct joulet_energy *e, double truth, bool exact, int row, uint64_t seed, const char *which)
+{
+    if (truth < e->min_j - 1e-9 || truth > e->max_j + 1e-9)
+        fail_msg("row %d, seed %d: %s is %.6f J, bounds %.6f .. %.6f", row, (int)seed, which, truth, e->min_j, e->max_j);
+    if (exact && !isnan(e->gross_j) && (e->gross_j < e->min_j - 1e-9 || e->gross_j > e->max_j + 1e-9))
+        fail_msg("row %d, seed %d: %s is said to be %.6f J, outside its bounds %.6f .. %.6f", row, (int)seed, which, e->gross_j,
+                 e->min_j, e->max_j);
+}
+
+static void one_run(int row, uint64_t seed, bool limits)
+{
+    const struct habit *h = &habits[row];
+    struct sim s;
+    struct run r;
+    struct joulet_measured m;
+    struct joulet_error err;
+    struct joulet_trace trace = {.channel = channel_of(h)};
+    sim_init(&s, seed * 16 + (uint64_t)row, 0);
+    random_run(&s, trace.channel.rise_s, &r);
+    record(&s, h, &trace);
+    trace.channel.power_min_w = limits ? P_MIN : NAN;
+    trace.channel.power_max_w = limits ? P_MAX : NAN;
+    enum joulet_status status = joulet_measure(&trace, &r.idle, &r.what, &m, &err);
+    if (status != JOULET_OK && status != JOULET_TOO_SHORT)
+        fail_msg("row %d, seed %d: %s", row, (int)seed, err.message);
+    for (size_t i = 0; i < r.what.n_phases; i++)
+        if (!(m.parts[i].flags & JOULET_FLAG_JOINED)) /* holds its neighbour too */
+            check(&m.parts[i], sim_energy(&s, r.t[i], r.t[i + 1]), true, row, seed, "a part");
+    check(&m.whole, sim_energy(&s, r.t[0], r.t[r.what.n_phases]), true, row, seed, "the whole");
+    sim_trace_release(&trace);
+    sim_release(&s);
+}
+
+static void test_bounds_always_hold(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 150; seed++)
+        for (int row = 0; row < (int)JL_COUNT(habits); row++)
+            one_run(row, seed, true);
+}
+
+/* Limits that nobody told are taken from the readings. */
+static void test_bounds_hold_without_limits(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1001; seed <= 1150; seed++)
+        for (int row = 0; row < (int)JL_COUNT(habits); row++)
+            one_run(row, seed, false);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bounds_always_hold),
+        cmocka_unit_test(test_bounds_hold_without_limits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
