@@ -115,6 +115,18 @@ static void release_sensor(struct live_sensor *s, bool close)
     *s = (struct live_sensor){0};
 }
 
+/* As often as its quickest channel needs. */
+static int64_t poll_of(const struct sensor *s)
+{
+    int64_t usual = s->ops->poll_ns > 0 ? s->ops->poll_ns : 10000000, poll = usual;
+    for (size_t i = 0; i < s->n_channels; i++) {
+        const struct joulet_channel *c = &s->channels[i];
+        int64_t own = !is_gauge(c) && isfinite(c->period_s) ? updates_poll(usual, jl_ns(c->period_s)) : usual;
+        poll = own < poll ? own : poll;
+    }
+    return poll;
+}
+
 static void take_in(struct lane *l, struct sensor *sensor)
 {
     size_t at = atomic_load(&l->n_sensors);
@@ -126,7 +138,7 @@ static void take_in(struct lane *l, struct sensor *sensor)
         return;
     }
     *s = (struct live_sensor){.sensor = sensor, .cheapest_ns = INT64_MAX};
-    s->poll_ns = interval > 0 ? interval : ops->poll_ns > 0 ? ops->poll_ns : 10000000;
+    s->poll_ns = interval > 0 ? interval : poll_of(sensor);
     s->lockable = ops->lockable && ops->read_one;
     if (!make_channels(l, s) || !publish_channels(l->meter, s)) {
         meter_add_problem(l->meter, ops->name, JOULET_LIMIT,
@@ -236,7 +248,7 @@ void lane_take(struct lane *l, struct live_channel *c, const struct sensor_readi
         push(l->meter, c, &sample);
         tell_period(l->meter, c);
     }
-    atomic_store_explicit(&c->equal_ns, shown ? 0 : t, memory_order_relaxed);
+    atomic_store_explicit(&c->equal_ns, !shown && c->updates.shown == read.value ? t : 0, memory_order_relaxed);
     atomic_store_explicit(&c->read_ns, t, memory_order_release);
     atomic_store_explicit(&c->gone_ns, 0, memory_order_relaxed);
     c->failed_row = 0;
@@ -256,7 +268,7 @@ static bool gauges_due(const struct lane *l, const struct live_sensor *s, int64_
 /* A device that left is looked for seldom; otherwise the channel whose update comes first decides. */
 static int64_t next_read(const struct lane *l, const struct live_sensor *s, int64_t now)
 {
-    int64_t next = INT64_MAX, from = s->due_ns > now - s->poll_ns ? s->due_ns : now;
+    int64_t next = INT64_MAX, from = s->due_ns > now - s->poll_ns && s->due_ns < now ? s->due_ns : now;
     bool here = false;
     for (size_t i = 0; i < s->sensor->n_channels; i++) {
         const struct live_channel *c = s->channels[i];

@@ -14,7 +14,7 @@ struct live_channel {
     struct ring ring;
     struct updates updates;
     _Atomic int64_t read_ns;  /* middle of the last good read; 0: none yet */
-    _Atomic int64_t equal_ns; /* the same, if that read showed no update; else 0 */
+    _Atomic int64_t equal_ns; /* the same, if that read showed the value of the last update again; else 0 */
     _Atomic int64_t gone_ns;  /* the device left at this moment; 0: it is here */
     int64_t failed_ns;        /* last failed sample */
     atomic_uint failed_row;   /* failed reads since the last good one */

@@ -12,6 +12,7 @@
 #define AHEAD_NS   6000000  /* before the prediction: the jitter of devices */
 #define PREDICT_NS 10000000 /* shorter periods are not predicted */
 #define ENOUGH     8        /* distances before a period is believed */
+#define APART      4        /* reads in a period that tell two updates apart */
 #define POLLS      3        /* reads in a period, so that its updates and not the reads make the distances */
 
 void updates_init(struct updates *u, enum updates_kind kind, int64_t poll_ns, int64_t period_ns, bool predict, double max_w)
@@ -21,9 +22,20 @@ void updates_init(struct updates *u, enum updates_kind kind, int64_t poll_ns, in
 }
 
 /* Reads are so far apart that the device has always updated in between: a reading needs no change to be one. */
+static bool are_slow(int64_t poll_ns, int64_t period_ns)
+{
+    return period_ns > 0 && poll_ns * 2 >= period_ns * 3;
+}
+
 static bool reads_are_slow(const struct updates *u)
 {
-    return u->period_ns > 0 && u->poll_ns * 2 >= u->period_ns * 3;
+    return are_slow(u->poll_ns, u->period_ns);
+}
+
+int64_t updates_poll(int64_t poll_ns, int64_t period_ns)
+{
+    int64_t close = period_ns / APART > STEP_NS ? period_ns / APART : STEP_NS;
+    return period_ns > 0 && !are_slow(poll_ns, period_ns) && close < poll_ns ? close : poll_ns;
 }
 
 static uint32_t clamp_hw(int64_t hw)
@@ -104,12 +116,14 @@ static bool with_own_time(struct updates *u, const struct updates_read *r, bool 
     return true;
 }
 
-/* No change for more than one and a half periods: the device gave the same power again. */
-static bool repeat(struct updates *u, int64_t t, struct joulet_sample *out)
+/* No change for more than one and a half periods: the device gave the same power again. Where nobody looked for longer than a
+ * period it may have given others, and the last update alone is inserted. */
+static bool repeat(struct updates *u, const struct updates_read *r, int64_t t, struct joulet_sample *out)
 {
     if (u->kind != UPDATES_POWER || u->period_ns <= 0 || (t - u->edge_ns) * 2 <= u->period_ns * 3)
         return false;
-    u->edge_ns += u->period_ns;
+    bool looked = r->t0_ns - u->begun_ns <= u->period_ns;
+    u->edge_ns += looked ? u->period_ns : (t - u->edge_ns - u->period_ns / 2) / u->period_ns * u->period_ns;
     u->repeats++;
     *out = (struct joulet_sample){
         .t_ns = u->edge_ns, .value = u->value, .hw_ns = clamp_hw(u->edge_hw), .flags = JOULET_SAMPLE_REPEAT};
@@ -148,10 +162,11 @@ bool updates_from(struct updates *u, const struct updates_read *r, struct joulet
     } else if (!u->has || reset || r->value != u->value || reads_are_slow(u)) {
         shown = change(u, r, reset, out);
     } else {
-        shown = repeat(u, t, out);
+        shown = repeat(u, r, t, out);
     }
     u->has = true;
     u->value = r->value;
+    u->shown = shown ? r->value : u->shown;
     u->read_ns = t;
     u->begun_ns = r->t0_ns;
     return shown;
@@ -175,7 +190,7 @@ bool updates_locked(struct updates *u, int64_t begin_ns, int64_t end_ns, int64_t
     *out = (struct joulet_sample){.t_ns = t, .value = value, .hw_ns = clamp_hw(hw), .flags = JOULET_SAMPLE_LOCKED};
     u->locked_ns = u->edge_ns = t;
     u->edge_hw = hw;
-    u->value = value;
+    u->value = u->shown = value;
     u->read_ns = u->begun_ns = end_ns;
     u->has = true;
     u->gap = false;

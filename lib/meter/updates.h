@@ -18,6 +18,7 @@ struct updates {
 
     bool has, gap;                    /* a value was read; a read failed since */
     int64_t value, read_ns, begun_ns; /* of the last good read */
+    int64_t shown;                    /* value of the last update */
     int64_t own_ns;                   /* last timestamp of the device's own */
     int64_t edge_ns, edge_hw;         /* last update */
     int64_t changed_ns;               /* last update that a change showed sharply; 0: none since */
@@ -36,6 +37,9 @@ struct updates_read {
 };
 
 void updates_init(struct updates *u, enum updates_kind kind, int64_t poll_ns, int64_t period_ns, bool predict, double max_w);
+/* How often to read a channel of that period, if `poll_ns` is usual: often enough to tell its updates apart, unless so seldom
+ * that every read is one. */
+int64_t updates_poll(int64_t poll_ns, int64_t period_ns);
 /* Takes a read in; true if it shows an update, which is then in *out. */
 bool updates_from(struct updates *u, const struct updates_read *read, struct joulet_sample *out);
 /* A read failed: the next update may have happened at any time since the last good one. */

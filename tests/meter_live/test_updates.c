@@ -90,6 +90,19 @@ static void test_failed_read_between(void **state)
     check(&s, 1005 * MS, 3, 5 * MS, 0);
 }
 
+/* Polled too seldom to tell the updates apart and too often to see one each time: a closer look. */
+static void test_looks_closely_enough(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t poll, period, want;
+    } rows[] = {{10 * MS, MS, 10 * MS},       {MS, MS, MS},        {5 * MS, 100 * MS, 5 * MS},       {5 * MS, 20 * MS, 5 * MS},
+                {5 * MS, 10 * MS, 2500 * US}, {MS, 2 * MS, MS},    {5 * MS, 6 * MS, 1500 * US},      {5 * MS, 3 * MS, 5 * MS},
+                {10 * MS, 8 * MS, 2 * MS},    {5 * MS, 0, 5 * MS}, {60000 * MS, 50 * MS, 60000 * MS}};
+    for (size_t i = 0; i < JL_COUNT(rows); i++)
+        assert_int_equal(updates_poll(rows[i].poll, rows[i].period), rows[i].want);
+}
+
 /* A device of 40 ms that was declared as one of 100 ms, read as the plan says. */
 static size_t run_device(struct updates *u, enum updates_kind kind, int64_t from, int64_t to, int64_t period, int64_t *reads)
 {
@@ -203,6 +216,22 @@ static void test_repeats(void **state)
     assert_true(s.t_ns > next - 100 * MS);
 }
 
+/* Nobody looked for three periods: what the device gave meanwhile is not known to have been the same. */
+static void test_no_repeats_unseen(void **state)
+{
+    struct updates u = make(UPDATES_POWER, 5 * MS, 100 * MS);
+    struct joulet_sample s;
+    (void)state;
+    read_at(&u, 1000 * MS, 60, &s);
+    assert_true(read_at(&u, 1005 * MS, 61, &s));
+    check(&s, 1002 * MS + 500 * US, 61, 2500 * US, 0);
+    assert_true(read_at(&u, 1380 * MS, 61, &s)); /* the last of them alone */
+    check(&s, 1302 * MS + 500 * US, 61, 2500 * US, JOULET_SAMPLE_REPEAT);
+    assert_false(read_at(&u, 1385 * MS, 61, &s));
+    assert_true(read_at(&u, 1455 * MS, 61, &s));
+    check(&s, 1402 * MS + 500 * US, 61, 2500 * US, JOULET_SAMPLE_REPEAT);
+}
+
 static void test_counters_do_not_repeat(void **state)
 {
     struct updates u = make(UPDATES_COUNTER, 5 * MS, 100 * MS);
@@ -308,12 +337,14 @@ int main(void)
         cmocka_unit_test(test_quick_reads),
         cmocka_unit_test(test_edges),
         cmocka_unit_test(test_failed_read_between),
+        cmocka_unit_test(test_looks_closely_enough),
         cmocka_unit_test(test_finds_the_period),
         cmocka_unit_test(test_period_of_powers),
         cmocka_unit_test(test_irregular_device),
         cmocka_unit_test(test_lost_device),
         cmocka_unit_test(test_fixed_interval),
         cmocka_unit_test(test_repeats),
+        cmocka_unit_test(test_no_repeats_unseen),
         cmocka_unit_test(test_counters_do_not_repeat),
         cmocka_unit_test(test_resets),
         cmocka_unit_test(test_late_reads),

@@ -1,0 +1,75 @@
+/* What a lane makes of single reads, at moments that the test chooses: no thread runs here. */
+#include "tests/meter_live/fake.h"
+
+#define MS 1000000LL
+
+/* A device that is described only: its lane waits for the test to read. */
+static struct joulet *still_meter(int64_t interval_ns)
+{
+    struct joulet_options opt = JOULET_OPTIONS_INIT;
+    opt.no_thread = true;
+    opt.interval_ns = interval_ns;
+    return fake_meter(FAKE_TABLE(&fake_quick), &opt);
+}
+
+static void take(struct joulet *m, int64_t t, int64_t value)
+{
+    struct sensor_reading r = {.has = true, .value = value};
+    lane_take(m->lanes[0], m->channels[0], &r, t, t);
+}
+
+/* Reads that events ask for come on top of those that are due: they put nothing off. */
+static void test_reads_at_events_put_nothing_off(void **state)
+{
+    (void)state;
+    fake_plans[0] = (struct fake_plan){.id = "a", .period_ns = MS, .watts = 1};
+    struct joulet *m = still_meter(1000 * JL_NS_PER_S);
+    struct live_sensor *s = &m->lanes[0]->sensors[0];
+    for (int i = 0; i < 20; i++)
+        lane_read(m->lanes[0], s, jl_mono_ns());
+    assert_true(s->due_ns > jl_mono_ns());
+    assert_true(s->due_ns <= jl_mono_ns() + 1000 * JL_NS_PER_S);
+    joulet_close(m);
+}
+
+/* A reading that is dropped beside a locked update (1.3) is no sign that nothing has changed since. */
+static void test_dropped_is_not_equal(void **state)
+{
+    struct joulet_sample locked;
+    struct joulet_trace t;
+    (void)state;
+    fake_plans[0] = (struct fake_plan){.id = "a", .period_ns = MS, .watts = 1};
+    struct joulet *m = still_meter(MS);
+    struct live_channel *c = m->channels[0];
+    int64_t t0 = 5 * JL_NS_PER_S;
+    take(m, t0, 1000);
+    assert_true(updates_locked(&c->updates, t0 + 7 * MS, t0 + 7 * MS + 20000, 1700, &locked));
+    ring_push(&m->store, &c->ring, locked);
+    for (int i = 0; i < 2; i++) { /* dropped, and then the same once more */
+        take(m, t0 + (8 + i) * MS, 1900);
+        assert_int_equal(joulet_trace_copy(m, 0, t0 + MS, t0 + JL_NS_PER_S, &t, NULL), JOULET_OK);
+        assert_int_equal(t.n, 2);
+        assert_int_equal(t.samples[1].value, 1700);
+        joulet_trace_release(&t);
+    }
+    take(m, t0 + 12 * MS, 2200);
+    take(m, t0 + 13 * MS, 2200);
+    assert_int_equal(joulet_trace_copy(m, 0, t0 + MS, t0 + JL_NS_PER_S, &t, NULL), JOULET_OK);
+    assert_int_equal(t.n, 4);
+    assert_int_equal(t.samples[2].value, 2200);
+    assert_int_equal(t.samples[3].flags, JOULET_SAMPLE_LAST);
+    assert_int_equal(t.samples[3].t_ns, t0 + 13 * MS);
+    joulet_trace_release(&t);
+    joulet_close(m);
+}
+
+#define LIVE(f) cmocka_unit_test_setup_teardown(f, fake_setup, fake_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        LIVE(test_reads_at_events_put_nothing_off),
+        LIVE(test_dropped_is_not_equal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
