@@ -36,6 +36,22 @@ static void place_in_plan(struct run_request *q, const struct plan_prompt *p, in
     q->warmup = warmup;
 }
 
+/* The boundary between prefill and decode is an event for the sampler as well: counters are read locked to it (1.3). */
+struct first_text {
+    struct joulet *meter;
+    bool seen;
+};
+
+static void mark_first(void *user, const char *text, size_t n, bool thinking)
+{
+    struct first_text *f = user;
+    (void)text;
+    (void)thinking;
+    if (!f->seen && n)
+        joulet_mark_now(f->meter);
+    f->seen |= n > 0;
+}
+
 /* Returns the status of the exchange; the request is kept whatever it was. */
 static enum joulet_status one(struct bench *b, const struct plan_prompt *p, int64_t repeat, bool warmup)
 {
@@ -43,6 +59,7 @@ static enum joulet_status one(struct bench *b, const struct plan_prompt *p, int6
     struct run_request q;
     struct joulet_error err = {0};
     struct generation ask = b->q;
+    struct first_text first = {.meter = b->s.meter};
     generated_init(&g);
     run_request_init(&q);
     ask.prompt = p->text;
@@ -51,7 +68,7 @@ static enum joulet_status one(struct bench *b, const struct plan_prompt *p, int6
     jl_sleep_until(joulet_now() + jl_ns(GAP_S));
     q.temperature_before_c = jl_temperature_c();
     joulet_mark_now(b->s.meter);
-    enum joulet_status st = engine_generate(b->choice.engine, &ask, &g, NULL, NULL, &err);
+    enum joulet_status st = engine_generate(b->choice.engine, &ask, &g, mark_first, &first, &err);
     joulet_mark_now(b->s.meter);
     q.temperature_after_c = jl_temperature_c();
     session_request_of(&b->s, &q, &g, p->text, st, &err);

@@ -18,12 +18,15 @@ struct turn {
     struct generation *q;
     bool stored; /* a stored baseline is in use */
     bool print;  /* the answer goes to stdout as it comes */
-    bool ended_line;
+    bool ended_line, first_seen;
 };
 
 static void on_text(void *user, const char *text, size_t n, bool thinking)
 {
     struct turn *t = user;
+    if (!t->first_seen && n) /* the end of prefill is an event for the sampler as well (1.3) */
+        joulet_mark_now(t->s->meter);
+    t->first_seen |= n > 0;
     if (!t->print || thinking || !n)
         return;
     fwrite(text, 1, n, stdout);
@@ -50,6 +53,7 @@ static struct run_request *do_turn(struct turn *t, const char *prompt, struct jl
     generated_init(&g);
     run_request_init(&q);
     t->ended_line = true;
+    t->first_seen = false;
     q.temperature_before_c = jl_temperature_c();
     joulet_mark from = joulet_mark_now(t->s->meter);
     enum joulet_status st = engine_generate(t->choice->engine, t->q, &g, on_text, t, &err);

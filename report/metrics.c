@@ -268,6 +268,8 @@ static void windows_with(struct jl_buf *b, const struct view *v, uint32_t bit)
     }
     if (n > PLACES_MAX)
         jl_buf_printf(b, " and %zu more", n - PLACES_MAX);
+    if (n == 0)
+        phases_with(b, v, bit);
 }
 
 static void flag_lines(const struct view *v)

@@ -29,7 +29,7 @@ const char *words_flag(uint32_t bit)
         "no reading came after the end, which is extrapolated",
         "no reading came before the start, which is extrapolated",
         "the whole and the sum of its parts differ by more than their uncertainty",
-        "the idle level is from about a second, `joulet bench` takes a longer one",
+        "the idle level is from about a second, not from ten",
         "no idle level is known, so what lies above it is not known either",
         "the idle level after the run differs from the one before",
         "some readings failed and were bridged",
