@@ -24,9 +24,27 @@ static double u_spec(const struct jl_params *p, double e_j)
     return p->spec * fabs(e_j) / sqrt(3);
 }
 
+/* What an estimate leans on is in joules of the model, of which the truth may be factor_hi times as many. */
+static void in_joules_of_the_truth(struct joulet_u *u, double factor)
+{
+    u->q *= factor;
+    u->b *= factor;
+    u->time *= factor;
+    u->event *= factor;
+}
+
+/* Ends of the interval of gross (10). */
+static void estimate_ends(struct joulet_energy *e, const struct jl_params *p, double rep)
+{
+    e->min_j = fmax(0, e->gross_j - hypot((1 - p->factor_lo) * e->gross_j, COVERAGE * rep));
+    e->max_j = e->gross_j + hypot((p->factor_hi - 1) * e->gross_j, COVERAGE * rep);
+}
+
 void jl_budget(struct joulet_energy *e, const struct jl_params *p, const struct joulet_baseline *idle, double d_s, double idle_s)
 {
     bool known = idle && isfinite(idle->power_w);
+    double factor = p->estimated ? p->factor_hi : 1;
+    in_joules_of_the_truth(&e->u, factor);
     double rep = jl_u_rep(&e->u), spec = u_spec(p, e->gross_j);
     e->gross_pm_j = COVERAGE * hypot(rep, spec);
     e->u.idle = NAN;
@@ -34,14 +52,12 @@ void jl_budget(struct joulet_energy *e, const struct jl_params *p, const struct 
     e->net_j = e->net_pm_j = NAN;
     if (known) {
         e->net_j = e->gross_j - idle->power_w * d_s;
-        e->u.idle = idle_s * idle->u_w;
+        e->u.idle = factor * idle_s * idle->u_w;
         e->u.spec = u_spec(p, e->net_j);
         e->net_pm_j = COVERAGE * sqrt(square(rep) + square(e->u.idle) + square(e->u.spec));
     }
-    if (p->estimated) {
-        e->min_j = p->factor_lo * e->gross_j;
-        e->max_j = p->factor_hi * e->gross_j;
-    }
+    if (p->estimated)
+        estimate_ends(e, p, rep);
 }
 
 /* ---- sums of figures ------------------------------------------------------------------------------------------------ */

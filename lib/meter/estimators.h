@@ -164,7 +164,7 @@ void jl_baseline_of_means(const double *x, size_t n, struct joulet_baseline *out
 
 /* ---- budget (3, budget.c) -------------------------------------------------------------------------------------------- */
 /* Completes *e from gross_j, u.q, u.b, u.time, u.event: net from the idle level over d_s, u.idle = idle_s u(P0), u.spec, the
- * half-widths, and for estimates the interval. idle NULL or NONE: net stays NAN. */
+ * half-widths; for estimates all terms in joules of the truth, and the interval. idle NULL or NONE: net stays NAN. */
 void jl_budget(struct joulet_energy *e, const struct jl_params *p, const struct joulet_baseline *idle, double d_s, double idle_s);
 double jl_u_rep(const struct joulet_u *u); /* everything but idle and spec */
 

@@ -44,6 +44,35 @@ static void test_budget(void **state)
     assert_true(isnan(e.net_j) && isnan(e.net_pm_j) && isnan(e.u.idle) && isfinite(e.gross_pm_j));
 }
 
+/* An estimate is true to a factor, and what it is uncertain by else counts in joules of the truth: near nothing that is all. */
+static void test_budget_of_an_estimate(void **state)
+{
+    (void)state;
+    static const double gross[] = {100, 100.4, 99.5, 160, 1000};
+    struct jl_params p = {.estimated = true, .factor_lo = .4, .factor_hi = 2.5};
+    struct joulet_baseline idle = {.power_w = 10, .u_w = .1};
+    for (size_t i = 0; i < JL_COUNT(gross); i++) {
+        struct joulet_energy e = JOULET_ENERGY_UNKNOWN;
+        e.gross_j = gross[i];
+        e.u = (struct joulet_u){.b = .5};
+        jl_budget(&e, &p, &idle, 10, 10);
+        double net = gross[i] - 100;
+        assert_near(e.u.b, 1.25, 1e-12);
+        assert_near(e.u.idle, 2.5, 1e-12);
+        assert_near(e.net_pm_j, hypot(1.5 * net, 2.5 * 2 * hypot(.5, 1)), 1e-9);
+        assert_true(e.net_j - e.net_pm_j <= .4 * net && e.net_j + e.net_pm_j >= 2.5 * net);
+        assert_true(net > 10 || (e.net_j - e.net_pm_j <= 0 && e.net_j + e.net_pm_j >= 0));
+        assert_near(e.max_j, gross[i] + hypot(1.5 * gross[i], 2.5), 1e-9);
+        assert_near(e.min_j, gross[i] - hypot(.6 * gross[i], 2.5), 1e-9);
+        assert_near(e.gross_pm_j, e.max_j - gross[i], 1e-9); /* the farther end */
+    }
+    struct joulet_energy none = JOULET_ENERGY_UNKNOWN;
+    none.gross_j = .1;
+    none.u = (struct joulet_u){.b = .5};
+    jl_budget(&none, &p, &idle, .01, .01);
+    assert_near(none.min_j, 0, 0); /* no machine gives energy back */
+}
+
 static void test_format(void **state)
 {
     (void)state;
@@ -311,6 +340,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_idle),
         cmocka_unit_test(test_budget),
+        cmocka_unit_test(test_budget_of_an_estimate),
         cmocka_unit_test(test_format),
         cmocka_unit_test(test_add_devices),
         cmocka_unit_test(test_add_what_is_missing),
