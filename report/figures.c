@@ -34,6 +34,7 @@ static struct figure channel_figure(const struct joulet_channel *c, const struct
     double a = f.estimate ? f.j - c->factor_lo * f.j : f.pm, b = f.estimate ? c->factor_hi * f.j - f.j : f.pm;
     double more = f.estimate ? other_terms(e, net) : 0;
     f.lo = f.j - hypot(f.j < 0 ? b : a, more);
+    f.lo = f.estimate && !net ? fmax(0, f.lo) : f.lo; /* as min_j: no machine gives energy back */
     f.hi = f.j + hypot(f.j < 0 ? a : b, more);
     return f;
 }
