@@ -140,21 +140,31 @@ static double neighbour_w(const struct jl_job *j, size_t i, bool next)
     return i > 0 ? mean_w(j, &j->groups[i - 1]) : j->groups[i].before_w;
 }
 
+/* Power inside at the first and the last boundary, and outside at both; NAN unknown. */
+struct ends {
+    double first_w, last_w, before_w, after_w;
+};
+
 /* fmax leaves an unknown neighbour out. */
-static double event_u(const struct jl_job *j, const struct jl_group *g, double before_w, double after_w)
+static double event_u(const struct jl_job *j, const struct jl_group *g, const struct ends *e)
 {
-    double P = fabs(mean_w(j, g));
-    return hypot(j->u_ev[g->first] * fmax(P, fabs(before_w)), j->u_ev[g->last + 1] * fmax(P, fabs(after_w)));
+    return hypot(j->u_ev[g->first] * fmax(fabs(e->first_w), fabs(e->before_w)),
+                 j->u_ev[g->last + 1] * fmax(fabs(e->last_w), fabs(e->after_w)));
+}
+
+/* What the ends add to the terms of a group: events that are uncertain, and in the phase fit the rise (3). */
+static void add_ends(const struct jl_job *j, struct jl_group *g, const struct ends *e)
+{
+    g->u.event = event_u(j, g, e);
+    if (j->fit)
+        g->u.time = hypot(g->u_lag, j->p.u_r * fmax(fabs(e->first_w - e->before_w), fabs(e->last_w - e->after_w)));
 }
 
 static void add_neighbours(struct jl_job *j)
 {
     for (size_t i = 0; i < j->n_groups; i++) {
-        struct jl_group *g = &j->groups[i];
-        double before = neighbour_w(j, i, false), after = neighbour_w(j, i, true), P = mean_w(j, g);
-        g->u.event = event_u(j, g, before, after);
-        if (j->fit)
-            g->u.time = hypot(g->u_lag, j->p.u_r * fmax(fabs(P - before), fabs(P - after)));
+        double P = mean_w(j, &j->groups[i]);
+        add_ends(j, &j->groups[i], &(struct ends){P, P, neighbour_w(j, i, false), neighbour_w(j, i, true)});
     }
 }
 
@@ -173,11 +183,8 @@ static void whole_of_parts(struct jl_job *j)
         w->ok = w->ok && j->groups[i].ok;
         w->flags |= j->groups[i].flags;
     }
-    if (j->fit) {
-        double P = mean_w(j, w);
-        w->u.time = hypot(w->u_lag, j->p.u_r * fmax(fabs(P - w->before_w), fabs(P - w->after_w)));
-    }
-    w->u.event = event_u(j, w, w->before_w, w->after_w);
+    const struct jl_group *last = &j->groups[j->n_groups - 1];
+    add_ends(j, w, &(struct ends){mean_w(j, &j->groups[0]), mean_w(j, last), w->before_w, w->after_w});
     j->idle_s = duration(j, w);
     j->consistent = true;
     j->padded = false;

@@ -15,6 +15,7 @@
 #define P_MIN_SHARE  0.5 /* defaults of 2.4 */
 #define P_MAX_SHARE  1.5
 #define TAIL_S       30.0
+#define TAIL_SHORT_S 2.0 /* who did not wait for an idle level does not wait for a tail (4.2) */
 
 static void set_unknown(const struct joulet_trace *trace, size_t n_phases, uint32_t flags, struct joulet_measured *out)
 {
@@ -173,8 +174,10 @@ static void add_tail(const struct jl_job *j, struct joulet_measured *out)
 {
     struct joulet_tail tail;
     joulet_mark end = j->what->bounds[j->what->n_phases];
-    double cap = fmin(TAIL_S, j->quiet - j->bd[j->m]);
-    if (!j->what->isolated || !j->idle || j->gone || !(cap > 0))
+    if (!j->what->isolated || !j->idle || j->gone)
+        return;
+    double cap = fmin(j->idle->flags & JOULET_FLAG_SHORT_BASELINE ? TAIL_SHORT_S : TAIL_S, j->quiet - j->bd[j->m]);
+    if (!(cap > 0))
         return;
     if (joulet_tail_from(j->trace, j->idle, end, cap, &tail, NULL) != JOULET_OK)
         return;

@@ -513,6 +513,55 @@ static void test_uncertain_events(void **state)
     assert_near(m.whole.u.event, 3, .05);
 }
 
+/* The ends of the whole are those of its first and last phase: what an uncertain moment moves is their power, not the mean. */
+static void test_uncertain_events_of_the_whole(void **state)
+{
+    (void)state;
+    struct sim s;
+    struct joulet_measured m;
+    struct joulet_trace trace = {.channel = sim_gpu_counter_channel(.1, true)};
+    static const double u_ev[] = {.01, 0, 0};
+    joulet_mark bounds[] = {sim_ns(2), sim_ns(2.5), sim_ns(4)};
+    struct joulet_what what = {.bounds = bounds, .u_event_s = u_ev, .n_phases = 2};
+    sim_init(&s, 1, 7);
+    sim_step(&s, 0, 60);
+    sim_step(&s, 2, 400);
+    sim_step(&s, 2.5, 200);
+    sim_step(&s, 4, 60);
+    sim_slow_counter(&s, &trace, 1e-3, .025);
+    assert_int_equal(joulet_measure(&trace, NULL, &what, &m, NULL), JOULET_OK);
+    assert_near(m.parts[0].u.event, 4, .1);
+    assert_near(m.parts[1].u.event, 0, 0);
+    assert_near(m.whole.u.event, 4, .1);
+    sim_trace_release(&trace);
+}
+
+/* Whoever did not wait for an idle level does not wait for a tail either: it is followed for 2 s (4.2). */
+static void test_tail_of_a_short_baseline(void **state)
+{
+    (void)state;
+    struct sim s;
+    struct joulet_measured m;
+    struct joulet_trace trace = {.channel = sim_gpu_counter_channel(.1, true)};
+    joulet_mark bounds[] = {sim_ns(2), sim_ns(4)};
+    struct joulet_what what = {.bounds = bounds, .n_phases = 1, .isolated = true};
+    struct joulet_baseline idle = {.power_w = 60, .u_w = 1, .sd_w = NAN};
+    sim_init(&s, 1, 14);
+    sim_step(&s, 0, 60);
+    sim_step(&s, 2, 300);
+    sim_step(&s, 4, 100);
+    sim_step(&s, 8.5, 60);
+    sim_slow_counter(&s, &trace, 1e-3, .025);
+    assert_int_equal(joulet_measure(&trace, &idle, &what, &m, NULL), JOULET_OK);
+    assert_near(m.settle_s, 5, 0);
+    assert_near(m.whole.tail_j, 4.5 * 40, 3);
+    idle.flags = JOULET_FLAG_SHORT_BASELINE;
+    assert_int_equal(joulet_measure(&trace, &idle, &what, &m, NULL), JOULET_OK);
+    assert_near(m.settle_s, 2, 0);
+    assert_near(m.whole.tail_j, 2 * 40, 3);
+    sim_trace_release(&trace);
+}
+
 static void test_estimates(void **state)
 {
     (void)state;
@@ -578,6 +627,8 @@ int main(void)
         cmocka_unit_test(test_without_idle_level),
         cmocka_unit_test(test_something_else_began),
         cmocka_unit_test(test_uncertain_events),
+        cmocka_unit_test(test_uncertain_events_of_the_whole),
+        cmocka_unit_test(test_tail_of_a_short_baseline),
         cmocka_unit_test(test_estimates),
         cmocka_unit_test(test_filtered),
     };
