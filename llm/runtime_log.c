@@ -16,6 +16,7 @@ static const struct {
     {"model is corrupted or incomplete", "the file is damaged: copy it again", false},
     {"std::bad_alloc", "there is not enough memory: use a smaller model, quantisation or --context", false},
     {"Cannot allocate memory", "there is not enough memory: use a smaller model, quantisation or --context", false},
+    {"insufficient memory", "there is not enough memory: use a smaller model, quantisation or --context", false},
     {"out of memory", "there is not enough memory: use a smaller model, quantisation or --context, or fewer --gpu-layers", false},
     {"OutOfDeviceMemory", "there is not enough GPU memory: use a smaller model or fewer --gpu-layers", false},
     {"failed to allocate", "there is not enough memory: use a smaller model, quantisation or --context", false},
@@ -50,9 +51,17 @@ static void keep(struct telling *out, const char *line, size_t n)
     out->line[used] = '\0';
 }
 
+/* "#5  0x00007f... in ggml_abort () from ..." */
+static bool is_backtrace(const char *line, size_t n)
+{
+    return n > 1 && line[0] == '#' && isdigit((unsigned char)line[1]);
+}
+
 /* Rank of a line: causes by their order, then what sounds like an error, then anything. Lower is more telling. */
 static size_t rank(const char *line, size_t n)
 {
+    if (is_backtrace(line, n))
+        return JL_COUNT(causes) + 2;
     for (size_t i = 0; i < JL_COUNT(causes); i++)
         if (memmem(line, n, causes[i].words, strlen(causes[i].words)))
             return i;
@@ -65,7 +74,7 @@ static size_t rank(const char *line, size_t n)
 
 void runtime_telling(const char *log, size_t n, struct telling *out)
 {
-    size_t best = JL_COUNT(causes) + 2;
+    size_t best = JL_COUNT(causes) + 3;
     const char *end = log + n;
     *out = (struct telling){.line = ""};
     while (log < end) {

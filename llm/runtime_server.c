@@ -222,6 +222,11 @@ static enum joulet_status explain(const struct runtime_server *s, struct telling
     jl_read_file(s->log, &log, NULL);
     runtime_telling(log.data ? log.data : "", log.len, t);
     jl_buf_release(&log);
+    if (!*t->line && s->process.status != 128 + 9)
+        return jl_fail(err, JOULET_ENGINE, "llama-server could not serve %.150s: it ended with code %d without a word; %s",
+                       s->model, s->process.status,
+                       s->private_engine ? "`joulet engine install --force` gets it anew"
+                                         : "give --engine the path of a llama-server");
     if (s->process.status == 128 + 9)
         return jl_fail(err, JOULET_ENGINE,
                        "llama-server was killed while it loaded %.150s, probably because memory ran out: use a smaller model "
@@ -290,8 +295,9 @@ static enum joulet_status attempt(struct runtime_server *s, struct launch *l, bo
         status = spawn(s, l, err);
     if (status == JOULET_OK) {
         status = wait_ready(s, l->how, err);
-        if (status == JOULET_ENGINE && s->process.ended)
-            status = explain(s, &why, err);
+        if (status == JOULET_ENGINE && s->process.ended) /* whoever interrupts us may have ended it as well */
+            status = cancelled(l->how) ? jl_fail(err, JOULET_CANCELLED, "loading %.200s was interrupted", s->model)
+                                       : explain(s, &why, err);
         if (status != JOULET_OK) {
             jl_process_stop(&s->process, 2);
             keep_log(s);

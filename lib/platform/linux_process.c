@@ -65,12 +65,14 @@ static void give_up(int fd, int where)
     _exit(127);
 }
 
-static void reset_signals(void)
+/* A command of the user's keeps what it would have had without us, as under nohup. */
+static void reset_signals(bool keep)
 {
+    static const int ours[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD};
     sigset_t none;
-    for (int s = 1; s < NSIG; s++)
-        if (s == SIGPIPE || s == SIGINT || s == SIGTERM || s == SIGHUP || s == SIGQUIT || s == SIGCHLD)
-            signal(s, SIG_DFL);
+    for (size_t i = 0; i < JL_COUNT(ours); i++)
+        if (!keep || signal(ours[i], SIG_DFL) == SIG_IGN)
+            signal(ours[i], keep ? SIG_IGN : SIG_DFL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -78,10 +80,11 @@ static void reset_signals(void)
 /* Between fork and exec: only calls that are safe after a fork of a threaded process. */
 static _Noreturn void become(const struct jl_spawn *w, char **env, const char *file, pid_t parent, int report)
 {
-    reset_signals();
+    reset_signals(w->keep);
     if (w->detach) {
         setsid();
     } else if (!w->keep) {
+        setpgid(0, 0); /* Ctrl-C on the terminal is for us: we end it, when what it does for us is put in order */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (getppid() != parent) /* it died before the line above */
             _exit(127);

@@ -59,8 +59,8 @@ struct jl_spawn {
     const char *const *env;  /* "K=V" added to or replacing the environment; NULL-terminated; NULL none */
     const char *cwd;         /* NULL: unchanged */
     const char *log;         /* stdout and stderr appended to this file; NULL: inherited */
-    bool detach;             /* own session, survives us; else it is killed when we die (PDEATHSIG) */
-    bool keep;               /* survives us in our own session: a command that is the user's, not ours */
+    bool detach;             /* own session, survives us; else it is killed when we die (PDEATHSIG), and Ctrl-C is not for it */
+    bool keep;               /* survives us in our own session: a command that is the user's, not ours, Ctrl-C included */
 };
 /* JOULET_NOT_FOUND if the program does not exist, JOULET_PERMISSION if it may not be run. */
 enum joulet_status jl_spawn(struct jl_process *p, const struct jl_spawn *what, struct joulet_error *err);

@@ -25,6 +25,12 @@ static void causes(void **state)
         {"error: invalid argument: --nonsense\n", "error: invalid argument: --nonsense", "--engine-option"},
         {"llama-server: error while loading shared libraries: libssl.so.3: cannot open\n", "libssl.so.3",
          "engine install --force"},
+        {"./src/ggml.c:1655: GGML_ASSERT(ctx->mem_buffer != NULL) failed\n"
+         "0.00.129.816 E ggml_aligned_malloc: insufficient memory (attempted to allocate  42.12 MB)\n"
+         "#5  0x00007fae21a5bb2e in ggml_abort () from libggml-base.so.0\n",
+         "attempted to allocate", "not enough memory"},
+        {"./src/ggml.c:1: GGML_ASSERT(x) failed\n#5  0x00007fae in ggml_abort () from libggml-base.so.0\n#6  0x0 in error ()\n",
+         "GGML_ASSERT(x) failed", NULL},
         {"fine\nsomething failed here\nbye\n", "something failed here", NULL},
         {"first error\nsecond error\nbye\n", "second error", NULL},
         {"just\nwords\n\n", "words", NULL},

@@ -174,6 +174,7 @@ static void failures_say_why(void **state)
         {"fake=architecture", "does not know that kind of model", "unknown model architecture: 'zlama'"},
         {"fake=strange", "could not serve", "an error of its own kind"},
         {"fake=silent", "could not serve", "folder"},
+        {"fake=mute", "without a word", "with code 1"},
         {"fake=killed", "probably because memory ran out", ""},
         {"fake=port", "another program took the port", "couldn't bind"},
     };
@@ -239,6 +240,20 @@ static void loading_can_be_interrupted(void **state)
     how.cancel = &cancel;
     assert_int_equal(runtime_server_start(&s, &how, &err), JOULET_CANCELLED);
     assert_true(s.process.ended);
+}
+
+/* Ctrl-C and the end of the server may come in either order. */
+static void a_server_that_ended_with_us_was_interrupted(void **state)
+{
+    static atomic_bool cancel = true;
+    static const char *const dead[] = {"fake=strange"};
+    struct runtime_server s;
+    struct joulet_error err;
+    struct runtime_start how = faking(dead);
+    (void)state;
+    how.cancel = &cancel;
+    assert_int_equal(runtime_server_start(&s, &how, &err), JOULET_CANCELLED);
+    assert_says(err.message, "interrupted");
 }
 
 static void slow_loading_is_waited_for(void **state)
@@ -372,6 +387,7 @@ int main(void)
         cmocka_unit_test(a_port_that_was_taken_is_tried_again),
         cmocka_unit_test(wrong_models_and_programs),
         cmocka_unit_test(loading_can_be_interrupted),
+        cmocka_unit_test(a_server_that_ended_with_us_was_interrupted),
         cmocka_unit_test(slow_loading_is_waited_for),
         cmocka_unit_test(stopped_without_a_trace),
         cmocka_unit_test(ends_with_us),

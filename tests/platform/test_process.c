@@ -133,6 +133,39 @@ static void test_signals_are_default_again(void **state)
     assert_int_equal(p.status, 128 + SIGINT);
 }
 
+static int status_of(const char *const *argv, bool keep)
+{
+    struct jl_process p;
+    struct jl_spawn w = {.argv = argv, .keep = keep};
+    assert_int_equal(jl_spawn(&p, &w, NULL), JOULET_OK);
+    jl_process_wait(&p, LONG_S);
+    return p.status;
+}
+
+/* Under nohup a command stays deaf to hang-ups; a server of ours is ended by us. */
+static void test_ignored_signals_stay_with_the_user_s_command(void **state)
+{
+    (void)state;
+    signal(SIGHUP, SIG_IGN);
+    int users = status_of(SH("kill -HUP $$; exit 3"), true), ours = status_of(SH("kill -HUP $$; exit 3"), false);
+    signal(SIGHUP, SIG_DFL);
+    assert_int_equal(users, 3);
+    assert_int_equal(ours, 128 + SIGHUP);
+}
+
+/* What the terminal sends on Ctrl-C goes to a process group: the user's command is in it, a server of ours is not. */
+static void test_ctrl_c_is_not_for_our_servers(void **state)
+{
+    (void)state;
+    for (int keep = 0; keep < 2; keep++) {
+        struct jl_process p;
+        struct jl_spawn w = {.argv = (const char *const[]){"sleep", "1000", NULL}, .keep = keep};
+        assert_int_equal(jl_spawn(&p, &w, NULL), JOULET_OK);
+        assert_int_equal(getpgid((pid_t)p.pid) == getpgrp(), keep);
+        jl_process_stop(&p, LONG_S);
+    }
+}
+
 /* A child that is not detached ends with us; a detached one goes on. */
 static void test_death_with_the_parent(void **state)
 {
@@ -225,6 +258,8 @@ int main(void)
         cmocka_unit_test(test_wait_gives_up),
         cmocka_unit_test_setup_teardown(test_stubborn_process_is_killed, scratch_open, scratch_close),
         cmocka_unit_test(test_signals_are_default_again),
+        cmocka_unit_test(test_ignored_signals_stay_with_the_user_s_command),
+        cmocka_unit_test(test_ctrl_c_is_not_for_our_servers),
         cmocka_unit_test(test_death_with_the_parent),
         cmocka_unit_test(test_event),
         cmocka_unit_test(test_sleep_is_absolute),
