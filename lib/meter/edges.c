@@ -105,6 +105,12 @@ static double gap_u(double y, double y_before, double dt, double U)
     return dt > GAP_PERIODS * U ? fabs(y - y_before) * (dt - U) / sqrt(3) : 0;
 }
 
+/* The power changed when the last update happened, which is known to hw only. */
+static double change_u(double y, double y_before, double hw)
+{
+    return hw * (y - y_before) / sqrt(3);
+}
+
 /* Updates that were inserted while readings stayed equal (1.3) run apart from the device's own; the last of them was one period
  * before the change that ended them. Where it is moved to; the time it has when it shall stay. */
 static double last_repeat_at(double before, double repeat, double change, double U)
@@ -167,7 +173,7 @@ static void sum_power(const struct jl_slice *s, double U, struct jl_edges *out)
             else
                 mend_repeat(out, e.t, e.hw, U);
             e.c = prev->c + y * (e.t - prev->t);
-            e.loose_u = gap_u(y, before, e.t - prev->t, U);
+            e.loose_u = hypot(gap_u(y, before, e.t - prev->t, U), change_u(y, before, prev->hw));
         }
         before = y;
         out->items[out->n++] = e;

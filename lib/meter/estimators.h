@@ -50,7 +50,7 @@ enum joulet_status jl_check_trace(const struct joulet_trace *trace, struct joule
 struct jl_edge {
     double t, hw;   /* s */
     double c;       /* cumulative energy, J */
-    double loose_u; /* standard uncertainty of the increment that ends here, beyond time and quantum, J (gap in power readings) */
+    double loose_u; /* power readings: standard uncertainty of the sum by what ends here, a gap and a change of power, J */
     int repeats;    /* power readings: inserted updates since the last that was seen (1.3) */
     bool locked;
 };

@@ -149,16 +149,21 @@ static struct joulet_channel channel_of(const struct habit *h)
     return c;
 }
 
-static void check(const struct joulet_energy *e, double truth, bool exact, int row, uint64_t seed, const char *which)
+static void check(const struct joulet_energy *e, double truth, int row, uint64_t seed, const char *which)
 {
     if (truth < e->min_j - 1e-9 || truth > e->max_j + 1e-9)
         fail_msg("row %d, seed %d: %s is %.6f J, bounds %.6f .. %.6f", row, (int)seed, which, truth, e->min_j, e->max_j);
-    if (exact && !isnan(e->gross_j) && (e->gross_j < e->min_j - 1e-9 || e->gross_j > e->max_j + 1e-9))
+    if (!isnan(e->gross_j) && (e->gross_j < e->min_j - 1e-9 || e->gross_j > e->max_j + 1e-9))
         fail_msg("row %d, seed %d: %s is said to be %.6f J, outside its bounds %.6f .. %.6f", row, (int)seed, which, e->gross_j,
                  e->min_j, e->max_j);
 }
 
-static void one_run(int row, uint64_t seed, bool limits)
+/* Of the whole: how often it was given, and how often its interval held. */
+struct tally {
+    int given, held;
+};
+
+static void one_run(int row, uint64_t seed, bool limits, struct tally *tally)
 {
     const struct habit *h = &habits[row];
     struct sim s;
@@ -176,8 +181,11 @@ static void one_run(int row, uint64_t seed, bool limits)
         fail_msg("row %d, seed %d: %s", row, (int)seed, err.message);
     for (size_t i = 0; i < r.what.n_phases; i++)
         if (!(m.parts[i].flags & JOULET_FLAG_JOINED)) /* holds its neighbour too */
-            check(&m.parts[i], sim_energy(&s, r.t[i], r.t[i + 1]), true, row, seed, "a part");
-    check(&m.whole, sim_energy(&s, r.t[0], r.t[r.what.n_phases]), true, row, seed, "the whole");
+            check(&m.parts[i], sim_energy(&s, r.t[i], r.t[i + 1]), row, seed, "a part");
+    double truth = sim_energy(&s, r.t[0], r.t[r.what.n_phases]);
+    check(&m.whole, truth, row, seed, "the whole");
+    tally->given += !isnan(m.whole.gross_j);
+    tally->held += fabs(m.whole.gross_j - truth) <= m.whole.gross_pm_j;
     sim_trace_release(&trace);
     sim_release(&s);
 }
@@ -185,18 +193,23 @@ static void one_run(int row, uint64_t seed, bool limits)
 static void test_bounds_always_hold(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 150; seed++)
-        for (int row = 0; row < (int)JL_COUNT(habits); row++)
-            one_run(row, seed, true);
+    for (int row = 0; row < (int)JL_COUNT(habits); row++) {
+        struct tally n = {0};
+        for (uint64_t seed = 1; seed <= 150; seed++)
+            one_run(row, seed, true, &n);
+        print_message("row %d: %d of %d intervals hold\n", row, n.held, n.given);
+        assert_true(n.held * 100 >= n.given * 85); /* these are worse to their readers than most */
+    }
 }
 
 /* Limits that nobody told are taken from the readings. */
 static void test_bounds_hold_without_limits(void **state)
 {
+    struct tally n = {0};
     (void)state;
     for (uint64_t seed = 1001; seed <= 1150; seed++)
         for (int row = 0; row < (int)JL_COUNT(habits); row++)
-            one_run(row, seed, false);
+            one_run(row, seed, false, &n);
 }
 
 int main(void)
