@@ -141,13 +141,15 @@ static char *user_dir(const char *own, const char *xdg, const char *below_home, 
         jl_fail(err, JOULET_NOT_FOUND, "this user has no home folder: set %s to a folder that may be written", own);
         return NULL;
     }
+    struct joulet_error why;
     char *dir = jl_strf("%s/joulet", parent);
-    enum joulet_status status = dir ? jl_make_dirs(parent, err) : jl_fail(err, JOULET_MEMORY, "out of memory");
+    enum joulet_status status = dir ? jl_make_dirs(parent, &why) : jl_fail(&why, JOULET_MEMORY, "out of memory");
     if (status == JOULET_OK)
-        status = make_dir(dir, 0700, err);
+        status = make_dir(dir, 0700, &why);
     free(parent);
     if (status == JOULET_OK)
         return dir;
+    jl_fail(err, status, "%s, or choose another folder with %s", why.message, own);
     free(dir);
     return NULL;
 }

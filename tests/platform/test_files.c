@@ -181,6 +181,7 @@ static void test_user_folders(void **state)
     setenv("JOULET_CONFIG_DIR", in_scratch("file"), 1);
     assert_null(jl_config_dir(&err));
     assert_non_null(strstr(err.message, "file"));
+    assert_non_null(strstr(err.message, "JOULET_CONFIG_DIR"));
     unsetenv("XDG_DATA_HOME");
     unsetenv("JOULET_CONFIG_DIR");
 }
