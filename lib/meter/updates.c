@@ -116,15 +116,32 @@ static bool with_own_time(struct updates *u, const struct updates_read *r, bool 
     return true;
 }
 
-/* No change for more than one and a half periods: the device gave the same power again. Where nobody looked for longer than a
- * period it may have given others, and the last update alone is inserted. */
+/* So long without a read that two updates may have come and gone. */
+static bool was_blind(const struct updates *u, const struct updates_read *r)
+{
+    return (r->t0_ns - u->begun_ns) * 20 > u->period_ns * 17;
+}
+
+/* The device may have given anything since the last read: some update was between, and its grid goes on. */
+static void after_blindness(struct updates *u, const struct updates_read *r, int64_t t, struct joulet_sample *out)
+{
+    int64_t hw = (r->t1_ns - u->begun_ns) / 2;
+    *out =
+        (struct joulet_sample){.t_ns = u->begun_ns + hw, .value = r->value, .hw_ns = clamp_hw(hw), .flags = flags_of(r, false)};
+    u->edge_ns += (t - u->edge_ns) / u->period_ns * u->period_ns;
+}
+
+/* No change for more than one and a half periods: the device gave the same power again. */
 static bool repeat(struct updates *u, const struct updates_read *r, int64_t t, struct joulet_sample *out)
 {
     if (u->kind != UPDATES_POWER || u->period_ns <= 0 || (t - u->edge_ns) * 2 <= u->period_ns * 3)
         return false;
-    bool looked = r->t0_ns - u->begun_ns <= u->period_ns;
-    u->edge_ns += looked ? u->period_ns : (t - u->edge_ns - u->period_ns / 2) / u->period_ns * u->period_ns;
     u->repeats++;
+    if (was_blind(u, r)) {
+        after_blindness(u, r, t, out);
+        return true;
+    }
+    u->edge_ns += u->period_ns;
     *out = (struct joulet_sample){
         .t_ns = u->edge_ns, .value = u->value, .hw_ns = clamp_hw(u->edge_hw), .flags = JOULET_SAMPLE_REPEAT};
     return true;
