@@ -112,11 +112,11 @@ static double change_u(double y, double y_before, double hw)
 }
 
 /* Updates that were inserted while readings stayed equal (1.3) run apart from the device's own; the last of them was one period
- * before the change that ended them. Where it is moved to; the time it has when it shall stay. */
+ * before the change that ended them. NAN where that cannot be: a reading was missed. */
 static double last_repeat_at(double before, double repeat, double change, double U)
 {
     double t = change - U;
-    return fabs(t - repeat) < U / 2 + SAME_TIME_S && t > before + SAME_TIME_S ? t : repeat;
+    return fabs(t - repeat) < U / 2 + SAME_TIME_S && t > before + SAME_TIME_S ? t : NAN;
 }
 
 static struct jl_edge edge_of(const struct jl_slice *s, const struct joulet_sample *x)
@@ -149,10 +149,13 @@ static void mend_repeat(struct jl_edges *e, double change, double hw, double U)
     if (!last->repeats || e->n < 2)
         return;
     double y = (last->c - last[-1].c) / (last->t - last[-1].t);
-    last->t = last_repeat_at(last[-1].t, last->t, change, U);
-    last->c = last[-1].c + y * (last->t - last[-1].t);
-    last->hw = fmax(last->hw, hw);
-    last->repeats = 1; /* known again */
+    double t = last_repeat_at(last[-1].t, last->t, change, U);
+    if (isnan(t))
+        return;
+    last->t = t;
+    last->c = last[-1].c + y * (t - last[-1].t);
+    last->hw = hw;
+    last->repeats = 1; /* known again, but for the jitter of the device */
 }
 
 static void sum_power(const struct jl_slice *s, double U, struct jl_edges *out)
@@ -203,6 +206,13 @@ void jl_edges_release(struct jl_edges *e)
     *e = (struct jl_edges){0};
 }
 
+static void mend_reading(struct jl_reading *last, double change, double hw, double U)
+{
+    double t = last_repeat_at(last[-1].t, last->t, change, U);
+    if (!isnan(t))
+        *last = (struct jl_reading){.t = t, .hw = hw, .y_w = last->y_w, .astray_s = jl_astray_s(1, U)};
+}
+
 bool jl_readings_of(const struct jl_slice *s, double U, struct jl_readings *out)
 {
     size_t most = s->hi - s->lo;
@@ -218,7 +228,7 @@ bool jl_readings_of(const struct jl_slice *s, double U, struct jl_readings *out)
             continue;
         bool repeat = x->flags & JOULET_SAMPLE_REPEAT;
         if (repeats > 0 && out->n > 1 && !repeat)
-            *last = (struct jl_reading){last_repeat_at(last[-1].t, last->t, t, U), last->hw, last->y_w, jl_astray_s(1, U)};
+            mend_reading(last, t, jl_s(x->hw_ns), U);
         repeats = repeat ? repeats + 1 : 0;
         out->items[out->n++] = (struct jl_reading){t, jl_s(x->hw_ns), (double)x->value * 1e-6, jl_astray_s(repeats, U)};
     }

@@ -212,11 +212,41 @@ static void test_bounds_hold_without_limits(void **state)
             one_run(row, seed, false, &n);
 }
 
+/* Updates inserted while the power stayed equal drift away from the device's own. The change that ends them tells where the last
+ * one was: one period earlier, which changes no energy but that of the new power. */
+static void test_the_last_repeat_ends_before_the_change(void **state)
+{
+    (void)state;
+    static const struct {
+        double change, last, energy;
+    } rows[] = {{1.06, .96, 60 * .96 + 300 * .1}, {1.14, 1.04, 60 * 1.04 + 300 * .1}, {1.26, 1, 60 + 300 * .26}};
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct joulet_sample x[12] = {{.t_ns = sim_ns(0), .value = 60000000, .hw_ns = 50000000}};
+        for (size_t k = 1; k <= 10; k++)
+            x[k] = (struct joulet_sample){sim_ns(.1 * (double)k), 60000000, 50000000, JOULET_SAMPLE_REPEAT};
+        x[11] = (struct joulet_sample){.t_ns = sim_ns(rows[i].change), .value = 300000000, .hw_ns = 500000};
+        struct joulet_trace trace = {.channel = sim_power_channel(.1, .1, true), .samples = x, .n = 12};
+        struct jl_slice s = jl_slice_of(&trace, x[0].t_ns, x[11].t_ns, 0, x[0].t_ns);
+        struct jl_params p;
+        struct jl_edges e;
+        struct jl_readings r;
+        jl_params_of(&trace, &p);
+        assert_true(jl_edges_of(&s, &p, JL_FOR_BOUNDS, &e) && jl_readings_of(&s, p.U, &r));
+        assert_near(e.items[10].t, rows[i].last, 1e-9);
+        assert_near(r.items[10].t, rows[i].last, 1e-9);
+        assert_near(e.items[10].hw, i < 2 ? 5e-4 : 50e-3, 1e-12); /* a missed reading tells nothing */
+        assert_near(e.items[11].c, rows[i].energy, 1e-6);
+        jl_edges_release(&e);
+        jl_readings_release(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bounds_always_hold),
         cmocka_unit_test(test_bounds_hold_without_limits),
+        cmocka_unit_test(test_the_last_repeat_ends_before_the_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
