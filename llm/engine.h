@@ -27,7 +27,7 @@ struct generated {
     int http_status;
     struct jl_buf text, thinking;
     struct run_tokens tokens;
-    int64_t t_sent_ns, t_header_ns, t_first_ns, t_last_ns, t_end_ns; /* 0: did not happen (providers.md 2.3) */
+    int64_t t_sent_ns, t_header_ns, t_first_ns, t_last_ns, t_end_ns; /* 0: did not happen */
     int64_t *token_ns;                                               /* arrival of each chunk with text */
     size_t n_token_ns, cap_token_ns;
     double server_prompt_s, server_decode_s, server_load_s, server_queue_s; /* NAN: not told */
@@ -117,7 +117,7 @@ enum joulet_status engine_generate(struct engine *e, const struct generation *q,
 enum joulet_status engine_wait_ready(struct engine *e, double timeout_s, struct joulet_error *err);
 
 /* Moments of a request from what the exchange told: fills windows queue (if any), prefill, decode of *q with u_start/u_end,
- * tokens, ttft, tpot, inter-token times, finish, phase_source (measurement.md 6.1: server timing 0.5 ms, client timing at
+ * tokens, ttft, tpot, inter-token times, finish, phase_source (6.1: server timing 0.5 ms, client timing at
  * least 1.5 ms). */
 void engine_to_request(const struct generated *g, struct run_request *q);
 

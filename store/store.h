@@ -14,6 +14,8 @@ const char *store_path(const struct store *s);
 
 /* A run as it goes: begin, add requests, finish. Runs that never finished are shown as "interrupted". */
 enum joulet_status store_begin(struct store *s, const struct run *r, struct joulet_error *err);
+/* The run as it is now, without its requests: what a killed process leaves behind. */
+enum joulet_status store_head(struct store *s, const struct run *r, struct joulet_error *err);
 enum joulet_status store_request(struct store *s, const struct run *r, const struct run_request *q, struct joulet_error *err);
 /* The record as it is now, requests included: one that could not be stored before is, too. */
 enum joulet_status store_finish(struct store *s, const struct run *r, struct joulet_error *err);
@@ -39,7 +41,7 @@ enum joulet_status store_load(struct store *s, const char *id, struct run *out, 
  * nothing is kept. */
 enum joulet_status store_load_trace(struct store *s, const char *run_id, size_t channel_index, struct joulet_trace *out,
                                     struct joulet_error *err);
-/* JOULET_USAGE if the id exists with other content. */
+/* JOULET_USAGE if the id exists with other content, unless that run was never finished: the whole record takes its place. */
 enum joulet_status store_import(struct store *s, const struct run *r, struct joulet_error *err);
 /* Its traces too. JOULET_BUSY while its process still measures. id as for store_load. */
 enum joulet_status store_delete(struct store *s, const char *id, struct joulet_error *err);

@@ -66,7 +66,7 @@ static enum joulet_status head_json(const struct run *r, struct jl_buf *b, struc
 
 /* ---- begin, request, finish -------------------------------------------------------------------------------------- */
 
-enum joulet_status store_begin(struct store *s, const struct run *r, struct joulet_error *err)
+static enum joulet_status write_head(struct store *s, const struct run *r, store_work *work, struct joulet_error *err)
 {
     struct jl_buf json;
     enum joulet_status st = head_json(r, &json, err);
@@ -74,10 +74,27 @@ enum joulet_status store_begin(struct store *s, const struct run *r, struct joul
         struct head h = {.r = r, .json = json.data};
         if (!jl_process_key(h.owner, sizeof h.owner))
             h.owner[0] = '\0';
-        st = store_transact(s, true, insert_head, &h, "writing the run", err);
+        st = store_transact(s, true, work, &h, "writing the run", err);
     }
     jl_buf_release(&json);
     return st;
+}
+
+enum joulet_status store_begin(struct store *s, const struct run *r, struct joulet_error *err)
+{
+    return write_head(s, r, insert_head, err);
+}
+
+static int replace_head(struct store *s, void *arg)
+{
+    const struct head *h = arg;
+    int rc = sql_run(s->db, "DELETE FROM runs WHERE id=?", "t", h->r->id);
+    return rc == SQLITE_OK ? insert_head(s, arg) : rc;
+}
+
+enum joulet_status store_head(struct store *s, const struct run *r, struct joulet_error *err)
+{
+    return write_head(s, r, replace_head, err);
 }
 
 /* A request belongs to a run that is there. */
@@ -115,9 +132,7 @@ static int insert_requests(struct store *s, const struct whole *w)
 static int finish_work(struct store *s, void *arg)
 {
     struct whole *w = arg;
-    int rc = sql_run(s->db, "DELETE FROM runs WHERE id=?", "t", w->head.r->id);
-    if (rc == SQLITE_OK)
-        rc = insert_head(s, &w->head);
+    int rc = replace_head(s, &w->head);
     return rc == SQLITE_OK ? insert_requests(s, w) : rc;
 }
 
@@ -199,12 +214,32 @@ static enum joulet_status compare(struct store *s, const struct run *r, bool *fo
     return st;
 }
 
+/* Its process is gone before it could write the end: out of disk space, killed. */
+static bool was_finished(struct store *s, const char *id)
+{
+    sqlite3_stmt *q = NULL;
+    store_lock(s);
+    bool found =
+        sql_prepare(s->db, &q, "SELECT status FROM runs WHERE id=?", "t", id) == SQLITE_OK && sqlite3_step(q) == SQLITE_ROW;
+    bool finished = !found || strcmp(sql_text(q, 0), "running");
+    sqlite3_finalize(q);
+    store_unlock(s);
+    return finished;
+}
+
 enum joulet_status store_import(struct store *s, const struct run *r, struct joulet_error *err)
 {
-    bool found, same;
+    bool found, same, running = false;
+    char full[40];
     enum joulet_status st = compare(s, r, &found, &same, err);
+    if (st == JOULET_OK && found)
+        st = store_find(s, r->id, full, &running, err);
+    if (st == JOULET_OK && running)
+        return jl_fail(err, JOULET_BUSY, "run %s is being measured right now; end it first", full);
     if (st != JOULET_OK || same)
         return st;
+    if (found && !was_finished(s, r->id))
+        return write_whole(s, r, finish_work, err);
     if (found)
         return jl_fail(err, JOULET_USAGE,
                        "run %s is in the store already, with other content; delete it first with `joulet runs delete %s`", r->id,

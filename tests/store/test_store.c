@@ -198,6 +198,53 @@ static void a_run_without_an_end_is_interrupted(void **state)
     store_close(s);
 }
 
+/* A full disk left the beginning in the database and the whole record in a file. */
+static void the_whole_record_replaces_its_beginning(void **state)
+{
+    struct store *s = open_store();
+    struct joulet_error err;
+    struct run r, back;
+    (void)state;
+    sample_bench(&r, SAMPLE_MIXED);
+    struct run head = r;
+    head.n_requests = 0;
+    head.status = (char *)(uintptr_t) "running";
+    run_energy_init(&head.energy);
+    must(store_begin(s, &head, &err), &err);
+    must(store_request(s, &r, &r.requests[0], &err), &err);
+    assert_int_equal(store_import(s, &r, &err), JOULET_BUSY); /* this process lives */
+    assert_int_equal(sql_run(s->db, "UPDATE runs SET owner='1 1 another-boot'", ""), SQLITE_OK);
+    must(store_import(s, &r, &err), &err);
+    must(store_load(s, r.id, &back, &err), &err);
+    assert_same(&r, &back);
+    run_release(&back);
+    run_release(&r);
+    store_close(s);
+}
+
+/* What is known between two requests is kept as well: a killed run has its idle window and engine. */
+static void the_head_is_written_again(void **state)
+{
+    struct store *s = open_store();
+    struct joulet_error err;
+    struct run r, back;
+    (void)state;
+    sample_bench(&r, SAMPLE_SENSORS);
+    struct run head = r;
+    head.n_requests = head.n_windows = 0;
+    head.status = (char *)(uintptr_t) "running";
+    must(store_begin(s, &head, &err), &err);
+    must(store_request(s, &r, &r.requests[0], &err), &err);
+    head.n_windows = r.n_windows;
+    must(store_head(s, &head, &err), &err);
+    must(store_load(s, r.id, &back, &err), &err);
+    assert_int_equal(back.n_windows, r.n_windows);
+    assert_int_equal(back.n_requests, 1);
+    run_release(&back);
+    run_release(&r);
+    store_close(s);
+}
+
 static void import_is_idempotent(void **state)
 {
     struct store *s = open_store();
@@ -430,6 +477,8 @@ int main(void)
         cmocka_unit_test_setup(ids_may_be_short, fresh),
         cmocka_unit_test_setup(lists_are_newest_first, fresh),
         cmocka_unit_test_setup(a_run_without_an_end_is_interrupted, fresh),
+        cmocka_unit_test_setup(the_whole_record_replaces_its_beginning, fresh),
+        cmocka_unit_test_setup(the_head_is_written_again, fresh),
         cmocka_unit_test_setup(import_is_idempotent, fresh),
         cmocka_unit_test_setup(finish_writes_what_is_missing, fresh),
         cmocka_unit_test_setup(traces_come_back, fresh),
