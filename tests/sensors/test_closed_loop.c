@@ -53,9 +53,12 @@ static void check(struct joulet *m, size_t channel, joulet_mark from, joulet_mar
         return;
     if (joulet_energy_between(m, channel, from, to, &e, &err) != JOULET_OK)
         fail_msg("%s: %s", c.id, err.message);
-    /* Bounds are promised for counters (2.4); power read at moments that are known to milliseconds has its interval only. */
-    double lo = c.quantity == JOULET_ENERGY ? e.min_j - 1e-9 : e.gross_j - 3 * e.gross_pm_j;
-    double hi = c.quantity == JOULET_ENERGY ? e.max_j + 1e-9 : e.gross_j + 3 * e.gross_pm_j;
+    /* Bounds are promised for counters and for power that tiles time (2.4); other power has its interval only. */
+    bool bounded = c.quantity == JOULET_ENERGY || c.contiguous;
+    double lo = bounded ? e.min_j - 1e-9 : e.gross_j - 3 * e.gross_pm_j;
+    double hi = bounded ? e.max_j + 1e-9 : e.gross_j + 3 * e.gross_pm_j;
+    if (bounded && !(e.min_j <= e.gross_j && e.gross_j <= e.max_j))
+        fail_msg("%s: %.6f J is said, outside %.6f .. %.6f J", c.id, e.gross_j, e.min_j, e.max_j);
     if (!(lo <= truth_j && truth_j <= hi))
         fail_msg("%s: %.6f J were drawn, not %.6f .. %.6f J (%.6f by %s)", c.id, truth_j, lo, hi, e.gross_j, e.method);
     assert_int_equal(e.provenance, JOULET_SIMULATED);
