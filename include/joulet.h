@@ -141,7 +141,7 @@ struct joulet_channel {
     bool contiguous;    /* power readings only: window_s equals period_s */
     double period_s;    /* U: time between updates */
     double window_s;    /* W: averaging window of a power reading; 0 for counters */
-    double quantum_j;   /* q: step of a counter */
+    double quantum_j;   /* q: step of a counter; of power readings, in W (0: 1 mW) */
     double lag_s;       /* l: sensor time minus event time */
     double u_lag_s;     /* u_t: standard uncertainty of lag_s */
     double lag_max_s;   /* l_max of 2.1 */

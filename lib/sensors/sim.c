@@ -206,7 +206,7 @@ static bool describe(struct sim *s, size_t index)
     ch.period_s = d->period_s;
     ch.window_s = d->power ? d->window_s : 0;
     ch.contiguous = d->power && d->window_s == d->period_s;
-    ch.quantum_j = d->power ? 0 : d->quantum;
+    ch.quantum_j = d->quantum;
     ch.lag_s = d->lag_s;
     ch.u_lag_s = d->u_lag_s;
     ch.lag_max_s = d->lag_max_s;
