@@ -107,14 +107,6 @@ static void progress_end(const struct bench *b)
  */
 
 /* Idle and cool-down are windows with energy, never bare sleeps; Ctrl-C ends them at once. */
-static void wait_until(joulet_mark until)
-{
-    while (joulet_now() < until && !atomic_load(&cli_cancel)) {
-        joulet_mark next = joulet_now() + 50000000;
-        jl_sleep_until(next < until ? next : until);
-    }
-}
-
 static void idle_window(struct bench *b)
 {
     char what[64];
@@ -123,11 +115,12 @@ static void idle_window(struct bench *b)
     snprintf(what, sizeof what, "idle level, %.0f s", b->baseline_s);
     progress(b, what);
     joulet_mark from = joulet_mark_now(b->s.meter);
-    wait_until(from + jl_ns(b->baseline_s));
+    session_wait_until(from + jl_ns(b->baseline_s));
     joulet_mark to = joulet_mark_now(b->s.meter);
     joulet_wait_covered(b->s.meter, to, 3.0, NULL);
     session_baseline(&b->s, from, to);
     session_window(&b->s, "idle", from, to, b->s.idle, false);
+    session_keep(&b->s);
     b->s.last_end = from; /* what comes before the first prompt is this window */
 }
 
@@ -161,7 +154,7 @@ static bool prompts(struct bench *b)
                 return false;
             progress(b, b->plan.prompts[i].category ? b->plan.prompts[i].category : "prompt");
             st = one(b, &b->plan.prompts[i], r, false);
-            b->done++;
+            b->done += st != JOULET_CANCELLED;
         }
     return go_on(st);
 }
@@ -234,6 +227,19 @@ static int load_plan(struct bench *b)
     return CLI_DONE;
 }
 
+/* What no engine could answer is refused before one is started. */
+static int check_plan(const struct bench *b)
+{
+    struct joulet_error err;
+    struct generation q = b->q;
+    for (size_t i = 0; i < b->plan.n; i++) {
+        q.prompt = b->plan.prompts[i].text;
+        if (engine_check(&q, &err) != JOULET_OK)
+            return cli_usage(b->s.cli, "%s", err.message);
+    }
+    return CLI_DONE;
+}
+
 static void describe_plan(struct bench *b)
 {
     struct run_pairs *p = &b->s.run.settings;
@@ -259,7 +265,7 @@ static int show(struct bench *b)
             code = cli_fail(c, &err);
     } else {
         report_table(&out, &b->s.run, cli_style(c));
-        if (b->s.store)
+        if (b->s.saved)
             jl_buf_printf(&out, "Record: joulet runs show %s   (%s)\n", b->s.run.id, store_path(b->s.store));
     }
     if (code == CLI_DONE)
@@ -276,6 +282,16 @@ static bool any_ok(const struct run *r)
     return false;
 }
 
+static void interrupted(const struct bench *b)
+{
+    size_t planned = b->plan.n * (size_t)b->repeat;
+    if (b->s.saved)
+        cli_warn(b->s.cli, "interrupted after %zu of %zu prompts; what was measured is kept: `joulet runs show %s`", b->done,
+                 planned, b->s.run.id);
+    else
+        cli_warn(b->s.cli, "interrupted after %zu of %zu prompts", b->done, planned);
+}
+
 static int measured_suite(struct bench *b)
 {
     idle_window(b);
@@ -284,7 +300,9 @@ static int measured_suite(struct bench *b)
     progress_end(b);
     bool ok = any_ok(&b->s.run);
     session_finish(&b->s, atomic_load(&cli_cancel) ? "interrupted" : whole && ok ? "done" : "failed");
-    int code = b->s.run.n_requests ? show(b) : CLI_DONE;
+    if (atomic_load(&cli_cancel))
+        interrupted(b);
+    int code = b->s.run.n_requests || b->s.run.n_windows ? show(b) : CLI_DONE;
     return code != CLI_DONE ? code : session_exit(&b->s, ok ? CLI_DONE : CLI_ENGINE);
 }
 
@@ -306,12 +324,12 @@ static int bench_run(struct cli *c, int argc, char **argv)
     b.cooldown_s = jl_s(cli_duration_ns(c, "cooldown"));
     bool trial = cli_flag(c, "trial");
     code = load_plan(&b);
+    if (code == CLI_DONE)
+        code = check_plan(&b);
     if (code == CLI_DONE) {
         describe_plan(&b);
-        if (trial && b.s.store) { /* a trial is no run */
-            store_close(b.s.store);
-            b.s.store = NULL;
-        }
+        if (trial) /* that is no run */
+            session_forget(&b.s);
         code = session_choose(&b.s, &b.choice);
     }
     b.q.model = b.choice.model;

@@ -23,6 +23,13 @@ static void leave_it(int signal_number)
     (void)signal_number;
 }
 
+/* Handlers, unlike SIG_IGN, are not inherited by the command; what it is to ignore, as under nohup, stays so. */
+static void leave_to_the_command(int signal_number)
+{
+    if (signal(signal_number, leave_it) == SIG_IGN)
+        signal(signal_number, SIG_IGN);
+}
+
 /* The terminal sends Ctrl-C to the child as well; it decides. SIGTERM comes to us alone and is passed on. */
 static void wait_for(struct jl_process *p)
 {
@@ -37,9 +44,9 @@ static void wait_for(struct jl_process *p)
 static void after_run(struct session *s, bool stored, joulet_mark from, joulet_mark to)
 {
     joulet_mark until = to + jl_ns(stored ? COVER_S : AFTER_S);
-    jl_sleep_until(until);
+    bool whole = session_wait_until(until); /* who interrupts waits no longer: then only the level before is known */
     if (!stored)
-        session_baseline_short(s, from, to + jl_ns(AFTER_S) - JL_NS_PER_S, until);
+        session_baseline_short(s, from, whole ? until - JL_NS_PER_S : 0, whole ? until : 0);
     session_window(s, "run", from, to, s->idle, true);
     if (!s->run.n_windows)
         return;
@@ -79,40 +86,51 @@ static int start_failed(const struct cli *c, const struct joulet_error *err)
                                               : CLI_EXEC_FAILED;
 }
 
+/* Returns the exit code; CLI_DONE: it has ended, and s->run.exit_code is its own. */
+static int run_command(struct session *s, char **argv)
+{
+    struct joulet_error err;
+    struct jl_process child = {0};
+    struct jl_spawn what = {.argv = (const char *const *)argv, .keep = true};
+    bool stored = session_prepare(s);
+    if (atomic_load(&cli_cancel)) {
+        cli_warn(s->cli, "interrupted before %s was started", argv[0]);
+        return session_exit(s, CLI_EXEC_FAILED);
+    }
+    leave_to_the_command(SIGINT);
+    leave_to_the_command(SIGQUIT);
+    joulet_mark from = joulet_mark_now(s->meter);
+    if (jl_spawn(&child, &what, &err) != JOULET_OK)
+        return start_failed(s->cli, &err);
+    wait_for(&child);
+    joulet_mark to = joulet_mark_now(s->meter);
+    s->run.exit_code = child.status;
+    after_run(s, stored, from, to);
+    return CLI_DONE;
+}
+
 static int exec_run(struct cli *c, int argc, char **argv)
 {
     struct session s;
-    struct joulet_error err;
     if (argc < 1) {
         cli_usage(c, "exec needs a command: joulet exec -- COMMAND [ARG]...");
         return CLI_EXEC_FAILED;
     }
-    int code = session_open(&s, c, "exec");
-    if (code != CLI_DONE)
+    if (session_open(&s, c, "exec") != CLI_DONE)
         return CLI_EXEC_FAILED;
     s.run.argv = cli_flag(c, "private") ? jl_strdup(argv[0]) : joined(argv);
     session_begin(&s);
-    bool stored = session_prepare(&s);
-    struct jl_process child = {0};
-    struct jl_spawn what = {.argv = (const char *const *)argv, .keep = true};
-    signal(SIGINT, leave_it); /* handlers, unlike SIG_IGN, are not inherited by the command */
-    signal(SIGQUIT, leave_it);
-    joulet_mark from = joulet_mark_now(s.meter);
-    if (jl_spawn(&child, &what, &err) != JOULET_OK) {
-        code = start_failed(c, &err);
+    int code = run_command(&s, argv);
+    bool ran = code == CLI_DONE;
+    if (!ran)
         s.run.exit_code = code;
-        session_finish(&s, "failed");
-        session_close(&s);
-        return code;
+    session_finish(&s, atomic_load(&cli_signal) ? "interrupted" : ran ? "done" : "failed");
+    if (ran) {
+        code = show(&s);
+        code = code == CLI_DONE ? (int)s.run.exit_code : code;
     }
-    wait_for(&child);
-    joulet_mark to = joulet_mark_now(s.meter);
-    s.run.exit_code = child.status;
-    after_run(&s, stored, from, to);
-    session_finish(&s, "done");
-    code = show(&s);
     session_close(&s);
-    return code == CLI_DONE ? child.status : code;
+    return code;
 }
 
 const struct command cmd_exec = {
@@ -126,8 +144,8 @@ const struct command cmd_exec = {
         "exit code; the result goes to stderr, or to the file of -o. Our own failures exit with 125, a command that cannot be\n"
         "run with 126, one that is not found with 127.\n"
         "\n"
-        "The idle level is the one stored for this machine less than 10 minutes ago, else the second before the command and\n"
-        "the level after it; then the result says `short baseline`. `joulet bench` takes a long one.",
+        "The idle level is that of the second before the command and of the level after it; the result then says `short\n"
+        "baseline`.",
     .examples = "joulet exec -- make -j4\n  joules of a build\n"
                 "joulet exec --json -o energy.json -- ./train.sh\n  the record as JSON, the command's output untouched\n",
     .stop_at_operand = true,

@@ -38,10 +38,10 @@ static void on_text(void *user, const char *text, size_t n, bool thinking)
 static joulet_mark level_after(struct turn *t, joulet_mark from, joulet_mark end)
 {
     joulet_mark until = end + jl_ns(t->stored ? COVER_S : AFTER_S);
-    jl_sleep_until(until);
+    bool whole = session_wait_until(until); /* who interrupts waits no longer: then only the level before is known */
     if (!t->stored)
-        session_baseline_short(t->s, from, end + jl_ns(AFTER_S) - JL_NS_PER_S, until);
-    return until;
+        session_baseline_short(t->s, from, whole ? until - JL_NS_PER_S : 0, whole ? until : 0);
+    return whole ? until : joulet_now();
 }
 
 /* One exchange, measured and kept. Returns the request in the run, NULL on no memory. answer: gets the text; NULL: not needed. */
@@ -114,6 +114,8 @@ static int get_prompt(const struct cli *c, int argc, char **argv, char **prompt,
     *prompt = NULL;
     *chat = false;
     int code = CLI_DONE;
+    if (argc > 0 && cli_str(c, "messages"))
+        return cli_usage(c, "--messages takes the place of the prompt: put \"%s\" into the messages", argv[0]);
     if (argc == 1 && !strcmp(argv[0], "-"))
         code = read_stdin(c, prompt);
     else if (argc > 0)
@@ -127,6 +129,13 @@ static int get_prompt(const struct cli *c, int argc, char **argv, char **prompt,
     if (code == CLI_DONE && !*chat && blank(*prompt))
         return cli_usage(c, "the prompt is empty: give it as an argument, or - to read it from standard input");
     return code;
+}
+
+/* What no engine could answer is refused before one is started. */
+static int checked(const struct cli *c, const struct generation *q)
+{
+    struct joulet_error err;
+    return engine_check(q, &err) == JOULET_OK ? CLI_DONE : cli_usage(c, "%s", err.message);
 }
 
 /* ---- output -------------------------------------------------------------------------------------------------------------------
@@ -156,13 +165,13 @@ static int show(struct session *s, const struct run_request *q)
 static int one_prompt(struct turn *t, char *prompt)
 {
     struct session *s = t->s;
-    t->q->prompt = prompt;
     struct run_request *q = do_turn(t, prompt ? prompt : t->q->messages_json, NULL);
     bool ok = q && q->outcome == RUN_OK;
     bool stopped = q && q->outcome == RUN_CANCELLED;
     session_finish(s, ok ? "done" : stopped ? "interrupted" : "failed");
     int code = CLI_DONE;
-    if (q && q->n_windows)
+    bool answered = q && (ok || q->ttft_s > 0); /* of a refusal its sentence says all, the record keeps the rest */
+    if (answered || (q && cli_json(s->cli)))
         code = show(s, &s->run.requests[0]);
     return code != CLI_DONE ? code : session_exit(s, ok ? CLI_DONE : CLI_ENGINE);
 }
@@ -218,7 +227,8 @@ static void chat_loop(struct turn *t)
     json_t *messages = first_messages(t->q);
     char *line = NULL;
     size_t cap = 0;
-    printf("%s\nEnd with Ctrl-D or /bye; /clear forgets the conversation.\n", t->choice->engine->info.model);
+    const char *model = run_pairs_get(&t->s->run.model, "name");
+    printf("%s\nEnd with Ctrl-D or /bye; /clear forgets the conversation.\n", model ? model : "");
     while (!atomic_load(&cli_cancel)) {
         fputs("\n> ", stdout);
         fflush(stdout);
@@ -264,6 +274,9 @@ static int run_run(struct cli *c, int argc, char **argv)
     int code = session_generation(c, &q, &messages);
     if (code == CLI_DONE)
         code = get_prompt(c, argc, argv, &prompt, &is_chat);
+    q.prompt = prompt;
+    if (code == CLI_DONE && !is_chat)
+        code = checked(c, &q);
     if (code == CLI_DONE)
         code = session_open(&s, c, is_chat ? "chat" : "run");
     if (code == CLI_DONE) {

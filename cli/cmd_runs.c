@@ -57,7 +57,7 @@ static void json_row(struct jl_buf *out, const struct store_row *row)
     json_number(out, &first, "net_pm_j", row->net_pm_j);
     json_number(out, &first, "gross_j", row->gross_j);
     json_number(out, &first, "tokens_out", row->tokens_out < 0 ? NAN : (double)row->tokens_out);
-    json_text(out, &first, "provenance", joulet_provenance_name(row->provenance));
+    json_text(out, &first, "provenance", isfinite(row->gross_j) ? joulet_provenance_name(row->provenance) : NULL);
     jl_buf_str(out, "}");
 }
 

@@ -64,7 +64,8 @@ int cli_fail(const struct cli *c, const struct joulet_error *err)
 {
     char entry[64];
     cli_warn(c, "%s", err->message[0] ? err->message : joulet_status_text(err->status));
-    if (terminal_is(STDERR_FILENO) && !cli_flag(c, "quiet") && trouble_name(err->message, entry, sizeof entry))
+    if (err->status != JOULET_CANCELLED && terminal_is(STDERR_FILENO) && !cli_flag(c, "quiet") &&
+        trouble_name(err->message, entry, sizeof entry))
         fprintf(stderr, "`joulet help %s` says more\n", entry);
     return exit_code(err->status);
 }

@@ -70,17 +70,27 @@ static void describe_factors(const struct cli *c, struct run *r)
 
 /* ---- opening ------------------------------------------------------------------------------------------------------------ */
 
-/* Without a store the run is measured and shown all the same. */
+/* Whatever is wrong with the store: the run is measured all the same, and storing it is tried again at the end. */
+static void not_yet_stored(struct session *s, const struct joulet_error *why)
+{
+    s->unsaved = true;
+    cli_warn(s->cli, "%s; measuring goes on, the record is written at the end", why->message);
+}
+
 static void open_store(struct session *s)
 {
     struct joulet_error err;
-    if (cli_flag(s->cli, "no-store"))
+    if (cli_flag(s->cli, "no-store") || store_open(&s->store, cli_str(s->cli, "db"), &err) == JOULET_OK)
         return;
-    if (store_open(&s->store, cli_str(s->cli, "db"), &err) != JOULET_OK) {
-        s->store = NULL;
-        s->unsaved = true;
-        cli_warn(s->cli, "%s; this run is measured but not stored", err.message);
-    }
+    s->store = NULL;
+    not_yet_stored(s, &err);
+}
+
+void session_forget(struct session *s)
+{
+    store_close(s->store);
+    s->store = NULL;
+    s->unsaved = false;
 }
 
 static int open_meter(struct session *s)
@@ -102,6 +112,16 @@ static int open_meter(struct session *s)
     return CLI_DONE;
 }
 
+/* Those that came since the last time. */
+static void note_problems(struct session *s)
+{
+    for (; s->n_problems < joulet_problem_count(s->meter); s->n_problems++) {
+        struct joulet_problem p;
+        if (joulet_problem_get(s->meter, s->n_problems, &p) == JOULET_OK)
+            run_note(&s->run, "%s", p.message);
+    }
+}
+
 /* The channels of the run are fixed here: indices in the record and in the store are those of the meter. */
 static int take_channels(struct session *s)
 {
@@ -117,11 +137,7 @@ static int take_channels(struct session *s)
         s->idle[i] = (struct joulet_baseline)JOULET_BASELINE_NONE;
         measured |= ch.in_total && ch.provenance == JOULET_MEASURED;
     }
-    for (size_t i = 0; i < joulet_problem_count(s->meter); i++) {
-        struct joulet_problem p;
-        if (joulet_problem_get(s->meter, i, &p) == JOULET_OK)
-            run_note(&s->run, "%s", p.message);
-    }
+    note_problems(s);
     if (!measured && cli_flag(s->cli, "measured-only")) {
         cli_warn(s->cli, "nothing here can be measured and --measured-only was given; `joulet doctor` shows what is in the way");
         return CLI_NO_SENSOR;
@@ -154,13 +170,16 @@ int session_open(struct session *s, const struct cli *c, const char *kind)
 void session_begin(struct session *s)
 {
     struct joulet_error err;
-    if (s->store && store_begin(s->store, &s->run, &err) != JOULET_OK) {
-        cli_warn(s->cli, "%s; this run is measured but not stored", err.message);
-        store_close(s->store);
-        s->store = NULL;
-        s->unsaved = true;
-    }
-    session_sink_start(s->sink, s->store, &s->run);
+    if (s->store && store_begin(s->store, &s->run, &err) != JOULET_OK)
+        not_yet_stored(s, &err);
+    session_sink_start(s->sink, s->unsaved ? NULL : s->store, &s->run);
+}
+
+void session_keep(struct session *s)
+{
+    struct joulet_error err;
+    if (s->store && !s->unsaved && store_head(s->store, &s->run, &err) != JOULET_OK)
+        not_yet_stored(s, &err);
 }
 
 /* ---- closing ------------------------------------------------------------------------------------------------------------ */
@@ -177,7 +196,7 @@ static void describe_sampler(struct session *s)
     run_pairs_set(p, "late", 'n', "%llu", (unsigned long long)st.late);
     run_pairs_set(p, "dropped", 'n', "%llu", (unsigned long long)st.dropped);
     if (st.failed)
-        run_note(&s->run, "%llu of %llu sensor reads failed; what they would have seen is bridged by the counters on both sides",
+        run_note(&s->run, "%llu of %llu sensor reads failed; counters bridge what lies between two reads that worked",
                  (unsigned long long)st.failed, (unsigned long long)st.reads);
 }
 
@@ -205,21 +224,45 @@ static void rescue(struct session *s, const struct joulet_error *why)
     jl_buf_release(&json);
 }
 
-void session_finish(struct session *s, const char *status)
+/* Also when the first try failed: whoever held the database may have let it go. */
+static void store_whole(struct session *s)
 {
     struct joulet_error err;
+    enum joulet_status st = JOULET_OK;
+    if (!s->store && s->unsaved)
+        st = store_open(&s->store, cli_str(s->cli, "db"), &err);
+    if (!s->store && !s->unsaved)
+        return;
+    if (st == JOULET_OK)
+        st = store_finish(s->store, &s->run, &err);
+    s->saved = st == JOULET_OK;
+    if (!s->saved)
+        rescue(s, &err);
+    else if (session_sink_failed(s->sink, &err))
+        cli_warn(s->cli, "%s; the samples of this run are incomplete in the store, its figures are not affected", err.message);
+}
+
+/* What no request or window gave has no provenance of its own. */
+static void describe_total(struct run *r)
+{
+    for (size_t i = 0; isnan(r->energy.total.gross_j) && i < r->n_channels; i++)
+        if (r->channels[i].in_total && r->channels[i].provenance > r->energy.total.provenance)
+            r->energy.total.provenance = r->channels[i].provenance;
+}
+
+void session_finish(struct session *s, const char *status)
+{
     free(s->run.status);
     s->run.status = jl_strdup(status);
     s->run.end_ns = joulet_now();
     set_number(&s->run.machine, "temperature_after_c", jl_temperature_c());
     describe_sampler(s);
+    note_problems(s);
     sum_requests(s);
+    describe_total(&s->run);
     joulet_close(s->meter); /* flushes the last samples to the sink */
     s->meter = NULL;
-    if (session_sink_failed(s->sink, &err))
-        cli_warn(s->cli, "%s; the samples of this run are incomplete in the store, its figures are not affected", err.message);
-    if (s->store && store_finish(s->store, &s->run, &err) != JOULET_OK)
-        rescue(s, &err);
+    store_whole(s);
 }
 
 void session_close(struct session *s)
@@ -236,7 +279,11 @@ void session_close(struct session *s)
 
 int session_exit(const struct session *s, int otherwise)
 {
-    (void)s;
     int signal = atomic_load(&cli_signal);
-    return signal ? 128 + signal : otherwise;
+    if (signal)
+        return 128 + signal;
+    if (otherwise != CLI_DONE || !cli_flag(s->cli, "measured-only") || !isnan(s->run.energy.total.gross_j))
+        return otherwise;
+    cli_warn(s->cli, "no sensor gave a figure and --measured-only was given; `joulet doctor` shows what is in the way");
+    return CLI_NO_SENSOR;
 }

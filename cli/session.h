@@ -13,13 +13,15 @@ struct session {
     const struct cli *cli;
     struct run run;
     struct joulet *meter;
-    struct store *store; /* NULL with --no-store, or when it could not be opened (said once) */
+    struct store *store; /* NULL with --no-store and in a trial, or when it could not be opened (said once) */
     struct session_sink *sink;
     size_t n_channels;            /* of the meter when the run began; indices as in run.channels */
     struct joulet_baseline *idle; /* n_channels; the level that net figures use */
     char level[8];                /* "L0" without a model server, "L1" with the model loaded */
     joulet_mark last_end;         /* end of the last activity measured; 0 none */
+    size_t n_problems;            /* of the meter when the run began */
     bool unsaved;                 /* a write to the store failed: said once, tried again at the end */
+    bool saved;                   /* the whole record is in the store */
 };
 
 /* Opens meter and store and fills in the machine. Returns CLI_DONE, or the exit code after printing the sentence.
@@ -30,6 +32,13 @@ void session_engine(struct session *s, const struct runtime_choice *choice);
 void session_settings(struct session *s, const struct generation *q);
 /* Writes the head of the run; from here on samples go to the store. */
 void session_begin(struct session *s);
+/* Writes it again, with the windows and idle levels since: should we be killed, they are kept. */
+void session_keep(struct session *s);
+/* Not to be stored after all. */
+void session_forget(struct session *s);
+
+/* Sleeps; false when the user interrupts it. */
+bool session_wait_until(joulet_mark until);
 
 /* Idle level over [from, to] (2 s or more); kept in the store for later runs. */
 void session_baseline(struct session *s, joulet_mark from, joulet_mark to);
@@ -44,7 +53,7 @@ bool session_prepare(struct session *s);
 void session_window(struct session *s, const char *name, joulet_mark from, joulet_mark to, const struct joulet_baseline *idle,
                     bool isolated);
 /* Fills in what one exchange tells: moments, tokens, outcome; prompt and answer, or with --private only the hash. */
-void session_request_of(const struct session *s, struct run_request *q, const struct generated *g, const char *prompt,
+void session_request_of(struct session *s, struct run_request *q, const struct generated *g, const char *prompt,
                         enum joulet_status st, const struct joulet_error *err);
 /* Energy of the windows that the request already has; moves it into the run and the store. quiet_until: nothing else happened
  * until then (isolated), 0: other work follows. Returns the request in the run. */

@@ -27,14 +27,42 @@ static bool get_trace(struct session *s, size_t channel, joulet_mark from, joule
 
 /* ---- idle levels ---------------------------------------------------------------------------------------------------------- */
 
+/* Whose level it is when no sensor of this machine gives it: another curve is another machine. */
+static char *played(const struct session *s)
+{
+    const char *sim = cli_str(s->cli, "sim"), *replay = cli_str(s->cli, "replay");
+    for (size_t i = 0; i < s->n_channels; i++)
+        if (s->run.channels[i].provenance == JOULET_SIMULATED)
+            return jl_strf("/%s/%s/%s", sim ? sim : "", replay ? replay : "", jl_sysfs_root());
+    return jl_strdup("");
+}
+
 /* What the idle level depends on: the machine and what is loaded on it. */
 static char *baseline_key(const struct session *s)
 {
+    char *curve = played(s);
     const char *host = run_pairs_get(&s->run.machine, "host"), *url = run_pairs_get(&s->run.engine, "url");
     const char *model = run_pairs_get(&s->run.model, "name"), *by = run_pairs_get(&s->run.engine, "started_by");
     /* A server of ours has another port each time; the model says what is loaded. */
     bool ours = by && !strcmp(by, "joulet");
-    return jl_strf("%s/%s/%s/%s", host ? host : "", s->level, ours || !url ? "" : url, model ? model : "");
+    char *key =
+        curve ? jl_strf("%s/%s/%s/%s%s", host ? host : "", s->level, ours || !url ? "" : url, model ? model : "", curve) : NULL;
+    free(curve);
+    return key;
+}
+
+/* The library's sentence, with the channel where it does not name it. */
+static void note_failure(struct session *s, const struct joulet_trace *t, const char *what, const struct joulet_error *err)
+{
+    const char *id = t->channel.id;
+    bool read = t->n == 0;
+    for (size_t i = 0; i < t->n; i++)
+        read |= !(t->samples[i].flags & JOULET_SAMPLE_FAILED);
+    if (!read)
+        run_note(&s->run, "every read of %s failed, so its energy is unknown; `joulet doctor` tells what is in the way", id);
+    else
+        run_note(&s->run, "%s%s%s%s", strstr(err->message, id) ? "" : id, strstr(err->message, id) ? "" : ": ", what,
+                 err->message);
 }
 
 static void keep_baseline(struct session *s, size_t i)
@@ -56,7 +84,7 @@ void session_baseline(struct session *s, joulet_mark from, joulet_mark to)
             if (s->store && key)
                 store_put_baseline(s->store, key, s->run.channels[i].id, &s->idle[i], jl_wall_ns(), NULL);
         } else {
-            run_note(&s->run, "%s: no idle level: %s", s->run.channels[i].id, err.message);
+            note_failure(s, &t, "no idle level: ", &err);
         }
         joulet_trace_release(&t);
     }
@@ -94,9 +122,18 @@ void session_baseline_short(struct session *s, joulet_mark start, joulet_mark af
         if (joulet_baseline_short(&t, from, start, after_from, after_to, &s->idle[i], &err) == JOULET_OK)
             keep_baseline(s, i);
         else
-            run_note(&s->run, "%s: no idle level: %s", s->run.channels[i].id, err.message);
+            note_failure(s, &t, "no idle level: ", &err);
         joulet_trace_release(&t);
     }
+}
+
+bool session_wait_until(joulet_mark until)
+{
+    while (joulet_now() < until && !atomic_load(&cli_cancel)) {
+        joulet_mark next = joulet_now() + 20000000;
+        jl_sleep_until(next < until ? next : until);
+    }
+    return !atomic_load(&cli_cancel);
 }
 
 bool session_prepare(struct session *s)
@@ -104,11 +141,7 @@ bool session_prepare(struct session *s)
     if (session_baseline_stored(s))
         return true;
     joulet_mark quiet_from = s->last_end > s->run.start_ns ? s->last_end : s->run.start_ns;
-    joulet_mark until = quiet_from + jl_ns(SHORT_S);
-    while (joulet_now() < until && !atomic_load(&cli_cancel)) {
-        joulet_mark next = joulet_now() + 20000000;
-        jl_sleep_until(next < until ? next : until);
-    }
+    session_wait_until(quiet_from + jl_ns(SHORT_S));
     return false;
 }
 
@@ -159,6 +192,17 @@ struct span {
     joulet_mark quiet_until;
 };
 
+/* The meter has seen it too, and its sentence says more. */
+static bool said_to_be_gone(struct session *s, const char *id)
+{
+    for (size_t i = 0; i < joulet_problem_count(s->meter); i++) {
+        struct joulet_problem p;
+        if (joulet_problem_get(s->meter, i, &p) == JOULET_OK && p.status == JOULET_GONE && strstr(p.message, id))
+            return true;
+    }
+    return false;
+}
+
 static void measure_channel(struct session *s, size_t i, const struct span *sp, const struct joulet_baseline *idle,
                             struct run_energy *whole)
 {
@@ -187,8 +231,8 @@ static void measure_channel(struct session *s, size_t i, const struct span *sp, 
         run_note(&s->run, "%s: %s", c->id, err.message);
         return;
     }
-    if (joulet_measure(&t, idle, &what, &m, &err) != JOULET_OK)
-        run_note(&s->run, "%s: %s", c->id, err.message);
+    if (joulet_measure(&t, idle, &what, &m, &err) != JOULET_OK && !(err.status == JOULET_GONE && said_to_be_gone(s, c->id)))
+        note_failure(s, &t, "", &err);
     uint32_t flags = throttled(s, c->id, start, end);
     struct joulet_energy sum = JOULET_ENERGY_UNKNOWN;
     for (size_t k = 0; k < sp->n; k++) {
@@ -196,7 +240,7 @@ static void measure_channel(struct session *s, size_t i, const struct span *sp, 
         e.flags |= flags;
         run_energy_add_channel(&sp->windows[k].energy, c->id, &e);
         joulet_energy_chain(&sum, &e);
-        if (c->in_total)
+        if (c->in_total && !(e.flags & JOULET_FLAG_FROZEN)) /* what does not move shows no power, not 0 W */
             note_power(&sp->windows[k], &t);
     }
     if (!first) { /* the whole as estimated at once has the smaller uncertainty */

@@ -49,6 +49,8 @@ int session_generation(const struct cli *c, struct generation *q, char **message
     q->messages_json = *messages;
     if (code == CLI_DONE && q->raw && (q->system || q->messages_json))
         code = cli_usage(c, "--raw sends the text as it is: it does not go with --system or --messages");
+    if (code == CLI_DONE && q->system && q->messages_json)
+        code = cli_usage(c, "--system and --messages exclude each other: put the system prompt into the messages");
     return code;
 }
 
@@ -102,7 +104,6 @@ void session_engine(struct session *s, const struct runtime_choice *choice)
     set_count(p, "context_length", e->info.context_length);
     set_count(p, "slots", e->info.slots);
     describe_model(&s->run.model, &e->info, choice->model_file);
-    snprintf(s->level, sizeof s->level, "L1");
     if (!e->local)
         run_note(&s->run, "the engine runs on another machine: the sensors of this one say nothing about its energy");
 }
@@ -129,6 +130,11 @@ void session_settings(struct session *s, const struct generation *q)
     run_pairs_set(p, "private", 'b', cli_flag(s->cli, "private") ? "true" : "false");
     if (q->system && !cli_flag(s->cli, "private"))
         run_pairs_set(p, "system", 's', "%s", q->system);
+    for (size_t i = 0; i < q->n_stop && !cli_flag(s->cli, "private"); i++) {
+        char key[32];
+        snprintf(key, sizeof key, "stop_%zu", i + 1);
+        run_pairs_set(p, key, 's', "%s", q->stop[i]);
+    }
     for (size_t i = 0; i < q->n_options; i++) {
         char key[96];
         const char *eq = strchr(q->options[i], '=');
@@ -140,7 +146,25 @@ void session_settings(struct session *s, const struct generation *q)
 /* ---- one exchange ------------------------------------------------------------------------------------------------------------
  */
 
-void session_request_of(const struct session *s, struct run_request *q, const struct generated *g, const char *prompt,
+/* A prompt or an answer that was cut is another one than the user thinks. */
+static void note_cuts(struct session *s, const struct run_request *q, bool truncated)
+{
+    int64_t context;
+    const char *told = run_pairs_get(&s->run.engine, "context_length");
+    if (truncated)
+        run_note(
+            &s->run,
+            "request %lld: the engine cut the prompt to its context, so the figures are those of a shorter one; start it with "
+            "a longer --context",
+            (long long)q->index + 1);
+    else if (told && jl_parse_i64(told, &context) && q->finish && !strcmp(q->finish, "length") && q->tokens.prompt >= 0 &&
+             q->tokens.prompt + q->tokens.generated >= context)
+        run_note(&s->run,
+                 "request %lld: the answer ended where the context of %lld tokens was full; a longer --context leaves it room",
+                 (long long)q->index + 1, (long long)context);
+}
+
+void session_request_of(struct session *s, struct run_request *q, const struct generated *g, const char *prompt,
                         enum joulet_status st, const struct joulet_error *err)
 {
     struct jl_sha256 sha;
@@ -156,6 +180,7 @@ void session_request_of(const struct session *s, struct run_request *q, const st
     q->outcome = st == JOULET_OK ? RUN_OK : st == JOULET_CANCELLED ? RUN_CANCELLED : RUN_FAILED;
     if (st != JOULET_OK)
         q->error = jl_strdup(err->message);
+    note_cuts(s, q, g->truncated);
 }
 
 /* ---- choosing -----------------------------------------------------------------------------------------------------------------
@@ -172,7 +197,10 @@ static void measure_load(struct session *s, const struct runtime_choice *choice)
     joulet_mark from = choice->server.t_spawn_ns, to = choice->server.t_ready_ns;
     if (!choice->started || to <= from)
         return;
-    if (isnan(s->idle[0].power_w))
+    bool known = false;
+    for (size_t i = 0; i < s->n_channels; i++)
+        known |= !isnan(s->idle[i].power_w);
+    if (!known)
         session_baseline_short(s, from, 0, 0);
     session_window(s, "load", from, to, s->idle, false);
     for (size_t i = 0; i < s->n_channels; i++)
@@ -199,8 +227,10 @@ int session_choose(struct session *s, struct runtime_choice *choice)
         /* A refused key or an unknown protocol is a failure of the engine too. */
         return code == CLI_USAGE || err.status == JOULET_CANCELLED ? code : CLI_ENGINE;
     }
+    session_engine(s, choice);
     session_begin(s);
     measure_load(s, choice);
-    session_engine(s, choice); /* from here on the idle level is that with the model loaded */
+    snprintf(s->level, sizeof s->level, "L1"); /* from here on the idle level is that with the model loaded */
+    session_keep(s);
     return CLI_DONE;
 }

@@ -108,6 +108,8 @@ extern const struct engine_ops *const engine_table[]; /* NULL-terminated, in ord
 enum joulet_status engine_open(struct engine **out, const char *url, const char *key, const atomic_bool *cancel,
                                struct joulet_error *err);
 void engine_close(struct engine *e);
+/* What no engine could answer: an empty prompt, messages or options that are none. JOULET_USAGE, before anything is measured. */
+enum joulet_status engine_check(const struct generation *q, struct joulet_error *err);
 /* Called for every piece of text as it comes. */
 typedef void engine_text(void *user, const char *text, size_t n, bool thinking);
 /* One generation. JOULET_ENGINE with the engine's own words for its errors; *g holds what came in every case. */

@@ -135,6 +135,20 @@ enum joulet_status body_options(json_t *root, const struct generation *q, struct
     return JOULET_OK;
 }
 
+enum joulet_status engine_check(const struct generation *q, struct joulet_error *err)
+{
+    json_t *root = json_object();
+    enum joulet_status status = body_check(q, err);
+    if (status == JOULET_OK)
+        status = q->raw ? body_string(root, "prompt", q->prompt, err) : body_messages(root, q, err);
+    if (status == JOULET_OK)
+        status = body_stop(root, q, err);
+    if (status == JOULET_OK)
+        status = body_options(root, q, err);
+    json_decref(root);
+    return status;
+}
+
 static int add_bytes(const char *bytes, size_t n, void *user)
 {
     return jl_buf_add(user, bytes, n) ? 0 : -1;

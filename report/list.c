@@ -49,7 +49,7 @@ void report_list(struct jl_buf *out, const struct store_row *rows, size_t n, con
                                      row->requests ? requests.text : "",
                                      row->requests ? tokens.text : "",
                                      energy.text,
-                                     joulet_provenance_name(row->provenance),
+                                     isfinite(row->gross_j) ? joulet_provenance_name(row->provenance) : "-",
                                      row->status ? row->status : "-",
                                      what ? what : ""};
         grid_add(&g, row->status && !strcmp(row->status, "done") ? TONE_PLAIN : TONE_WARN, cells);

@@ -255,9 +255,8 @@ static void faults_lead_to_their_entry(void **state)
          "`joulet doctor` shows how to keep this after a restart",
          "rapl-permission"},
         {"the prompt is empty: give a text as an argument, or - to read it from standard input", "prompt"},
-        {"/data/joulet.db: no room left while writing; free some disk space or delete old runs with `joulet runs delete`; this "
-         "run is "
-         "measured but not stored",
+        {"/data/joulet.db: no room left while writing; free some disk space or delete old runs with `joulet runs delete`; "
+         "measuring goes on, the record is written at the end",
          "disk-full"}, /* the cause, not what follows from it */
         {"what was said here was never written down anywhere", NULL},
         {"", NULL},

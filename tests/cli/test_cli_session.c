@@ -1,0 +1,343 @@
+/* test_cli_session.c - what a measuring run does when something is wrong: bad input is refused before anything starts, a fault is
+ * one sentence and its code, and what was measured is kept. */
+#include "run/run.h"
+#include "tests/cli/program.h"
+#include "tests/sim_engine/sim_engine.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* An engine that answers at once, with one fault or none. */
+struct quick {
+    struct sim_engine *engine;
+    char url[64];
+};
+
+static void quick_open(struct quick *k, const char *fault)
+{
+    struct sim_config c;
+    struct joulet_error err;
+    sim_config_init(&c);
+    c.prefill_ms = c.decode_ms = 1;
+    if (fault)
+        assert_true(sim_config_fault(&c, fault));
+    k->engine = sim_engine_start(&c, &err);
+    assert_non_null(k->engine);
+    snprintf(k->url, sizeof k->url, "http://127.0.0.1:%d", sim_engine_port(k->engine));
+}
+
+static void read_record(const char *name, struct run *r)
+{
+    struct joulet_error err;
+    char *text = scratch_read(name);
+    assert_non_null(text);
+    if (run_from_json(text, strlen(text), r, &err) != JOULET_OK)
+        fail_msg("%s: %s", name, err.message);
+    free(text);
+}
+
+static void export_last(struct run *r)
+{
+    struct program p = {0};
+    program_run(&p, ARGS("runs", "export", "last", "-o", scratch("last.json")));
+    if (p.code != 0)
+        fail_msg("%s", kept(&p.err));
+    program_release(&p);
+    read_record("last.json", r);
+}
+
+static void must_note(const struct run *r, const char *words)
+{
+    for (size_t i = 0; i < r->n_notes; i++)
+        if (strstr(r->notes[i], words))
+            return;
+    fail_msg("no note says \"%s\"; the first is \"%s\"", words, r->n_notes ? r->notes[0] : "");
+}
+
+/* ---- bad input ---------------------------------------------------------------------------------------------------------- */
+
+/* Nobody listens at that address: had anything been started, it would be said. */
+static void bad_input_starts_nothing(void **state)
+{
+    static const struct {
+        const char *args[5], *says;
+    } rows[] = {
+        {{""}, "the prompt is empty"},
+        {{" \n"}, "the prompt is empty"},
+        {{"latin \xe4"}, "not UTF-8"},
+        {{"--engine-option", "stream=false", "hi"}, "stream cannot be set"},
+        {{"--engine-option", "nonsense", "hi"}, "KEY=VALUE"},
+        {{"--stop", "", "hi"}, "stop text 1 is empty"},
+        {{"--raw", "--system", "x", "hi"}, "--raw"},
+        {{"--messages", "cut.json"}, "not JSON"},
+        {{"--messages", "none.json"}, "JSON array"},
+        {{"--messages", "odd.json"}, "message 2"},
+        {{"--messages", "good.json", "hi"}, "takes the place of the prompt"},
+        {{"--messages", "good.json", "--system", "x"}, "exclude each other"},
+        {{"--messages", "missing.json"}, "does not exist"},
+    };
+    (void)state;
+    scratch_write("cut.json", "[{\"role\":");
+    scratch_write("none.json", "[]");
+    scratch_write("odd.json", "[{\"role\":\"user\",\"content\":\"a\"},{\"content\":\"b\"}]");
+    scratch_write("good.json", "[{\"role\":\"user\",\"content\":\"a\"}]");
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        const char *args[16] = {"run", "--engine", "http://127.0.0.1:9", "--sim", "20"};
+        struct program p = {0};
+        for (size_t k = 0; k < JL_COUNT(rows[i].args) && rows[i].args[k]; k++)
+            args[5 + k] = rows[i].args[k];
+        program_run(&p, args);
+        if (p.code != 2 || !strstr(kept(&p.err), rows[i].says))
+            fail_msg("row %zu: code %d, \"%s\"", i, p.code, kept(&p.err));
+        program_release(&p);
+    }
+}
+
+/* ---- engines ------------------------------------------------------------------------------------------------------------ */
+
+/* The sentence says all of a refusal; the record keeps the exchange, and no sensor is blamed or named for it. */
+static void a_refused_request_is_one_sentence(void **state)
+{
+    struct quick k;
+    struct program p = {0};
+    struct run r;
+    (void)state;
+    quick_open(&k, "oom");
+    program_run(&p, ARGS("run", "--engine", k.url, "--sim", "20", "hi"));
+    assert_int_equal(p.code, 4);
+    must_say(kept(&p.err), "out of memory");
+    assert_int_equal(lines_of(kept(&p.err)), 1);
+    assert_int_equal(p.out.len, 0);
+    program_release(&p);
+    export_last(&r);
+    assert_string_equal(r.status, "failed");
+    assert_int_equal(r.requests[0].outcome, RUN_FAILED);
+    assert_true(isnan(r.energy.total.gross_j));
+    assert_int_equal(r.energy.total.provenance, JOULET_SIMULATED);
+    run_release(&r);
+    program_run(&p, ARGS("runs", "list", "--limit", "1", "--json"));
+    must_say(kept(&p.out), "\"provenance\":null");
+    program_release(&p);
+    sim_engine_stop(k.engine);
+}
+
+static void what_came_before_the_death_is_shown(void **state)
+{
+    struct quick k;
+    struct program p = {0};
+    (void)state;
+    quick_open(&k, "cut:4");
+    program_run(&p, ARGS("run", "--engine", k.url, "--sim", "20", "hi"));
+    assert_int_equal(p.code, 4);
+    must_say(kept(&p.err), "died in mid-stream");
+    must_say(kept(&p.out), "gross");
+    program_release(&p);
+    sim_engine_stop(k.engine);
+}
+
+static void a_cut_prompt_is_noted(void **state)
+{
+    struct quick k;
+    struct program p = {0};
+    struct run r;
+    (void)state;
+    quick_open(&k, "truncated");
+    program_run(&p, ARGS("run", "--engine", k.url, "--sim", "20", "--json", "-o", scratch("cut-run.json"), "--raw", "hi"));
+    assert_int_equal(p.code, 0);
+    program_release(&p);
+    read_record("cut-run.json", &r);
+    must_note(&r, "cut the prompt");
+    run_release(&r);
+    sim_engine_stop(k.engine);
+}
+
+/* ---- idle levels -------------------------------------------------------------------------------------------------------- */
+
+/* Below 0: of its own, not one from before. */
+static double level_of_run(const struct quick *k, const char *sim)
+{
+    struct program p = {0};
+    struct run r;
+    program_run(&p, ARGS("run", "--engine", k->url, "--sim", sim, "--json", "-o", scratch("level.json"), "hi"));
+    if (p.code != 0)
+        fail_msg("%s", kept(&p.err));
+    program_release(&p);
+    read_record("level.json", &r);
+    assert_true(r.n_baselines > 0);
+    const struct joulet_baseline *b = &r.baselines[r.n_baselines - 1].b;
+    double level_w = b->from_ns < r.start_ns ? b->power_w : -b->power_w;
+    run_release(&r);
+    return level_w;
+}
+
+static void the_idle_level_of_one_curve_is_not_that_of_another(void **state)
+{
+    struct quick k;
+    struct program p = {0};
+    (void)state;
+    quick_open(&k, NULL);
+    scratch_write("one.txt", "hello\n");
+    program_run(&p, ARGS("bench", "--engine", k.url, "--sim", "20", "--prompts", scratch("one.txt"), "--baseline", "2s",
+                         "--cooldown", "0s", "--warmup", "0"));
+    if (p.code != 0)
+        fail_msg("%s", kept(&p.err));
+    program_release(&p);
+    double again = level_of_run(&k, "20"), other = level_of_run(&k, "5");
+    if (!(fabs(again - 20) < 1))
+        fail_msg("the level of the bench was not used again: %g W", again);
+    if (!(fabs(other + 5) < 0.5))
+        fail_msg("another curve got the level %g W", other);
+    sim_engine_stop(k.engine);
+}
+
+/* ---- sensors ------------------------------------------------------------------------------------------------------------ */
+
+static void exec_with(const char *sim, struct run *r)
+{
+    struct program p = {0};
+    program_run(&p, ARGS("exec", "--sim", sim, "--json", "-o", scratch("exec.json"), "--", "sleep", "0.5"));
+    if (p.code != 0)
+        fail_msg("%s: %s", sim, kept(&p.err));
+    program_release(&p);
+    read_record("exec.json", r);
+}
+
+static void faults_of_sensors_are_noted_and_never_a_zero(void **state)
+{
+    static const struct {
+        const char *sim, *says;
+    } rows[] = {{"20;fail=1", "every read of sim0.cpu failed"},
+                {"20;frozen=0", "does not move"},
+                {"20;gone=0", "its device or driver went away"}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct run r;
+        exec_with(rows[i].sim, &r);
+        must_note(&r, rows[i].says);
+        assert_true(isnan(r.energy.total.gross_j));
+        for (size_t k = 0; k < r.n_windows; k++)
+            assert_true(isnan(r.windows[k].power_mean_w));
+        run_release(&r);
+    }
+}
+
+static void measured_only_is_not_met_by_a_dead_sensor(void **state)
+{
+    static const char *const env[] = {"JOULET_TRUST_ROOT=1", NULL};
+    struct quick k;
+    struct program p = {.env = env};
+    char sysfs[300];
+    (void)state;
+    quick_open(&k, NULL);
+    scratch_write("sys/class/powercap/intel-rapl:0/name", "package-0\n");
+    scratch_write("sys/class/powercap/intel-rapl:0/energy_uj", "1000\n"); /* never moves */
+    scratch_write("sys/class/powercap/intel-rapl:0/max_energy_range_uj", "262143328850\n");
+    snprintf(sysfs, sizeof sysfs, "JOULET_SYSFS=%s", scratch("sys"));
+    p.env = (const char *const[]){env[0], sysfs, NULL};
+    program_run(&p, ARGS("run", "--engine", k.url, "--measured-only", "hi"));
+    if (p.code != 3 || !strstr(kept(&p.err), "--measured-only"))
+        fail_msg("code %d: %s", p.code, kept(&p.err));
+    program_release(&p);
+    sim_engine_stop(k.engine);
+}
+
+/* ---- interrupted -------------------------------------------------------------------------------------------------------- */
+
+static void exec_starts_nothing_after_ctrl_c(void **state)
+{
+    struct program p = {0};
+    struct run r;
+    (void)state;
+    program_start(&p, ARGS("exec", "--sim", "20", "--", "touch", scratch("touched")));
+    program_until_catching(&p, SIGINT); /* the idle level takes a second more */
+    kill(p.pid, SIGINT);
+    program_end(&p);
+    assert_int_equal(p.code, 130);
+    must_say(kept(&p.err), "interrupted before touch was started");
+    assert_int_not_equal(access(scratch("touched"), F_OK), 0);
+    program_release(&p);
+    export_last(&r);
+    assert_string_equal(r.status, "interrupted");
+    run_release(&r);
+}
+
+static void an_interrupted_suite_says_where_it_is(void **state)
+{
+    struct quick k;
+    struct program p = {0};
+    struct run r;
+    (void)state;
+    quick_open(&k, "stall:2");
+    program_start(&p,
+                  ARGS("bench", "--engine", k.url, "--sim", "20", "--baseline", "200ms", "--cooldown", "0s", "--warmup", "0"));
+    char *body = NULL;
+    while (!(body = sim_engine_last_body(k.engine))) /* the first prompt is under way */
+        usleep(1000);
+    free(body);
+    kill(p.pid, SIGTERM);
+    program_end(&p);
+    assert_int_equal(p.code, 143);
+    must_say(kept(&p.err), "interrupted after 0 of 9 prompts; what was measured is kept");
+    must_say(kept(&p.out), "idle");
+    program_release(&p);
+    export_last(&r);
+    assert_string_equal(r.status, "interrupted");
+    assert_int_equal(r.n_windows, 1);
+    run_release(&r);
+    sim_engine_stop(k.engine);
+}
+
+/* ---- the database ------------------------------------------------------------------------------------------------------- */
+
+/* The record goes to a file of its own, in the current folder, and comes back from there. */
+static void what_cannot_be_stored_is_rescued(void **state)
+{
+    struct program p = {0};
+    char cwd[512], file[256] = "";
+    (void)state;
+    scratch_write("away/damaged.db", "this is no database, and it is longer than the header of one would be");
+    assert_non_null(getcwd(cwd, sizeof cwd));
+    assert_int_equal(chdir(scratch("away")), 0);
+    program_run(&p, ARGS("exec", "--sim", "20", "--db", "damaged.db", "--", "true"));
+    assert_int_equal(p.code, 0);
+    must_say(kept(&p.err), "measuring goes on");
+    const char *at = strstr(kept(&p.err), "runs import joulet-");
+    if (!at)
+        fail_msg("%s", kept(&p.err));
+    sscanf(at, "runs import %255[^`]", file);
+    program_release(&p);
+    program_run(&p, ARGS("runs", "import", file, "--db", "whole.db"));
+    assert_int_equal(p.code, 0);
+    program_release(&p);
+    program_run(&p, ARGS("runs", "show", "last", "--db", "whole.db"));
+    must_say(kept(&p.out), "energy of: true");
+    program_release(&p);
+    assert_int_equal(chdir(cwd), 0);
+}
+
+static int begin(void **state)
+{
+    return scratch_open(state) == 0 ? chdir(scratch("")) : -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bad_input_starts_nothing),
+        cmocka_unit_test(a_refused_request_is_one_sentence),
+        cmocka_unit_test(what_came_before_the_death_is_shown),
+        cmocka_unit_test(a_cut_prompt_is_noted),
+        cmocka_unit_test(the_idle_level_of_one_curve_is_not_that_of_another),
+        cmocka_unit_test(faults_of_sensors_are_noted_and_never_a_zero),
+        cmocka_unit_test(measured_only_is_not_met_by_a_dead_sensor),
+        cmocka_unit_test(exec_starts_nothing_after_ctrl_c),
+        cmocka_unit_test(an_interrupted_suite_says_where_it_is),
+        cmocka_unit_test(what_cannot_be_stored_is_rescued),
+    };
+    return cmocka_run_group_tests(tests, begin, scratch_close);
+}
