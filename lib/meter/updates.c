@@ -22,20 +22,15 @@ void updates_init(struct updates *u, enum updates_kind kind, int64_t poll_ns, in
 }
 
 /* Reads are so far apart that the device has always updated in between: a reading needs no change to be one. */
-static bool are_slow(int64_t poll_ns, int64_t period_ns)
-{
-    return period_ns > 0 && poll_ns * 2 >= period_ns * 3;
-}
-
 static bool reads_are_slow(const struct updates *u)
 {
-    return are_slow(u->poll_ns, u->period_ns);
+    return u->period_ns > 0 && u->poll_ns * 2 >= u->period_ns * 3;
 }
 
 int64_t updates_poll(int64_t poll_ns, int64_t period_ns)
 {
     int64_t close = period_ns / APART > STEP_NS ? period_ns / APART : STEP_NS;
-    return period_ns > 0 && !are_slow(poll_ns, period_ns) && close < poll_ns ? close : poll_ns;
+    return poll_ns < period_ns && close < poll_ns ? close : poll_ns;
 }
 
 static uint32_t clamp_hw(int64_t hw)
@@ -233,14 +228,25 @@ bool updates_expected(const struct updates *u, int64_t now_ns)
     return predicts(u) && now_ns >= predicted - AHEAD_NS - 2 * STEP_NS && now_ns < search_end(u, predicted);
 }
 
+/* Reads in step with the device would find its updates late by the same time again and again. */
+static int64_t out_of_step(const struct updates *u, int64_t due_ns)
+{
+    if (!u->predict || (u->period_ns > 0 && u->poll_ns >= u->period_ns)) /* once a period at most */
+        return u->poll_ns;
+    int64_t part = (int64_t)((uint64_t)due_ns * UINT64_C(0x9e3779b97f4a7c15) >> 56); /* of 256, as good as random */
+    return u->poll_ns * 7 / 8 + u->poll_ns * part / 1024;
+}
+
 int64_t updates_next(const struct updates *u, int64_t due_ns)
 {
     int64_t predicted = u->edge_ns + u->period_ns;
-    if (!predicts(u) || u->kind == UPDATES_GAUGE)
+    if (u->kind == UPDATES_GAUGE)
         return due_ns + u->poll_ns;
+    if (!predicts(u))
+        return due_ns + out_of_step(u, due_ns);
     if (due_ns < predicted - AHEAD_NS)
         return predicted - AHEAD_NS;
     if (due_ns < search_end(u, predicted))
         return due_ns + STEP_NS;
-    return due_ns + u->poll_ns;
+    return due_ns + out_of_step(u, due_ns);
 }

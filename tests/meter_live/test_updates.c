@@ -96,11 +96,16 @@ static void test_looks_closely_enough(void **state)
     (void)state;
     static const struct {
         int64_t poll, period, want;
-    } rows[] = {{10 * MS, MS, 10 * MS},       {MS, MS, MS},        {5 * MS, 100 * MS, 5 * MS},       {5 * MS, 20 * MS, 5 * MS},
-                {5 * MS, 10 * MS, 2500 * US}, {MS, 2 * MS, MS},    {5 * MS, 6 * MS, 1500 * US},      {5 * MS, 3 * MS, 5 * MS},
-                {10 * MS, 8 * MS, 2 * MS},    {5 * MS, 0, 5 * MS}, {60000 * MS, 50 * MS, 60000 * MS}};
+    } rows[] = {{10 * MS, MS, 10 * MS},       {MS, MS, MS},
+                {5 * MS, 100 * MS, 5 * MS},   {5 * MS, 20 * MS, 5 * MS},
+                {5 * MS, 10 * MS, 2500 * US}, {MS, 2 * MS, MS},
+                {5 * MS, 6 * MS, 1500 * US},  {5 * MS, 3 * MS, 5 * MS},
+                {10 * MS, 8 * MS, 10 * MS},   {100 * MS, 100 * MS, 100 * MS},
+                {5 * MS, 0, 5 * MS},          {60000 * MS, 50 * MS, 60000 * MS}};
     for (size_t i = 0; i < JL_COUNT(rows); i++)
         assert_int_equal(updates_poll(rows[i].poll, rows[i].period), rows[i].want);
+    struct updates u = make(UPDATES_COUNTER, 100 * MS, 100 * MS); /* one that keeps its own time */
+    assert_int_equal(updates_next(&u, 1234567), 1234567 + 100 * MS);
 }
 
 /* A device of 40 ms that was declared as one of 100 ms, read as the plan says. */
@@ -164,7 +169,30 @@ static void test_irregular_device(void **state)
             read_at(&u, t, k, &s);
     }
     assert_false(u.period_found);
-    assert_int_equal(updates_next(&u, t), t + 5 * MS);
+    assert_in_range(updates_next(&u, t) - t, 4375 * US, 5625 * US);
+}
+
+/* A device that updates at every fourth read exactly is not read in step with it: what is late once is early soon after. */
+static void test_reads_keep_out_of_step(void **state)
+{
+    struct updates u = make(UPDATES_COUNTER, 2 * MS, 8 * MS);
+    struct joulet_sample s;
+    double sum = 0;
+    int seen = 0, turns = 0;
+    bool early = false;
+    (void)state;
+    for (int64_t t = 1000 * MS; t < 3000 * MS; t = updates_next(&u, t)) {
+        if (!read_at(&u, t, t / (8 * MS), &s) || s.hw_ns > 2 * MS)
+            continue;
+        double off = (double)(s.t_ns - t / (8 * MS) * 8 * MS);
+        turns += (off < 0) != early;
+        early = off < 0;
+        sum += off;
+        seen++;
+    }
+    assert_in_range(seen, 240, 260);
+    assert_in_range(turns, 40, 200);
+    assert_near(sum / seen, 0, 2e5);
 }
 
 /* A counter that stops is looked for at the usual pace, not every millisecond for ever. */
@@ -341,6 +369,7 @@ int main(void)
         cmocka_unit_test(test_finds_the_period),
         cmocka_unit_test(test_period_of_powers),
         cmocka_unit_test(test_irregular_device),
+        cmocka_unit_test(test_reads_keep_out_of_step),
         cmocka_unit_test(test_lost_device),
         cmocka_unit_test(test_fixed_interval),
         cmocka_unit_test(test_repeats),
