@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#define TOUCH         1e-9 /* relative: bounds that meet may cross by rounding */
 #define FILTERED_SPEC 0.25 /* only counters with energy filtering have so wide a gain (1.1) */
 
 static uint32_t channel_flags(const struct jl_job *j)
@@ -42,6 +43,9 @@ void jl_job_bounds(const struct jl_job *j, size_t first, size_t last, double *mi
         jl_bounds_counter(j->all.items, j->all.n, a, b, &j->limits, min_j, max_j);
     else
         jl_bounds_power(j->readings.items, j->readings.n, a, b, j->p.W, &j->limits, min_j, max_j);
+    if (*min_j > *max_j + TOUCH * fabs(*max_j)) /* limits that the device does not keep guarantee nothing */
+        *min_j = *max_j = NAN;
+    *max_j = *min_j > *max_j ? *min_j : *max_j;
 }
 
 static void bounds(const struct jl_job *j, size_t first, size_t last, struct joulet_energy *e)

@@ -77,10 +77,8 @@ static struct jl_held held_of(const struct jl_job *j, const struct jl_group *g)
 {
     struct jl_held h = {.e_j = g->e_j, .u_j = jl_u_rep(&g->u)};
     jl_job_bounds(j, g->first, g->last, &h.lo, &h.hi);
-    if (!(h.lo <= h.hi)) { /* limits that the device does not keep guarantee nothing */
-        h.lo = -INFINITY;
-        h.hi = INFINITY;
-    }
+    h.lo = isnan(h.lo) ? -INFINITY : h.lo;
+    h.hi = isnan(h.hi) ? INFINITY : h.hi;
     return h;
 }
 

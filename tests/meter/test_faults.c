@@ -562,6 +562,20 @@ static void test_tail_of_a_short_baseline(void **state)
     sim_trace_release(&trace);
 }
 
+/* A device that draws more than it is said to: its limits guarantee nothing, and the figure stays as it is. */
+static void test_limits_that_do_not_hold(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct joulet_measured m;
+    set_up(&f);
+    f.trace.channel.power_max_w = 150;
+    assert_int_equal(measure(&f, &m, NULL), JOULET_OK);
+    assert_near(m.whole.gross_j, 300, .01);
+    assert_true(isnan(m.whole.min_j) && isnan(m.whole.max_j));
+    assert_int_equal(m.whole.flags, 0);
+}
+
 static void test_estimates(void **state)
 {
     (void)state;
@@ -629,6 +643,7 @@ int main(void)
         cmocka_unit_test(test_uncertain_events),
         cmocka_unit_test(test_uncertain_events_of_the_whole),
         cmocka_unit_test(test_tail_of_a_short_baseline),
+        cmocka_unit_test(test_limits_that_do_not_hold),
         cmocka_unit_test(test_estimates),
         cmocka_unit_test(test_filtered),
     };
