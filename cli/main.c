@@ -70,6 +70,7 @@ static int run_command(const struct command *command, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    terminal_streams();
     terminal_signals();
     if (argc < 2 || argv[1][0] == '-')
         return run_program(argc, argv);

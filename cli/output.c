@@ -100,7 +100,9 @@ static bool replaceable(const char *path)
 
 static int say_unwritten(const struct cli *c, const char *what, int why)
 {
-    const char *remedy = why == ENOSPC ? "; free space or write elsewhere with -o FILE" : "";
+    const char *remedy = why == ENOSPC  ? "; free space or write elsewhere with -o FILE"
+                         : why == EBADF ? "; standard output is closed, so give a file with -o FILE"
+                                        : "";
     cli_warn(c, "writing %s failed: %s%s", what, strerror(why), remedy);
     return CLI_FAILED;
 }

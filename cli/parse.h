@@ -75,7 +75,8 @@ void completion_script(struct jl_buf *out, const char *shell);
 bool terminal_is(int fd);
 int terminal_width(void); /* of standard output, 0 unknown */
 bool terminal_utf8(void);
-bool terminal_colour(void); /* NO_COLOR, TERM */
+bool terminal_colour(void);  /* NO_COLOR, TERM */
+void terminal_streams(void); /* none of the standard ones is closed after this */
 void terminal_signals(void);
 bool terminal_wait_until(int64_t t_ns); /* CLOCK_MONOTONIC; false at once when cli_cancel is set */
 /* Remembers how the terminal is set, so that a second SIGINT can put it back when a screen is open. */

@@ -1,6 +1,8 @@
 /* terminal.c - what the program asks of its terminal, and the signals that end it. */
 #include "cli/parse.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -72,6 +74,15 @@ void terminal_signals(void)
     sa.sa_handler = on_pipe;
     sa.sa_flags = SA_RESTART;
     sigaction(SIGPIPE, &sa, NULL);
+}
+
+/* A closed standard stream would be given to the next file or socket that is opened, and results written into that. Now writing
+ * to it fails, as it should. */
+void terminal_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+            return;
 }
 
 /* A signal ends poll; one that comes just before it costs at most the slice. */

@@ -204,6 +204,17 @@ static void the_first_signal_asks_the_second_ends(void **state)
     assert_int_equal(child_with_signals((const int[]){SIGPIPE}, 1), 10);
 }
 
+/* Standard output that was closed is not taken over by the next file that is opened, such as the database. */
+static void a_closed_output_is_said(void **state)
+{
+    struct program p = {0};
+    (void)state;
+    program_run(&p, ARGS("exec", "--sim", "1", "--", "sh", "-c", "\"$PROGRAM\" runs list >&-"));
+    assert_int_equal(p.code, 5);
+    must_say(kept(&p.err), "standard output is closed, so give a file with -o FILE");
+    program_release(&p);
+}
+
 /* What we start must not inherit how we treat a closed pipe. */
 static void children_get_ordinary_signals(void **state)
 {
@@ -280,6 +291,7 @@ int main(void)
         cmocka_unit_test(a_result_file_is_whole_or_not_there),
         cmocka_unit_test(a_full_disk_is_told_once),
         cmocka_unit_test(a_reader_that_goes_away_ends_it_quietly),
+        cmocka_unit_test(a_closed_output_is_said),
         cmocka_unit_test(the_first_signal_asks_the_second_ends),
         cmocka_unit_test(children_get_ordinary_signals),
         cmocka_unit_test(bash_completes),
