@@ -43,6 +43,17 @@ static bool speaks_of_memory(const char *words)
     return false;
 }
 
+struct words {
+    char text[48];
+};
+
+static struct words pieces(const struct generated *g)
+{
+    struct words w;
+    snprintf(w.text, sizeof(w.text), "%zu piece%s of text", g->n_token_ns, g->n_token_ns == 1 ? "" : "s");
+    return w;
+}
+
 /* "has a, b, c and 4 more" for a name that the engine does not know. */
 static void list_models(struct engine *e, char *out, size_t size)
 {
@@ -64,6 +75,9 @@ static enum joulet_status unknown_model(struct engine *e, const struct generatio
 {
     char names[200];
     list_models(e, names, sizeof(names));
+    if (!q->model || !*q->model)
+        return jl_fail(err, JOULET_ENGINE, "the engine at %s does not find its model: it says \"%.120s\"%s%s; choose one with -m",
+                       e->url, words, names[0] ? " and has " : "", names);
     return jl_fail(err, JOULET_ENGINE, "the engine at %s has no model \"%.60s\": it says \"%.120s\"%s%s; choose one with -m",
                    e->url, q->model ? q->model : "", words, names[0] ? " and has " : "", names);
 }
@@ -106,8 +120,8 @@ static enum joulet_status words_of_engine(struct engine *e, const struct generat
     wire_clean(w, sizeof(w), g->engine_error, strlen(g->engine_error));
     if (strcmp(g->error_type, WIRE_MALFORMED) == 0)
         return jl_fail(err, JOULET_ENGINE,
-                       "the engine at %s sent %s (HTTP %d, after %zu pieces of text); check the address, or look into its log",
-                       e->url, w, http, g->n_token_ns);
+                       "the engine at %s sent %s (HTTP %d, after %s); check the address, or look into its log", e->url, w, http,
+                       pieces(g).text);
     if (http == 401 || http == 403) {
         engine_key_refused(e, w, err);
         return err ? (err->status = JOULET_ENGINE) : JOULET_ENGINE;
@@ -127,8 +141,8 @@ static enum joulet_status words_of_engine(struct engine *e, const struct generat
             "the engine at %s ran out of memory: \"%s\"; use a smaller model, a smaller context or fewer layers on the GPU",
             e->url, w);
     if (http == 200 && g->n_token_ns)
-        return jl_fail(err, JOULET_ENGINE, "the engine at %s failed after %zu pieces of text: \"%s\"; its log says more", e->url,
-                       g->n_token_ns, w);
+        return jl_fail(err, JOULET_ENGINE, "the engine at %s failed after %s: \"%s\"; its log says more", e->url, pieces(g).text,
+                       w);
     if (http == 200)
         return jl_fail(err, JOULET_ENGINE, "the engine at %s sent an error: \"%s\"; check the address, or look into its log",
                        e->url, w);
@@ -156,10 +170,9 @@ static enum joulet_status cut_off(const struct engine *e, const struct generated
     if (g->http_status == 0)
         return jl_fail(err, JOULET_ENGINE, "the engine at %s gave no answer: it %.160s; its log says why", e->url,
                        without_address(net->message));
-    return jl_fail(
-        err, JOULET_ENGINE,
-        "the engine at %s died in mid-stream after %zu pieces of text (%s); its log or `dmesg` says why, often too little memory",
-        e->url, g->n_token_ns, net->message[0] ? "the connection was cut" : "the answer ended without its last part");
+    return jl_fail(err, JOULET_ENGINE,
+                   "the engine at %s died in mid-stream after %s (%s); its log or `dmesg` says why, often too little memory",
+                   e->url, pieces(g).text, net->message[0] ? "the connection was cut" : "the answer ended without its last part");
 }
 
 static enum joulet_status transport(const struct engine *e, const struct generated *g, enum joulet_status net,
@@ -168,10 +181,9 @@ static enum joulet_status transport(const struct engine *e, const struct generat
     switch (net) {
     case JOULET_UNREACHABLE:
         if (g->t_sent_ns) /* it was there, and then said nothing for too long */
-            return jl_fail(
-                err, net,
-                "the engine at %s hangs after %zu pieces of text: it %.160s; look into its log, or give it longer with --timeout",
-                e->url, g->n_token_ns, without_address(net_err->message));
+            return jl_fail(err, net,
+                           "the engine at %s hangs after %s: it %.160s; look into its log, or give it longer with --timeout",
+                           e->url, pieces(g).text, without_address(net_err->message));
         return engine_unreachable(e->url, net_err, err);
     case JOULET_IO:
         return cut_off(e, g, net_err, err);
@@ -193,7 +205,7 @@ static enum joulet_status judge(struct engine *e, const struct generation *q, co
                                 const struct joulet_error *net_err, struct joulet_error *err)
 {
     if (net == JOULET_CANCELLED)
-        return jl_fail(err, net, "the generation was interrupted after %zu pieces of text", g->n_token_ns);
+        return jl_fail(err, net, "the generation was interrupted after %s", pieces(g).text);
     if (g->engine_error[0])
         return words_of_engine(e, q, g, err);
     if (net != JOULET_OK && !g->done)

@@ -158,8 +158,8 @@ static enum joulet_status tdp_discover(struct sensor_list *out, const struct jou
     struct part p;
     double busy_s, total_s;
     if (!jl_cpu_time(&busy_s, &total_s)) {
-        sensor_list_problem(out, "tdp", JOULET_NO_SENSOR,
-                            "%s/stat cannot be read, so not even an estimate is possible: mount procfs there", jl_procfs_root());
+        sensor_list_problem(out, "tdp", JOULET_NO_SENSOR, "%s/stat cannot be read, which estimates need: mount procfs there",
+                            jl_procfs_root());
         return jl_ok(err);
     }
     struct tdp *t = calloc(1, sizeof(*t));
