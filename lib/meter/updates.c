@@ -162,6 +162,11 @@ static bool change(struct updates *u, const struct updates_read *r, bool reset, 
     return !near_locked || reset;
 }
 
+static bool has_updated_since(const struct updates *u, const struct updates_read *r)
+{
+    return reads_are_slow(u) && r->t0_ns - u->begun_ns >= u->period_ns; /* an event may have had it read twice in a period */
+}
+
 bool updates_from(struct updates *u, const struct updates_read *r, struct joulet_sample *out)
 {
     int64_t half = (r->t1_ns - r->t0_ns) / 2, t = r->t0_ns + half;
@@ -171,7 +176,7 @@ bool updates_from(struct updates *u, const struct updates_read *r, struct joulet
         shown = true;
     } else if (r->own_ns) {
         shown = with_own_time(u, r, reset, out);
-    } else if (!u->has || reset || r->value != u->value || reads_are_slow(u)) {
+    } else if (!u->has || reset || r->value != u->value || has_updated_since(u, r)) {
         shown = change(u, r, reset, out);
     } else {
         shown = repeat(u, r, t, out);

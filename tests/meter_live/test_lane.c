@@ -63,6 +63,39 @@ static void test_dropped_is_not_equal(void **state)
     joulet_close(m);
 }
 
+/* 100 W, a counter that is read every 10 ms and locked to both ends of a run that begins with the meter: the reading of opening
+ * is all that tells of the time before, and it is enough. */
+static void test_a_run_from_the_start(void **state)
+{
+    struct joulet_trace t;
+    struct joulet_measured measured;
+    int64_t t0 = 5 * JL_NS_PER_S;
+    joulet_mark bounds[] = {t0 + MS / 2, t0 + 60 * MS + MS / 2};
+    struct joulet_what what = {.bounds = bounds, .n_phases = 1};
+    (void)state;
+    fake_plans[0] = (struct fake_plan){.id = "a", .period_ns = MS, .watts = 1};
+    struct joulet *m = still_meter(10 * MS);
+    struct live_channel *c = m->channels[0];
+    take(m, t0, 0);
+    for (int i = 0; i < 2; i++) {
+        struct joulet_sample locked;
+        int64_t at = bounds[i] + MS / 4;
+        assert_true(updates_locked(&c->updates, at - 10000, at + 10000, (at - t0) / 10, &locked));
+        ring_retract(&m->store, &c->ring, locked.t_ns - updates_lock_span(&c->updates) - 1, JOULET_SAMPLE_LOCKED);
+        ring_push(&m->store, &c->ring, locked);
+        for (int64_t late = 10 * MS; i == 0 && late < 60 * MS; late += 10 * MS)
+            take(m, t0 + late, (late - MS / 2) / 10);
+    }
+    assert_int_equal(joulet_trace_copy(m, 0, bounds[0], bounds[1], &t, NULL), JOULET_OK);
+    assert_int_equal(t.n, 8);
+    assert_int_equal(joulet_measure(&t, NULL, &what, &measured, NULL), JOULET_OK);
+    assert_int_equal(measured.whole.flags, JOULET_FLAG_NO_BASELINE);
+    assert_near(measured.whole.gross_j, 6, .01);
+    assert_near(measured.whole.u.b, 0, .05);
+    joulet_trace_release(&t);
+    joulet_close(m);
+}
+
 #define LIVE(f) cmocka_unit_test_setup_teardown(f, fake_setup, fake_teardown)
 
 int main(void)
@@ -70,6 +103,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LIVE(test_reads_at_events_put_nothing_off),
         LIVE(test_dropped_is_not_equal),
+        LIVE(test_a_run_from_the_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

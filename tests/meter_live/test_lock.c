@@ -81,26 +81,6 @@ static void test_drops_polls_beside(void **state)
     joulet_close(m);
 }
 
-/* A run that begins with the meter: the reading of opening is all that tells of the time before, and it is enough. */
-static void test_a_run_from_the_start(void **state)
-{
-    struct joulet_energy e;
-    struct joulet_error err;
-    (void)state;
-    fake_plans[0].watts = 100;
-    struct joulet *m = slow_polls(MS);
-    joulet_mark from = joulet_mark_now(m);
-    fake_run(40 * MS);
-    joulet_mark to = joulet_mark_now(m);
-    if (joulet_energy_between(m, 0, from, to, &e, &err) != JOULET_OK)
-        fail_msg("%s", err.message);
-    double truth = fake_truth(&fake_plans[0], from, to);
-    assert_false(e.flags & JOULET_FLAG_NO_LEAD_IN);
-    assert_true(e.min_j <= truth && truth <= e.max_j);
-    assert_true(e.min_j <= e.gross_j && e.gross_j <= e.max_j);
-    joulet_close(m);
-}
-
 /* The search ends although the counter never changes. */
 static void test_gives_up(void **state)
 {
@@ -169,8 +149,7 @@ static void test_short_phases(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LIVE(test_locks),    LIVE(test_drops_polls_beside), LIVE(test_a_run_from_the_start),
-        LIVE(test_gives_up), LIVE(test_expensive_reads),    LIVE(test_short_phases),
+        LIVE(test_locks), LIVE(test_drops_polls_beside), LIVE(test_gives_up), LIVE(test_expensive_reads), LIVE(test_short_phases),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

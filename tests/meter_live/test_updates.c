@@ -48,6 +48,20 @@ static void test_slow_reads(void **state)
     assert_false(u.period_found);
 }
 
+/* Reads that come close together all the same, at an event: without a change there was no update between them. */
+static void test_slow_reads_close_together(void **state)
+{
+    struct updates u = make(UPDATES_COUNTER, 10 * MS, MS);
+    struct joulet_sample s;
+    (void)state;
+    assert_true(read_at(&u, 100 * MS, 7, &s));
+    assert_false(read_at(&u, 100 * MS + 200 * US, 7, &s));
+    assert_true(read_at(&u, 100 * MS + 400 * US, 8, &s));
+    check(&s, 100 * MS + 300 * US, 8, 100 * US, 0);
+    assert_true(read_at(&u, 110 * MS, 8, &s)); /* so little drawn that the counter stays */
+    check(&s, 110 * MS - 500 * US, 8, 500 * US, 0);
+}
+
 /* Read as fast as it updates: only a change is an update, between the two reads. */
 static void test_quick_reads(void **state)
 {
@@ -362,6 +376,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slow_reads),
+        cmocka_unit_test(test_slow_reads_close_together),
         cmocka_unit_test(test_quick_reads),
         cmocka_unit_test(test_edges),
         cmocka_unit_test(test_failed_read_between),
