@@ -298,7 +298,7 @@ enum joulet_flag {
     JOULET_FLAG_IDLE_DRIFT = 1u << 7,     /* idle before and after differ (4.3) */
     JOULET_FLAG_GAP = 1u << 8,            /* failed reads inside */
     JOULET_FLAG_RESET = 1u << 9,          /* the counter restarted inside: no figure */
-    JOULET_FLAG_FROZEN = 1u << 10,        /* the counter never moved: no figure */
+    JOULET_FLAG_FROZEN = 1u << 10,        /* the counter stands still: no figure, or only until it stopped */
     JOULET_FLAG_GONE = 1u << 11,          /* the device left: the part measured so far */
     JOULET_FLAG_THROTTLED = 1u << 12,     /* power or thermal throttling inside */
     JOULET_FLAG_GUESSED = 1u << 13,       /* estimate without a known TDP (10) */

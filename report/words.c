@@ -34,7 +34,7 @@ const char *words_flag(uint32_t bit)
         "the idle level after the run differs from the one before",
         "some readings failed and were bridged",
         "a counter restarted, so there is no figure",
-        "a counter never moved, so there is no figure",
+        "a counter stands still: there is no figure, or only what it showed before",
         "a device left, this is what was measured until then",
         "the device was slowed down by its power or temperature limit",
         "the rated power of the processor is not known: 3 W for each of its threads is assumed",

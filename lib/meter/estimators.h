@@ -40,6 +40,8 @@ bool jl_cut_at_restarts(struct jl_slice *s, int64_t from_ns, int64_t to_ns);
 bool jl_any_failed(const struct joulet_trace *trace, int64_t from_ns, int64_t to_ns);
 /* The counter shows one value all through [from, to] and so long around it that it should have moved at power_w (NAN: 1 W). */
 bool jl_is_frozen(const struct joulet_trace *trace, const struct jl_params *p, int64_t from_ns, int64_t to_ns, double power_w);
+/* The counter moved and then shows one value to the end of the trace, too long for power_w: *last_ns is when it stopped. */
+bool jl_stopped(const struct joulet_trace *trace, const struct jl_params *p, double power_w, int64_t *last_ns);
 /* The trace ends in failed reads: *last_ns is the last good sample. */
 bool jl_is_gone(const struct joulet_trace *trace, const struct jl_params *p, int64_t *last_ns);
 const char *jl_channel_name(const struct joulet_trace *trace); /* for error sentences */

@@ -76,14 +76,19 @@ bool jl_any_failed(const struct joulet_trace *trace, int64_t from_ns, int64_t to
     return false;
 }
 
+/* So long a counter may stand at power_w without anything being wrong with it. */
+static double still_s(const struct jl_params *p, double power_w)
+{
+    double enough_s = fmax(STILL_PERIODS * p->U, STILL_S);
+    double watts = power_w > 0 ? power_w : MODEST_W;
+    return watts / 2 * enough_s < 2 * p->q ? 4 * p->q / watts : enough_s;
+}
+
 bool jl_is_frozen(const struct joulet_trace *trace, const struct jl_params *p, int64_t from_ns, int64_t to_ns, double power_w)
 {
     if (p->gauge || trace->n == 0)
         return false;
-    double enough_s = fmax(STILL_PERIODS * p->U, STILL_S);
-    double watts = power_w > 0 ? power_w : MODEST_W;
-    if (watts / 2 * enough_s < 2 * p->q)
-        enough_s = 4 * p->q / watts;
+    double enough_s = still_s(p, power_w);
     const struct joulet_sample *all = trace->samples;
     size_t start = jl_first_at(trace, from_ns), lo, hi;
     start = start > 0 ? start - 1 : 0;
@@ -104,7 +109,24 @@ bool jl_is_frozen(const struct joulet_trace *trace, const struct jl_params *p, i
             break;
         first = all[lo - 1].t_ns;
     }
-    return last >= to_ns && jl_s(last - first) >= enough_s;
+    return (last >= to_ns || hi == trace->n) && jl_s(last - first) >= enough_s;
+}
+
+bool jl_stopped(const struct joulet_trace *trace, const struct jl_params *p, double power_w, int64_t *last_ns)
+{
+    const struct joulet_sample *all = trace->samples, *end = NULL;
+    if (p->gauge)
+        return false;
+    for (size_t i = trace->n; i-- > 0;) {
+        if (all[i].flags & JOULET_SAMPLE_FAILED)
+            continue;
+        if (!end)
+            end = &all[i];
+        if (all[i].value != end->value)
+            return jl_s(end->t_ns - *last_ns) >= still_s(p, power_w);
+        *last_ns = all[i].t_ns;
+    }
+    return false; /* it never moved, or there is nothing */
 }
 
 bool jl_is_gone(const struct joulet_trace *trace, const struct jl_params *p, int64_t *last_ns)

@@ -68,8 +68,8 @@ static struct joulet_energy figure(const struct jl_job *j, const struct jl_group
     double d = j->bd[g->last + 1] - j->bd[g->first];
     struct joulet_energy e = unknown(j, g->flags | gap_flag(j, j->bd[g->first], j->bd[g->last + 1]));
     bounds(j, g->first, g->last, &e);
-    if (j->gone && g->last + 1 == j->m)
-        e.flags |= JOULET_FLAG_GONE;
+    if (g->last + 1 == j->m)
+        e.flags |= j->lost_flag;
     if (!j->consistent)
         e.flags |= JOULET_FLAG_INCONSISTENT;
     if (!g->ok) { /* nothing holds it: a sum over it lacks it */
@@ -126,7 +126,7 @@ static void fill_rest(const struct jl_job *j, struct joulet_measured *out)
         lasts[j->index[i]] = true;
     for (size_t i = 0; i < j->what->n_phases; i++)
         if (j->lost[i])
-            out->parts[i] = unknown(j, JOULET_FLAG_GONE);
+            out->parts[i] = unknown(j, j->lost_flag);
         else if (!lasts[i])
             out->parts[i] = nothing(j);
 }
@@ -135,7 +135,7 @@ void jl_figures_fill(const struct jl_job *j, struct joulet_measured *out)
 {
     fill_rest(j, out);
     if (j->m == 0) {
-        out->whole = j->gone ? unknown(j, JOULET_FLAG_GONE) : nothing(j);
+        out->whole = j->lost_flag ? unknown(j, j->lost_flag) : nothing(j);
         return;
     }
     for (size_t i = 0; i < j->n_groups; i++)

@@ -202,7 +202,7 @@ static bool pad(const struct jl_job *j, struct jl_padded *out)
 static void whole_by_padding(struct jl_job *j)
 {
     struct jl_padded d;
-    if (!j->what->isolated || !j->idle || j->gone || !pad(j, &d))
+    if (!j->what->isolated || !j->idle || j->lost_flag || !pad(j, &d))
         return;
     struct jl_group *w = &j->whole;
     double P0 = j->idle->power_w, l_max = j->p.l_max, c = j->bd[j->m];

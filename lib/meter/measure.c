@@ -67,14 +67,20 @@ static void lay_bounds(struct jl_job *j, int64_t end)
     j->quiet = w->quiet_until > w->bounds[w->n_phases] ? jl_s(w->quiet_until - origin) : w->quiet_until ? -INFINITY : INFINITY;
 }
 
-/* Where the trace ends in failed reads before the run does, the run is measured up to there. */
+static double idle_power(const struct jl_job *j)
+{
+    return j->idle ? j->idle->power_w : j->trace->channel.power_min_w;
+}
+
+/* Where the trace ends in failed reads, or its counter stops for good, before the run does, the run is measured up to there. */
 static int64_t last_moment(struct jl_job *j)
 {
-    int64_t last, end = j->what->bounds[j->what->n_phases], lag = jl_ns(j->p.lag);
-    if (!jl_is_gone(j->trace, &j->p, &last) || last - lag >= end)
-        return INT64_MAX;
-    j->gone = true;
-    return last - lag;
+    int64_t last = 0, end = j->what->bounds[j->what->n_phases], lag = jl_ns(j->p.lag);
+    if (jl_is_gone(j->trace, &j->p, &last) && last - lag < end)
+        j->lost_flag = JOULET_FLAG_GONE;
+    else if (jl_stopped(j->trace, &j->p, idle_power(j), &last) && last - lag < end)
+        j->lost_flag = JOULET_FLAG_FROZEN;
+    return j->lost_flag ? last - lag : INT64_MAX;
 }
 
 /* ---- the samples ----------------------------------------------------------------------------------------------------- */
@@ -174,7 +180,7 @@ static void add_tail(const struct jl_job *j, struct joulet_measured *out)
 {
     struct joulet_tail tail;
     joulet_mark end = j->what->bounds[j->what->n_phases];
-    if (!j->what->isolated || !j->idle || j->gone)
+    if (!j->what->isolated || !j->idle || j->lost_flag)
         return;
     double cap = fmin(j->idle->flags & JOULET_FLAG_SHORT_BASELINE ? TAIL_SHORT_S : TAIL_S, j->quiet - j->bd[j->m]);
     if (!(cap > 0))
@@ -190,7 +196,7 @@ static enum joulet_status run_job(struct jl_job *j, struct joulet_measured *out,
 {
     const struct joulet_trace *trace = j->trace;
     int64_t lag = jl_ns(j->p.lag), from = j->what->bounds[0] + lag, to = j->what->bounds[j->what->n_phases] + lag;
-    if (to > from && jl_is_frozen(trace, &j->p, from, to, j->idle ? j->idle->power_w : trace->channel.power_min_w))
+    if (to > from && jl_is_frozen(trace, &j->p, from, to, idle_power(j)))
         return jl_fail(err, JOULET_FROZEN, "%s does not move, so its energy is unknown; check its driver or leave it out",
                        jl_channel_name(trace));
     lay_bounds(j, last_moment(j));
@@ -204,7 +210,11 @@ static enum joulet_status run_job(struct jl_job *j, struct joulet_measured *out,
     }
     jl_figures_fill(j, out);
     add_tail(j, out);
-    if (j->gone)
+    if (j->lost_flag & JOULET_FLAG_FROZEN)
+        return jl_fail(err, JOULET_GONE,
+                       "%s stopped moving during the run; the figures hold what was measured before, check its driver",
+                       jl_channel_name(trace));
+    if (j->lost_flag)
         return jl_fail(err, JOULET_GONE, "%s left during the run; the figures hold what was measured before",
                        jl_channel_name(trace));
     if (isnan(out->whole.gross_j))

@@ -27,8 +27,8 @@ struct jl_job {
     double bd[JOULET_PHASES_MAX + 1], u_ev[JOULET_PHASES_MAX + 1];
     size_t index[JOULET_PHASES_MAX];
     bool lost[JOULET_PHASES_MAX]; /* of the caller's phases: the device left before it began */
-    bool gone;
-    double quiet; /* s; nothing else began before it */
+    uint32_t lost_flag;           /* GONE or FROZEN: measured until then only; 0: to the end */
+    double quiet;                 /* s; nothing else began before it */
 
     struct jl_edges edges, all; /* for estimates, for bounds */
     struct jl_readings readings;

@@ -189,6 +189,48 @@ static void test_frozen(void **state)
     assert_int_equal(measure(&f, &m, &err), JOULET_NO_DATA);
 }
 
+/* It moved, and stops in the middle of the run, for good: what it showed before is kept, the rest is unknown and not 0 J. */
+static void test_stopped(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct joulet_measured m;
+    struct joulet_error err;
+    set_up(&f);
+    f.trace.channel.period_s = .005; /* 20 periods are .1 s */
+    set_bounds(&f, (const double[]){1, 1.5, 2, 2.5}, 3);
+    for (size_t i = 18; i < N; i++)
+        f.samples[i].value = f.samples[17].value;
+    assert_int_equal(measure(&f, &m, &err), JOULET_GONE);
+    assert_non_null(strstr(err.message, "stopped moving during the run"));
+    assert_near(m.whole.gross_j, 210, 1); /* up to 1.7 s */
+    assert_near(m.parts[0].gross_j, 150, 1);
+    assert_true(isnan(m.parts[2].gross_j) && isnan(m.parts[2].max_j));
+    assert_int_equal(m.parts[0].flags & (JOULET_FLAG_FROZEN | JOULET_FLAG_GONE), 0);
+    assert_true(m.parts[1].flags & JOULET_FLAG_FROZEN);
+    assert_true(m.parts[2].flags & JOULET_FLAG_FROZEN);
+    assert_true(m.whole.flags & JOULET_FLAG_FROZEN);
+    for (size_t i = 38; i < N; i++) /* it went on: only a pause, and the difference across it holds */
+        f.samples[i].value += 1000000;
+    assert_int_equal(measure(&f, &m, &err), JOULET_OK);
+    assert_false(m.whole.flags & JOULET_FLAG_FROZEN);
+}
+
+/* The level after the run is no level when the counter has stopped: it says nothing about the one before. */
+static void test_no_level_from_a_stopped_counter(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct joulet_baseline b;
+    set_up(&f);
+    f.trace.channel.period_s = .005;
+    for (size_t i = 22; i < N; i++)
+        f.samples[i].value = f.samples[21].value;
+    assert_int_equal(joulet_baseline_short(&f.trace, sim_ns(.09), sim_ns(.91), sim_ns(2.5), sim_ns(4), &b, NULL), JOULET_OK);
+    assert_near(b.power_w, 100, 1);
+    assert_near(b.u_w, 2, .1); /* its floor alone */
+}
+
 static void test_gone(void **state)
 {
     (void)state;
@@ -628,6 +670,8 @@ int main(void)
         cmocka_unit_test(test_failed_power_reading),
         cmocka_unit_test(test_reset_inside),
         cmocka_unit_test(test_frozen),
+        cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_no_level_from_a_stopped_counter),
         cmocka_unit_test(test_gone),
         cmocka_unit_test(test_one_failed_read_at_the_end_is_not_gone),
         cmocka_unit_test(test_ends_of_the_trace),
