@@ -198,7 +198,7 @@ static void chat_turn(struct turn *t, json_t *messages, const char *line)
     struct run_request *q = do_turn(t, line, &answer);
     if (q && q->outcome == RUN_OK) {
         add_message(messages, "assistant", answer.data ? answer.data : "");
-        report_block(&block, &t->s->run, q, cli_style(t->s->cli));
+        (cli_flag(t->s->cli, "verbose") ? report_block : report_turn)(&block, &t->s->run, q, cli_style(t->s->cli));
         fputs("\n", stdout);
         fwrite(block.data, 1, block.len, stdout);
     } else {
@@ -305,8 +305,8 @@ const struct command cmd_run = {
                "output title private grid pue price currency db no-store width color",
     .about =
         "Streams the answer, then prints its energy: gross and above idle, by phase and device, per token, with the interval\n"
-        "that holds. Without a prompt on a terminal it is a chat: the context is kept, each turn shows its energy, the end\n"
-        "shows the sum. With - the prompt is read from standard input.\n"
+        "that holds. Without a prompt on a terminal it is a chat: the context is kept, each turn shows its energy (with\n"
+        "--verbose the whole block), the end shows the sum. With - the prompt is read from standard input.\n"
         "\n"
         "Nothing waits for a long baseline: the idle level is the one stored for this machine and engine less than 10 minutes\n"
         "ago, else the second before the request and the level after it (`short baseline`).",

@@ -1,5 +1,5 @@
-/* block.c - the energy block after `run`, `exec` and each turn of a chat: the figure first, then where it went, then what it
- * means. */
+/* block.c - the energy block after `run`, `exec` and a chat, and the few lines after each turn of it: the figure first, then
+ * where it went, then what it means. */
 #include "report/internal.h"
 
 #include <math.h>
@@ -113,6 +113,15 @@ static void outcome(const struct view *v)
             number_f("%s, exit code %s", number_s(v->whole.seconds, v->style).text, number_count(v->r->exit_code).text);
         text_item(v->out, v->style, "time", NULL, text.text, TONE_PLAIN);
     }
+}
+
+void report_turn(struct jl_buf *out, const struct run *r, const struct run_request *q, const struct report_style *style)
+{
+    struct view v;
+    view_init(&v, out, r, q, style);
+    title(&v);
+    metrics_energy(&v);
+    metrics_brief(&v);
 }
 
 void report_block(struct jl_buf *out, const struct run *r, const struct run_request *q, const struct report_style *style)

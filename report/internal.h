@@ -133,6 +133,7 @@ char *view_prompt_name(const struct view *v, const struct run_request *q); /* "s
 double view_per_token_pm(const struct view *v);
 void metrics_energy(const struct view *v); /* net, gross, tail */
 void metrics_tokens(const struct view *v); /* tokens, per token, speed, latency */
+void metrics_brief(const struct view *v);  /* the same in a line or two, and the names of the flags */
 void metrics_power(const struct view *v);
 void metrics_money(const struct view *v);  /* carbon, cost */
 void metrics_source(const struct view *v); /* provenance, flags, notes */

@@ -294,6 +294,35 @@ static void flag_lines(const struct view *v)
     }
 }
 
+/* Only their names: the block says what they mean. */
+static void flag_names(const struct view *v)
+{
+    struct jl_buf b;
+    line_init(&b);
+    for (unsigned k = 0; k < 32; k++)
+        if (v->whole.e.flags & 1u << k && joulet_flag_name(1u << k))
+            jl_buf_printf(&b, "%s%s", b.len ? ", " : "", joulet_flag_name(1u << k));
+    if (b.len)
+        text_item(v->out, v->style, "flags", NULL, b.data, TONE_FAINT);
+    jl_buf_release(&b);
+}
+
+void metrics_brief(const struct view *v)
+{
+    struct jl_buf b;
+    const struct run_sums *s = &v->sums;
+    double decode_s = v->q && !isnan(v->q->server_decode_s) ? v->q->server_decode_s : s->decode_s;
+    line_init(&b);
+    jl_buf_printf(&b, "%s in, %s out at %s tokens/s, the first after %s; ", number_count(s->tokens_in).text,
+                  number_count(s->tokens_out).text, number_digits(rate((double)s->tokens_out, decode_s), 3).text,
+                  number_s(s->ttft_p50_s, v->style).text);
+    jl_buf_printf(&b, "%s for each output token",
+                  figure_scaled(&v->whole.net, s->tokens_out > 0 ? 1 / (double)s->tokens_out : NAN, "J", v->style).text);
+    text_item(v->out, v->style, "tokens", NULL, b.data, TONE_PLAIN);
+    jl_buf_release(&b);
+    flag_names(v);
+}
+
 static void left_out_line(const struct view *v)
 {
     struct jl_buf b;
@@ -336,7 +365,12 @@ static void source_line(const struct view *v)
     words_sensors(&sensors, v->r);
     if (v->mixed && v->whole.e.provenance == JOULET_ESTIMATED)
         jl_buf_str(&b, "partly ");
-    jl_buf_str(&b, known ? words_provenance(v->whole.e.provenance) : "no sensor gave a figure; `joulet doctor` tells why");
+    if (known)
+        jl_buf_str(&b, words_provenance(v->whole.e.provenance));
+    else if (!v->q && !v->r->argv && !v->sums.ok)
+        jl_buf_str(&b, "no request succeeded, so there is nothing to sum");
+    else
+        jl_buf_str(&b, "no sensor gave a figure; `joulet doctor` tells why");
     jl_buf_printf(&b, "%s%s", sensors.len ? ": " : "", sensors.data);
     if (v->q && v->q->phase_source)
         jl_buf_printf(&b, "; the end of prefill is known from %s", v->q->phase_source);

@@ -9,7 +9,9 @@ struct report_style {
     bool colour;
     int width; /* columns; 0: 100 */
 };
-/* The energy block after `run`, `exec` and each chat turn. */
+/* A turn of a chat in a few lines, so that the answer stays in sight. */
+void report_turn(struct jl_buf *out, const struct run *r, const struct run_request *q, const struct report_style *style);
+/* The energy block after `run`, `exec` and a chat. */
 void report_block(struct jl_buf *out, const struct run *r, const struct run_request *q, const struct report_style *style);
 /* The table of `bench`: windows, one line per prompt, sums by category and over all, provenance, where the record is. */
 void report_table(struct jl_buf *out, const struct run *r, const struct report_style *style);

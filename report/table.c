@@ -247,10 +247,11 @@ void report_table(struct jl_buf *out, const struct run *r, const struct report_s
     if (r->n_requests)
         sums(&v);
     jl_buf_str(out, "\n");
-    metrics_energy(&v);
-    if (r->n_requests)
+    if (v.sums.ok) {
+        metrics_energy(&v);
         metrics_tokens(&v);
-    metrics_power(&v);
-    metrics_money(&v);
+        metrics_power(&v);
+        metrics_money(&v);
+    }
     metrics_source(&v);
 }

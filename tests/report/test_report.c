@@ -34,6 +34,11 @@ static void show_turn(struct jl_buf *out, const struct run *r, const struct repo
     report_block(out, r, &r->requests[r->n_requests - 1], style);
 }
 
+static void show_brief(struct jl_buf *out, const struct run *r, const struct report_style *style)
+{
+    report_turn(out, r, &r->requests[r->n_requests - 1], style);
+}
+
 static void show_run(struct jl_buf *out, const struct run *r, const struct report_style *style)
 {
     report_run(out, r, style);
@@ -66,6 +71,7 @@ static void show_list(struct jl_buf *out, const struct run *r, const struct repo
          .requests = 2,
          .net_j = NAN,
          .net_pm_j = NAN,
+         .gross_j = NAN,
          .tokens_out = 12,
          .provenance = JOULET_SIMULATED},
     };
@@ -95,6 +101,18 @@ static void make_bare(struct run *r, enum sample_machine m)
     run_window_init(&w, "prefill", 0, JL_NS_PER_S);
     run_add_window(&q.windows, &q.n_windows, &w);
     run_add_request(r, &q);
+}
+
+/* The engine died: every request failed, the sensors were fine. */
+static void make_failed(struct run *r, enum sample_machine m)
+{
+    sample_bench(r, m);
+    for (size_t i = 0; i < r->n_requests; i++) {
+        r->requests[i].outcome = RUN_FAILED;
+        free(r->requests[i].error);
+        r->requests[i].error = jl_strdup("the engine died");
+    }
+    run_energy_from_requests(r);
 }
 
 /* A phase too short for its sensor, a device that left, text that means harm. */
@@ -136,6 +154,9 @@ static const struct {
     {"exec", sample_exec, SAMPLE_SENSORS, show_block, {.utf8 = true}},
     {"exec-colour", sample_exec, SAMPLE_ESTIMATE, show_block, {.utf8 = true, .colour = true}},
     {"chat", make_chat, SAMPLE_SENSORS, show_block, {.utf8 = true}},
+    {"turn", sample_single, SAMPLE_SENSORS, show_brief, {.utf8 = true, .width = 80}},
+    {"turn-estimated", sample_single, SAMPLE_ESTIMATE, show_brief, {.utf8 = true, .width = 80}},
+    {"bench-failed", make_failed, SAMPLE_SENSORS, show_table, {.utf8 = true}},
     {"bench", sample_bench, SAMPLE_SENSORS, show_table, {.utf8 = true}},
     {"bench-80-ascii", sample_bench, SAMPLE_SENSORS, show_table, {.width = 80}},
     {"bench-estimated", sample_bench, SAMPLE_ESTIMATE, show_table, {.utf8 = true}},
