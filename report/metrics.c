@@ -362,12 +362,14 @@ static void source_line(const struct view *v)
     bool known = isfinite(v->whole.gross.j) || isfinite(v->whole.net.j);
     line_init(&b);
     line_init(&sensors);
-    words_sensors(&sensors, v->r);
+    bool nothing = !known && !v->q && !v->r->argv && !v->sums.ok; /* then no sensor is the reason */
+    if (!nothing)
+        words_sensors(&sensors, v->r);
     if (v->mixed && v->whole.e.provenance == JOULET_ESTIMATED)
         jl_buf_str(&b, "partly ");
     if (known)
         jl_buf_str(&b, words_provenance(v->whole.e.provenance));
-    else if (!v->q && !v->r->argv && !v->sums.ok)
+    else if (nothing)
         jl_buf_str(&b, "no request succeeded, so there is nothing to sum");
     else
         jl_buf_str(&b, "no sensor gave a figure; `joulet doctor` tells why");
