@@ -7,8 +7,10 @@
 #include <string.h>
 
 #define BASELINE_AGE_S 600.0 /* 4.2: older levels are not used */
-#define SHORT_S        1.15  /* what the second before a request needs: the second, and a sensor's first reading */
-#define LEAD_S         2.5   /* trace before a window that the estimators may look at */
+#define PAUSE_LEAST_S  0.05
+#define PAUSE_MOST_S   1.5
+#define SHORT_S        1.15 /* what the second before a request needs: the second, and a sensor's first reading */
+#define LEAD_S         2.5  /* trace before a window that the estimators may look at */
 
 static bool has_energy(const struct joulet_channel *c)
 {
@@ -203,51 +205,85 @@ static bool said_to_be_gone(struct session *s, const char *id)
     return false;
 }
 
-static void measure_channel(struct session *s, size_t i, const struct span *sp, const struct joulet_baseline *idle,
-                            struct run_energy *whole)
+/* The power before the first boundary must not lean on the request before: its samples are taken off. False, and nothing done,
+ * when too few would remain before the start. */
+static bool cut_before(struct joulet_trace *t, joulet_mark from, joulet_mark start)
 {
-    const struct joulet_channel *c = &s->run.channels[i];
-    joulet_mark bounds[JOULET_PHASES_MAX + 1], start = sp->windows[0].start_ns, end = sp->windows[sp->n - 1].end_ns;
-    double u[JOULET_PHASES_MAX + 1];
-    size_t first = 0, n = 0;
-    if (sp->gap_from && sp->gap_from < start) {
+    int64_t lag = jl_ns(t->channel.lag_s), seen = jl_ns(t->channel.window_s);
+    size_t k = 0, n = 0;
+    while (k < t->n && t->samples[k].t_ns < from + lag + seen)
+        k++;
+    while (k + n < t->n && t->samples[k + n].t_ns <= start + lag)
+        n++;
+    if (n < 2)
+        return false;
+    memmove(t->samples, t->samples + k, (t->n - k) * sizeof *t->samples);
+    t->n -= k;
+    return true;
+}
+
+/* The moments of a span, with those of the gap before it when that has to be a phase of its own. Returns the number of phases. */
+static size_t lay_bounds(const struct span *sp, bool with_gap, joulet_mark *bounds, double *u)
+{
+    size_t n = 0;
+    if (with_gap) {
         u[n] = 0;
         bounds[n++] = sp->gap_from;
-        first = 1;
     }
     for (size_t k = 0; k < sp->n; k++) {
         u[n] = sp->windows[k].u_start_s;
         bounds[n++] = sp->windows[k].start_ns;
     }
     u[n] = sp->windows[sp->n - 1].u_end_s;
-    bounds[n] = end;
-    struct joulet_what what = {
-        .bounds = bounds, .u_event_s = u, .n_phases = n, .isolated = sp->isolated && !first, .quiet_until = sp->quiet_until};
-    struct joulet_trace t;
-    struct joulet_error err;
-    struct joulet_measured m;
-    joulet_mark after = sp->isolated && sp->quiet_until > end ? sp->quiet_until : joulet_now();
-    if (!get_trace(s, i, bounds[0] - jl_ns(LEAD_S), after, &t, &err)) {
-        run_note(&s->run, "%s: %s", c->id, err.message);
-        return;
-    }
-    if (joulet_measure(&t, idle, &what, &m, &err) != JOULET_OK && !(err.status == JOULET_GONE && said_to_be_gone(s, c->id)))
-        note_failure(s, &t, "", &err);
-    uint32_t flags = throttled(s, c->id, start, end);
+    bounds[n] = sp->windows[sp->n - 1].end_ns;
+    return n;
+}
+
+/* Energies of one channel to the windows, and their sum to the whole. first: phases before those of the windows. */
+static void hand_out(struct session *s, const struct span *sp, const struct joulet_channel *c, const struct joulet_trace *t,
+                     const struct joulet_measured *m, size_t first, struct run_energy *whole)
+{
+    uint32_t flags = throttled(s, c->id, sp->windows[0].start_ns, sp->windows[sp->n - 1].end_ns);
     struct joulet_energy sum = JOULET_ENERGY_UNKNOWN;
     for (size_t k = 0; k < sp->n; k++) {
-        struct joulet_energy e = m.parts[first + k];
+        struct joulet_energy e = m->parts[first + k];
         e.flags |= flags;
         run_energy_add_channel(&sp->windows[k].energy, c->id, &e);
         joulet_energy_chain(&sum, &e);
         if (c->in_total && !(e.flags & JOULET_FLAG_FROZEN)) /* what does not move shows no power, not 0 W */
-            note_power(&sp->windows[k], &t);
+            note_power(&sp->windows[k], t);
     }
     if (!first) { /* the whole as estimated at once has the smaller uncertainty */
-        sum = m.whole;
+        sum = m->whole;
         sum.flags |= flags;
     }
     run_energy_add_channel(whole, c->id, &sum);
+}
+
+static void measure_channel(struct session *s, size_t i, const struct span *sp, const struct joulet_baseline *idle,
+                            struct run_energy *whole)
+{
+    const struct joulet_channel *c = &s->run.channels[i];
+    joulet_mark bounds[JOULET_PHASES_MAX + 1], start = sp->windows[0].start_ns, end = sp->windows[sp->n - 1].end_ns;
+    double u[JOULET_PHASES_MAX + 1];
+    struct joulet_trace t;
+    struct joulet_error err;
+    struct joulet_measured m;
+    bool follows = sp->gap_from && sp->gap_from < start;
+    joulet_mark after = sp->isolated && sp->quiet_until > end ? sp->quiet_until : joulet_now();
+    if (!get_trace(s, i, start - jl_ns(LEAD_S), after, &t, &err)) {
+        run_note(&s->run, "%s: %s", c->id, err.message);
+        return;
+    }
+    bool with_gap = follows && !cut_before(&t, sp->gap_from, start);
+    struct joulet_what what = {.bounds = bounds,
+                               .u_event_s = u,
+                               .n_phases = lay_bounds(sp, with_gap, bounds, u),
+                               .isolated = sp->isolated && !with_gap,
+                               .quiet_until = sp->quiet_until};
+    if (joulet_measure(&t, idle, &what, &m, &err) != JOULET_OK && !(err.status == JOULET_GONE && said_to_be_gone(s, c->id)))
+        note_failure(s, &t, "", &err);
+    hand_out(s, sp, c, &t, &m, with_gap, whole);
     joulet_trace_release(&t);
 }
 
@@ -276,10 +312,24 @@ void session_window(struct session *s, const char *name, joulet_mark from, joule
     run_add_window(&s->run.windows, &s->run.n_windows, &w);
 }
 
+/* Between two requests the slowest sensor of the total must see the power fall: two updates and a half, and its own window. */
+static double pause_s(const struct session *s)
+{
+    double pause = PAUSE_LEAST_S;
+    for (size_t i = 0; i < s->n_channels; i++) {
+        const struct joulet_channel *c = &s->run.channels[i];
+        if (c->in_total && has_energy(c))
+            pause = fmax(pause, 2.5 * c->period_s + c->window_s);
+    }
+    return fmin(pause, PAUSE_MOST_S);
+}
+
 struct run_request *session_request(struct session *s, struct run_request *q, joulet_mark quiet_until)
 {
     if (q->n_windows) {
         joulet_mark end = q->windows[q->n_windows - 1].end_ns;
+        if (!quiet_until)
+            session_wait_until(end + jl_ns(pause_s(s)));
         joulet_wait_covered(s->meter, end, 3.0, NULL);
         struct span sp = {.windows = q->windows,
                           .n = q->n_windows,
