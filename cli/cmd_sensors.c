@@ -54,7 +54,7 @@ static void format_now(char *buf, size_t size, const struct live_channel *x, boo
     else if (x->ch.quantity == JOULET_THROTTLE)
         format_throttle(buf, size, x->now);
     else
-        snprintf(buf, size, "%.4g %s", x->now * scale, unit);
+        snprintf(buf, size, x->now * scale >= 1000 ? "%.0f %s" : "%.4g %s", x->now * scale, unit);
 }
 
 /* ---- text --------------------------------------------------------------------------------------------------------- */
