@@ -243,12 +243,18 @@ void metrics_money(const struct view *v)
 
 /* ---- source ------------------------------------------------------------------------------------------------------ */
 
+/* Where there is no figure nothing can be missing in it. */
+static uint32_t flags_of(const struct joulet_energy *e)
+{
+    return isnan(e->gross_j) ? e->flags & ~(uint32_t)JOULET_FLAG_PARTIAL : e->flags;
+}
+
 /* Names of the phases that have the flag: "prefill, decode". */
 static void phases_with(struct jl_buf *b, const struct view *v, uint32_t bit)
 {
     const char *comma = "";
     for (size_t i = 0; i < v->n_phases; i++)
-        if (v->phases[i].e.flags & bit) {
+        if (flags_of(&v->phases[i].e) & bit) {
             jl_buf_printf(b, "%s%s", comma, v->phases[i].name);
             comma = ", ";
         }
@@ -262,7 +268,7 @@ static void windows_with(struct jl_buf *b, const struct view *v, uint32_t bit)
         const struct run_request *q = &v->r->requests[i];
         char *name = counted(q) ? view_prompt_name(v, q) : NULL;
         for (size_t k = 0; name && k < q->n_windows; k++)
-            if (q->windows[k].energy.total.flags & bit && ++n <= PLACES_MAX)
+            if (flags_of(&q->windows[k].energy.total) & bit && ++n <= PLACES_MAX)
                 jl_buf_printf(b, "%s%s %s", n > 1 ? ", " : "", name, q->windows[k].name);
         free(name);
     }
@@ -274,9 +280,9 @@ static void windows_with(struct jl_buf *b, const struct view *v, uint32_t bit)
 
 static void flag_lines(const struct view *v)
 {
-    uint32_t all = v->whole.e.flags;
+    uint32_t whole = flags_of(&v->whole.e), all = whole;
     for (size_t i = 0; i < v->n_phases; i++)
-        all |= v->phases[i].e.flags;
+        all |= flags_of(&v->phases[i].e);
     for (unsigned k = 0; k < 32; k++) {
         uint32_t bit = 1u << k;
         const char *name = joulet_flag_name(bit);
@@ -285,7 +291,7 @@ static void flag_lines(const struct view *v)
             continue;
         line_init(&where);
         line_init(&b);
-        if (!(v->whole.e.flags & bit) || bit & (JOULET_FLAG_UNRESOLVED | JOULET_FLAG_MISMATCH | JOULET_FLAG_JOINED))
+        if (!(whole & bit) || bit & (JOULET_FLAG_UNRESOLVED | JOULET_FLAG_MISMATCH | JOULET_FLAG_JOINED))
             (v->q ? phases_with : windows_with)(&where, v, bit);
         jl_buf_printf(&b, "%s%s%s%s: %s", name, where.len ? " (" : "", where.data, where.len ? ")" : "", words_flag(bit));
         text_item(v->out, v->style, "flag", NULL, b.data, TONE_WARN);
@@ -300,7 +306,7 @@ static void flag_names(const struct view *v)
     struct jl_buf b;
     line_init(&b);
     for (unsigned k = 0; k < 32; k++)
-        if (v->whole.e.flags & 1u << k && joulet_flag_name(1u << k))
+        if (flags_of(&v->whole.e) & 1u << k && joulet_flag_name(1u << k))
             jl_buf_printf(&b, "%s%s", b.len ? ", " : "", joulet_flag_name(1u << k));
     if (b.len)
         text_item(v->out, v->style, "flags", NULL, b.data, TONE_FAINT);
