@@ -86,13 +86,28 @@ static int start_failed(const struct cli *c, const struct joulet_error *err)
                                               : CLI_EXEC_FAILED;
 }
 
+/* Only when asked for, and not again while the last one holds: the level is stored for the commands that follow. */
+static bool long_baseline(struct session *s)
+{
+    int64_t baseline_ns = cli_given(s->cli, "baseline") ? cli_duration_ns(s->cli, "baseline") : 0;
+    if (baseline_ns <= 0 || session_baseline_stored(s))
+        return baseline_ns > 0;
+    joulet_mark from = joulet_mark_now(s->meter);
+    session_wait_until(from + baseline_ns);
+    joulet_mark to = joulet_mark_now(s->meter);
+    joulet_wait_covered(s->meter, to, 3.0, NULL);
+    session_baseline(s, from, to);
+    session_window(s, "idle", from, to, s->idle, false);
+    return true;
+}
+
 /* Returns the exit code; CLI_DONE: it has ended, and s->run.exit_code is its own. */
 static int run_command(struct session *s, char **argv)
 {
     struct joulet_error err;
     struct jl_process child = {0};
     struct jl_spawn what = {.argv = (const char *const *)argv, .keep = true};
-    bool stored = session_prepare(s);
+    bool stored = long_baseline(s) || session_prepare(s);
     if (atomic_load(&cli_cancel)) {
         cli_warn(s->cli, "interrupted before %s was started", argv[0]);
         return session_exit(s, CLI_EXEC_FAILED);
@@ -137,16 +152,18 @@ const struct command cmd_exec = {
     .name = "exec",
     .summary = "measure one command from start to exit",
     .usage = "joulet exec [OPTION]... -- COMMAND [ARG]...",
-    .options = "sensors sim replay interval trust-root measured-only json output title private grid pue price currency db "
-               "no-store width color",
+    .options =
+        "baseline sensors sim replay interval trust-root measured-only json output title private grid pue price currency db "
+        "no-store width color",
     .about =
         "Runs COMMAND and measures the energy that this machine draws until it exits. The command keeps its input, output and\n"
         "exit code; the result goes to stderr, or to the file of -o. Our own failures exit with 125, a command that cannot be\n"
         "run with 126, one that is not found with 127.\n"
         "\n"
-        "The idle level is that of the second before the command and of the level after it; the result then says `short\n"
-        "baseline`.",
+        "The idle level is the one stored for this machine less than 10 minutes ago, else that of the second before the command\n"
+        "and of the level after it; then the result says `short baseline`. --baseline 10s takes and stores a long one first.",
     .examples = "joulet exec -- make -j4\n  joules of a build\n"
+                "joulet exec --baseline 10s -- ./train.sh\n  above a well-known idle level\n"
                 "joulet exec --json -o energy.json -- ./train.sh\n  the record as JSON, the command's output untouched\n",
     .stop_at_operand = true,
     .run = exec_run,

@@ -195,6 +195,30 @@ static void the_idle_level_of_one_curve_is_not_that_of_another(void **state)
     sim_engine_stop(k.engine);
 }
 
+/* A command that asks for a long level leaves it to those that follow. */
+static void exec_takes_a_long_level_when_asked(void **state)
+{
+    struct program p = {0};
+    struct run first, second;
+    (void)state;
+    program_run(&p, ARGS("exec", "--sim", "17", "--baseline", "2s", "--json", "-o", scratch("first.json"), "--", "true"));
+    assert_int_equal(p.code, 0);
+    program_release(&p);
+    program_run(&p, ARGS("exec", "--sim", "17", "--json", "-o", scratch("second.json"), "--", "true"));
+    assert_int_equal(p.code, 0);
+    program_release(&p);
+    read_record("first.json", &first);
+    read_record("second.json", &second);
+    assert_string_equal(first.windows[0].name, "idle");
+    assert_int_equal(first.n_windows, 2);
+    assert_int_equal(second.n_windows, 1);
+    assert_int_equal(second.n_baselines, 1);
+    assert_true(second.baselines[0].b.to_ns < second.start_ns);
+    assert_true(fabs(second.baselines[0].b.power_w - 17) < 0.5);
+    run_release(&first);
+    run_release(&second);
+}
+
 /* ---- sensors ------------------------------------------------------------------------------------------------------------ */
 
 static void exec_with(const char *sim, struct run *r)
@@ -333,6 +357,7 @@ int main(void)
         cmocka_unit_test(what_came_before_the_death_is_shown),
         cmocka_unit_test(a_cut_prompt_is_noted),
         cmocka_unit_test(the_idle_level_of_one_curve_is_not_that_of_another),
+        cmocka_unit_test(exec_takes_a_long_level_when_asked),
         cmocka_unit_test(faults_of_sensors_are_noted_and_never_a_zero),
         cmocka_unit_test(measured_only_is_not_met_by_a_dead_sensor),
         cmocka_unit_test(exec_starts_nothing_after_ctrl_c),
