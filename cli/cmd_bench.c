@@ -108,8 +108,10 @@ static void progress_end(const struct bench *b)
 static void idle_window(struct bench *b)
 {
     char what[64];
-    if (b->baseline_s <= 0)
+    if (b->baseline_s <= 0) {
+        session_baseline_stored(&b->s);
         return;
+    }
     snprintf(what, sizeof what, "idle level, %.0f s", b->baseline_s);
     progress(b, what);
     joulet_mark from = joulet_mark_now(b->s.meter);

@@ -40,7 +40,7 @@ void session_forget(struct session *s);
 /* Sleeps; false when the user interrupts it. */
 bool session_wait_until(joulet_mark until);
 
-/* Idle level over [from, to] (2 s or more); kept in the store for later runs. */
+/* Idle level over [from, to]; of 2 s or more it is kept in the store for later runs, of less it is a short one. */
 void session_baseline(struct session *s, joulet_mark from, joulet_mark to);
 /* Idle level of this machine and engine state stored less than 10 minutes ago. */
 bool session_baseline_stored(struct session *s);

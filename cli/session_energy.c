@@ -81,13 +81,15 @@ void session_baseline(struct session *s, joulet_mark from, joulet_mark to)
         struct joulet_error err;
         if (!has_energy(&s->run.channels[i]) || !get_trace(s, i, from, to, &t, &err))
             continue;
-        if (joulet_baseline_from(&t, from, to, &s->idle[i], &err) == JOULET_OK) {
+        enum joulet_status st = joulet_baseline_from(&t, from, to, &s->idle[i], &err);
+        if (st == JOULET_OK && s->store && key) /* a short one is for this run alone */
+            store_put_baseline(s->store, key, s->run.channels[i].id, &s->idle[i], jl_wall_ns(), NULL);
+        if (st == JOULET_TOO_SHORT)
+            st = joulet_baseline_short(&t, from, to, 0, 0, &s->idle[i], &err);
+        if (st == JOULET_OK)
             keep_baseline(s, i);
-            if (s->store && key)
-                store_put_baseline(s->store, key, s->run.channels[i].id, &s->idle[i], jl_wall_ns(), NULL);
-        } else {
+        else
             note_failure(s, &t, "no idle level: ", &err);
-        }
         joulet_trace_release(&t);
     }
     free(key);

@@ -312,6 +312,7 @@ static void an_interrupted_suite_says_where_it_is(void **state)
     export_last(&r);
     assert_string_equal(r.status, "interrupted");
     assert_int_equal(r.n_windows, 1);
+    assert_true(r.n_baselines > 0 && r.baselines[0].b.flags & JOULET_FLAG_SHORT_BASELINE); /* of 0.2 s, but one */
     run_release(&r);
     sim_engine_stop(k.engine);
 }
