@@ -127,7 +127,7 @@ static void test_a_closer_look_spoils_nothing(void **state)
     (void)state;
     struct jl_edge e[60];
     for (size_t i = 0; i < 60; i++)
-        e[i] = (struct jl_edge){.t = .1 * (double)i, .hw = i < 20 ? 2.6e-3 : .55e-3, .loose_u = i == 10 || i == 12 ? 2 : 0};
+        e[i] = (struct jl_edge){.t = .1 * (double)i, .hw = i < 20 ? 2.6e-3 : 5.5e-4, .loose_u = i == 10 || i == 12 ? 2 : 0};
     e[10].hw = 5e-3; /* late before it, ... */
     e[40].hw = 1e-3; /* ... and late after it */
     assert_int_equal(jl_edges_clean(e, 60, .1), 58);
