@@ -57,7 +57,9 @@ static int run_command(const struct command *command, int argc, char **argv)
 {
     struct cli c;
     int rc = cli_parse(&c, command, argc, argv);
-    if (rc == CLI_DONE && cli_flag(&c, "help"))
+    if (rc != CLI_DONE && command->stop_at_operand)
+        rc = CLI_EXEC_FAILED; /* 2 could be the code of the user's command */
+    else if (rc == CLI_DONE && cli_flag(&c, "help"))
         rc = show_help(&c);
     else if (rc == CLI_DONE && cli_flag(&c, "version"))
         rc = cli_result(&c, "joulet " JOULET_VERSION "\n", strlen("joulet " JOULET_VERSION "\n"));

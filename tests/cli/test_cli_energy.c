@@ -275,6 +275,7 @@ static void exec_names_its_own_failures(void **state)
         int code;
     } cases[] = {
         {{"exec", "--sim", "10"}, 125},
+        {{"exec", "--smi", "10", "--", "true"}, 125},
         {{"exec", "--sim", "10", "--", "no-such-program-here"}, 127},
         {{"exec", "--sim", "10", "--", "/etc/passwd"}, 126},
     };
