@@ -236,11 +236,10 @@ static int load_plan(struct bench *b)
     struct joulet_error err;
     const char *file = cli_str(b->s.cli, "prompts");
     enum joulet_status st = file && strcmp(file, "nine") ? plan_file(&b->plan, file, &err) : plan_nine(&b->plan, &err);
-    if (st != JOULET_OK)
-        return cli_fail(b->s.cli, &err);
-    if (!b->plan.n)
-        return cli_usage(b->s.cli, "%s holds no prompts", file ? file : "the suite");
-    return CLI_DONE;
+    if (st == JOULET_OK)
+        return CLI_DONE;
+    cli_fail(b->s.cli, &err);
+    return st == JOULET_MEMORY ? CLI_FAILED : CLI_USAGE;
 }
 
 /* What no engine could answer is refused before one is started. */
@@ -328,9 +327,15 @@ static int bench_run(struct cli *c, int argc, char **argv)
     if (argc > 0)
         return cli_usage(c, "bench takes no operand \"%s\": prompts come from --prompts FILE", argv[0]);
     int code = session_generation(c, &b.q, &b.messages);
+    b.s.cli = c;
+    if (code == CLI_DONE)
+        code = load_plan(&b);
+    if (code == CLI_DONE)
+        code = check_plan(&b);
     if (code == CLI_DONE)
         code = session_open(&b.s, c, "bench");
     if (code != CLI_DONE) {
+        plan_release(&b.plan);
         free(b.messages);
         return code;
     }
@@ -339,15 +344,10 @@ static int bench_run(struct cli *c, int argc, char **argv)
     b.baseline_s = jl_s(cli_duration_ns(c, "baseline"));
     b.cooldown_s = jl_s(cli_duration_ns(c, "cooldown"));
     bool trial = cli_flag(c, "trial");
-    code = load_plan(&b);
-    if (code == CLI_DONE)
-        code = check_plan(&b);
-    if (code == CLI_DONE) {
-        describe_plan(&b);
-        if (trial) /* that is no run */
-            session_forget(&b.s);
-        code = session_choose(&b.s, &b.choice);
-    }
+    describe_plan(&b);
+    if (trial) /* that is no run */
+        session_forget(&b.s);
+    code = session_choose(&b.s, &b.choice);
     b.q.model = b.choice.model;
     if (code == CLI_DONE)
         code = trial ? trial_run(&b) : measured_suite(&b);

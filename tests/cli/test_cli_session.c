@@ -98,6 +98,25 @@ static void bad_input_starts_nothing(void **state)
     }
 }
 
+static void bad_suites_start_nothing(void **state)
+{
+    static const char *const files[][2] = {{"missing.txt", "does not exist"},
+                                           {"empty.txt", "holds no prompt"},
+                                           {"hole.csv", "row 3 has an empty prompt"},
+                                           {"latin.txt", "not UTF-8"}};
+    (void)state;
+    scratch_write("empty.txt", "\n");
+    scratch_write("hole.csv", "prompt,max_tokens\nhello,4\n,4\n");
+    scratch_write("latin.txt", "caf\xe9\n");
+    for (size_t i = 0; i < JL_COUNT(files); i++) {
+        struct program p = {0};
+        program_run(&p, ARGS("bench", "--engine", "http://127.0.0.1:9", "--sim", "20", "--prompts", files[i][0]));
+        if (p.code != 2 || !strstr(kept(&p.err), files[i][1]))
+            fail_msg("%s: code %d, \"%s\"", files[i][0], p.code, kept(&p.err));
+        program_release(&p);
+    }
+}
+
 /* ---- engines ------------------------------------------------------------------------------------------------------------ */
 
 /* The sentence says all of a refusal; the record keeps the exchange, and no sensor is blamed or named for it. */
@@ -354,6 +373,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_input_starts_nothing),
+        cmocka_unit_test(bad_suites_start_nothing),
         cmocka_unit_test(a_refused_request_is_one_sentence),
         cmocka_unit_test(what_came_before_the_death_is_shown),
         cmocka_unit_test(a_cut_prompt_is_noted),
