@@ -1,11 +1,11 @@
-"""The fault sentences of the product, as written in its sources: every format of jl_fail, sensor_list_problem and cli_warn, with
+"""The fault sentences of the product, as written in its sources: every format of jl_fail, sensor_list_problem, cli_warn and run_note, with
 the ellipsis for what is filled in. Formats that hold next to no words of their own pass another sentence on."""
 import glob
 import os
 import re
 
-CALL = re.compile(r"\b(jl_fail|sensor_list_problem|cli_warn)\s*\(")
-FORMAT_AT = {"jl_fail": 2, "sensor_list_problem": 3, "cli_warn": 1}
+CALL = re.compile(r"\b(jl_fail|sensor_list_problem|cli_warn|run_note)\s*\(")
+FORMAT_AT = {"jl_fail": 2, "sensor_list_problem": 3, "cli_warn": 1, "run_note": 1}
 LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
 CONVERSION = re.compile(r"%(?:%|[-+ #0]*(?:\*|\d+)?(?:\.(?:\*|\d+))?(?:hh|h|ll|l|z|j|t)?[diouxXeEfgGcsp])")
 WORDS = 12  # letters of its own that make a format a sentence
