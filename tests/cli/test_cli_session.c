@@ -317,7 +317,7 @@ static void an_interrupted_suite_says_where_it_is(void **state)
     (void)state;
     quick_open(&k, "stall:2");
     program_start(&p,
-                  ARGS("bench", "--engine", k.url, "--sim", "20", "--baseline", "200ms", "--cooldown", "0s", "--warmup", "0"));
+                  ARGS("bench", "--engine", k.url, "--sim", "20", "--baseline", "1500ms", "--cooldown", "0s", "--warmup", "0"));
     char *body = NULL;
     while (!(body = sim_engine_last_body(k.engine))) /* the first prompt is under way */
         usleep(1000);
@@ -331,7 +331,7 @@ static void an_interrupted_suite_says_where_it_is(void **state)
     export_last(&r);
     assert_string_equal(r.status, "interrupted");
     assert_int_equal(r.n_windows, 1);
-    assert_true(r.n_baselines > 0 && r.baselines[0].b.flags & JOULET_FLAG_SHORT_BASELINE); /* of 0.2 s, but one */
+    assert_true(r.n_baselines > 0 && r.baselines[0].b.flags & JOULET_FLAG_SHORT_BASELINE); /* of 1.5 s, but one */
     run_release(&r);
     sim_engine_stop(k.engine);
 }
