@@ -307,7 +307,13 @@ enum joulet_flag {
     JOULET_FLAG_JOINED = 1u << 16,        /* a neighbour's unresolved phase is in this figure */
     JOULET_FLAG_FOREIGN_LOAD = 1u << 17,  /* other processes were busy */
     JOULET_FLAG_CACHED = 1u << 18,        /* part of the prompt came from a cache although it was switched off */
-    JOULET_FLAG_TRACE_LOST = 1u << 19     /* samples were dropped */
+    JOULET_FLAG_TRACE_LOST = 1u << 19,    /* samples were dropped */
+    JOULET_FLAG_ALIASED = 1u << 20,       /* a part-time sensor sees the work at a fixed phase (2.5): bounds only */
+    JOULET_FLAG_CLOCK_CHANGE = 1u << 21,  /* the clock of the device changed inside */
+    JOULET_FLAG_STARVED = 1u << 22,       /* the sampler did not get the processor in time */
+    JOULET_FLAG_CLOCK_STEP = 1u << 23,    /* the machine slept or its clock was set inside */
+    JOULET_FLAG_AVERAGED = 1u << 24,      /* the power reading is an average over a second, not instant power */
+    JOULET_FLAG_SLOW_SENSOR = 1u << 25    /* the sensor gives new values more slowly than the window is long */
 };
 /* Name of one flag bit ("unresolved", "short baseline", ...), NULL for an unknown bit; static. */
 JOULET_API const char *joulet_flag_name(uint32_t bit);

@@ -36,10 +36,11 @@ const char *joulet_group_name(enum joulet_group g)
 
 const char *joulet_flag_name(uint32_t bit)
 {
-    static const char *const names[] = {"unresolved",     "mismatch",    "truncated",    "no lead-in", "inconsistent",
-                                        "short baseline", "no baseline", "idle drift",   "gap",        "reset",
-                                        "frozen",         "gone",        "throttled",    "guessed",    "filtered",
-                                        "partial",        "joined",      "foreign load", "cached",     "trace lost"};
+    static const char *const names[] = {
+        "unresolved",   "mismatch", "truncated",  "no lead-in",   "inconsistent", "short baseline", "no baseline",
+        "idle drift",   "gap",      "reset",      "frozen",       "gone",         "throttled",      "guessed",
+        "filtered",     "partial",  "joined",     "foreign load", "cached",       "trace lost",     "aliased",
+        "clock change", "starved",  "clock step", "averaged",     "slow sensor"};
     for (size_t i = 0; i < JL_COUNT(names); i++)
         if (bit == 1u << i)
             return names[i];
