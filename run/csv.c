@@ -76,6 +76,10 @@ static void cell(struct jl_buf *b, const void *member, const struct field *f)
     case FIELD_NAME:
         text_cell(b, f->name(*(const unsigned *)member));
         break;
+    case FIELD_MAYBE:
+        i = *(const int64_t *)member;
+        jl_buf_str(b, i < 0 ? "" : i ? "true" : "false");
+        break;
     case FIELD_FLAGS:
         flags_cell(b, *(const uint32_t *)member);
         break;
@@ -85,10 +89,10 @@ static void cell(struct jl_buf *b, const void *member, const struct field *f)
     }
 }
 
-/* Texts too long for a table, and the tail that the energy of the same line has too. */
+/* Texts too long for a table, the tail that the energy of the same line has too, and the cell, which windows have as well. */
 static bool left_out(const struct field *rows, const struct field *f)
 {
-    return rows == request_fields && jl_word_in("prompt,answer,tail_j", ',', f->key);
+    return rows == request_fields && jl_word_in("prompt,answer,tail_j,cell", ',', f->key);
 }
 
 /* Columns of a struct by its rows. base NULL and names false: empty cells. names: the header. */
@@ -125,7 +129,7 @@ static void group_columns(struct jl_buf *b, unsigned g, const struct run_energy 
 
 static void header(struct jl_buf *b)
 {
-    jl_buf_str(b, "run_id,kind,row,window,duration_s");
+    jl_buf_str(b, "run_id,kind,row,window,cell,cell_name,duration_s");
     columns(b, "", request_fields, NULL, true);
     columns(b, "", window_fields, NULL, true);
     columns(b, "", energy_fields, NULL, true);
@@ -143,6 +147,18 @@ static double duration_s(const struct line *l)
     return l->request ? run_request_s(l->request) : jl_s(l->run->end_ns - l->run->start_ns);
 }
 
+static void cell_columns(struct jl_buf *b, const struct line *l)
+{
+    int64_t i = l->request ? l->request->cell : l->window ? l->window->cell : -1;
+    if (i < 0) {
+        jl_buf_str(b, ",,");
+        return;
+    }
+    jl_buf_printf(b, "%lld,", (long long)i);
+    text_cell(b, (size_t)i < l->run->n_cells ? l->run->cells[i].name : "");
+    jl_buf_str(b, ",");
+}
+
 static void put_line(struct jl_buf *b, const struct line *l)
 {
     text_cell(b, l->run->id);
@@ -151,6 +167,7 @@ static void put_line(struct jl_buf *b, const struct line *l)
     jl_buf_printf(b, ",%s,", l->row);
     text_cell(b, l->window ? l->window->name : "");
     jl_buf_str(b, ",");
+    cell_columns(b, l);
     real_cell(b, duration_s(l));
     columns(b, "", request_fields, l->request, false);
     columns(b, "", window_fields, l->window, false);

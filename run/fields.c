@@ -116,7 +116,11 @@ const struct field request_fields[] = {
     ROW(run_request, "category", FIELD_TEXT, category),
     ROW(run_request, "number", FIELD_COUNT, number),
     ROW(run_request, "repeat", FIELD_COUNT, repeat),
+    ROW(run_request, "cell", FIELD_COUNT, cell),
+    ROW(run_request, "position", FIELD_COUNT, position),
+    ROW(run_request, "stream", FIELD_COUNT, stream),
     ROW(run_request, "warmup", FIELD_BOOL, warmup),
+    ROW(run_request, "check", FIELD_MAYBE, check),
     ROW(run_request, "prompt", FIELD_TEXT, prompt),
     ROW(run_request, "answer", FIELD_TEXT, answer),
     ROW(run_request, "prompt_sha256", FIELD_CHARS, prompt_sha256),
@@ -177,6 +181,18 @@ const struct field baseline_fields[] = {
     ROW(run_baseline, "to_ns", FIELD_TIME, b.to_ns),
     ROW(run_baseline, "flags", FIELD_FLAGS, b.flags),
     END,
+};
+
+const struct field cell_fields[] = {
+    ROW(run_cell, "name", FIELD_WORD, name),
+    END,
+};
+
+const struct field series_fields[] = {
+    ROW(run_series, "cell", FIELD_COUNT, cell),        ROW(run_series, "set", FIELD_TEXT, set),
+    ROW(run_series, "category", FIELD_TEXT, category), ROW(run_series, "number", FIELD_COUNT, number),
+    ROW(run_series, "repeats", FIELD_COUNT, repeats),  ROW(run_series, "dropped", FIELD_COUNT, dropped),
+    ROW(run_series, "steady", FIELD_MAYBE, steady),    END,
 };
 
 const struct field run_fields[] = {
@@ -252,6 +268,11 @@ static json_t *count_json(int64_t i)
     return i < 0 ? json_null() : json_integer(i);
 }
 
+static json_t *maybe_json(int64_t i)
+{
+    return i < 0 ? json_null() : json_boolean(i != 0);
+}
+
 static json_t *field_json(const void *member, const struct field *f)
 {
     switch (f->type) {
@@ -263,6 +284,8 @@ static json_t *field_json(const void *member, const struct field *f)
         return count_json(*(const int64_t *)member);
     case FIELD_BOOL:
         return json_boolean(*(const bool *)member);
+    case FIELD_MAYBE:
+        return maybe_json(*(const int64_t *)member);
     case FIELD_TEXT:
     case FIELD_WORD:
         return text_or_null(get_text(member));
@@ -398,6 +421,11 @@ static enum joulet_status read_field(struct reader *rd, json_t *v, void *member,
             return reader_fail(rd, "true or false", v);
         *(bool *)member = json_is_true(v);
         return JOULET_OK;
+    case FIELD_MAYBE:
+        if (!json_is_boolean(v))
+            return reader_fail(rd, "true or false", v);
+        *(int64_t *)member = json_is_true(v);
+        return JOULET_OK;
     case FIELD_TEXT:
     case FIELD_WORD:
         return read_text(rd, v, member);
@@ -423,6 +451,7 @@ static enum joulet_status read_nothing(struct reader *rd, void *member, const st
         *(double *)member = NAN;
         return JOULET_OK;
     case FIELD_COUNT:
+    case FIELD_MAYBE:
         *(int64_t *)member = -1;
         return JOULET_OK;
     case FIELD_TIME:

@@ -12,6 +12,7 @@ enum field_type {
     FIELD_TIME,   /* int64_t nanoseconds or another whole number that is always known */
     FIELD_COUNT,  /* int64_t; -1 is null */
     FIELD_BOOL,   /* bool */
+    FIELD_MAYBE,  /* int64_t; 1 true, 0 false, -1 null */
     FIELD_TEXT,   /* char * of the struct's own; NULL is null */
     FIELD_WORD,   /* char * of the struct's own; never NULL, "" when unknown */
     FIELD_CHARS,  /* char[size]; "" is null */
@@ -30,7 +31,7 @@ struct field {
 };
 
 extern const struct field energy_fields[], window_fields[], request_fields[], channel_fields[], baseline_fields[], run_fields[],
-    run_end_fields[]; /* each ends with a row without a key */
+    run_end_fields[], cell_fields[], series_fields[]; /* each ends with a row without a key */
 
 /* The pairs of a run, in the order of the record. */
 struct pairs_row {

@@ -193,11 +193,21 @@ static enum joulet_status read_window(struct reader *rd, json_t *o, const char *
     return st == JOULET_OK ? read_energy(rd, o, &w->energy) : st;
 }
 
+/* Which cell a window of the run belongs to: records from before plans do not say. */
+static enum joulet_status read_window_cell(struct reader *rd, json_t *o, struct run_window *w)
+{
+    static const struct field row[] = {
+        {.key = "cell", .type = FIELD_COUNT, .at = offsetof(struct run_window, cell), .size = sizeof w->cell}, {.key = NULL}};
+    return fields_read(rd, o, w, row);
+}
+
 static enum joulet_status add_window(struct reader *rd, json_t *o, const char *name, struct run_window **list, size_t *n)
 {
     struct run_window w;
     run_window_init(&w, "", 0, 0);
     enum joulet_status st = read_window(rd, o, name, &w);
+    if (st == JOULET_OK && !name)
+        st = read_window_cell(rd, o, &w);
     if (st == JOULET_OK && !run_add_window(list, n, &w))
         st = reader_no_memory(rd);
     if (st != JOULET_OK)
@@ -257,6 +267,26 @@ static enum joulet_status add_baseline(struct reader *rd, json_t *v, struct run 
     return st;
 }
 
+static enum joulet_status add_cell(struct reader *rd, json_t *v, struct run *r)
+{
+    if (!json_is_object(v))
+        return reader_fail(rd, "a cell", v);
+    struct run_cell *c = run_add_cell(r, "");
+    enum joulet_status st = c ? fields_read(rd, v, c, cell_fields) : reader_no_memory(rd);
+    return st == JOULET_OK ? read_pairs(rd, v, "settings", &c->settings) : st;
+}
+
+static enum joulet_status add_series(struct reader *rd, json_t *v, struct run *r)
+{
+    struct run_series s = {0};
+    enum joulet_status st = json_is_object(v) ? fields_read(rd, v, &s, series_fields) : reader_fail(rd, "a series", v);
+    if (st == JOULET_OK && !run_add_series(r, &s))
+        st = reader_no_memory(rd);
+    free(s.set);
+    free(s.category);
+    return st;
+}
+
 static enum joulet_status add_note(struct reader *rd, json_t *v, struct run *r)
 {
     if (!json_is_string(v))
@@ -286,6 +316,7 @@ static const struct {
     size_t max;
     enum joulet_status (*add)(struct reader *rd, json_t *v, struct run *r);
 } lists[] = {
+    {"cells", RUN_CELLS_MAX, add_cell},          {"series", RUN_SERIES_MAX, add_series},
     {"channels", RUN_CHANNELS_MAX, add_channel}, {"baselines", RUN_BASELINES_MAX, add_baseline},
     {"notes", RUN_NOTES_MAX, add_note},          {"windows", RUN_WINDOWS_MAX, add_run_window},
     {"requests", RUN_REQUESTS_MAX, add_request},
@@ -338,6 +369,23 @@ static enum joulet_status check_schema(struct reader *rd, json_t *o)
     return JOULET_OK;
 }
 
+/* Cells are named by their place in the list: nothing may point behind its end. */
+static enum joulet_status check_cells(struct reader *rd, const struct run *r)
+{
+    int64_t most = -1;
+    for (size_t i = 0; i < r->n_requests; i++)
+        most = r->requests[i].cell > most ? r->requests[i].cell : most;
+    for (size_t i = 0; i < r->n_windows; i++)
+        most = r->windows[i].cell > most ? r->windows[i].cell : most;
+    for (size_t i = 0; i < r->n_series; i++)
+        most = r->series[i].cell > most ? r->series[i].cell : most;
+    if (most < (int64_t)r->n_cells)
+        return JOULET_OK;
+    return jl_fail(rd->err, JOULET_FORMAT,
+                   "the record is damaged or not from joulet: it speaks of cell %lld and has %zu cells; export it again",
+                   (long long)most, r->n_cells);
+}
+
 static enum joulet_status read_run(struct reader *rd, json_t *o, struct run *r)
 {
     enum joulet_status st = json_is_object(o) ? check_schema(rd, o) : reader_fail(rd, "an object", o);
@@ -349,7 +397,9 @@ static enum joulet_status read_run(struct reader *rd, json_t *o, struct run *r)
         st = read_pairs(rd, o, pairs_rows[i].key, (struct run_pairs *)(void *)((char *)r + pairs_rows[i].at));
     if (st == JOULET_OK)
         st = read_energy(rd, o, &r->energy);
-    return st == JOULET_OK ? read_lists(rd, o, r) : st;
+    if (st == JOULET_OK)
+        st = read_lists(rd, o, r);
+    return st == JOULET_OK ? check_cells(rd, r) : st;
 }
 
 /* Whole numbers above int64 are read as reals rather than refusing a record for a large seed. */

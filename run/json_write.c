@@ -88,6 +88,7 @@ static json_t *window_json(const struct run_window *w, bool named)
 {
     json_t *o = json_object();
     bool ok = o && (!named || put(o, "name", text_or_null(w->name))) && fields_write(o, w, window_fields) &&
+              (!named || put(o, "cell", w->cell < 0 ? json_null() : json_integer(w->cell))) &&
               put(o, "energy", energy_json(&w->energy));
     return whole(o, ok);
 }
@@ -125,6 +126,18 @@ static json_t *list_json(const void *items, size_t n, size_t size, const struct 
     return whole(list, ok);
 }
 
+static json_t *cells_json(const struct run *r)
+{
+    json_t *list = json_array();
+    bool ok = list;
+    for (size_t i = 0; ok && i < r->n_cells; i++) {
+        json_t *o = object_of(&r->cells[i], cell_fields);
+        ok = o && put(o, "settings", pairs_json(&r->cells[i].settings));
+        ok = !json_array_append_new(list, whole(o, ok)) && ok;
+    }
+    return whole(list, ok);
+}
+
 static json_t *windows_json(const struct run *r)
 {
     json_t *list = json_array();
@@ -158,7 +171,9 @@ static json_t *run_json(const struct run *r, bool requests)
     bool ok = o && put(o, "schema", json_string(RUN_SCHEMA)) && fields_write(o, r, run_fields);
     for (size_t i = 0; ok && i < pairs_count; i++)
         ok = put(o, pairs_rows[i].key, pairs_json((const struct run_pairs *)(const void *)((const char *)r + pairs_rows[i].at)));
-    ok = ok && put(o, "channels", list_json(r->channels, r->n_channels, sizeof *r->channels, channel_fields)) &&
+    ok = ok && put(o, "cells", cells_json(r)) &&
+         put(o, "series", list_json(r->series, r->n_series, sizeof *r->series, series_fields)) &&
+         put(o, "channels", list_json(r->channels, r->n_channels, sizeof *r->channels, channel_fields)) &&
          put(o, "baselines", list_json(r->baselines, r->n_baselines, sizeof *r->baselines, baseline_fields)) &&
          put(o, "notes", notes_json(r)) && put(o, "energy", energy_json(&r->energy)) && put(o, "windows", windows_json(r)) &&
          (!requests || put(o, "requests", requests_json(r)));

@@ -50,6 +50,13 @@ static void release_windows(struct run_window *windows, size_t n)
     free(windows);
 }
 
+static void series_release(struct run_series *s)
+{
+    free(s->set);
+    free(s->category);
+    *s = (struct run_series){.cell = -1};
+}
+
 void run_release(struct run *r)
 {
     struct run_pairs *pairs[] = {&r->machine, &r->engine, &r->model, &r->settings, &r->factors, &r->sampler};
@@ -63,12 +70,20 @@ void run_release(struct run *r)
         run_request_release(&r->requests[i]);
     for (size_t i = 0; i < r->n_notes; i++)
         free(r->notes[i]);
+    for (size_t i = 0; i < r->n_cells; i++) {
+        free(r->cells[i].name);
+        run_pairs_release(&r->cells[i].settings);
+    }
+    for (size_t i = 0; i < r->n_series; i++)
+        series_release(&r->series[i]);
     release_windows(r->windows, r->n_windows);
     run_energy_release(&r->energy);
     free(r->channels);
     free(r->baselines);
     free(r->requests);
     free(r->notes);
+    free(r->cells);
+    free(r->series);
     free(r->title);
     free(r->version);
     free(r->status);
@@ -191,7 +206,7 @@ void run_energy_total(const struct run *r, struct run_energy *e)
 
 void run_window_init(struct run_window *w, const char *name, int64_t start_ns, int64_t end_ns)
 {
-    *w = (struct run_window){.start_ns = start_ns, .end_ns = end_ns, .updates = -1};
+    *w = (struct run_window){.start_ns = start_ns, .end_ns = end_ns, .updates = -1, .cell = -1};
     snprintf(w->name, sizeof w->name, "%s", name);
     w->power_min_w = w->power_mean_w = w->power_max_w = NAN;
     run_energy_init(&w->energy);
@@ -199,7 +214,8 @@ void run_window_init(struct run_window *w, const char *name, int64_t start_ns, i
 
 void run_request_init(struct run_request *q)
 {
-    *q = (struct run_request){.number = -1, .repeat = -1, .tokens = {-1, -1, -1, -1}};
+    *q = (struct run_request){
+        .number = -1, .repeat = -1, .cell = -1, .position = -1, .stream = -1, .check = -1, .tokens = {-1, -1, -1, -1}};
     double *unknown[] = {&q->ttft_s,
                          &q->tpot_s,
                          &q->itl_p50_s,
@@ -262,6 +278,29 @@ bool run_add_baseline(struct run *r, const char *channel, const struct joulet_ba
     *x = (struct run_baseline){.channel = id, .b = *b};
     snprintf(x->level, sizeof x->level, "%s", level);
     return true;
+}
+
+struct run_cell *run_add_cell(struct run *r, const char *name)
+{
+    struct run_cell *grown = r->n_cells < RUN_CELLS_MAX ? grow(r->cells, r->n_cells, sizeof *grown) : NULL;
+    if (grown)
+        r->cells = grown;
+    char *copy = grown ? jl_strdup(name) : NULL;
+    if (!copy)
+        return NULL;
+    grown[r->n_cells] = (struct run_cell){.name = copy};
+    return &grown[r->n_cells++];
+}
+
+struct run_series *run_add_series(struct run *r, struct run_series *x)
+{
+    struct run_series *grown = r->n_series < RUN_SERIES_MAX ? grow(r->series, r->n_series, sizeof *grown) : NULL;
+    if (!grown)
+        return NULL;
+    r->series = grown;
+    grown[r->n_series] = *x;
+    *x = (struct run_series){.cell = -1};
+    return &grown[r->n_series++];
 }
 
 bool run_add_channel(struct run *r, const struct joulet_channel *c)

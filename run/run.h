@@ -15,6 +15,8 @@ enum {
     RUN_WINDOWS_MAX = 10000,
     RUN_CHANNELS_MAX = 1024,
     RUN_BASELINES_MAX = 100000,
+    RUN_CELLS_MAX = 10000,
+    RUN_SERIES_MAX = 100000,
     RUN_NOTES_MAX = 1000,
     RUN_PAIRS_MAX = 1000
 };
@@ -40,6 +42,7 @@ struct run_window {
     double u_start_s, u_end_s;                     /* standard uncertainty of the two moments */
     double power_min_w, power_mean_w, power_max_w; /* NAN unknown */
     int64_t updates;                               /* distinct sensor updates inside, of the busiest channel in the total */
+    int64_t cell;                                  /* of the run's own windows: index in run.cells; -1 none or all of them */
     struct run_energy energy;
 };
 
@@ -55,7 +58,11 @@ struct run_request {
     int64_t index;          /* 0.. in the order of sending */
     char *set, *category;   /* prompt set and category ("own_v1", "short"); NULL none */
     int64_t number, repeat; /* prompt number in its category; repeat 0.. ; -1 none */
-    bool warmup;            /* left out of sums */
+    int64_t cell;           /* index in run.cells; -1 none */
+    int64_t position;       /* 0.. in the order of sending over the whole plan, warm-up included; -1 none */
+    int64_t stream;         /* which of several connections at once, from 0; -1: one after the other */
+    bool warmup;            /* left out of sums: the first of a series, and those that warm-up detection dropped (5.1) */
+    int64_t check;          /* of the answer against what the prompt expects: -1 unknown, 0 failed, 1 passed */
     char *prompt, *answer;  /* NULL when private */
     char prompt_sha256[65];
     enum run_outcome outcome;
@@ -79,6 +86,16 @@ struct run_baseline {
     char level[8]; /* "L0" or "L1" */
 };
 
+/* Repeats of one prompt in one cell, and what warm-up detection found (5.1). */
+struct run_series {
+    int64_t cell;         /* -1 none */
+    char *set, *category; /* NULL none */
+    int64_t number;       /* of the prompt; -1 none */
+    int64_t repeats;      /* successful ones, without the warm-up that the plan sends */
+    int64_t dropped;      /* of these from the start on: now warm-up too */
+    int64_t steady;       /* 1; 0: the rest still rises or falls; -1: too few to tell */
+};
+
 /* Ordered text pairs: settings, facts. Values are JSON scalars in text form; kind 's' string, 'n' number, 'b' bool. */
 struct run_pair {
     char *key, *value;
@@ -92,6 +109,12 @@ bool run_pairs_set(struct run_pairs *p, const char *key, char kind, const char *
     JL_PRINTF(4, 5);                                                   /* replaces; keeps order */
 const char *run_pairs_get(const struct run_pairs *p, const char *key); /* NULL when absent */
 void run_pairs_release(struct run_pairs *p);
+
+/* One configuration of a plan: what differs from the other cells stands in its name, all of it in the settings. */
+struct run_cell {
+    char *name;
+    struct run_pairs settings; /* model, quantisation, context, threads, temperature, streams, rate_per_s, ... */
+};
 
 struct run {
     char id[40];   /* "20261121-152349-5f3a": sortable, unique */
@@ -107,9 +130,13 @@ struct run {
                                  driver, power limits, ... */
     struct run_pairs
         engine; /* protocol, url, version, build, started_by ("joulet", "user"), pid, gpu_layers, threads, context_length, ... */
-    struct run_pairs model;          /* name, path, digest, quantisation, parameters, size_bytes, context_length, architecture */
-    struct run_pairs settings;       /* seed, temperature, ..., repeat, warmup, baseline_s, cooldown_s, private, order */
-    struct run_pairs factors;        /* grid_g_per_kwh, grid_source, pue, price_per_kwh, currency */
+    struct run_pairs model;    /* name, path, digest, quantisation, parameters, size_bytes, context_length, architecture */
+    struct run_pairs settings; /* seed, temperature, ..., repeat, warmup, baseline_s, cooldown_s, private, order */
+    struct run_pairs factors;  /* grid_g_per_kwh, grid_source, pue, price_per_kwh, currency */
+    struct run_cell *cells;    /* of a plan with several configurations; none: the run has one, in `settings` */
+    size_t n_cells;
+    struct run_series *series; /* of a plan with repeats */
+    size_t n_series;
     struct joulet_channel *channels; /* strings owned by the run */
     size_t n_channels;
     struct run_baseline *baselines;
@@ -139,6 +166,9 @@ struct run_window *run_add_window(struct run_window **list, size_t *n, struct ru
 struct run_request *run_add_request(struct run *r, struct run_request *x);
 bool run_add_baseline(struct run *r, const char *channel, const struct joulet_baseline *b, const char *level);
 bool run_add_channel(struct run *r, const struct joulet_channel *c); /* deep copy */
+/* An empty cell; NULL on no memory or above RUN_CELLS_MAX. The pointer holds until the next call. */
+struct run_cell *run_add_cell(struct run *r, const char *name);
+struct run_series *run_add_series(struct run *r, struct run_series *x); /* takes ownership as run_add_window does */
 bool run_energy_add_channel(struct run_energy *e, const char *channel, const struct joulet_energy *x);
 const struct joulet_channel *run_channel(const struct run *r, const char *id); /* NULL when the run has no such channel */
 /* Energy of the run from its successful, not warm-up requests: every channel chained over them, then total and groups. */

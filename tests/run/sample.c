@@ -181,6 +181,25 @@ static struct run_request *add_request(struct run *r, const char *category, int6
     return run_add_request(r, &q);
 }
 
+/* Two configurations that took turns. */
+static void plan_of(struct run *r)
+{
+    struct run_series s = {.cell = 1, .number = 1, .repeats = 2, .dropped = 0, .steady = -1};
+    run_pairs_set(&run_add_cell(r, "4 threads")->settings, "threads", 'n', "4");
+    struct run_cell *c = run_add_cell(r, "8 threads, \"hot\"");
+    run_pairs_set(&c->settings, "threads", 'n', "8");
+    run_pairs_set(&c->settings, "model", 's', "llama-3.2-1b-q4_0.gguf");
+    s.set = jl_strdup("own_v1");
+    s.category = jl_strdup("long");
+    run_add_series(r, &s);
+    for (size_t i = 0; i < r->n_requests; i++) {
+        r->requests[i].cell = (int64_t)i % 2;
+        r->requests[i].position = (int64_t)i;
+        r->requests[i].check = (int64_t)i % 3 - 1;
+    }
+    r->windows[1].cell = 0;
+}
+
 void sample_bench(struct run *r, enum sample_machine m)
 {
     begin(r, "bench", "20261121-152349-5f3a", m);
@@ -193,6 +212,7 @@ void sample_bench(struct run *r, enum sample_machine m)
     add_request(r, "short", 2, 14, 0.05, 0.65);
     add_request(r, "long", 1, 15, 0.9, 0.7);
     add_request(r, "long", 2, 17, 0.95, 0.72);
+    plan_of(r);
     struct run_request *failed = add_request(r, "long", 3, 19, 0.9, 0.1);
     failed->outcome = RUN_FAILED;
     failed->error = jl_strdup("the engine closed the connection in mid-answer; look into its log");

@@ -85,6 +85,12 @@ static void rows_say_what_the_record_says(void **state)
     size_t row = 1 + 1 + r.n_windows + 3 * 4; /* the fourth request */
     assert_string_equal(at(&t, row, "row"), "request");
     assert_string_equal(at(&t, row, "category"), "long");
+    assert_string_equal(at(&t, row, "cell"), "1");
+    assert_string_equal(at(&t, row + 1, "cell_name"), "8 threads, \"hot\"");
+    assert_string_equal(at(&t, row, "check"), "");
+    assert_string_equal(at(&t, row, "stream"), "");
+    assert_string_equal(at(&t, 2, "cell"), "");
+    assert_string_equal(at(&t, 3, "cell_name"), "4 threads");
     assert_string_equal(at(&t, row, "tokens_generated"), "64");
     assert_string_equal(at(&t, row, "tokens_reasoning"), "");
     assert_string_equal(at(&t, row, "temperature_after_c"), "");

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 
 static char *to_json(const struct run *r)
 {
@@ -271,11 +272,75 @@ static void ids_sort_by_time(void **state)
     run_release(&b);
 }
 
+static void cells_are_kept(void **state)
+{
+    struct run r, again;
+    (void)state;
+    sample_bench(&r, SAMPLE_SENSORS);
+    check_round_trip(&r, &again);
+    assert_int_equal(again.n_cells, 2);
+    assert_string_equal(again.cells[1].name, "8 threads, \"hot\"");
+    assert_string_equal(run_pairs_get(&again.cells[1].settings, "threads"), "8");
+    assert_int_equal(again.n_series, 1);
+    assert_int_equal(again.series[0].cell, 1);
+    assert_int_equal(again.series[0].steady, -1);
+    assert_string_equal(again.series[0].category, "long");
+    assert_int_equal(again.windows[0].cell, -1);
+    assert_int_equal(again.windows[1].cell, 0);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(again.requests[i].cell, i % 2);
+        assert_int_equal(again.requests[i].position, i);
+        assert_int_equal(again.requests[i].check, (int)i - 1);
+        assert_int_equal(again.requests[i].stream, -1);
+    }
+    run_release(&r);
+    run_release(&again);
+}
+
+/* Without the keys that came with plans. */
+static char *older(const char *text)
+{
+    static const char *const run_keys[] = {"cells", "series"}, *const request_keys[] = {"cell", "position", "stream", "check"};
+    json_t *o = json_loads(text, 0, NULL), *v;
+    size_t i;
+    for (size_t k = 0; k < JL_COUNT(run_keys); k++)
+        assert_int_equal(json_object_del(o, run_keys[k]), 0);
+    json_array_foreach(json_object_get(o, "requests"), i, v) for (size_t k = 0; k < JL_COUNT(request_keys); k++)
+        assert_int_equal(json_object_del(v, request_keys[k]), 0);
+    json_array_foreach(json_object_get(o, "windows"), i, v) assert_int_equal(json_object_del(v, "cell"), 0);
+    char *out = json_dumps(o, 0);
+    json_decref(o);
+    return out;
+}
+
+static void records_from_before_plans_are_read(void **state)
+{
+    struct run r, again;
+    (void)state;
+    sample_bench(&r, SAMPLE_SENSORS);
+    char *text = to_json(&r), *old = older(text);
+    from_json(&again, old);
+    assert_int_equal(again.n_cells, 0);
+    assert_int_equal(again.n_series, 0);
+    assert_int_equal(again.windows[1].cell, -1);
+    assert_int_equal(again.requests[2].cell, -1);
+    assert_int_equal(again.requests[2].position, -1);
+    assert_int_equal(again.requests[2].check, -1);
+    run_release(&r);
+    check_round_trip(&again, &r);
+    run_release(&r);
+    run_release(&again);
+    free(text);
+    free(old);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(samples_survive),
         cmocka_unit_test(values_are_kept),
+        cmocka_unit_test(cells_are_kept),
+        cmocka_unit_test(records_from_before_plans_are_read),
         cmocka_unit_test(methods_are_static),
         cmocka_unit_test(extreme_reals_survive),
         cmocka_unit_test(random_reals_survive),
