@@ -441,6 +441,35 @@ JOULET_API void joulet_metrics_of(const struct joulet_metrics_in *in, struct jou
 /* sum(E)/sum(T) with the jackknife interval (9). n >= 1; pm NAN for n = 1. */
 JOULET_API void joulet_ratio_of_sums(const double *energy_j, const double *tokens, size_t n, double *ratio, double *pm);
 
+/* ---- energy from coefficients (6.2, 6.3, 10) --------------------------------------------------------------------- */
+
+enum joulet_coefficient { JOULET_E0, JOULET_E_IN, JOULET_E_Q, JOULET_E_OUT, JOULET_E_X, JOULET_COEFFICIENTS };
+/* Name of one coefficient as in files and reports ("e0", "e_in", ...), NULL when there is none; static. */
+JOULET_API const char *joulet_coefficient_name(unsigned i);
+
+/* E = e0 + e_in T_in + e_q T_in^2 + e_out T_out + e_x T_out (T_in + (T_out - 1)/2), J. */
+struct joulet_coefficients {
+    double e[JOULET_COEFFICIENTS];
+    double cov[JOULET_COEFFICIENTS][JOULET_COEFFICIENTS]; /* of the e; 0: taken as exact */
+};
+/* Energy of a request of that many tokens, and its standard uncertainty from the covariance. JOULET_USAGE: tokens below 0 or not
+ * finite. JOULET_LIMIT: the coefficients give no energy above 0 there, so they do not hold for that request. */
+JOULET_API enum joulet_status joulet_predict(const struct joulet_coefficients *c, double tokens_in, double tokens_out,
+                                             double *energy_j, double *u_j, struct joulet_error *err);
+
+/* A workload of which the energy is published. */
+struct joulet_workload {
+    double tokens_in, tokens_out, energy_j, u_j;
+};
+/* Energy of a request between published workloads, n >= 1 of them with ascending tokens_in: joules per output token, linear in
+ * the logarithm of tokens_in between two of them, those of the nearest outside. On a workload itself its own energy. */
+JOULET_API enum joulet_status joulet_predict_between(const struct joulet_workload *w, size_t n, double tokens_in,
+                                                     double tokens_out, double *energy_j, double *u_j, struct joulet_error *err);
+
+/* energy_j +- u_j as an estimate: f_lo and f_hi are the ends of estimate/truth (10), which the uncertainty widens: logarithms of
+ * half-widths add in quadrature. net: as net_j, else as gross_j; min_j and max_j are the ends of that figure. */
+JOULET_API void joulet_estimate(double energy_j, double u_j, double f_lo, double f_hi, bool net, struct joulet_energy *out);
+
 #ifdef __cplusplus
 }
 #endif
