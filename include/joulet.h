@@ -421,6 +421,58 @@ struct joulet_power {
 };
 JOULET_API void joulet_power_in(const struct joulet_trace *trace, joulet_mark from, joulet_mark to, struct joulet_power *out);
 
+/* ---- watches (5.3): what happened to the machine meanwhile ----------------------------------------------------------- */
+
+/* Whose processor time is not foreign, besides this process. */
+#define JOULET_NOBODY   ((int64_t)-1) /* not known: foreign load cannot be told */
+#define JOULET_CHILDREN ((int64_t)0)  /* children of this process that have ended */
+
+/* The machine at one moment. NAN, -1: not known. Counted since boot or since the process began: only differences mean something.
+ * Source: procfs and sysfs of Linux; costs a few file reads, so take it before the mark that begins a window and after its end.
+ */
+struct joulet_surroundings {
+    joulet_mark t_ns;
+    double busy_s;           /* time that all hardware threads together were not idle */
+    double known_s;          /* of it: this process, and the one named */
+    double asleep_s;         /* time the machine has slept */
+    double wall_s;           /* wall clock minus monotonic clock */
+    int64_t throttle_events; /* of all processors, for heat */
+    int64_t clock_limit_khz; /* sum of the highest clocks that the processors may take */
+    double total_s;          /* time of all hardware threads, idle or not */
+};
+/* pid: the engine on this machine, JOULET_NOBODY or JOULET_CHILDREN. */
+JOULET_API void joulet_surroundings_now(int64_t pid, struct joulet_surroundings *out);
+
+struct joulet_watched {
+    uint32_t flags;         /* JOULET_FLAG_FOREIGN_LOAD, THROTTLED, CLOCK_CHANGE, CLOCK_STEP */
+    double foreign_threads; /* hardware threads that other processes kept busy, in the mean; NAN not known */
+    double slept_s;         /* the machine was asleep for so long */
+    double stepped_s;       /* the wall clock was set by so much */
+    int64_t throttle_events;
+};
+/* What happened between the two. Pure. Foreign load: other processes took more than a tenth of a hardware thread, of what the
+ * known ones took, and a twentieth of the machine; not told for less than 0.2 s, in which the kernel's ticks say nothing. */
+JOULET_API void joulet_watch(const struct joulet_surroundings *before, const struct joulet_surroundings *after,
+                             struct joulet_watched *out);
+
+/* Mean clock of a device in [from, to), weighted by time, Hz; NAN with fewer than 3 readings inside. trace: a channel of
+ * JOULET_CLOCK. Two windows whose means differ by more than 5 % did not run at the same speed: JOULET_FLAG_CLOCK_CHANGE. */
+JOULET_API double joulet_clock_in(const struct joulet_trace *trace, joulet_mark from, joulet_mark to);
+JOULET_API bool joulet_clock_changed(double reference_hz, double clock_hz); /* false when one is not known */
+/* Throttling bits that were set at any moment of [from, to); trace: a channel of JOULET_THROTTLE. The last reading before `from`
+ * counts: it holds until the next. */
+JOULET_API uint32_t joulet_throttled_in(const struct joulet_trace *trace, joulet_mark from, joulet_mark to);
+
+/* Keeping a model loaded against loading it again (4.1): L1 - L0 against the energy of a load. */
+struct joulet_keep {
+    double power_w, u_w; /* keep-alive power L1 - L0 and its standard uncertainty */
+    double break_even_s; /* idle time after which unloading saves more than loading costs; NAN when no power is seen */
+    double from_s, to_s; /* its 95 % interval; to_s may be INFINITY */
+};
+/* load_j: net energy of loading above L0, u_load_j its standard uncertainty. NAN in, NAN out. */
+JOULET_API void joulet_keep_of(double l0_w, double u_l0_w, double l1_w, double u_l1_w, double load_j, double u_load_j,
+                               struct joulet_keep *out);
+
 /* Rounds U to two significant digits and E to the same decimal: "12.40 J +- 0.74 J" (3), with U+00B1 when utf8. Unknown: "-". */
 JOULET_API const char *joulet_format_j(char *buf, size_t size, double e_j, double pm_j, bool utf8);
 

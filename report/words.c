@@ -44,6 +44,12 @@ const char *words_flag(uint32_t bit)
         "other programs were busy at the same time",
         "part of the prompt came from a cache although that was switched off",
         "samples were lost",
+        "a part-time sensor sees the work at a fixed phase of its rhythm, only the bounds mean something",
+        "the clock of the device changed, so this is not the speed of the other requests",
+        "the sampler did not get the processor in time",
+        "the machine slept or its clock was set meanwhile",
+        "the power reading is an average over a second, not instant power",
+        "the sensor gives new values more slowly than this window is long",
     };
     for (size_t i = 0; i < JL_COUNT(words); i++)
         if (bit == 1u << i)

@@ -90,6 +90,16 @@ struct jl_machine {
 void jl_machine_get(struct jl_machine *m);
 /* Busy and total time of all hardware threads since boot, in seconds, from procfs. false when unreadable. */
 bool jl_cpu_time(double *busy_s, double *total_s);
+/* Processor time of a process with its ended children, s; NAN when it does not run. pid 0: of our own ended children. */
+double jl_process_cpu_s(int64_t pid);
+double jl_own_cpu_s(void);
+/* Time that the machine has slept since boot, and wall clock minus monotonic clock, s; NAN unknown. */
+void jl_clock_offsets(double *asleep_s, double *wall_s);
+/* Sums over all processors: thermal throttle events since boot, and the highest clocks they may take, kHz; -1 unknown. */
+int64_t jl_throttle_events(void);
+int64_t jl_clock_limit_khz(void);
+/* The process that listens on a TCP port of this machine and that we may look into; -1 when there is none. */
+int64_t jl_pid_listening(int port);
 double jl_load_average(void);  /* 1 minute; NAN unknown */
 int jl_on_battery(void);       /* 1 battery, 0 mains, -1 unknown */
 double jl_temperature_c(void); /* hottest CPU zone; NAN unknown */

@@ -138,11 +138,69 @@ static void test_own_use(void **state)
 
 #define ON_MACHINE(f) cmocka_unit_test_setup_teardown(f, open_machine, close_machine)
 
+/* utime and stime of a process, with those of its ended children; its name may hold brackets and blanks. */
+static void test_process_time(void **state)
+{
+    double tick = 1.0 / (double)sysconf(_SC_CLK_TCK);
+    (void)state;
+    put("77/stat", "77 (llama) server) S 1 77 77 0 -1 4194560 100 0 0 0 1200 300 40 5 20 0 9 0 100 0 0\n");
+    assert_near(jl_process_cpu_s(77), (1200 + 300 + 40 + 5) * tick, 1e-9);
+    assert_true(isnan(jl_process_cpu_s(78)));
+    assert_true(isnan(jl_process_cpu_s(-1)));
+    put("79/stat", "79 (cut");
+    assert_true(isnan(jl_process_cpu_s(79)));
+    assert_true(jl_process_cpu_s(0) >= 0);
+    assert_true(jl_own_cpu_s() >= 0);
+}
+
+/* Sums over processors; none is unknown, not 0. */
+static void test_heat_and_clocks(void **state)
+{
+    (void)state;
+    assert_int_equal(jl_throttle_events(), -1);
+    assert_int_equal(jl_clock_limit_khz(), -1);
+    put("devices/system/cpu/cpu0/thermal_throttle/package_throttle_count", "3\n");
+    put("devices/system/cpu/cpu1/thermal_throttle/package_throttle_count", "4\n");
+    put("devices/system/cpu/cpu0/cpufreq/scaling_max_freq", "3500000\n");
+    assert_int_equal(jl_throttle_events(), 7);
+    assert_int_equal(jl_clock_limit_khz(), 3500000);
+    double asleep_s, wall_s;
+    jl_clock_offsets(&asleep_s, &wall_s);
+    assert_true(asleep_s > -1);
+    assert_true(wall_s > 1e9);
+}
+
+/* Port 8080 is 1F90; a connection to that port listens to nobody. */
+static void test_who_listens(void **state)
+{
+    static const char head[] =
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+    char *text;
+    (void)state;
+    text = jl_strf("%s   0: 0100007F:1F90 0100007F:9C40 01 00000000:00000000 00:00000000 00000000  1000        0 111 1 0\n"
+                   "   1: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 222 1 0\n",
+                   head);
+    put("net/tcp", text);
+    free(text);
+    put("net/tcp6", head);
+    put("500/fd/none", "");
+    put("600/fd/none", "");
+    char *at = jl_strf("%s/500/fd/3", scratch);
+    assert_int_equal(symlink("socket:[111]", at), 0);
+    free(at);
+    at = jl_strf("%s/600/fd/7", scratch);
+    assert_int_equal(symlink("socket:[222]", at), 0);
+    free(at);
+    assert_int_equal(jl_pid_listening(8080), 600);
+    assert_int_equal(jl_pid_listening(8081), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_MACHINE(test_describes), ON_MACHINE(test_knows_little), ON_MACHINE(test_cpu_time), ON_MACHINE(test_load),
-        ON_MACHINE(test_battery),   ON_MACHINE(test_temperature),  ON_MACHINE(test_own_use),
+        ON_MACHINE(test_process_time), ON_MACHINE(test_heat_and_clocks), ON_MACHINE(test_who_listens), ON_MACHINE(test_describes),
+        ON_MACHINE(test_knows_little), ON_MACHINE(test_cpu_time),        ON_MACHINE(test_load),        ON_MACHINE(test_battery),
+        ON_MACHINE(test_temperature),  ON_MACHINE(test_own_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
