@@ -24,7 +24,7 @@ static const struct sensor_ops slow_sim;
 
 struct sim {
     struct sensor base;
-    struct sim_device spec;
+    struct sim_play spec;
     struct sim_curve curve;
     int64_t open_ns, reads;
     double phase_s; /* of the update grid */
@@ -188,7 +188,7 @@ static void sim_close(struct sensor *sensor)
 
 static bool describe(struct sim *s, size_t index)
 {
-    const struct sim_device *d = &s->spec;
+    const struct sim_play *d = &s->spec;
     char id[48], device[48];
     bool slow = d->period_s >= SLOW_S;
     if (d->name[0])
@@ -217,7 +217,7 @@ static bool describe(struct sim *s, size_t index)
 
 static enum joulet_status load_curve(struct sim *s, struct joulet_error *err)
 {
-    const struct sim_device *d = &s->spec;
+    const struct sim_play *d = &s->spec;
     struct jl_buf text;
     enum joulet_status status = JOULET_OK;
     size_t room = d->source == SIM_FOLLOW ? SIM_KNOTS_MAX : d->n_steps;

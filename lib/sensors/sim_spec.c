@@ -56,7 +56,7 @@ static bool at_end(const char *p)
     return !*p || *p == ';' || *p == '|';
 }
 
-static bool add_step(struct sim_device *d, double t, double p)
+static bool add_step(struct sim_play *d, double t, double p)
 {
     if (!d->t_s) {
         d->t_s = calloc(SIM_STEPS_MAX, sizeof(*d->t_s));
@@ -69,7 +69,7 @@ static bool add_step(struct sim_device *d, double t, double p)
     return true;
 }
 
-static enum joulet_status parse_steps(struct cursor *c, struct sim_device *d)
+static enum joulet_status parse_steps(struct cursor *c, struct sim_play *d)
 {
     for (;; c->p++) {
         const char *start = c->p;
@@ -94,7 +94,7 @@ static enum joulet_status parse_steps(struct cursor *c, struct sim_device *d)
     return at_end(c->p) ? JOULET_OK : wrong(c, c->p, "a comma, a semicolon or the end is expected there");
 }
 
-static enum joulet_status parse_path(struct cursor *c, struct sim_device *d, enum sim_source source)
+static enum joulet_status parse_path(struct cursor *c, struct sim_play *d, enum sim_source source)
 {
     size_t n = strcspn(c->p, ";|");
     if (n == 0 || n >= sizeof(d->path))
@@ -106,7 +106,7 @@ static enum joulet_status parse_path(struct cursor *c, struct sim_device *d, enu
     return JOULET_OK;
 }
 
-static enum joulet_status parse_curve(struct cursor *c, struct sim_device *d)
+static enum joulet_status parse_curve(struct cursor *c, struct sim_play *d)
 {
     if (jl_starts(c->p, "file:")) {
         c->p += strlen("file:");
@@ -138,7 +138,7 @@ static const struct option {
     double min, max;
     const char *const *words;
 } options[] = {
-#define AT(member) offsetof(struct sim_device, member)
+#define AT(member) offsetof(struct sim_play, member)
     {"kind", WORD, AT(power), 0, 0, kind_words},
     {"group", WORD, AT(group), 0, 0, group_words},
     {"total", WORD, AT(in_total), 0, 0, total_words},
@@ -169,14 +169,14 @@ const char *sim_group_word(enum joulet_group group)
     return group_words[group];
 }
 
-static void unset(struct sim_device *d)
+static void unset(struct sim_play *d)
 {
-    *d = (struct sim_device){.in_total = true, .gone_s = NAN, .frozen_s = NAN, .gain = 1, .seed = 1};
+    *d = (struct sim_play){.in_total = true, .gone_s = NAN, .frozen_s = NAN, .gain = 1, .seed = 1};
     d->period_s = d->window_s = d->jitter_s = d->rise_s = NAN;
     d->lag_s = d->u_lag_s = d->lag_max_s = d->quantum = NAN;
 }
 
-static bool set_word(struct sim_device *d, const struct option *o, const char *value)
+static bool set_word(struct sim_play *d, const struct option *o, const char *value)
 {
     for (int i = 0; o->words[i]; i++) {
         if (strcmp(o->words[i], value) != 0)
@@ -190,7 +190,7 @@ static bool set_word(struct sim_device *d, const struct option *o, const char *v
     return false;
 }
 
-static bool set_name(struct sim_device *d, const char *value)
+static bool set_name(struct sim_play *d, const char *value)
 {
     size_t n = strlen(value);
     for (size_t i = 0; i < n; i++)
@@ -202,7 +202,7 @@ static bool set_name(struct sim_device *d, const char *value)
     return true;
 }
 
-static bool set_option(struct sim_device *d, const struct option *o, const char *value)
+static bool set_option(struct sim_play *d, const struct option *o, const char *value)
 {
     int64_t i;
     double v;
@@ -242,7 +242,7 @@ static const char *example(const struct option *o)
                                      : "yes or no";
 }
 
-static enum joulet_status parse_option(struct cursor *c, struct sim_device *d)
+static enum joulet_status parse_option(struct cursor *c, struct sim_play *d)
 {
     char name[16], value[64] = "";
     const char *start = c->p;
@@ -279,7 +279,7 @@ static void default_to(double *slot, double value)
         *slot = value;
 }
 
-static void fill_defaults(struct sim_device *d)
+static void fill_defaults(struct sim_play *d)
 {
     bool gpu = d->group == JOULET_GROUP_GPU;
     default_to(&d->period_s, gpu ? 0.1 : 0.001);
@@ -292,7 +292,7 @@ static void fill_defaults(struct sim_device *d)
     default_to(&d->lag_max_s, fmax(d->lag_s + 3 * d->u_lag_s + d->skew_s, slow ? 0.05 : 0.002));
 }
 
-static enum joulet_status check_device(struct cursor *c, const struct sim_spec *s, const struct sim_device *d, const char *start)
+static enum joulet_status check_device(struct cursor *c, const struct sim_spec *s, const struct sim_play *d, const char *start)
 {
     if (d->jitter_s * 2 > d->period_s)
         return wrong(c, start, "jitter may be half the period at most");
@@ -309,7 +309,7 @@ static enum joulet_status parse_device(struct cursor *c, struct sim_spec *s)
     const char *start = c->p;
     if (s->n == SIM_DEVICES_MAX)
         return wrong(c, start, "at most %d devices", SIM_DEVICES_MAX);
-    struct sim_device *d = &s->devices[s->n];
+    struct sim_play *d = &s->devices[s->n];
     unset(d);
     enum joulet_status status = parse_curve(c, d);
     while (status == JOULET_OK && *c->p == ';') {

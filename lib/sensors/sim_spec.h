@@ -14,7 +14,7 @@ enum sim_source {
     SIM_FOLLOW, /* a growing file of lines of CLOCK_MONOTONIC nanoseconds and watts */
 };
 
-struct sim_device {
+struct sim_play {
     enum sim_source source;
     char path[256];
     double *t_s, *p_w; /* n_steps of SIM_STEPS */
@@ -36,7 +36,7 @@ struct sim_device {
 };
 
 struct sim_spec {
-    struct sim_device devices[SIM_DEVICES_MAX];
+    struct sim_play devices[SIM_DEVICES_MAX];
     size_t n;
 };
 

@@ -9,7 +9,7 @@
 static void check_spec(const struct sim_spec *s)
 {
     for (size_t i = 0; i < s->n; i++) {
-        const struct sim_device *d = &s->devices[i];
+        const struct sim_play *d = &s->devices[i];
         if (!(d->period_s >= 1e-4) || !(d->jitter_s * 2 <= d->period_s) || !(d->window_s >= 0) || !(d->quantum > 0) ||
             d->fail < 0)
             abort();
