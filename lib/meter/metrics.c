@@ -1,6 +1,6 @@
 /* metrics.c - figures per token, emissions, cost, and averages as ratios of sums (docs/method.md 9). */
 #include "joulet.h"
-#include "lib/stats/stats.h"
+#include "lib/stats/series.h"
 
 #include <math.h>
 
@@ -31,25 +31,7 @@ void joulet_metrics_of(const struct joulet_metrics_in *in, struct joulet_metrics
     };
 }
 
-static double leave_one_out(const double *energy_j, const double *tokens, double sum_e, double sum_t, size_t i)
-{
-    return per(sum_e - energy_j[i], sum_t - tokens[i]);
-}
-
 void joulet_ratio_of_sums(const double *energy_j, const double *tokens, size_t n, double *ratio, double *pm)
 {
-    double sum_e = 0, sum_t = 0, mean = 0, square = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum_e += energy_j[i];
-        sum_t += tokens[i];
-    }
-    *ratio = per(sum_e, sum_t);
-    for (size_t i = 0; i < n; i++)
-        mean += leave_one_out(energy_j, tokens, sum_e, sum_t, i) / (double)n;
-    for (size_t i = 0; i < n; i++) {
-        double d = leave_one_out(energy_j, tokens, sum_e, sum_t, i) - mean;
-        square += d * d;
-    }
-    double se = sqrt((double)(n - 1) / (double)n * square);
-    *pm = n > 1 ? jl_t975((double)(n - 1)) * se : NAN;
+    jl_ratio_of_sums(energy_j, tokens, n, ratio, pm);
 }
