@@ -1,0 +1,54 @@
+/* window.h - one simulated window: its power, its device, its trace, and what four meters say of it. */
+#ifndef ACCURACY_WINDOW_H
+#define ACCURACY_WINDOW_H
+
+#include "bench/accuracy/reader.h"
+
+/* What is drawn and which figure of it is asked for. */
+enum shape {
+    SHAPE_STEADY,   /* constant power, moments inside it */
+    SHAPE_PHASE,    /* half a prefill (idle before, decode after), half a decode */
+    SHAPE_ISOLATED, /* a whole run between idle and a level that stays above idle after it */
+    SHAPE_REPEATS,  /* repeats that we start, each at another place of the sensor's grid */
+    SHAPE_OTHERS,   /* bursts at moments that we do not choose */
+    SHAPE_NET,      /* a long run above an idle level that is itself measured, by a sensor with a gain */
+};
+
+#define LENGTHS 10
+extern const double window_lengths[LENGTHS];     /* s */
+extern const char *const window_labels[LENGTHS]; /* "10 ms" */
+
+/* One row of the table: a sensor, what is known of it, and what it measures. Goals per length in per cent, 0: no such cell, NAN:
+ * a cell without a goal. */
+struct row {
+    const char *name, *title;
+    enum shape shape;
+    bool cpu, power;           /* RAPL or GPU; counter or power readings */
+    double period_s, window_s; /* nominal */
+    bool locked, calibrated;
+    bool poll_only; /* updates are not predicted */
+    bool late;      /* a third of each rise and a fifth of each fall come late */
+    double rms[LENGTHS], mean[LENGTHS], p95[LENGTHS];
+    double sharpness; /* most that the median half-width may be of the 95th percentile of the error; 0: no goal */
+    bool pooled;      /* over the row the interval holds in 94 to 99 % */
+};
+
+/* Centres of the load shapes of one whole table: another seed has other shapes. W, for GPUs. */
+struct levels {
+    double idle, prefill, decode, after;
+};
+struct levels levels_of(uint64_t seed);
+
+/* Errors and half-widths relative to the truth. */
+struct outcome {
+    bool ok, resolved;  /* ok: simulated; resolved: has a figure */
+    double error, half; /* ours: without gain and idle terms, but for SHAPE_NET */
+    double gain;        /* of the sensor; its error is left out of the rms */
+    bool bounded;       /* the truth lies in the guaranteed bounds */
+    double raw;         /* error of a raw difference of the last values read, or of a left-hold sum of power */
+    double trapezoid;   /* error of straight lines between updates */
+};
+/* Window `number` of the cell of `length`; the same for the same seed. `devices` differ. */
+void window_run(const struct row *row, size_t length, uint64_t seed, uint64_t number, uint64_t devices, struct outcome *out);
+
+#endif
