@@ -50,6 +50,7 @@ static void after_run(struct session *s, bool stored, joulet_mark from, joulet_m
     session_window(s, "run", from, to, s->idle, true);
     if (!s->run.n_windows)
         return;
+    session_flag_window(s, &s->run.windows[s->run.n_windows - 1]);
     /* The run's energy is that of its one window. */
     struct run_energy *e = &s->run.windows[s->run.n_windows - 1].energy;
     for (size_t i = 0; i < e->n_channels; i++)
@@ -114,11 +115,13 @@ static int run_command(struct session *s, char **argv)
     }
     leave_to_the_command(SIGINT);
     leave_to_the_command(SIGQUIT);
+    session_watch(s);
     joulet_mark from = joulet_mark_now(s->meter);
     if (jl_spawn(&child, &what, &err) != JOULET_OK)
         return start_failed(s->cli, &err);
     wait_for(&child);
     joulet_mark to = joulet_mark_now(s->meter);
+    session_watched(s);
     s->run.exit_code = child.status;
     after_run(s, stored, from, to);
     return CLI_DONE;

@@ -55,6 +55,7 @@ static struct run_request *do_turn(struct turn *t, const char *prompt, struct jl
     t->ended_line = true;
     t->first_seen = false;
     q.temperature_before_c = jl_temperature_c();
+    session_watch(t->s);
     joulet_mark from = joulet_mark_now(t->s->meter);
     enum joulet_status st = engine_generate(t->choice->engine, t->q, &g, on_text, t, &err);
     joulet_mark_now(t->s->meter);

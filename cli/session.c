@@ -257,6 +257,7 @@ void session_finish(struct session *s, const char *status)
     s->run.end_ns = joulet_now();
     set_number(&s->run.machine, "temperature_after_c", jl_temperature_c());
     describe_sampler(s);
+    session_watch_heat(s);
     note_problems(s);
     sum_requests(s);
     describe_total(&s->run);

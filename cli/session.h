@@ -7,6 +7,20 @@
 #include "cli/cli.h"
 #include "llm/runtime.h"
 
+#define SESSION_DEVICES 64 /* channels whose clocks are watched */
+
+/* What the session knows of the machine besides its sensors (session_watch.c). */
+struct session_watch {
+    const struct runtime_choice *choice; /* NULL: no engine, the work is a command of ours */
+    int64_t pid;                         /* of the engine; JOULET_CHILDREN, JOULET_NOBODY */
+    bool on;                             /* between session_watch and session_watched */
+    struct joulet_surroundings before;
+    struct joulet_watched seen;
+    int others, served;               /* requests of others in the engine before, and meanwhile; -1 not known */
+    double clock_hz[SESSION_DEVICES]; /* mean clock of the first request that counts; 0 none yet */
+    unsigned said[32], said_others;   /* sentences by flag */
+};
+
 struct session_sink; /* hands samples to the store; its own lock */
 
 struct session {
@@ -20,8 +34,9 @@ struct session {
     char level[8];                /* "L0" without a model server, "L1" with the model loaded */
     joulet_mark last_end;         /* end of the last activity measured; 0 none */
     size_t n_problems;            /* of the meter when the run began */
-    bool unsaved;                 /* a write to the store failed: said once, tried again at the end */
-    bool saved;                   /* the whole record is in the store */
+    struct session_watch watch;
+    bool unsaved; /* a write to the store failed: said once, tried again at the end */
+    bool saved;   /* the whole record is in the store */
 };
 
 /* Opens meter and store and fills in the machine. Returns CLI_DONE, or the exit code after printing the sentence.
@@ -48,6 +63,16 @@ bool session_baseline_stored(struct session *s);
 void session_baseline_short(struct session *s, joulet_mark start, joulet_mark after_from, joulet_mark after_to);
 /* Makes sure that there is an idle level before something starts: stored, else waits until 1 s is sampled. True if stored. */
 bool session_prepare(struct session *s);
+
+/* Looks at the machine and the engine: before the mark that begins a request or a command, and after its end. */
+void session_watch(struct session *s);
+void session_watched(struct session *s);
+void session_watch_engine(struct session *s, const struct runtime_choice *choice);
+/* Flags and notes for what was seen between the two. Figures of simulated sensors are not flagged: they see nothing of this
+ * machine. */
+void session_flag_request(struct session *s, struct run_request *q);
+void session_flag_window(struct session *s, struct run_window *w);
+void session_watch_heat(struct session *s); /* of the whole run */
 
 /* Energy of [from, to) as one more window of the run. */
 void session_window(struct session *s, const char *name, joulet_mark from, joulet_mark to, const struct joulet_baseline *idle,

@@ -161,12 +161,9 @@ static uint32_t throttled(struct session *s, const char *id, joulet_mark from, j
         if (c->quantity != JOULET_THROTTLE || strncmp(c->id, id, (size_t)(dot - id) + 1) ||
             joulet_trace_copy(s->meter, i, from, to, &t, NULL) != JOULET_OK)
             continue;
-        bool any = false;
-        for (size_t k = 0; k < t.n; k++)
-            any |= !(t.samples[k].flags & JOULET_SAMPLE_FAILED) && t.samples[k].t_ns >= from && t.samples[k].t_ns < to &&
-                   t.samples[k].value;
+        uint32_t bits = joulet_throttled_in(&t, from, to);
         joulet_trace_release(&t);
-        if (any)
+        if (bits)
             return JOULET_FLAG_THROTTLED;
     }
     return 0;
@@ -341,6 +338,7 @@ struct run_request *session_request(struct session *s, struct run_request *q, jo
         measure_span(s, &sp, s->idle, &q->energy);
         s->last_end = end;
     }
+    session_flag_request(s, q);
     struct run_request *kept = run_add_request(&s->run, q);
     struct joulet_error err;
     if (kept && s->store && !s->unsaved && store_request(s->store, &s->run, kept, &err) != JOULET_OK) {

@@ -168,6 +168,7 @@ void session_request_of(struct session *s, struct run_request *q, const struct g
                         enum joulet_status st, const struct joulet_error *err)
 {
     struct jl_sha256 sha;
+    session_watched(s);
     engine_to_request(g, q);
     jl_sha256_init(&sha);
     jl_sha256_add(&sha, prompt, strlen(prompt));
@@ -228,6 +229,7 @@ int session_choose(struct session *s, struct runtime_choice *choice)
         return code == CLI_USAGE || err.status == JOULET_CANCELLED ? code : CLI_ENGINE;
     }
     session_engine(s, choice);
+    session_watch_engine(s, choice);
     session_begin(s);
     measure_load(s, choice);
     snprintf(s->level, sizeof s->level, "L1"); /* from here on the idle level is that with the model loaded */

@@ -35,6 +35,7 @@ const char sim_fault_help[] = "  garbage            answers bytes that are not H
                               "  no-timings         tells no timings\n"
                               "  no-usage           tells neither timings nor counts\n"
                               "  cached:N           tells that N tokens of the prompt were cached\n"
+                              "  busy:N             says that it serves N other requests\n"
                               "  truncated          tells that the prompt was cut\n"
                               "  thinking:N         the first N tokens are thoughts\n"
                               "  ping               sends keep-alive comments between tokens\n"

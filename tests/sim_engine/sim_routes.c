@@ -38,12 +38,26 @@ static void models(struct sim_connection *c)
     free(body);
 }
 
+static int others_busy(const struct sim_config *f)
+{
+    for (size_t i = 0; i < f->n_faults; i++)
+        if (!strcmp(f->faults[i].name, "busy"))
+            return isnan(f->faults[i].arg) ? 1 : (int)f->faults[i].arg;
+    return 0;
+}
+
 static void slots(struct sim_connection *c)
 {
-    char *body = jl_strf("[{\"id\":0,\"n_ctx\":%lld,\"is_processing\":%s}]", (long long)c->engine->config.context,
-                         atomic_load(&c->engine->busy) ? "true" : "false");
-    sim_reply(c, 200, JSON, body ? body : "");
-    free(body);
+    const struct sim_config *f = &c->engine->config;
+    struct jl_buf b;
+    jl_buf_init(&b, 1 << 20);
+    jl_buf_printf(&b, "[{\"id\":0,\"n_ctx\":%lld,\"is_processing\":%s}", (long long)f->context,
+                  atomic_load(&c->engine->busy) ? "true" : "false");
+    for (int i = 1; i <= others_busy(f); i++)
+        jl_buf_printf(&b, ",{\"id\":%d,\"n_ctx\":%lld,\"is_processing\":true}", i, (long long)f->context);
+    jl_buf_str(&b, "]");
+    sim_reply(c, 200, JSON, b.data ? b.data : "");
+    jl_buf_release(&b);
 }
 
 static void version(struct sim_connection *c)
