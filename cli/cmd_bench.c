@@ -62,6 +62,8 @@ static enum joulet_status one(struct bench *b, const struct plan_prompt *p, int6
     generated_init(&g);
     run_request_init(&q);
     ask.prompt = p->text;
+    if (p->messages)
+        ask.messages_json = p->messages;
     if (ask.max_tokens < 0)
         ask.max_tokens = p->max_tokens;
     q.temperature_before_c = jl_temperature_c();
@@ -72,6 +74,8 @@ static enum joulet_status one(struct bench *b, const struct plan_prompt *p, int6
     q.temperature_after_c = jl_temperature_c();
     session_request_of(&b->s, &q, &g, p->text, st, &err);
     place_in_plan(&q, p, repeat, warmup);
+    if (st == JOULET_OK)
+        q.check = plan_check(p, g.text.data ? g.text.data : "");
     session_request(&b->s, &q, 0);
     if (st != JOULET_OK && st != JOULET_CANCELLED)
         cli_warn(b->s.cli, "%s %lld: %s", p->category ? p->category : "prompt", (long long)p->number, err.message);
@@ -210,6 +214,7 @@ static int trial_run(struct bench *b)
     }
     generated_init(&g);
     t.q.prompt = p->text;
+    t.q.messages_json = p->messages;
     t.q.max_tokens = TRIAL_TOKENS;
     e->cancel = &t.stop;
     t.until = joulet_now() + jl_ns(TRIAL_S);
@@ -236,7 +241,7 @@ static int load_plan(struct bench *b)
 {
     struct joulet_error err;
     const char *file = cli_str(b->s.cli, "prompts");
-    enum joulet_status st = file && strcmp(file, "nine") ? plan_file(&b->plan, file, &err) : plan_nine(&b->plan, &err);
+    enum joulet_status st = plan_open(&b->plan, file ? file : "nine", &err);
     if (st == JOULET_OK)
         return CLI_DONE;
     cli_fail(b->s.cli, &err);
@@ -250,6 +255,10 @@ static int check_plan(const struct bench *b)
     struct generation q = b->q;
     for (size_t i = 0; i < b->plan.n; i++) {
         q.prompt = b->plan.prompts[i].text;
+        q.messages_json = b->plan.prompts[i].messages;
+        if (q.messages_json && (q.system || q.raw))
+            return cli_usage(b->s.cli, "prompt %zu of %s has messages of its own: take --system and --raw away", i + 1,
+                             b->plan.name);
         if (engine_check(&q, &err) != JOULET_OK)
             return cli_usage(b->s.cli, "%s", err.message);
     }

@@ -126,7 +126,9 @@ const struct option_row option_table[] = {
     {.name = "prompts",
      .type = OPTION_STRING,
      .arg = "SUITE",
-     .help = "Prompts to send: the name of a suite, or a file, CSV or one prompt a line."},
+     .help = "Prompts to send: nine, chat, code, summarise, extract, long-context, thinking, or a file: CSV, JSON lines, or one "
+             "prompt "
+             "a line; several with commas."},
 
     /* engines and models of our own */
     {.name = "shape", .type = OPTION_STRING, .arg = "SHAPE", .help = "Shape of the model to make, as in llama-3.2-1b."},

@@ -10,6 +10,7 @@ struct data_file {
 };
 extern const struct data_file data_cpu_tdp;           /* linked into libjoulet */
 extern const struct data_file data_benchmark_prompts; /* the program's own */
+extern const struct data_file data_task_prompts;
 extern const struct data_file data_model_shapes;
 
 #endif

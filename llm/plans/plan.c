@@ -1,8 +1,9 @@
 /* plan.c - the prompts of a run: the nine that come with the program, or a file of the user's own.
  *
  * A file whose first row names a column "prompt" is CSV with the columns of data/benchmark_prompts.csv (set, category, number,
- * suggested_max_output_tokens or max_tokens; all but the prompt may be missing). Any other file has one prompt a line. */
-#include "llm/plans/plan.h"
+ * suggested_max_output_tokens or max_tokens, expected, check; all but the prompt may be missing). One whose first line begins
+ * with a brace is JSON lines (plan_jsonl.c). Any other file has one prompt a line. */
+#include "llm/plans/plan_private.h"
 
 #include "data/data.h"
 #include "lib/platform/platform.h"
@@ -10,55 +11,54 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FILE_MAX    ((size_t)64 << 20)
-#define PROMPTS_MAX ((size_t)100000)
+#define FILE_MAX ((size_t)64 << 20)
 
-enum column { SET, CATEGORY, NUMBER, MAX_TOKENS, MAX_TOKENS_SHORT, PROMPT, COLUMNS };
+enum column { SET, CATEGORY, NUMBER, MAX_TOKENS, MAX_TOKENS_SHORT, EXPECTED, CHECK, PROMPT, COLUMNS };
 static const char *const column_names[COLUMNS] = {"set",        "category", "number", "suggested_max_output_tokens",
-                                                  "max_tokens", "prompt"};
+                                                  "max_tokens", "expected", "check",  "prompt"};
+
+void plan_prompt_release(struct plan_prompt *x)
+{
+    char *texts[] = {x->set, x->category, x->text, x->messages, x->expected, x->check};
+    for (size_t i = 0; i < JL_COUNT(texts); i++)
+        free(texts[i]);
+    *x = (struct plan_prompt){0};
+}
 
 void plan_release(struct plan *p)
 {
-    for (size_t i = 0; i < p->n; i++) {
-        free(p->prompts[i].set);
-        free(p->prompts[i].category);
-        free(p->prompts[i].text);
-    }
+    for (size_t i = 0; i < p->n; i++)
+        plan_prompt_release(&p->prompts[i]);
     free(p->prompts);
     free(p->name);
     *p = (struct plan){0};
 }
 
-static enum joulet_status no_memory(const struct plan *p, struct joulet_error *err)
+enum joulet_status plan_no_memory(const struct plan *p, struct joulet_error *err)
 {
     return jl_fail(err, JOULET_MEMORY, "%s: out of memory for its prompts", p->name ? p->name : "the prompt file");
 }
 
-/* Takes over the strings of x, on failure too. */
-static enum joulet_status append(struct plan *p, struct plan_prompt x, struct joulet_error *err)
+enum joulet_status plan_append(struct plan *p, struct plan_prompt *x, struct joulet_error *err)
 {
     enum joulet_status status = jl_ok(err);
     struct plan_prompt *grown = p->prompts;
-    if (p->n == PROMPTS_MAX)
-        status = jl_fail(err, JOULET_LIMIT, "%s holds more than %zu prompts: split it", p->name, PROMPTS_MAX);
+    if (p->n == PLAN_PROMPTS_MAX)
+        status = jl_fail(err, JOULET_LIMIT, "%s holds more than %zu prompts: split it", p->name, PLAN_PROMPTS_MAX);
     else if ((p->n & (p->n - 1)) == 0) /* powers of two: room for twice as many */
         grown = realloc(p->prompts, (p->n ? 2 * p->n : 1) * sizeof(*grown));
-    if (status == JOULET_OK && (!grown || !x.text || !x.set || !x.category))
-        status = no_memory(p, err);
+    if (status == JOULET_OK && (!grown || !x->text || !x->set || !x->category))
+        status = plan_no_memory(p, err);
     if (grown)
         p->prompts = grown;
-    if (status == JOULET_OK) {
-        p->prompts[p->n++] = x;
-    } else {
-        free(x.set);
-        free(x.category);
-        free(x.text);
-    }
+    if (status == JOULET_OK)
+        p->prompts[p->n++] = *x;
+    else
+        plan_prompt_release(x);
     return status;
 }
 
-/* Offset of the first byte that is not part of well-formed UTF-8 text (RFC 3629) or is NUL; n when all is well. */
-static size_t bad_text(const char *text, size_t n)
+size_t plan_bad_text(const char *text, size_t n)
 {
     const uint8_t *s = (const uint8_t *)text;
     for (size_t i = 0; i < n;) {
@@ -80,7 +80,7 @@ static size_t bad_text(const char *text, size_t n)
     return n;
 }
 
-static bool blank(const char *s)
+bool plan_blank(const char *s)
 {
     return s[strspn(s, " \t\r\n\v\f")] == '\0';
 }
@@ -127,16 +127,23 @@ static bool count(const struct table *t, enum column c, int64_t least, int64_t *
 static enum joulet_status add_row(struct plan *p, const struct table *t, size_t row, struct joulet_error *err)
 {
     struct plan_prompt x = {.number = (int64_t)p->n + 1, .max_tokens = -1};
-    if (blank(cell(t, PROMPT)))
+    struct joulet_error why;
+    if (plan_blank(cell(t, PROMPT)))
         return jl_fail(err, JOULET_FORMAT, "%s: row %zu has an empty prompt; fill it or remove the row", p->name, row);
     if (!count(t, NUMBER, 0, &x.number))
         return jl_fail(err, JOULET_FORMAT, "%s: row %zu: number '%.32s' is not a whole number", p->name, row, cell(t, NUMBER));
     if (!count(t, MAX_TOKENS, 1, &x.max_tokens) || !count(t, MAX_TOKENS_SHORT, 1, &x.max_tokens))
         return jl_fail(err, JOULET_FORMAT, "%s: row %zu: the limit on tokens must be a whole number above 0", p->name, row);
+    if (*cell(t, CHECK) && plan_check_good(cell(t, CHECK), &why) != JOULET_OK)
+        return jl_fail(err, JOULET_FORMAT, "%s: row %zu: %s", p->name, row, why.message);
     x.set = jl_strdup(*cell(t, SET) ? cell(t, SET) : p->name);
     x.category = jl_strdup(*cell(t, CATEGORY) ? cell(t, CATEGORY) : "all");
     x.text = jl_strdup(cell(t, PROMPT));
-    return append(p, x, err);
+    if (*cell(t, EXPECTED))
+        x.expected = jl_strdup(cell(t, EXPECTED));
+    if (*cell(t, CHECK))
+        x.check = jl_strdup(cell(t, CHECK));
+    return plan_append(p, &x, err);
 }
 
 static enum joulet_status add_table(struct plan *p, struct table *t, struct joulet_error *err)
@@ -162,10 +169,10 @@ static enum joulet_status add_lines(struct plan *p, const char *text, size_t n, 
         size_t used = len && text[len - 1] == '\r' ? len - 1 : len;
         struct plan_prompt x = {.number = (int64_t)p->n + 1, .max_tokens = -1};
         x.text = jl_strf("%.*s", (int)used, text);
-        if (!x.text || !blank(x.text)) {
+        if (!x.text || !plan_blank(x.text)) {
             x.set = jl_strdup(p->name);
             x.category = jl_strdup("all");
-            status = append(p, x, err);
+            status = plan_append(p, &x, err);
         } else {
             free(x.text);
         }
@@ -181,14 +188,19 @@ static enum joulet_status read_plan(struct plan *p, const char *text, size_t n, 
 {
     struct jl_sha256 digest;
     struct table table;
-    size_t bad = bad_text(text, n);
+    size_t bad = plan_bad_text(text, n);
     if (bad < n)
         return jl_fail(err, JOULET_FORMAT, "%s: byte %zu is not UTF-8 text; save the file as UTF-8", p->name, bad + 1);
     jl_sha256_init(&digest);
     jl_sha256_add(&digest, text, n);
     jl_sha256_hex(&digest, p->sha256);
-    enum joulet_status status = table_open(&table, text, n) ? add_table(p, &table, err) : add_lines(p, text, n, err);
-    jl_csv_release(&table.csv);
+    enum joulet_status status;
+    if (plan_is_jsonl(text, n)) {
+        status = plan_add_jsonl(p, text, n, err);
+    } else {
+        status = table_open(&table, text, n) ? add_table(p, &table, err) : add_lines(p, text, n, err);
+        jl_csv_release(&table.csv);
+    }
     if (status == JOULET_OK && p->n == 0)
         status = jl_fail(err, JOULET_FORMAT, "%s holds no prompt: write one a line, or CSV with a column \"prompt\"", p->name);
     return status;
@@ -196,8 +208,8 @@ static enum joulet_status read_plan(struct plan *p, const char *text, size_t n, 
 
 enum joulet_status plan_parse(struct plan *out, const char *name, const char *text, size_t n, struct joulet_error *err)
 {
-    *out = (struct plan){.name = jl_strdup(bad_text(name, strlen(name)) < strlen(name) ? "prompts" : name)};
-    enum joulet_status status = out->name ? read_plan(out, text, n, err) : no_memory(out, err);
+    *out = (struct plan){.name = jl_strdup(plan_bad_text(name, strlen(name)) < strlen(name) ? "prompts" : name)};
+    enum joulet_status status = out->name ? read_plan(out, text, n, err) : plan_no_memory(out, err);
     if (status != JOULET_OK)
         plan_release(out);
     return status;

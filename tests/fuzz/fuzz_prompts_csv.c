@@ -1,4 +1,4 @@
-/* Any bytes as a file of prompts. What is accepted has a text in every prompt; what is refused leaves nothing behind. */
+/* Any bytes as a file of prompts: CSV, JSON lines, lines. What is accepted has a text in every prompt; what is refused leaves nothing behind. */
 #include "llm/plans/plan.h"
 
 #include <stdlib.h>
@@ -18,6 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (size_t i = 0; i < p.n; i++) {
             const struct plan_prompt *x = &p.prompts[i];
             if (!x->text[0] || !x->set[0] || !x->category[0] || x->number < 0 || x->max_tokens < -1 || x->max_tokens == 0)
+                abort();
+            if (plan_check(x, "42 is the answer") < (x->expected || x->check ? 0 : -1))
                 abort();
         }
         if (p.n == 0)
