@@ -131,6 +131,9 @@ char *view_prompt_name(const struct view *v, const struct run_request *q); /* "s
 /* Half-width of the net energy per output token if other requests like these were sent: jackknife over requests (9) and what all
  * of them share (3). NAN with fewer than two requests. */
 double view_per_token_pm(const struct view *v);
+/* Keep-alive power and break-even of the record (keep.c); false: not both idle levels are known. */
+bool keep_of(const struct run *r, struct joulet_keep *out);
+void metrics_keep(const struct view *v);
 void metrics_energy(const struct view *v); /* net, gross, tail */
 void metrics_tokens(const struct view *v); /* tokens, per token, speed, latency */
 void metrics_brief(const struct view *v);  /* the same in a line or two, and the names of the flags */

@@ -92,6 +92,7 @@ void metrics_energy(const struct view *v)
     net_line(v, &net);
     gross_line(v, &gross);
     tail_line(v, width);
+    metrics_keep(v);
 }
 
 /* ---- tokens ------------------------------------------------------------------------------------------------------ */

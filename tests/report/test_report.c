@@ -273,13 +273,52 @@ static void an_empty_list_says_what_to_do(void **state)
     jl_buf_release(&b);
 }
 
+/* 3 channels of 30.2 W each with the model loaded; without it 30.2 - drop. Loading took 600 J. */
+static char *kept_loaded(double drop_w, enum sample_machine m)
+{
+    static const struct report_style style = {.width = 400};
+    struct run r;
+    struct run_window w;
+    struct jl_buf b;
+    sample_bench(&r, m);
+    for (size_t i = 0; i < r.n_channels; i++) {
+        struct joulet_baseline l0 = {.power_w = 30.2 - drop_w, .u_w = 0.4};
+        run_add_baseline(&r, r.channels[i].id, &l0, "L0");
+    }
+    run_window_init(&w, "load", r.start_ns, r.start_ns + JL_NS_PER_S);
+    run_energy_init(&w.energy);
+    w.energy.total = sample_energy(600, 700, JOULET_MEASURED);
+    run_add_window(&r.windows, &r.n_windows, &w);
+    jl_buf_init(&b, (size_t)1 << 20);
+    report_table(&b, &r, &style);
+    run_release(&r);
+    return jl_buf_take(&b);
+}
+
+static void keep_alive_and_break_even(void **state)
+{
+    (void)state;
+    char *text = kept_loaded(10, SAMPLE_SENSORS); /* 30 W, u = sqrt(3) hypot(.31, .4): 600 J are 20 s of it */
+    assert_non_null(strstr(text, "keep-alive 30.0 +- 1.8 W"));
+    assert_non_null(strstr(text, "after 20.0 s without a request (17.8 s to 22.5 s)"));
+    free(text);
+    text = kept_loaded(.4, SAMPLE_SENSORS); /* may be nothing */
+    assert_non_null(strstr(text, "at the least)"));
+    free(text);
+    text = kept_loaded(.1, SAMPLE_SENSORS);
+    assert_non_null(strstr(text, "nothing that can be told from the idle machine"));
+    free(text);
+    text = kept_loaded(10, SAMPLE_ESTIMATE);
+    assert_null(strstr(text, "keep-alive"));
+    free(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reports_are_as_agreed),
-        cmocka_unit_test(no_line_is_too_wide),
-        cmocka_unit_test(unknown_is_a_dash),
-        cmocka_unit_test(an_empty_list_says_what_to_do),
+        cmocka_unit_test(reports_are_as_agreed),     cmocka_unit_test(no_line_is_too_wide),
+        cmocka_unit_test(unknown_is_a_dash),         cmocka_unit_test(an_empty_list_says_what_to_do),
+        cmocka_unit_test(keep_alive_and_break_even),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
