@@ -29,9 +29,10 @@ static bool level_sum(const struct run *r, const char *level, double *sum_w, dou
     return n > 0;
 }
 
+/* The last: it is the model that the last idle level belongs to. */
 static const struct run_window *load_window(const struct run *r)
 {
-    for (size_t i = 0; i < r->n_windows; i++)
+    for (size_t i = r->n_windows; i-- > 0;)
         if (!strcmp(r->windows[i].name, "load"))
             return &r->windows[i];
     return NULL;
