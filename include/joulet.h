@@ -332,7 +332,7 @@ struct joulet_energy {
     struct joulet_u u;
     enum joulet_provenance provenance;
     uint32_t flags;     /* enum joulet_flag */
-    const char *method; /* "padded-difference/1", "two-slope/1", ...; static */
+    const char *method; /* "padded-difference/1", "joint-fit/1", ...; static */
 };
 #define JOULET_ENERGY_UNKNOWN                                                                                                    \
     {                                                                                                                            \
@@ -388,7 +388,7 @@ struct joulet_measured {
     double settle_s; /* 4.4; NAN when not looked for */
 };
 /* Pure: trace and moments in, energies out. idle NULL or NONE: net is NAN.
- * Chooses the estimator by channel: two slopes (2.2) for counters, the joint fit where it applies, contiguous power as a
+ * Chooses the estimator by channel: two slopes (2.2) for fast counters, the joint fit (2.2) for slow ones, contiguous power as a
  * counter, the phase fit (2.3) otherwise; the padded difference (2.1) for an isolated whole; then reconciles.
  * Phases that cannot be told apart are joined: the longest carries the energy of all (flag JOINED), the others are NAN with
  * bounds (flag UNRESOLVED), so that the parts that have a figure sum to the whole.

@@ -63,18 +63,22 @@ size_t jl_edges_clean(struct jl_edge *e, size_t n, double U)
 {
     double *hw = malloc((n ? n : 1) * sizeof(*hw));
     size_t kept = 0;
-    double loose = 0;
+    double loose = 0, hidden = 0;
+    bool dropped = false;
     if (!hw)
         return n; /* nothing is dropped then: worse, not wrong */
     for (size_t i = 0; i < n; i++)
         hw[i] = e[i].hw;
     for (size_t i = 0; i < n; i++) {
         loose = hypot(loose, e[i].loose_u);
-        if (i > 0 && is_late(hw, n, i, U))
+        hidden = hypot(hidden, dropped ? e[i].loose_u : e[i].hidden_u); /* of a dropped one, its time too */
+        dropped = i > 0 && is_late(hw, n, i, U);
+        if (dropped)
             continue;
         e[kept] = e[i];
+        e[kept].hidden_u = hidden;
         e[kept++].loose_u = loose; /* of all that ends here */
-        loose = 0;
+        loose = hidden = 0;
     }
     free(hw);
     return kept;
@@ -176,7 +180,8 @@ static void sum_power(const struct jl_slice *s, double U, struct jl_edges *out)
             else
                 mend_repeat(out, e.t, e.hw, U);
             e.c = prev->c + y * (e.t - prev->t);
-            e.loose_u = hypot(gap_u(y, before, e.t - prev->t, U), change_u(y, before, prev->hw));
+            e.hidden_u = gap_u(y, before, e.t - prev->t, U);
+            e.loose_u = hypot(e.hidden_u, change_u(y, before, prev->hw));
         }
         before = y;
         out->items[out->n++] = e;

@@ -50,10 +50,11 @@ enum joulet_status jl_check_trace(const struct joulet_trace *trace, struct joule
 
 /* ---- updates (edges.c) ---------------------------------------------------------------------------------------------- */
 struct jl_edge {
-    double t, hw;   /* s */
-    double c;       /* cumulative energy, J */
-    double loose_u; /* power readings: standard uncertainty of the sum by what ends here, a gap and a change of power, J */
-    int repeats;    /* power readings: inserted updates since the last that was seen (1.3) */
+    double t, hw;    /* s */
+    double c;        /* cumulative energy, J */
+    double loose_u;  /* power readings: standard uncertainty of the sum by what ends here, a gap and a change of power, J */
+    double hidden_u; /* of that, what a gap has hidden, or an update that was dropped */
+    int repeats;     /* power readings: inserted updates since the last that was seen (1.3) */
     bool locked;
 };
 struct jl_edges {
@@ -103,6 +104,23 @@ struct jl_cum {
 };
 /* bd[0..m]: boundaries in sensor time, strictly ascending; n >= 2. */
 void jl_cum_at(const struct jl_edge *e, size_t n, const double *bd, size_t m, double u_r, struct jl_cum *out);
+
+/* ---- joint fit (2.2, joint_fit.c) ------------------------------------------------------------------------------------- */
+struct jl_joint;
+/* bd[0..m]: boundaries in sensor time, strictly ascending, kept by the caller until the fit is closed. NULL: not possible, fewer
+ * than 3 updates before the run or after it, or no memory; two slopes then. */
+struct jl_joint *jl_joint_open(const struct jl_edge *e, size_t n, const double *bd, size_t m, const struct jl_params *p);
+void jl_joint_close(struct jl_joint *f);
+/* Energy of phases first..last together; what lag and rise add is in u_b, the quantum is not. */
+struct jl_jointly {
+    double e_j, u_b;
+    bool unresolved;
+};
+void jl_joint_phases(struct jl_joint *f, size_t first, size_t last, struct jl_jointly *out);
+double jl_joint_level_w(const struct jl_joint *f, bool after); /* power before the run, or after it */
+double jl_joint_lag_s(const struct jl_joint *f);               /* found lag less the expected one */
+double jl_joint_chi(const struct jl_joint *f);                 /* reduced chi square, 1 at least */
+bool jl_joint_mismatch(const struct jl_joint *f);              /* the power did not go in steps at the boundaries */
 
 /* ---- padded difference (2.1, padded.c) ------------------------------------------------------------------------------ */
 struct jl_padded {

@@ -30,7 +30,9 @@ static const char *method(const struct jl_job *j, bool whole)
 {
     if (whole && j->padded)
         return "padded-difference/1";
-    return j->fit ? "phase-fit/1" : "two-slope/1";
+    if (j->fit)
+        return "phase-fit/1";
+    return j->joint ? "joint-fit/1" : "two-slope/1";
 }
 
 void jl_job_bounds(const struct jl_job *j, size_t first, size_t last, double *min_j, double *max_j)

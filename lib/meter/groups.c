@@ -54,6 +54,25 @@ static void from_counter(const struct jl_job *j, struct jl_group *g)
     g->ok = !g->open_before && !g->open_after && !inside_one;
 }
 
+/* The lag is one of the unknowns of the fit: what it adds is in its u, and so is a boundary that does not fit. */
+static void from_joint(const struct jl_job *j, struct jl_group *g)
+{
+    size_t a = j->joint_at[g->first], b = j->joint_at[g->last + 1];
+    struct jl_jointly fit;
+    from_counter(j, g);
+    if (a == JL_NOT_THERE || b == JL_NOT_THERE)
+        return;
+    double from = j->bd[g->first] + j->p.lag, to = j->bd[g->last + 1] + j->p.lag;
+    double loose = j->p.gauge ? loose_u(j, from, to) : 0;
+    jl_joint_phases(j->joint, a, b - 1, &fit);
+    g->e_j = fit.e_j;
+    g->u = (struct joulet_u){.q = j->p.q / sqrt(6), .b = hypot(fit.u_b, loose)};
+    g->before_w = g->first == 0 ? jl_joint_level_w(j->joint, false) : NAN;
+    g->after_w = g->last + 1 == j->m ? jl_joint_level_w(j->joint, true) : NAN;
+    g->flags = jl_joint_mismatch(j->joint) ? JOULET_FLAG_MISMATCH : 0;
+    g->ok = g->ok && !fit.unresolved;
+}
+
 /* Where the readings do not reach, the nearest level was carried on: as uncertain as any extrapolation (2.2). */
 static double unseen_s(const struct jl_job *j, const struct jl_group *g, uint32_t *flags)
 {
@@ -87,6 +106,8 @@ static void estimate(const struct jl_job *j, struct jl_group *g)
 {
     if (j->fit)
         from_fit(j, g);
+    else if (j->joint)
+        from_joint(j, g);
     else
         from_counter(j, g);
 }

@@ -1,7 +1,8 @@
 /* measure.c - from a trace and moments to energies: which estimator applies, and what stands in its way (docs/method.md 2).
  *
- * Counters, and power readings that tile time and so sum to a counter, go by two slopes (2.2); other power readings by the
- * segmented fit (2.3). A run that was isolated gets its whole from the padded difference (2.1), which needs no lag. */
+ * Counters, and power readings that tile time and so sum to a counter, go by the joint fit (2.2), fast ones by two slopes; other
+ * power readings by the segmented fit (2.3). A run that was isolated gets its whole from the padded difference (2.1), which needs
+ * no lag. */
 #include "lib/meter/measure.h"
 
 #include <math.h>
@@ -157,13 +158,40 @@ static size_t quiet_readings(const struct jl_job *j)
     return n;
 }
 
+/* Updates taken after something else began tell nothing of the level after the run. */
+static size_t quiet_edges(const struct jl_job *j)
+{
+    size_t n = j->edges.n;
+    if (j->what->isolated && j->quiet > 0)
+        while (n > 2 && j->edges.items[n - 1].t - j->p.lag > j->quiet)
+            n--;
+    return n;
+}
+
+/* Two slopes for fast counters, and to see which boundaries can be resolved at all; all of these together by the joint fit. */
+static void estimate_counter(struct jl_job *j)
+{
+    double bd[JOULET_PHASES_MAX + 1];
+    size_t kept = 0;
+    for (size_t i = 0; i <= j->m; i++)
+        bd[i] = j->bd[i] + j->p.lag;
+    jl_cum_at(j->edges.items, j->edges.n, bd, j->m, j->p.u_r, j->cum);
+    if (j->p.dense)
+        return;
+    for (size_t i = 0; i <= j->m; i++) {
+        bool known = !(j->cum[i].flags & JOULET_FLAG_UNRESOLVED);
+        j->joint_at[i] = known ? kept : JL_NOT_THERE;
+        if (known)
+            j->joint_bd[kept++] = bd[i];
+    }
+    if (kept > 1)
+        j->joint = jl_joint_open(j->edges.items, quiet_edges(j), j->joint_bd, kept - 1, &j->p);
+}
+
 static enum joulet_status estimate(struct jl_job *j, struct joulet_error *err)
 {
     if (j->p.counter) {
-        double bd[JOULET_PHASES_MAX + 1];
-        for (size_t i = 0; i <= j->m; i++)
-            bd[i] = j->bd[i] + j->p.lag;
-        jl_cum_at(j->edges.items, j->edges.n, bd, j->m, j->p.u_r, j->cum);
+        estimate_counter(j);
     } else {
         j->readings.n = quiet_readings(j);
         j->fit = jl_fit_open(j->readings.items, j->readings.n, j->bd, j->m, &j->p);
@@ -226,6 +254,7 @@ static enum joulet_status run_job(struct jl_job *j, struct joulet_measured *out,
 static void release(struct jl_job *j)
 {
     jl_fit_close(j->fit);
+    jl_joint_close(j->joint);
     jl_edges_release(&j->edges);
     jl_edges_release(&j->all);
     jl_readings_release(&j->readings);

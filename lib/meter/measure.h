@@ -15,6 +15,8 @@ struct jl_group {
     uint32_t flags;
 };
 
+#define JL_NOT_THERE SIZE_MAX
+
 struct jl_job {
     const struct joulet_trace *trace;
     const struct joulet_baseline *idle; /* NULL when unknown */
@@ -34,6 +36,9 @@ struct jl_job {
     struct jl_readings readings;
     struct jl_fit *fit; /* NULL for counters */
     struct jl_cum cum[JOULET_PHASES_MAX + 1];
+    struct jl_joint *joint;                 /* NULL where two slopes must do */
+    double joint_bd[JOULET_PHASES_MAX + 1]; /* its boundaries: those that are resolved */
+    size_t joint_at[JOULET_PHASES_MAX + 1]; /* boundary of the job to that of the joint fit; JL_NOT_THERE */
     struct jl_limits limits;
 
     struct jl_group groups[JOULET_PHASES_MAX];

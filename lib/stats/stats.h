@@ -47,4 +47,15 @@ void jl_lsq_solve(struct jl_lsq *s, double *x);
 /* d' (A'A)^+ d: variance of d'x for equations of unit variance. */
 double jl_lsq_variance(struct jl_lsq *s, const double *d);
 
+/* ---- small symmetric systems (dense.c) ------------------------------------------------------------------------------- *
+ * a: lower half of a symmetric matrix with no negative eigenvalue, n x n row by row, in place; first[i]: the first column of row
+ * i that may not be 0 (NULL: 0). Unknowns that follow from those before them are left out: their pivot becomes 0. Scale unknowns
+ * of very different size first. */
+size_t jl_cholesky(double *a, size_t n, const size_t *first); /* returns how many unknowns were left out */
+/* x = L^-1 x, x[n x columns]. */
+void jl_cholesky_lower(const double *a, size_t n, const size_t *first, double *x, size_t columns);
+void jl_cholesky_upper(const double *a, size_t n, double *x); /* x = L^-T x, rows without `first` */
+/* The direction that the system says nothing about, for an unknown i that was left out. */
+void jl_cholesky_null(const double *a, size_t n, size_t i, double *x);
+
 #endif
