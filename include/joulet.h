@@ -200,9 +200,10 @@ struct joulet_options {
     size_t memory_bytes; /* bound on samples kept in memory; 0: 32 MiB */
     joulet_sink *sink;   /* NULL: older samples are dropped when the bound is reached */
     void *sink_user;
-    bool trust_root; /* figures read below JOULET_SYSFS and its like are this machine's (containers) */
-    bool gauges;     /* also sample temperature, clocks, utilisation, ... (for monitor and records) */
-    bool no_thread;  /* discover and describe only: nothing is sampled */
+    bool trust_root;         /* figures read below JOULET_SYSFS and its like are this machine's (containers) */
+    bool gauges;             /* also sample temperature, clocks, utilisation, ... (for monitor and records) */
+    bool no_thread;          /* discover and describe only: nothing is sampled */
+    const char *calibration; /* file of joulet_calibration_keep; NULL: the one in the data folder; "": use none */
 };
 #define JOULET_OPTIONS_INIT                                                                                                      \
     {                                                                                                                            \
@@ -284,6 +285,105 @@ struct joulet_stats {
     size_t memory_bytes;   /* held by traces now */
 };
 JOULET_API enum joulet_status joulet_stats_get(struct joulet *m, struct joulet_stats *out);
+
+/* ---- calibration (1.4) ------------------------------------------------------------------------------------------- */
+
+/* Load on a device: it was busy from on_ns until off_ns. */
+struct joulet_pulse {
+    joulet_mark on_ns, off_ns;
+};
+
+enum joulet_verdict {
+    JOULET_VERDICT_NONE, /* nothing could be determined */
+    JOULET_VERDICT_FAIR, /* the residual leaves more open than u_lag_s usually is, or another window fits nearly as well */
+    JOULET_VERDICT_GOOD
+};
+JOULET_API const char *joulet_verdict_name(enum joulet_verdict v); /* "none", "fair", "good"; static */
+
+/* What pulses of load tell of one channel. */
+struct joulet_calibration {
+    double period_s;       /* U: that of the channel, or joulet_calibrate_period's */
+    double window_s;       /* W of a power reading; 0 for counters */
+    double lag_s, u_lag_s; /* l without the rise, and u_t */
+    double fit_lag_s;      /* the lag of least residual; the rise of power is still in it */
+    double fit_u_s;        /* what the residual leaves open of it, 1 sigma */
+    double idle_w, step_w; /* power between the pulses; how far it rises in them */
+    double residual_w;     /* rms of what the fit leaves, weighted as the readings are */
+    double explained;      /* share of the variance of the readings that the pulses explain, 0 .. 1 */
+    double rival;          /* power: residual of the next best window over that of the best, >= 1; NAN for counters */
+    size_t n_pulses, n_readings;
+    enum joulet_verdict verdict;
+};
+#define JOULET_CALIBRATION_PULSES     60 /* as 1.4 wants them */
+#define JOULET_CALIBRATION_PULSES_MIN 20
+
+/* Median-based distance of the updates in [from, to] under a varying load; *u_s may be NULL: its standard uncertainty. The trace
+ * must have been read at least 3 times in a period. Error: JOULET_TOO_SHORT for fewer than 8 distances, JOULET_FROZEN. */
+JOULET_API enum joulet_status joulet_calibrate_period(const struct joulet_trace *trace, joulet_mark from, joulet_mark to,
+                                                      double *period_s, double *u_s, struct joulet_error *err);
+/* Window and lag from pulses in ascending order. Pure. On error *out holds what was found so far, verdict NONE.
+ * Error: JOULET_USAGE (pulses out of order), JOULET_TOO_SHORT (too few pulses or readings), JOULET_FROZEN (one value all the
+ * time), JOULET_UNSUPPORTED (the pulses do not move the power), JOULET_LIMIT (the lag is outside the range looked at, or not
+ * determined). */
+JOULET_API enum joulet_status joulet_calibrate_lag(const struct joulet_trace *trace, const struct joulet_pulse *pulses, size_t n,
+                                                   struct joulet_calibration *out, struct joulet_error *err);
+/* r = energy of a counter / (mean power x time) under a steady load in [from, to], 1.4 step 2. */
+JOULET_API enum joulet_status joulet_calibrate_ratio(const struct joulet_trace *counter, const struct joulet_trace *power,
+                                                     joulet_mark from, joulet_mark to, double *ratio, struct joulet_error *err);
+/* What r says of a counter: GOOD up to 5 % (and for NAN: nothing to compare with), FAIR up to 20 % (prefer power), else NONE. */
+JOULET_API enum joulet_verdict joulet_ratio_verdict(double ratio);
+
+/* Ways of reading a device, the fastest first. */
+enum joulet_reading {
+    JOULET_READING_SEARCH, /* as 1.3: updates are looked for where they are due */
+    JOULET_READING_POLL,   /* every 5 ms */
+    JOULET_READING_SECOND, /* every second, and at events */
+    JOULET_READING_COUNT
+};
+JOULET_API const char *joulet_reading_name(enum joulet_reading way); /* "search", "poll", "second"; static */
+/* The fastest way that does not disturb the counter: its ratio is within 2 % of that of the slowest. Unknown ones are skipped. */
+JOULET_API enum joulet_reading joulet_calibrate_reading(const double ratio[JOULET_READING_COUNT]);
+
+/* What a calibration file holds of one channel. Empty texts: not known. */
+struct joulet_calibrated {
+    char sensor[24], channel[64], device[128], uuid[96], driver[96];
+    bool simulated;
+    int64_t at_s; /* seconds since 1970 */
+    double period_s, window_s, lag_s, u_lag_s;
+    double ratio; /* of a counter, NAN: not compared */
+    enum joulet_reading reading;
+    enum joulet_verdict verdict;
+};
+/* What the sampler itself costs on this machine (1.3). */
+struct joulet_self_cost {
+    int64_t at_s; /* 0: not measured */
+    bool simulated;
+    double cpu_share;          /* CPU time a second */
+    double power_w, u_power_w; /* energy a second; NAN: not known */
+};
+struct joulet_calibration_file {
+    struct joulet_calibrated *entries;
+    size_t n;
+    struct joulet_self_cost cost;
+};
+/* Where joulet_open looks for it, in buf; "" when this user has no home folder. Creates nothing. */
+JOULET_API const char *joulet_calibration_path(char *buf, size_t size);
+/* Error: JOULET_NOT_FOUND, JOULET_PERMISSION, JOULET_FORMAT, JOULET_NEWER; *out is then empty. */
+JOULET_API enum joulet_status joulet_calibration_read(const char *path, struct joulet_calibration_file *out,
+                                                      struct joulet_error *err);
+JOULET_API void joulet_calibration_release(struct joulet_calibration_file *f); /* NULL is fine */
+/* Adds the entries to the file, in place of those of the same channel and device, and the cost unless at_s is 0. The old file
+ * stays until the new one is whole; others may do the same meanwhile. A file that cannot be understood is not replaced. */
+JOULET_API enum joulet_status joulet_calibration_keep(const char *path, const struct joulet_calibration_file *add,
+                                                      struct joulet_error *err);
+
+enum joulet_calibration_state {
+    JOULET_CALIBRATION_ABSENT, /* no entry, or none is to be used: defaults of the sensor */
+    JOULET_CALIBRATION_STALE,  /* made with another driver: not used */
+    JOULET_CALIBRATION_USED
+};
+/* How channel i came to its lag; *out the entry, cleared when there is none. */
+JOULET_API enum joulet_calibration_state joulet_calibration_of(struct joulet *m, size_t i, struct joulet_calibrated *out);
 
 /* ---- energy ------------------------------------------------------------------------------------------------------ */
 

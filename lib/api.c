@@ -34,6 +34,7 @@ static enum joulet_status copy_options(struct joulet *m, const struct joulet_opt
     bool ok = copy_string(&m->opt.sensors);
     ok = copy_string(&m->opt.sim) && ok;
     ok = copy_string(&m->opt.replay) && ok;
+    ok = copy_string(&m->opt.calibration) && ok;
     if (!ok)
         return jl_fail(err, JOULET_MEMORY, "the meter could not be opened: out of memory");
     if (m->opt.interval_ns < 0 || (m->opt.interval_ns > 0 && m->opt.interval_ns < MIN_INTERVAL))
@@ -205,6 +206,8 @@ static void free_meter(struct joulet *m, bool forked)
     free((char *)m->opt.sensors);
     free((char *)m->opt.sim);
     free((char *)m->opt.replay);
+    free((char *)m->opt.calibration);
+    joulet_calibration_release(&m->calibration);
     free(m);
 }
 
@@ -223,8 +226,10 @@ enum joulet_status meter_open(struct joulet **out, const struct sensor_ops *cons
     size_t bytes = m->opt.memory_bytes ? m->opt.memory_bytes : DEFAULT_MEMORY;
     if (status == JOULET_OK && !ring_store_init(&m->store, bytes, JL_CHANNELS_MAX))
         status = jl_fail(err, JOULET_MEMORY, "the meter could not be opened: out of memory");
-    if (status == JOULET_OK)
+    if (status == JOULET_OK) {
+        meter_load_calibration(m);
         status = start(m, table, err);
+    }
     if (status == JOULET_OK)
         *out = m;
     else

@@ -44,6 +44,15 @@ enum joulet_status joulet_problem_get(struct joulet *m, size_t i, struct joulet_
     return there ? JOULET_OK : JOULET_USAGE;
 }
 
+enum joulet_calibration_state joulet_calibration_of(struct joulet *m, size_t i, struct joulet_calibrated *out)
+{
+    *out = (struct joulet_calibrated){.ratio = NAN};
+    if (meter_forked(m) || i >= atomic_load(&m->n_channels))
+        return JOULET_CALIBRATION_ABSENT;
+    *out = m->channels[i]->entry; /* constant since the channel is there */
+    return m->channels[i]->entry_state;
+}
+
 /* ---- facts and processes ------------------------------------------------------------------------------------------------ */
 
 /* The k-th open sensor of all lanes; NULL after the last. */

@@ -58,7 +58,7 @@ static enum joulet_provenance provenance_of(const struct lane *l, const struct j
     return c->provenance;
 }
 
-static struct live_channel *new_channel(struct lane *l, const struct live_sensor *s, const struct joulet_channel *pub)
+static struct live_channel *new_channel(const struct lane *l, const struct joulet_channel *pub)
 {
     struct live_channel *c = calloc(1, sizeof(*c));
     if (!c)
@@ -66,9 +66,20 @@ static struct live_channel *new_channel(struct lane *l, const struct live_sensor
     enum updates_kind kind = is_gauge(pub) ? UPDATES_GAUGE : pub->quantity == JOULET_ENERGY ? UPDATES_COUNTER : UPDATES_POWER;
     c->pub = *pub;
     c->pub.provenance = provenance_of(l, pub);
-    int64_t period = isfinite(pub->period_s) && pub->period_s > 0 ? jl_ns(pub->period_s) : 0;
-    updates_init(&c->updates, kind, s->poll_ns, period, l->meter->opt.interval_ns == 0, pub->power_max_w);
+    c->updates.kind = kind;
     return c;
+}
+
+/* How it is read is settled once its period is known as well as it will be. */
+static void begin_updates(const struct lane *l, const struct live_sensor *s)
+{
+    for (size_t i = 0; i < s->sensor->n_channels; i++) {
+        struct live_channel *c = s->channels[i];
+        int64_t period = isfinite(c->pub.period_s) && c->pub.period_s > 0 ? jl_ns(c->pub.period_s) : 0;
+        bool used = c->entry_state == JOULET_CALIBRATION_USED;
+        bool predict = l->meter->opt.interval_ns == 0 && !(used && c->entry.reading != JOULET_READING_SEARCH);
+        updates_init(&c->updates, c->updates.kind, s->poll_ns, period, predict, c->pub.power_max_w);
+    }
 }
 
 /* All channels of a sensor or none: a sensor reads them together. */
@@ -80,7 +91,7 @@ static bool make_channels(struct lane *l, struct live_sensor *s)
     if (!s->channels || !s->readings)
         return false;
     for (size_t i = 0; i < n; i++) {
-        s->channels[i] = new_channel(l, s, &s->sensor->channels[i]);
+        s->channels[i] = new_channel(l, &s->sensor->channels[i]);
         if (!s->channels[i])
             return false;
         s->measures = s->measures || !is_gauge(&s->channels[i]->pub);
@@ -115,12 +126,15 @@ static void release_sensor(struct live_sensor *s, bool close)
     *s = (struct live_sensor){0};
 }
 
-/* As often as its quickest channel needs. */
-static int64_t poll_of(const struct sensor *s)
+/* As often as its quickest channel needs; once a second if calibration found that a counter does not stand more. */
+static int64_t poll_of(const struct live_sensor *s)
 {
-    int64_t usual = s->ops->poll_ns > 0 ? s->ops->poll_ns : 10000000, poll = usual;
-    for (size_t i = 0; i < s->n_channels; i++) {
-        const struct joulet_channel *c = &s->channels[i];
+    const struct sensor_ops *ops = s->sensor->ops;
+    int64_t usual = ops->poll_ns > 0 ? ops->poll_ns : 10000000, poll = usual;
+    for (size_t i = 0; i < s->sensor->n_channels; i++) {
+        const struct joulet_channel *c = &s->channels[i]->pub;
+        if (s->once)
+            return JL_NS_PER_S;
         int64_t own = !is_gauge(c) && isfinite(c->period_s) ? updates_poll(usual, jl_ns(c->period_s)) : usual;
         poll = own < poll ? own : poll;
     }
@@ -138,15 +152,20 @@ static void take_in(struct lane *l, struct sensor *sensor)
         return;
     }
     *s = (struct live_sensor){.sensor = sensor, .cheapest_ns = INT64_MAX};
-    s->poll_ns = interval > 0 ? interval : poll_of(sensor);
     s->lockable = ops->lockable && ops->read_one;
-    if (!make_channels(l, s) || !publish_channels(l->meter, s)) {
+    bool made = make_channels(l, s);
+    if (made) {
+        sensor_calibrate(l->meter, s);
+        s->poll_ns = interval > 0 ? interval : poll_of(s);
+        begin_updates(l, s);
+    }
+    if (!made || !publish_channels(l->meter, s)) {
         meter_add_problem(l->meter, ops->name, JOULET_LIMIT,
                           jl_strf("%s: a device is left out: a meter has room for %d channels", ops->name, JL_CHANNELS_MAX));
         release_sensor(s, true);
         return;
     }
-    if (s->lockable)
+    if (s->lockable || s->once)
         atomic_store(&l->has_locks, true);
     atomic_store(&l->n_sensors, at + 1);
 }

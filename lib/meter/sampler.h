@@ -2,6 +2,7 @@
 #ifndef JL_SAMPLER_H
 #define JL_SAMPLER_H
 
+#include "lib/meter/calibration.h"
 #include "lib/meter/ring.h"
 #include "lib/meter/updates.h"
 #include "lib/sensors/sensor.h"
@@ -13,11 +14,13 @@ struct live_channel {
     struct joulet_channel pub; /* period_s and window_s change below the meter's lock; strings belong to the sensor */
     struct ring ring;
     struct updates updates;
-    _Atomic int64_t read_ns;  /* middle of the last good read; 0: none yet */
-    _Atomic int64_t equal_ns; /* the same, if that read showed the value of the last update again; else 0 */
-    _Atomic int64_t gone_ns;  /* the device left at this moment; 0: it is here */
-    int64_t failed_ns;        /* last failed sample */
-    atomic_uint failed_row;   /* failed reads since the last good one */
+    _Atomic int64_t read_ns;        /* middle of the last good read; 0: none yet */
+    _Atomic int64_t equal_ns;       /* the same, if that read showed the value of the last update again; else 0 */
+    _Atomic int64_t gone_ns;        /* the device left at this moment; 0: it is here */
+    int64_t failed_ns;              /* last failed sample */
+    atomic_uint failed_row;         /* failed reads since the last good one */
+    struct joulet_calibrated entry; /* of the calibration file; cleared when there is none */
+    enum joulet_calibration_state entry_state;
 };
 
 /* One open sensor in its lane. */
@@ -28,6 +31,7 @@ struct live_sensor {
     int64_t poll_ns, due_ns, gauge_ns; /* next read; next read with gauges */
     bool measures;                     /* has energy or power */
     bool lockable;                     /* event-locked reads are cheap enough so far */
+    bool once;                         /* read once at each event: reading oftener disturbs it, or costs too much */
     int64_t cheapest_ns;               /* of its event-locked reads */
     unsigned n_timed;
 };
@@ -57,7 +61,9 @@ struct joulet {
     int64_t pid; /* of the process that opened it (fork) */
     int64_t opened_ns;
     _Atomic int64_t first_sample_ns;
-    struct joulet_options opt; /* strings are copies */
+    struct joulet_options opt;                  /* strings are copies */
+    struct joulet_calibration_file calibration; /* as read when the meter was opened; constant from then on */
+    bool calibration_named;                     /* the caller named the file: it is for simulated sensors too */
     struct lane *lanes[METER_LANES];
     size_t n_lanes;
     struct ring_store store;
@@ -95,6 +101,10 @@ void lane_lock(struct lane *l);
 /* sampler_sink.c */
 enum joulet_status sink_open(struct joulet *m, struct joulet_error *err);
 void sink_close(struct joulet *m); /* hands over the rest */
+
+/* sampler_calibration.c: what the file knows of a sensor's channels, before it is read for the first time */
+void meter_load_calibration(struct joulet *m);
+void sensor_calibrate(struct joulet *m, struct live_sensor *s);
 
 /* A sensor's trouble, for joulet_problem_get; takes the message over. */
 void meter_add_problem(struct joulet *m, const char *sensor, enum joulet_status status, char *message);

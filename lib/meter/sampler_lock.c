@@ -84,7 +84,7 @@ static void read_target(struct lane *l, struct target *t, int64_t until)
 static void read_once(struct lane *l)
 {
     for (size_t i = 0; i < l->n_sensors; i++)
-        if (l->sensors[i].sensor->ops->lockable && !l->sensors[i].lockable)
+        if (l->sensors[i].once || (l->sensors[i].sensor->ops->lockable && !l->sensors[i].lockable))
             lane_read(l, &l->sensors[i], jl_mono_ns());
 }
 

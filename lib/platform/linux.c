@@ -159,6 +159,14 @@ char *jl_data_dir(struct joulet_error *err)
     return user_dir("JOULET_DATA_DIR", "XDG_DATA_HOME", ".local/share", err);
 }
 
+char *jl_data_dir_name(void)
+{
+    char *parent = parent_dir("JOULET_DATA_DIR", "XDG_DATA_HOME", ".local/share");
+    char *dir = parent ? jl_strf("%s/joulet", parent) : NULL;
+    free(parent);
+    return dir;
+}
+
 char *jl_config_dir(struct joulet_error *err)
 {
     return user_dir("JOULET_CONFIG_DIR", "XDG_CONFIG_HOME", ".config", err);

@@ -12,6 +12,7 @@ const char *jl_procfs_root(void);     /* "/proc", or JOULET_PROCFS */
 bool jl_roots_redirected(void);       /* one of the two or JOULET_NVML is set and honoured */
 /* Malloc'ed "<dir>/joulet", created with mode 0700 when missing; NULL and *err on failure. */
 char *jl_data_dir(struct joulet_error *err);   /* JOULET_DATA_DIR, else XDG_DATA_HOME, else ~/.local/share */
+char *jl_data_dir_name(void);                  /* the same, but nothing is created; NULL without a home folder */
 char *jl_config_dir(struct joulet_error *err); /* JOULET_CONFIG_DIR, else XDG_CONFIG_HOME, else ~/.config */
 char *jl_cache_dir(struct joulet_error *err);  /* JOULET_CACHE_DIR, else XDG_CACHE_HOME, else ~/.cache */
 enum joulet_status jl_make_dirs(const char *path, struct joulet_error *err); /* mkdir -p, 0755 & umask */
@@ -23,6 +24,10 @@ enum joulet_status jl_read_file(const char *path, struct jl_buf *b, struct joule
 enum joulet_status jl_read_text(const char *path, char *buf, size_t size, struct joulet_error *err);
 /* Written beside, fsynced, renamed: the old file stays until the new one is whole. */
 enum joulet_status jl_write_file(const char *path, const void *bytes, size_t n, int mode, struct joulet_error *err);
+/* Waits until the caller alone holds the lock of that file, which is created empty when missing and may be replaced while it is
+ * held; -1 and *err on failure. */
+int jl_lock_file(const char *path, struct joulet_error *err);
+void jl_unlock_file(int lock);
 /* Names in a folder, sorted; *names and each entry malloc'ed: jl_free_list. A missing folder is JOULET_NOT_FOUND. */
 enum joulet_status jl_list_dir(const char *path, char ***names, size_t *n, struct joulet_error *err);
 void jl_free_list(char **names, size_t n);

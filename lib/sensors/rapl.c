@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #define RETRY_NS   JL_NS_PER_S /* between two looks whether a lost counter is back */
@@ -252,13 +253,23 @@ static bool limit_facts(struct rapl *r, const struct rapl_found *z, const char *
     return ok;
 }
 
+/* The kernel's reader, by the release that may have changed it: fixes of a release do not. */
+static bool driver_fact(struct rapl *r, const char *device)
+{
+    struct utsname u;
+    int major, minor;
+    if (uname(&u) != 0 || sscanf(u.release, "%d.%d", &major, &minor) != 2)
+        return true;
+    return sensor_fact_add(&r->base, device, "driver", "powercap of %s %d.%d", u.sysname, major, minor);
+}
+
 static bool facts(struct rapl *r, const struct rapl_search *s, const struct rapl_found *z)
 {
     char device[32];
     bool ok = true;
     snprintf(device, sizeof(device), "cpu%d", z->name.socket < 0 ? 0 : z->name.socket);
     if (z->name.kind == RAPL_PACKAGE && z->name.die <= 0) {
-        ok &= sensor_fact_add(&r->base, device, "name", "%s", s->cpu) && limit_facts(r, z, device);
+        ok &= sensor_fact_add(&r->base, device, "name", "%s", s->cpu) && driver_fact(r, device) && limit_facts(r, z, device);
         if (rapl_is_filtered(s))
             ok &= sensor_fact_add(&r->base, device, "energy_filtering", "SGX is on");
     }
