@@ -201,6 +201,18 @@ static bool no_work(const struct generated *g)
            (g->tokens.generated < 0 && g->text.len == 0 && g->thinking.len == 0 && g->n_token_ns == 0);
 }
 
+/* Tokens without any time in which they were made. Engines that tell no times tell NAN. */
+static bool no_time(const struct generated *g)
+{
+    return g->tokens.generated > 1 && g->server_prompt_s == 0 && g->server_decode_s == 0;
+}
+
+/* Fewer tokens than asked for, and neither an end nor a limit: it gave up somewhere in between. */
+static bool no_reason(const struct generation *q, const struct generated *g)
+{
+    return !g->finish[0] && g->tokens.generated >= 0 && g->tokens.generated < q->max_tokens;
+}
+
 static enum joulet_status judge(struct engine *e, const struct generation *q, const struct generated *g, enum joulet_status net,
                                 const struct joulet_error *net_err, struct joulet_error *err)
 {
@@ -217,6 +229,15 @@ static enum joulet_status judge(struct engine *e, const struct generation *q, co
     if (no_work(g))
         return jl_fail(err, JOULET_ENGINE,
                        "the engine at %s did no work: its answer holds no token; nothing can be measured from it", e->url);
+    if (no_time(g))
+        return jl_fail(
+            err, JOULET_ENGINE,
+            "the engine at %s did no work: it says that its %lld tokens took no time; nothing can be measured from that", e->url,
+            (long long)g->tokens.generated);
+    if (no_reason(q, g))
+        return jl_fail(err, JOULET_ENGINE,
+                       "the engine at %s stopped after %lld of %lld tokens and gave no reason; its log may say why", e->url,
+                       (long long)g->tokens.generated, (long long)q->max_tokens);
     return jl_ok(err);
 }
 

@@ -31,6 +31,8 @@ const char sim_fault_help[] = "  garbage            answers bytes that are not H
                               "  bad-utf8:N         an event with bytes that are not UTF-8 after N tokens\n"
                               "  huge-line:BYTES    an event of so many bytes after the first token\n"
                               "  no-tokens          ends at once, without having made a token\n"
+                              "  no-reason          gives no reason for its end\n"
+                              "  no-time            tells times of 0\n"
                               "  no-done            ends without its terminal object\n"
                               "  no-timings         tells no timings\n"
                               "  no-usage           tells neither timings nor counts\n"

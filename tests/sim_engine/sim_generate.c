@@ -176,11 +176,13 @@ static void put_timings(const struct job *j, struct jl_buf *b)
 {
     if (j->e->config.openai || fault(j, "no-timings") || fault(j, "no-usage"))
         return;
+    double scale = fault(j, "no-time") ? 0 : 1;
     double decode_ms = j->tokens > 1 ? (double)(j->tokens - 1) * j->e->config.decode_ms : 0.001;
     jl_buf_printf(
         b, ",\"timings\":{\"cache_n\":%lld,\"prompt_n\":%lld,\"prompt_ms\":%.6g,\"predicted_n\":%lld,\"predicted_ms\":%.6g}",
-        (long long)j->cached, (long long)(j->prompt - j->cached), (double)(j->prompt - j->cached) * j->e->config.prefill_ms,
-        (long long)j->t.generated_tokens, j->t.generated_tokens ? decode_ms : 0.0);
+        (long long)j->cached, (long long)(j->prompt - j->cached),
+        scale * (double)(j->prompt - j->cached) * j->e->config.prefill_ms, (long long)j->t.generated_tokens,
+        j->t.generated_tokens ? scale * decode_ms : 0.0);
 }
 
 static void put_usage(const struct job *j, struct jl_buf *b)
@@ -194,6 +196,12 @@ static void put_usage(const struct job *j, struct jl_buf *b)
                   (long long)j->cached);
 }
 
+/* `end` where it ended by itself, `limit` where it was stopped; what stands for neither with the fault. */
+static const char *reason(const struct job *j, const char *end, const char *limit, const char *none)
+{
+    return fault(j, "no-reason") ? none : j->has_eos ? end : limit;
+}
+
 static void put_native_end(const struct job *j, struct jl_buf *b, const char *content)
 {
     jl_buf_printf(b, "{\"index\":0,\"content\":\"%s\",\"tokens\":[],\"id_slot\":0,\"stop\":true,\"model\":\"%s\"", content,
@@ -202,7 +210,7 @@ static void put_native_end(const struct job *j, struct jl_buf *b, const char *co
         jl_buf_printf(b, ",\"tokens_predicted\":%lld,\"tokens_evaluated\":%lld", (long long)j->t.generated_tokens,
                       (long long)j->prompt);
     jl_buf_printf(b, ",\"truncated\":%s,\"stop_type\":\"%s\",\"stopping_word\":\"\"", fault(j, "truncated") ? "true" : "false",
-                  j->has_eos ? "eos" : "limit");
+                  reason(j, "eos", "limit", "none"));
     put_timings(j, b);
     jl_buf_str(b, "}");
 }
@@ -225,14 +233,14 @@ static void put_token(const struct job *j, struct jl_buf *b, int64_t i)
 /* The timings stand on the last chunk before [DONE]: the usage chunk when there is one. */
 static void put_end(const struct job *j, struct jl_buf *b)
 {
-    const char *finish = j->has_eos ? "stop" : "length";
+    const char *finish = reason(j, "\"stop\"", "\"length\"", "null");
     if (j->form == COMPLETION) {
         jl_buf_str(b, "data: ");
         put_native_end(j, b, "");
         jl_buf_str(b, "\n\n");
         return;
     }
-    jl_buf_printf(b, "data: {\"choices\":[{\"finish_reason\":\"%s\",\"index\":0,%s}]", finish,
+    jl_buf_printf(b, "data: {\"choices\":[{\"finish_reason\":%s,\"index\":0,%s}]", finish,
                   j->form == CHAT ? "\"delta\":{}" : "\"text\":\"\"");
     if (j->usage && !fault(j, "no-usage"))
         jl_buf_str(b, "}\n\ndata: {\"choices\":[]"), put_usage(j, b);
@@ -250,14 +258,13 @@ static void put_whole(const struct job *j, struct jl_buf *b)
     if (j->form == COMPLETION) {
         put_native_end(j, b, content);
     } else {
-        const char *finish = j->has_eos ? "stop" : "length";
+        const char *finish = reason(j, "\"stop\"", "\"length\"", "null");
         if (j->form == CHAT)
             jl_buf_printf(
-                b,
-                "{\"choices\":[{\"finish_reason\":\"%s\",\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"%s\"}}]",
+                b, "{\"choices\":[{\"finish_reason\":%s,\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"%s\"}}]",
                 finish, content);
         else
-            jl_buf_printf(b, "{\"choices\":[{\"finish_reason\":\"%s\",\"index\":0,\"text\":\"%s\"}]", finish, content);
+            jl_buf_printf(b, "{\"choices\":[{\"finish_reason\":%s,\"index\":0,\"text\":\"%s\"}]", finish, content);
         put_usage(j, b);
         put_timings(j, b);
         jl_buf_str(b, "}");
