@@ -17,7 +17,6 @@
 
 #define RETRY_NS   JL_NS_PER_S /* between two looks whether a lost counter is back */
 #define UPDATE_S   0.001       /* new value every millisecond (1.1) */
-#define SLACK_S    0.1         /* a step is plausible if its power over the gap and this is */
 #define ZONE_MAX_W 2000.0      /* no package or memory draws more; beyond 1.5 x this a step is a restart (1.2) */
 #define PSYS_MAX_W 20000.0
 
@@ -26,10 +25,9 @@
 struct counter {
     int fd; /* stays open: opening costs more than reading; -1 while the device is away */
     char *file;
-    uint64_t range_uj, last_uj, total_uj;
-    double max_w;
-    int64_t last_ns, look_ns;
-    bool started, reset;
+    struct jl_counter count;
+    int64_t look_ns;
+    bool reset;
 };
 
 extern const struct sensor_ops sensor_rapl;
@@ -107,21 +105,6 @@ static enum joulet_status read_raw(struct counter *c, uint64_t *raw)
     return JOULET_FORMAT;
 }
 
-/* Takes a raw value in; false when it cannot have grown to this since the last one: the counter restarted (1.2). */
-static bool advance(struct counter *c, uint64_t raw, int64_t now)
-{
-    uint64_t grown = raw >= c->last_uj || c->range_uj > c->last_uj ? jl_counter_delta(c->last_uj, raw, c->range_uj) : UINT64_MAX;
-    double seconds = jl_s(now - c->last_ns) + SLACK_S;
-    bool plausible = (double)grown * 1e-6 <= 1.5 * c->max_w * seconds;
-    if (c->started && plausible)
-        c->total_uj += grown;
-    if (!c->started || grown)
-        c->look_ns = now;
-    c->last_uj = raw;
-    c->last_ns = now;
-    return plausible || !c->started;
-}
-
 static void read_counter(struct counter *c, struct sensor_reading *out)
 {
     uint64_t raw;
@@ -131,13 +114,13 @@ static void read_counter(struct counter *c, struct sensor_reading *out)
         lose(c, now);
     if (out->status != JOULET_OK)
         return; /* the next good reading spans the gap: nothing is lost, and nothing is taken for a wrap */
-    out->reset = !advance(c, raw, now) || c->reset;
+    if (!c->count.started || raw != c->count.last_uj)
+        c->look_ns = now;
+    jl_counter_take(&c->count, raw, now, out);
+    out->reset = out->reset || c->reset;
     if (out->reset)
         jl_trace("sensor", "rapl: %s restarted", c->file);
     c->reset = false;
-    c->started = true;
-    out->has = true;
-    out->value = (int64_t)c->total_uj;
 }
 
 static void rapl_read(struct sensor *s, struct sensor_reading *readings, bool gauges)
@@ -211,7 +194,7 @@ static bool describe(struct rapl *r, const struct rapl_search *s, const struct r
                                                [RAPL_PSYS] = JOULET_GROUP_PLATFORM};
     char id[64], parent[64] = "", device[192];
     bool filtered = rapl_is_filtered(s), inside = z->name.kind == RAPL_CORE || z->name.kind == RAPL_UNCORE;
-    double quantum = rapl_quantum_j(c->range_uj);
+    double quantum = rapl_quantum_j(c->count.range_uj);
     zone_id(id, sizeof(id), &z->name, z->name.kind);
     if (inside)
         zone_id(parent, sizeof(parent), &z->name, RAPL_PACKAGE);
@@ -286,8 +269,8 @@ static bool take_zone(struct rapl *r, const struct rapl_search *s, const struct 
     struct counter *c = &r->counters[r->base.n_channels];
     *c = (struct counter){.fd = fd,
                           .file = jl_strdup(file),
-                          .range_uj = rapl_read_number(z->path, "max_energy_range_uj"),
-                          .max_w = z->name.kind == RAPL_PSYS ? PSYS_MAX_W : ZONE_MAX_W};
+                          .count = {.range_uj = rapl_read_number(z->path, "max_energy_range_uj"),
+                                    .max_w = z->name.kind == RAPL_PSYS ? PSYS_MAX_W : ZONE_MAX_W}};
     if (c->file && describe(r, s, z, c, provenance))
         return facts(r, s, z);
     free(c->file);

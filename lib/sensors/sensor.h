@@ -87,6 +87,30 @@ bool jl_cpuinfo(const char *key, char *buf, size_t size);
 /* Increase of a counter that restarts at 0 when it reaches `range` (1.2); right for at most one restart between reads. */
 uint64_t jl_counter_delta(uint64_t prev, uint64_t now, uint64_t range);
 
+/* raw.c: a raw counter made into energy since its first reading (1.2). Set the first four, leave the rest 0. */
+struct jl_counter {
+    uint64_t range_uj; /* where it restarts; 0: never */
+    double max_w;      /* nothing here draws more: beyond 1.5 x this it did not count but was restarted; NAN: not known */
+    double longest_s;  /* between two of its updates */
+    bool doubt;        /* some devices show nonsense now and then: a jump is believed when the next reading goes on from it */
+
+    uint64_t last_uj, total_uj, odd_uj;
+    int64_t last_ns, odd_ns;
+    bool started, odd;
+};
+/* Takes the raw value read at now_ns, microjoule, and fills *out: a restart is `reset`, nonsense a failed read (FORMAT). */
+void jl_counter_take(struct jl_counter *c, uint64_t raw_uj, int64_t now_ns, struct sensor_reading *out);
+/* A raw power in microwatt that may be nonsense: all bits set, or more than 1.5 x max_w. */
+void jl_power_take(uint64_t raw_uw, double max_w, struct sensor_reading *out);
+
+/* Values that cover consecutive spans of a told length, on arrival of each: when its span ended, less the delay that all of
+ * them share (1.3). */
+struct jl_spans {
+    double sum_s, off_s;
+    bool any;
+};
+double jl_spans_end(struct jl_spans *s, double arrival_s, double length_s);
+
 /* TDP of a processor by its marketing name from data/cpu_tdp.csv (longest match first); NAN when not known. */
 double jl_cpu_tdp(const char *cpu_name);
 

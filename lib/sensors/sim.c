@@ -1,8 +1,8 @@
 /* sim.c - the simulated sensor: a device that draws a known power curve and reports it as real devices do, in steps.
  *
- * Its value changes only at its own update times (period, jitter, lag, quantum), its raw counter restarts at a range and is
- * unwrapped like any other, reads fail, come late, or the device leaves, as the expression says (docs/sensors/sim.md). What it
- * shows at an update depends on the seed and the update's number alone, never on when it was read. */
+ * What each channel shows is the pure model's (sim_device.h) on the clock of this machine; here are the curve, reads that fail
+ * or come late, and the reader: raw counters are unwrapped and nonsense refused like any other device's (raw.c). A device may
+ * have several channels, as a GPU has a counter and power readings of the same truth. docs/sensors/sim.md. */
 #include "lib/sensors/sensor.h"
 #include "lib/sensors/sim_curve.h"
 #include "lib/sensors/sim_spec.h"
@@ -13,31 +13,30 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LATE_NS        (5 * 1000000LL) /* above the limit of file sensors (1.3) */
 #define CURVE_FILE_MAX (8u << 20)
 #define SLOW_S         0.01 /* counters slower than this are read like those of GPUs (2.2) */
 #define LONG_AGO_S     1e12
-#define TAU            6.283185307179586
+#define WATTS_MAX      1e7 /* of any curve */
 
 extern const struct sensor_ops sensor_sim;
 static const struct sensor_ops slow_sim;
+
+/* One channel. */
+struct outlet {
+    struct sim_device device;
+    struct jl_counter counter;
+    struct jl_spans spans;
+    double max_w;
+    struct sim_update shown; /* the last that was read */
+    bool any;
+};
 
 struct sim {
     struct sensor base;
     struct sim_play spec;
     struct sim_curve curve;
+    struct outlet outlets[SIM_OUTLETS_MAX];
     int64_t open_ns, reads;
-    double phase_s; /* of the update grid */
-
-    /* the device */
-    int64_t update; /* number of the last one */
-    double last_j;  /* energy of the curve at it */
-    double shown_j, shown_w;
-    uint64_t start_uj; /* of the raw counter */
-
-    /* the reader */
-    uint64_t raw_uj, total_uj;
-    bool started;
 
     /* follow: */
     int fd;
@@ -46,54 +45,9 @@ struct sim {
     bool line_bad;
 };
 
-/* ---- the device -------------------------------------------------------------------------------------------------- */
-
-/* Random numbers of update k: the same whatever was read in between. */
-static struct jl_rng rng_of(const struct sim *s, int64_t k)
+static double energy_of(void *user, double t_s)
 {
-    return (struct jl_rng){(uint64_t)s->spec.seed * 0x9e3779b97f4a7c15u + (uint64_t)k * 0xd1b54a32d192ed03u};
-}
-
-static double update_time(const struct sim *s, int64_t k)
-{
-    struct jl_rng r = rng_of(s, k);
-    return s->phase_s + (double)(k - 1) * s->spec.period_s + s->spec.jitter_s * (2 * jl_rng_uniform(&r) - 1);
-}
-
-static double noise_factor(const struct sim *s, int64_t k)
-{
-    struct jl_rng r = rng_of(s, k);
-    jl_rng_next(&r); /* the first one is the jitter */
-    double u = 1 - jl_rng_uniform(&r), v = jl_rng_uniform(&r);
-    return s->spec.gain * (1 + s->spec.noise * sqrt(-2 * log(u)) * cos(TAU * v));
-}
-
-static void make_update(struct sim *s, int64_t k)
-{
-    double t = update_time(s, k) - s->spec.lag_s - s->spec.skew_s, w = s->spec.window_s;
-    double e = sim_curve_energy_at(&s->curve, t);
-    /* Against the energy kept, not computed anew: a followed line that came late is made up for here. */
-    double grown = (e - s->last_j) * noise_factor(s, k);
-    s->last_j = e;
-    s->update = k;
-    if (update_time(s, k) >= s->spec.frozen_s)
-        return;
-    s->shown_j += grown > 0 ? grown : 0;
-    s->shown_w = w > 0 ? (e - sim_curve_energy_at(&s->curve, t - w)) / w : sim_curve_power_at(&s->curve, t);
-    s->shown_w *= noise_factor(s, k);
-}
-
-static void play_until(struct sim *s, double now_s)
-{
-    while (update_time(s, s->update + 1) <= now_s)
-        make_update(s, s->update + 1);
-}
-
-static uint64_t raw_counter(const struct sim *s)
-{
-    uint64_t range = (uint64_t)(s->spec.range_j * 1e6),
-             uj = (uint64_t)llround(floor(s->shown_j / s->spec.quantum) * s->spec.quantum * 1e6);
-    return range ? (s->start_uj + uj) % range : uj;
+    return sim_curve_energy_at(user, t_s);
 }
 
 /* ---- following a file -------------------------------------------------------------------------------------------- */
@@ -133,45 +87,78 @@ static bool tail(struct sim *s)
 
 /* ---- the reader -------------------------------------------------------------------------------------------------- */
 
-static void unwrap(struct sim *s)
+/* What the device shows at t_s, counted from the moment it was opened. */
+static void show(struct outlet *o, double t_s)
 {
-    uint64_t raw = raw_counter(s);
-    if (s->started)
-        s->total_uj += jl_counter_delta(s->raw_uj, raw, (uint64_t)(s->spec.range_j * 1e6));
-    s->raw_uj = raw;
-    s->started = true;
+    struct sim_read r;
+    sim_device_read(&o->device, t_s, &r);
+    /* A line of a followed file that came late may take energy back that was shown already: the counter stands until then. */
+    bool fell = o->any && r.u.value < o->shown.value && o->device.m.kind == SIM_COUNTER;
+    if (fell && r.u.visible_s < o->device.m.back_s && !r.u.garbage) {
+        r.u.raw = o->shown.raw;
+        r.u.value = o->shown.value;
+    }
+    o->shown = r.u;
+    o->any = true;
 }
 
-static enum joulet_status read_device(struct sim *s, double now_s)
+/* The reader's part: from what is shown to a reading. */
+static void take(struct outlet *o, int64_t open_ns, double t_s, struct sensor_reading *out)
 {
-    int64_t n = ++s->reads;
-    if (now_s >= s->spec.gone_s)
+    int64_t before = o->any ? o->shown.k : INT64_MIN;
+    show(o, t_s);
+    if (o->device.m.spans && o->shown.k == before) {
+        *out = (struct sensor_reading){.has = false}; /* no text since the last one */
+        return;
+    }
+    if (o->device.m.kind == SIM_COUNTER)
+        jl_counter_take(&o->counter, o->shown.raw, open_ns + jl_ns(t_s), out);
+    else
+        jl_power_take(o->shown.raw, o->max_w, out);
+    if (o->device.m.spans)
+        out->t_ns = open_ns + jl_ns(jl_spans_end(&o->spans, t_s, o->shown.span_s));
+    else if (o->device.m.own_time)
+        out->t_ns = open_ns + jl_ns(o->shown.own_s);
+}
+
+/* Whether this read works; a late one sleeps for half its time before and is to sleep the rest after. */
+static enum joulet_status begin_read(struct sim *s, int64_t *until_ns)
+{
+    int64_t n = ++s->reads, now = jl_mono_ns(), late = jl_ns(s->outlets[0].device.m.late_s);
+    if (jl_s(now - s->open_ns) >= s->spec.gone_s)
         return JOULET_GONE;
-    if (s->spec.late && n % s->spec.late == 0)
-        jl_sleep_until(jl_mono_ns() + LATE_NS);
+    if (s->spec.late && n % s->spec.late == 0) {
+        *until_ns = now + late;
+        jl_sleep_until(now + late / 2);
+    }
     if (s->spec.fail && n % s->spec.fail == 0)
         return JOULET_IO;
     return s->spec.source == SIM_FOLLOW && !tail(s) ? JOULET_FORMAT : JOULET_OK;
 }
 
+static void read_outlets(struct sim *s, size_t from, size_t n, struct sensor_reading *out)
+{
+    int64_t until = 0;
+    enum joulet_status status = begin_read(s, &until);
+    double t = jl_s(jl_mono_ns() - s->open_ns);
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (struct sensor_reading){.status = status};
+        if (status == JOULET_OK)
+            take(&s->outlets[from + i], s->open_ns, t, &out[i]);
+    }
+    if (until)
+        jl_sleep_until(until);
+}
+
 static void sim_read_one(struct sensor *sensor, size_t channel, struct sensor_reading *out)
 {
-    struct sim *s = jl_container_of(sensor, struct sim, base);
-    double now_s = jl_s(jl_mono_ns() - s->open_ns);
-    (void)channel;
-    *out = (struct sensor_reading){.status = read_device(s, now_s)};
-    if (out->status != JOULET_OK)
-        return;
-    play_until(s, now_s);
-    unwrap(s);
-    out->has = true;
-    out->value = s->spec.power ? llround(round(s->shown_w / s->spec.quantum) * s->spec.quantum * 1e6) : (int64_t)s->total_uj;
+    read_outlets(jl_container_of(sensor, struct sim, base), channel, 1, out);
 }
 
 static void sim_read(struct sensor *sensor, struct sensor_reading *readings, bool gauges)
 {
     (void)gauges;
-    sim_read_one(sensor, 0, &readings[0]);
+    read_outlets(jl_container_of(sensor, struct sim, base), 0, sensor->n_channels, readings);
 }
 
 static void sim_close(struct sensor *sensor)
@@ -186,33 +173,42 @@ static void sim_close(struct sensor *sensor)
 
 /* ---- discovery -------------------------------------------------------------------------------------------------- */
 
-static bool describe(struct sim *s, size_t index)
+static bool describe(struct sim *s, size_t index, const struct sim_outlet *o)
 {
-    const struct sim_play *d = &s->spec;
-    char id[48], device[48];
-    bool slow = d->period_s >= SLOW_S;
-    if (d->name[0])
-        snprintf(id, sizeof(id), "%s", d->name);
+    char id[96], first[48], device[48];
+    if (s->spec.name[0])
+        snprintf(first, sizeof(first), "%s", s->spec.name);
     else
-        snprintf(id, sizeof(id), "sim%zu.%s", index, sim_group_word(d->group));
+        snprintf(first, sizeof(first), "sim%zu.%s", index, sim_group_word(s->spec.group));
+    snprintf(id, sizeof(id), "%s%s%s", first, o->suffix[0] ? "." : "", o->suffix);
     snprintf(device, sizeof(device), "simulated device %zu", index);
-    struct joulet_channel ch = SENSOR_CHANNEL_INIT;
+    struct joulet_channel ch = o->told;
     ch.id = id;
+    ch.sensor = NULL; /* its row of the table */
     ch.device = device;
-    ch.quantity = d->power ? JOULET_POWER : JOULET_ENERGY;
-    ch.group = d->group;
-    ch.provenance = JOULET_SIMULATED;
-    ch.in_total = d->in_total;
-    ch.period_s = d->period_s;
-    ch.window_s = d->power ? d->window_s : 0;
-    ch.contiguous = d->power && d->window_s == d->period_s;
-    ch.quantum_j = d->quantum;
-    ch.lag_s = d->lag_s;
-    ch.u_lag_s = d->u_lag_s;
-    ch.lag_max_s = d->lag_max_s;
-    ch.rise_s = isnan(d->rise_s) ? (slow ? 0.003 : 0.0003) : d->rise_s;
-    ch.spec = d->spec;
+    ch.parent = o->suffix[0] ? first : "";
     return sensor_channel_add(&s->base, &ch);
+}
+
+/* The truth about a device that a seed drew: for whoever wants to compare. */
+static bool tell_truth(struct sim *s, size_t index, const struct sim_outlet *o)
+{
+    char device[16], key[64];
+    static const struct {
+        const char *name;
+        size_t slot;
+    } rows[] = {{"period_s", offsetof(struct sim_model, period_s)},
+                {"window_s", offsetof(struct sim_model, window_s)},
+                {"lag_s", offsetof(struct sim_model, lag_s)}};
+    snprintf(device, sizeof(device), "sim%zu", index);
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        double v;
+        memcpy(&v, (const char *)&o->model + rows[i].slot, sizeof(v));
+        snprintf(key, sizeof(key), "true_%s%s%s", rows[i].name, o->suffix[0] ? "." : "", o->suffix);
+        if (!sensor_fact_add(&s->base, device, key, "%.6g", v))
+            return false;
+    }
+    return true;
 }
 
 static enum joulet_status load_curve(struct sim *s, struct joulet_error *err)
@@ -237,19 +233,48 @@ static enum joulet_status load_curve(struct sim *s, struct joulet_error *err)
     return status;
 }
 
-/* Where the device stands when it is opened: somewhere between two updates, its raw counter anywhere. */
-static void switch_on(struct sim *s)
+static double largest_w(const struct sim *s)
 {
-    struct jl_rng r = rng_of(s, 0);
-    jl_rng_next(&r);
-    s->phase_s = s->spec.period_s * (0.5 + 0.5 * jl_rng_uniform(&r));
-    s->start_uj = jl_rng_below(&r, (uint64_t)(s->spec.range_j * 1e6) + 1);
+    double most = s->spec.source == SIM_FOLLOW ? WATTS_MAX : 1;
+    for (size_t i = 0; i < s->curve.n; i++)
+        most = fmax(most, s->curve.knots[i].p_w);
+    return 2 * most * s->spec.gain;
+}
+
+/* From here on the device runs; each channel on a grid of its own. */
+static void switch_on(struct sim *s, const struct sim_outlet *outlets, size_t n)
+{
     s->open_ns = jl_mono_ns();
     if (s->spec.source == SIM_FOLLOW)
         tail(s);
-    double t = -s->spec.lag_s - s->spec.skew_s;
-    s->last_j = sim_curve_energy_at(&s->curve, t);
-    s->shown_w = sim_curve_power_at(&s->curve, t);
+    for (size_t i = 0; i < n; i++) {
+        struct outlet *o = &s->outlets[i];
+        const struct sim_model *m = &outlets[i].model;
+        sim_device_init(&o->device, m, energy_of, &s->curve, (uint64_t)s->spec.seed + i * 7919);
+        o->max_w = largest_w(s);
+        o->counter = (struct jl_counter){
+            .range_uj = sim_model_range_uj(m), .max_w = o->max_w, .longest_s = 2 * m->period_s, .doubt = m->garbage_p > 0};
+    }
+}
+
+static enum joulet_status build(struct sim *s, size_t index, struct sensor_list *out, struct joulet_error *err)
+{
+    struct sim_outlet outlets[SIM_OUTLETS_MAX];
+    size_t n = sim_outlets_of(&s->spec, outlets);
+    bool ok = true;
+    bool quick = outlets[0].told.quantity == JOULET_ENERGY && outlets[0].told.period_s < SLOW_S;
+    s->base.ops = quick ? &sensor_sim : &slow_sim;
+    enum joulet_status status = load_curve(s, err);
+    if (status != JOULET_OK)
+        return status;
+    for (size_t i = 0; i < n; i++)
+        ok = ok && describe(s, index, &outlets[i]) && (!s->spec.kinds[0] || tell_truth(s, index, &outlets[i]));
+    if (!ok)
+        return jl_fail(err, JOULET_MEMORY, "out of memory while preparing a simulated device");
+    if (!sensor_list_add(out, &s->base))
+        return jl_fail(err, JOULET_LIMIT, "there are more sensors than joulet can hold: simulate fewer devices");
+    switch_on(s, outlets, n);
+    return jl_ok(err);
 }
 
 static enum joulet_status open_device(const struct sim_spec *spec, size_t i, struct sensor_list *out, struct joulet_error *err)
@@ -259,18 +284,13 @@ static enum joulet_status open_device(const struct sim_spec *spec, size_t i, str
         return jl_fail(err, JOULET_MEMORY, "out of memory while preparing a simulated device");
     s->fd = -1;
     s->spec = spec->devices[i];
-    s->base.ops = s->spec.period_s < SLOW_S ? &sensor_sim : &slow_sim;
     s->spec.seed += (int64_t)i; /* devices do not tick in step */
-    enum joulet_status status = load_curve(s, err);
-    if (status == JOULET_OK && !describe(s, i))
-        status = jl_fail(err, JOULET_MEMORY, "out of memory while preparing a simulated device");
-    if (status == JOULET_OK && !sensor_list_add(out, &s->base))
-        status = jl_fail(err, JOULET_LIMIT, "there are more sensors than joulet can hold: simulate fewer devices");
+    enum joulet_status status = build(s, i, out, err);
     s->spec.t_s = s->spec.p_w = NULL; /* the curve has them */
-    if (status == JOULET_OK)
-        switch_on(s);
-    else
+    if (status != JOULET_OK) {
+        s->base.ops = &sensor_sim;
         sim_close(&s->base);
+    }
     return status;
 }
 

@@ -7,7 +7,7 @@
 #include <math.h>
 
 #define TAU         6.283185307179586
-#define MOMENT_S    1e-6 /* power of "the moment itself" is the mean over this */
+#define MOMENT_S    1e-4 /* power of "the moment itself" is the mean over this */
 #define TAP_PARTS   16   /* of a time constant: the filter sums means over such parts */
 #define TAPS        192  /* 12 time constants */
 #define LONG_RUN_UJ 1e12 /* a counter without a range has counted since long before time 0 */

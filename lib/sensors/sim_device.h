@@ -27,7 +27,7 @@ struct sim_model {
     enum sim_kind kind;
     double period_s;  /* U */
     double jitter_s;  /* each update is early or late by up to this, at most U/2 */
-    double window_s;  /* W of power: < U part-time, = U contiguous, > U overlapping; 0: the moment itself (1 us) */
+    double window_s;  /* W of power: < U part-time, = U contiguous, > U overlapping; 0: the moment itself (0.1 ms) */
     double filter_s;  /* power: time constant of a first-order filter in place of the window; 0: none */
     bool spans;       /* power: mean since the previous update, whose length the device tells (powermetrics) */
     double lag_s;     /* from the end of what is covered to the moment it can be read; may be negative */

@@ -4,7 +4,8 @@
  *     curve      = watts | seconds ":" watts { "," seconds ":" watts } | "file:" path | "follow:" path | path
  *     option     = name "=" value | "late"
  *
- * Options come from rows; what is not given takes the habits of the group: a CPU behaves like RAPL, a GPU like NVML (1.1). */
+ * Options come from rows; what is not given takes the habits of the presets that `device` names, or else of the group: a CPU
+ * behaves like RAPL, a GPU like NVML (1.1). */
 #include "lib/sensors/sim_spec.h"
 
 #include <ctype.h>
@@ -25,7 +26,7 @@ struct cursor {
 static enum joulet_status wrong(struct cursor *c, const char *at, const char *fmt, ...) JL_PRINTF(3, 4);
 static enum joulet_status wrong(struct cursor *c, const char *at, const char *fmt, ...)
 {
-    char why[160];
+    char why[320];
     va_list args;
     va_start(args, fmt);
     vsnprintf(why, sizeof(why), fmt, args);
@@ -125,7 +126,7 @@ static enum joulet_status parse_curve(struct cursor *c, struct sim_play *d)
 
 /* ---- options ----------------------------------------------------------------------------------------------------- */
 
-enum option_type { DURATION, NUMBER, WHOLE, WORD, NAME };
+enum option_type { DURATION, NUMBER, WHOLE, WORD, NAME, KINDS };
 
 static const char *const kind_words[] = {"counter", "power", NULL};
 static const char *const group_words[] = {"cpu", "dram", "gpu", "platform", "other", NULL}; /* in the order of joulet_group */
@@ -139,6 +140,7 @@ static const struct option {
     const char *const *words;
 } options[] = {
 #define AT(member) offsetof(struct sim_play, member)
+    {"device", KINDS, AT(kinds), 0, 0, NULL},
     {"kind", WORD, AT(power), 0, 0, kind_words},
     {"group", WORD, AT(group), 0, 0, group_words},
     {"total", WORD, AT(in_total), 0, 0, total_words},
@@ -153,6 +155,8 @@ static const struct option {
     {"skew", DURATION, AT(skew_s), 0, 10, NULL},
     {"gone", DURATION, AT(gone_s), 0, TIME_MAX, NULL},
     {"frozen", DURATION, AT(frozen_s), 0, TIME_MAX, NULL},
+    {"back", DURATION, AT(back_s), 0, TIME_MAX, NULL},
+    {"garbage", NUMBER, AT(garbage), 0, 0.5, NULL},
     {"quantum", NUMBER, AT(quantum), 1e-9, 1e6, NULL},
     {"range", NUMBER, AT(range_j), 1, 1e12, NULL},
     {"noise", NUMBER, AT(noise), 0, 0.3, NULL},
@@ -171,9 +175,11 @@ const char *sim_group_word(enum joulet_group group)
 
 static void unset(struct sim_play *d)
 {
-    *d = (struct sim_play){.in_total = true, .gone_s = NAN, .frozen_s = NAN, .gain = 1, .seed = 1};
+    *d = (struct sim_play){.in_total = true, .group = JOULET_GROUP_COUNT, .gain = 1, .seed = 1};
     d->period_s = d->window_s = d->jitter_s = d->rise_s = NAN;
-    d->lag_s = d->u_lag_s = d->lag_max_s = d->quantum = NAN;
+    d->lag_s = d->skew_s = d->u_lag_s = d->lag_max_s = d->quantum = NAN;
+    d->range_j = d->noise = d->spec = NAN;
+    d->gone_s = d->frozen_s = d->back_s = NAN;
 }
 
 static bool set_word(struct sim_play *d, const struct option *o, const char *value)
@@ -202,6 +208,16 @@ static bool set_name(struct sim_play *d, const char *value)
     return true;
 }
 
+static bool set_kinds(struct sim_play *d, const char *value)
+{
+    const struct sim_preset *presets[SIM_OUTLETS_MAX];
+    const char *wrong;
+    if (strlen(value) >= sizeof(d->kinds) || sim_kinds_parse(value, presets, &wrong) < 1)
+        return false;
+    strcpy(d->kinds, value);
+    return true;
+}
+
 static bool set_option(struct sim_play *d, const struct option *o, const char *value)
 {
     int64_t i;
@@ -211,6 +227,8 @@ static bool set_option(struct sim_play *d, const struct option *o, const char *v
         return set_word(d, o, value);
     case NAME:
         return set_name(d, value);
+    case KINDS:
+        return set_kinds(d, value);
     case WHOLE:
         if (!jl_parse_i64(value, &i) || i < (int64_t)o->min || i > (int64_t)o->max)
             return false;
@@ -229,22 +247,33 @@ static bool set_option(struct sim_play *d, const struct option *o, const char *v
     return v >= o->min && v <= o->max;
 }
 
-static const char *example(const struct option *o)
+static void list_kinds(char *buf, size_t size)
 {
-    static const char *const examples[] = {[DURATION] = "a time such as 100ms",
-                                           [NUMBER] = "a number",
-                                           [WHOLE] = "a whole number",
+    size_t n = (size_t)snprintf(buf, size, "one of ");
+    for (const struct sim_preset *p = sim_presets; p->name && n < size; p++)
+        n += (size_t)snprintf(buf + n, size - n, "%s%s", p == sim_presets ? "" : ", ", p->name);
+}
+
+static void example(const struct option *o, char *buf, size_t size)
+{
+    static const char *const examples[] = {[DURATION] = "a time such as 100ms, within its limits",
+                                           [NUMBER] = "a number, within its limits",
+                                           [WHOLE] = "a whole number, within its limits",
                                            [NAME] = "letters, digits, dots, dashes, at most 39"};
-    if (o->type != WORD)
-        return examples[o->type];
-    return o->words == kind_words    ? "counter or power"
-           : o->words == group_words ? "cpu, dram, gpu, platform or other"
-                                     : "yes or no";
+    if (o->type == KINDS)
+        list_kinds(buf, size);
+    else if (o->type == WORD)
+        snprintf(buf, size, "%s",
+                 o->words == kind_words    ? "counter or power"
+                 : o->words == group_words ? "cpu, dram, gpu, platform or other"
+                                           : "yes or no");
+    else
+        snprintf(buf, size, "%s", examples[o->type]);
 }
 
 static enum joulet_status parse_option(struct cursor *c, struct sim_play *d)
 {
-    char name[16], value[64] = "";
+    char name[16], value[96] = "", takes[300];
     const char *start = c->p;
     size_t n = strcspn(c->p, "=;|");
     if (n == 0 || n >= sizeof(name))
@@ -266,9 +295,12 @@ static enum joulet_status parse_option(struct cursor *c, struct sim_play *d)
     } else if (strcmp(name, "late") == 0) {
         strcpy(value, "1"); /* alone: every read is late */
     }
-    if (!set_option(d, o, value))
-        return wrong(c, at, "%s takes %s, within its limits", name, example(o));
-    return JOULET_OK;
+    if (set_option(d, o, value)) {
+        d->kind_given = d->kind_given || o->words == kind_words;
+        return JOULET_OK;
+    }
+    example(o, takes, sizeof(takes));
+    return wrong(c, at, "%s takes %s", name, takes);
 }
 
 /* ---- devices ----------------------------------------------------------------------------------------------------- */
@@ -281,6 +313,18 @@ static void default_to(double *slot, double value)
 
 static void fill_defaults(struct sim_play *d)
 {
+    const struct sim_preset *presets[SIM_OUTLETS_MAX];
+    const char *wrong_name;
+    if (d->kinds[0]) { /* the rest is theirs */
+        sim_kinds_parse(d->kinds, presets, &wrong_name);
+        d->group = d->group == JOULET_GROUP_COUNT ? presets[0]->group : d->group;
+        return;
+    }
+    d->group = d->group == JOULET_GROUP_COUNT ? JOULET_GROUP_CPU : d->group;
+    default_to(&d->skew_s, 0);
+    default_to(&d->range_j, 0);
+    default_to(&d->noise, 0);
+    default_to(&d->spec, 0);
     bool gpu = d->group == JOULET_GROUP_GPU;
     default_to(&d->period_s, gpu ? 0.1 : 0.001);
     bool slow = d->period_s >= 0.01;
@@ -298,6 +342,8 @@ static enum joulet_status check_device(struct cursor *c, const struct sim_spec *
         return wrong(c, start, "jitter may be half the period at most");
     if (d->power && d->range_j > 0)
         return wrong(c, start, "range belongs to counters");
+    if (d->kinds[0] && d->kind_given)
+        return wrong(c, start, "kind is said by device already");
     for (size_t i = 0; i < s->n; i++)
         if (d->name[0] && strcmp(d->name, s->devices[i].name) == 0)
             return wrong(c, start, "two devices are called %s", d->name);

@@ -1,4 +1,4 @@
-/* table.c - the table of sources, and what all of them need: lists, the public part of a sensor, counter arithmetic.
+/* table.c - the table of sources, and what all of them need: lists, the public part of a sensor.
  * A new source is one file and one row here (docs/adding-a-sensor.md). */
 #include "lib/sensors/sensor.h"
 
@@ -158,9 +158,4 @@ bool jl_cpuinfo(const char *key, char *buf, size_t size)
         if (cpuinfo_line(line, key, buf, size))
             return true;
     return false;
-}
-
-uint64_t jl_counter_delta(uint64_t prev, uint64_t now, uint64_t range)
-{
-    return now >= prev ? now - prev : now + (range - prev);
 }

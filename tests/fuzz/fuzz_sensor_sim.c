@@ -6,13 +6,39 @@
 #include <stdlib.h>
 #include <string.h>
 
+static double steady(void *user, double t_s)
+{
+    (void)user;
+    return 100 * t_s;
+}
+
+static void check_outlets(const struct sim_play *p)
+{
+    struct sim_outlet outlets[SIM_OUTLETS_MAX];
+    size_t n = sim_outlets_of(p, outlets);
+    if (n < 1 || n > SIM_OUTLETS_MAX)
+        abort();
+    for (size_t i = 0; i < n; i++) {
+        const struct sim_model *m = &outlets[i].model;
+        struct sim_device d;
+        struct sim_read r;
+        if (!(m->period_s >= 1e-4) || !(m->jitter_s * 2 <= m->period_s) || !(m->window_s >= 0) || !(m->quantum > 0) ||
+            !(outlets[i].told.period_s > 0))
+            abort();
+        sim_device_init(&d, m, steady, NULL, (uint64_t)p->seed);
+        sim_device_read(&d, 1, &r);
+        if (r.u.visible_s > 1)
+            abort();
+    }
+}
+
 static void check_spec(const struct sim_spec *s)
 {
     for (size_t i = 0; i < s->n; i++) {
         const struct sim_play *d = &s->devices[i];
-        if (!(d->period_s >= 1e-4) || !(d->jitter_s * 2 <= d->period_s) || !(d->window_s >= 0) || !(d->quantum > 0) ||
-            d->fail < 0)
+        if (d->fail < 0 || d->late < 0 || d->group >= JOULET_GROUP_COUNT)
             abort();
+        check_outlets(d);
         for (size_t k = 0; k < d->n_steps; k++)
             if (!(d->p_w[k] >= 0) || (k && d->t_s[k] < d->t_s[k - 1]))
                 abort();
