@@ -70,7 +70,7 @@ static void read_target(struct lane *l, struct target *t, int64_t until)
         return;
     }
     bool changed = r.has && t->started && r.value != t->value;
-    if (changed && !push_locked(l, t, r.value, t1))
+    if (changed && (r.t_ns || !push_locked(l, t, r.value, t1))) /* a time of the device's own is better than ours */
         lane_take(l, t->channel, &r, t0, t1);
     if (changed || t->since_ns == 0)
         t->since_ns = t1;
