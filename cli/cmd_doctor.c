@@ -149,6 +149,10 @@ static int doctor_run(struct cli *c, int argc, char **argv)
     jl_buf_init(&t.out, 1 << 20);
     jl_machine_get(&d.machine);
     open_sensors(&d);
+    if (d.error.status == JOULET_USAGE) { /* what was asked for is wrong, not the machine */
+        jl_buf_release(&t.out);
+        return cli_fail(c, &d.error);
+    }
     examine(&d, &t);
     int code = cli_result(c, t.out.data, t.out.len), sig = atomic_load(&cli_signal);
     jl_buf_release(&t.out);

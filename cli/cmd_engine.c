@@ -203,10 +203,22 @@ static int install_run(struct cli *c)
 static int remove_run(struct cli *c)
 {
     struct joulet_error err;
-    if (runtime_remove(&err) != JOULET_OK)
+    struct jl_buf out;
+    char version[64];
+    if (runtime_version(version, sizeof version, &err) != JOULET_OK || runtime_remove(&err) != JOULET_OK)
         return cli_fail(c, &err);
-    cli_say(c, "the private llama.cpp is removed; models and records stay");
-    return CLI_DONE;
+    jl_buf_init(&out, RESULT_MAX);
+    if (cli_json(c)) {
+        bool first = true;
+        jl_buf_str(&out, "{");
+        cli_json_key(&out, &first, "removed");
+        jl_buf_str(&out, "true");
+        json_text(&out, &first, "version", version);
+        jl_buf_str(&out, "}\n");
+    } else {
+        jl_buf_printf(&out, "llama.cpp %s is removed; models and records stay\n", version);
+    }
+    return result(c, &out);
 }
 
 /* ---- running it in the background -------------------------------------------------------------------------------------------
@@ -278,10 +290,31 @@ static int start_run(struct cli *c)
 static int stop_run(struct cli *c)
 {
     struct joulet_error err;
-    if (runtime_background_stop(&err) != JOULET_OK)
+    struct runtime_server s;
+    struct jl_buf out;
+    enum joulet_status status = runtime_background(&s, &err);
+    if (status == JOULET_OK)
+        status = runtime_background_stop(&err);
+    if (status != JOULET_OK) {
+        runtime_server_release(&s);
         return cli_fail(c, &err);
-    cli_say(c, "the engine is stopped");
-    return CLI_DONE;
+    }
+    jl_buf_init(&out, RESULT_MAX);
+    if (cli_json(c)) {
+        bool first = true;
+        jl_buf_str(&out, "{");
+        cli_json_key(&out, &first, "stopped");
+        jl_buf_str(&out, "true");
+        cli_json_key(&out, &first, "pid");
+        jl_buf_printf(&out, "%lld", (long long)s.process.pid);
+        json_text(&out, &first, "url", s.url);
+        json_text(&out, &first, "model", s.model);
+        jl_buf_str(&out, "}\n");
+    } else {
+        jl_buf_printf(&out, "process %lld with %s has ended\n", (long long)s.process.pid, s.model);
+    }
+    runtime_server_release(&s);
+    return result(c, &out);
 }
 
 /* --------------------------------------------------------------------------------------------------------------------------------

@@ -191,70 +191,98 @@ static enum joulet_status read_stdin(struct jl_buf *b, struct joulet_error *err)
     return n == 0 ? jl_ok(err) : jl_fail(err, JOULET_IO, "standard input cannot be read; name a file instead");
 }
 
-static enum joulet_status import_file(struct store *s, const char *path, char id[40], struct joulet_error *err)
+static enum joulet_status read_record(const char *path, struct run *r, struct joulet_error *err)
 {
     struct jl_buf b;
-    struct run r;
     struct joulet_error why;
     jl_buf_init(&b, RUN_JSON_MAX);
     enum joulet_status st = strcmp(path, "-") ? jl_read_file(path, &b, err) : read_stdin(&b, err);
     if (st == JOULET_OK) {
-        st = run_from_json(b.data, b.len, &r, &why);
+        st = run_from_json(b.data, b.len, r, &why);
         if (st != JOULET_OK)
             jl_fail(err, st, "%s: %s", path, why.message);
     }
     jl_buf_release(&b);
-    if (st != JOULET_OK)
-        return st;
-    memcpy(id, r.id, sizeof r.id);
-    st = store_import(s, &r, err);
-    run_release(&r);
     return st;
 }
 
-static int runs_import(const struct cli *c, struct store *s, const char *path)
+/* A file that is no record is bad input; what the store then says is not. */
+static int import_one(const struct cli *c, struct store *s, const char *path, char id[40])
 {
-    char id[40];
+    struct run r;
     struct joulet_error err;
-    if (import_file(s, path, id, &err) != JOULET_OK)
-        return cli_fail(c, &err);
-    cli_say(c, "%s is run %s now: joulet runs show %s", path, id, id);
-    return CLI_DONE;
+    enum joulet_status st = read_record(path, &r, &err);
+    if (st != JOULET_OK) {
+        cli_fail(c, &err);
+        return st == JOULET_MEMORY ? CLI_FAILED : CLI_USAGE;
+    }
+    memcpy(id, r.id, sizeof r.id);
+    st = store_import(s, &r, &err);
+    run_release(&r);
+    return st == JOULET_OK ? CLI_DONE : cli_fail(c, &err);
 }
 
-static int runs_delete(const struct cli *c, struct store *s, const char *id)
+static int delete_one(const struct cli *c, struct store *s, const char *which, char id[40])
 {
     struct joulet_error err;
-    if (store_delete(s, id, &err) != JOULET_OK)
+    if (store_full_id(s, which, id, &err) != JOULET_OK || store_delete(s, id, &err) != JOULET_OK)
         return cli_fail(c, &err);
-    cli_say(c, "run %s is deleted, with its samples", id);
     return CLI_DONE;
 }
 
 /* ---- the verbs ---------------------------------------------------------------------------------------------------- */
 
 static const struct {
-    const char *name, *operand; /* NULL: none */
-    bool several;
-    int (*run)(const struct cli *c, struct store *s, const char *operand);
+    const char *name, *operand;
+    int (*show)(const struct cli *c, struct store *s, const char *id);               /* of one run */
+    int (*act)(const struct cli *c, struct store *s, const char *operand, char *id); /* on several; tells which run it was */
+    const char *done;
 } verbs[] = {
-    {"show", "the id of a run, its beginning, or \"last\"", false, runs_show},
-    {"export", "the id of a run, its beginning, or \"last\"", false, runs_export},
-    {"import", "a file written by `joulet runs export`, or -", true, runs_import},
-    {"delete", "the id of a run", true, runs_delete},
+    {"show", "the id of a run, its beginning, or \"last\"", runs_show, NULL, NULL},
+    {"export", "the id of a run, its beginning, or \"last\"", runs_export, NULL, NULL},
+    {"import", "a file written by `joulet runs export`, or -", NULL, import_one, "imported"},
+    {"delete", "the id of a run", NULL, delete_one, "deleted"},
 };
 
-/* Every operand is tried; the first failure is the exit code. */
-static int each(const struct cli *c, size_t verb, int n, char **operands)
+/* Every operand is tried; the first failure is the exit code. The result says what was done. */
+static int act(const struct cli *c, struct store *s, size_t verb, int n, char **operands)
+{
+    struct jl_buf out;
+    int code = CLI_DONE, done = 0;
+    jl_buf_init(&out, RESULT_MAX);
+    if (cli_json(c))
+        jl_buf_printf(&out, "{\"%s\": [", verbs[verb].done);
+    for (int i = 0; i < n; i++) {
+        char id[40];
+        int one = verbs[verb].act(c, s, operands[i], id);
+        code = code == CLI_DONE ? one : code;
+        if (one != CLI_DONE)
+            continue;
+        if (!cli_json(c)) {
+            jl_buf_printf(&out, "run %s is %s\n", id, verbs[verb].done);
+        } else {
+            jl_buf_str(&out, done ? ", " : "");
+            cli_json_string(&out, id);
+        }
+        done++;
+    }
+    if (cli_json(c))
+        jl_buf_str(&out, "]}\n");
+    if (done == 0) {
+        jl_buf_release(&out);
+        return code;
+    }
+    int written = write_result(c, &out);
+    return code == CLI_DONE ? written : code;
+}
+
+static int with_store(const struct cli *c, size_t verb, int n, char **operands)
 {
     struct store *s;
     int code = open_store(c, &s);
     if (code != CLI_DONE)
         return code;
-    for (int i = 0; i < n; i++) {
-        int one = verbs[verb].run(c, s, operands[i]);
-        code = code == CLI_DONE ? one : code;
-    }
+    code = verbs[verb].act ? act(c, s, verb, n, operands) : verbs[verb].show(c, s, operands[0]);
     store_close(s);
     return code;
 }
@@ -281,9 +309,9 @@ static int runs_run(struct cli *c, int argc, char **argv)
             continue;
         if (argc < 2)
             return cli_usage(c, "runs %s needs %s", verbs[i].name, verbs[i].operand);
-        if (argc > 2 && !verbs[i].several)
+        if (argc > 2 && !verbs[i].act)
             return cli_usage(c, "runs %s takes one run, not \"%s\" as well", verbs[i].name, argv[2]);
-        return each(c, i, argc - 1, argv + 1);
+        return with_store(c, i, argc - 1, argv + 1);
     }
     return cli_usage(c, "there is no \"runs %s\": it is list, show, export, import or delete", argv[0]);
 }
@@ -300,6 +328,8 @@ const struct command cmd_runs = {
         "`export` writes the record as JSON (docs/record.md), as a table (--format csv), or the samples as a trace that\n"
         "--replay plays again (--format trace). What was exported can be imported on any machine and exported again to the\n"
         "same bytes. With --private prompts and answers are left out; their hashes stay.\n"
+        "\n"
+        "`import` and `delete` say which runs they were; with --json as {\"imported\": [ID, ...]} and {\"deleted\": [ID, ...]}.\n"
         "\n"
         "A run that was killed before its end is listed as interrupted, with what was measured until then.",
     .examples = "joulet runs\n  all runs, the newest first\n"

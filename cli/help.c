@@ -1,6 +1,9 @@
 /* help.c - help on the terminal, drawn from the tables of options and commands. */
+#include "cli/json.h"
 #include "cli/parse.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { HELP_MIN = 60, HELP_WIDTH = 80, OPTION_COLUMN = 26, COMMAND_COLUMN = 12 };
@@ -144,4 +147,80 @@ void help_program(struct jl_buf *out, const struct report_style *style)
                "'joulet COMMAND --help' shows the options of a command, 'man joulet' the settings file, the environment and the "
                "exit codes.",
                width);
+}
+
+/* ---- for programs ---------------------------------------------------------------------------------------------------------- */
+
+static void json_text(struct jl_buf *out, bool *first, const char *key, const char *value)
+{
+    cli_json_key(out, first, key);
+    cli_json_string(out, value);
+}
+
+/* Words of a list, which `gap` separates, as an array. */
+static void json_words(struct jl_buf *out, bool *first, const char *key, const char *words, const char *gap)
+{
+    cli_json_key(out, first, key);
+    jl_buf_str(out, "[");
+    for (size_t k = 0; words && *words; k++) {
+        char word[64];
+        size_t n = strcspn(words, gap);
+        snprintf(word, sizeof word, "%.*s", (int)n, words);
+        jl_buf_str(out, k ? "," : "");
+        cli_json_string(out, word);
+        words += n;
+        words += strspn(words, gap);
+    }
+    jl_buf_str(out, "]");
+}
+
+static void json_option(struct jl_buf *out, const struct option_row *row)
+{
+    static const char *const types[] = {"flag", "text", "whole number", "number", "duration", "choice", "list"};
+    char letter[2] = {row->letter, '\0'}, env[64];
+    bool first = true, limits = row->min != row->max;
+    jl_buf_str(out, "{");
+    json_text(out, &first, "name", row->name);
+    json_text(out, &first, "letter", row->letter ? letter : NULL);
+    json_text(out, &first, "type", types[row->type]);
+    json_text(out, &first, "argument", row->arg);
+    json_text(out, &first, "default", row->def);
+    json_words(out, &first, "choices", row->choices, ",");
+    cli_json_key(out, &first, "min");
+    cli_json_number(out, limits ? row->min : NAN);
+    cli_json_key(out, &first, "max");
+    cli_json_number(out, limits ? row->max : NAN);
+    json_text(out, &first, "environment", row->flag_only ? NULL : option_env(row, env, sizeof env));
+    json_text(out, &first, "help", row->help);
+    jl_buf_str(out, "}");
+}
+
+void help_command_json(struct jl_buf *out, const struct command *command)
+{
+    bool first = true;
+    jl_buf_str(out, "{");
+    json_text(out, &first, "name", command->name);
+    json_text(out, &first, "summary", command->summary);
+    json_text(out, &first, "usage", command->usage);
+    json_words(out, &first, "verbs", command->verbs, " ");
+    json_text(out, &first, "about", command->about);
+    json_text(out, &first, "examples", command->examples);
+    cli_json_key(out, &first, "options");
+    jl_buf_str(out, "[");
+    for (size_t i = 0, n = 0; i < option_count; i++)
+        if (option_taken(command, &option_table[i])) {
+            jl_buf_str(out, n++ ? ",\n  " : "\n  ");
+            json_option(out, &option_table[i]);
+        }
+    jl_buf_str(out, "]}");
+}
+
+void help_program_json(struct jl_buf *out)
+{
+    jl_buf_str(out, "{\"version\":\"" JOULET_VERSION "\",\"commands\":[");
+    for (const struct command *const *c = command_table; *c; c++) {
+        jl_buf_str(out, c == command_table ? "\n" : ",\n");
+        help_command_json(out, *c);
+    }
+    jl_buf_str(out, "]}");
 }

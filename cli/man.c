@@ -155,7 +155,7 @@ static const struct {
 } exits[] = {
     {"0", "done"},
     {"1", "measured, but a check failed"},
-    {"2", "wrong usage: nothing was measured"},
+    {"2", "wrong usage or bad input: nothing was measured"},
     {"3", "nothing to measure with, and --measured-only was given"},
     {"4", "the engine cannot be reached or failed"},
     {"5", "anything else, as a full disk; the sentence on standard error says what and what to do"},

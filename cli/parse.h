@@ -63,6 +63,8 @@ void text_wrap(struct jl_buf *out, const char *text, size_t n, int at, int inden
 void option_text(const struct option_row *row, char *buf, size_t size);
 void help_command(struct jl_buf *out, const struct command *command, const struct report_style *style);
 void help_program(struct jl_buf *out, const struct report_style *style);
+void help_command_json(struct jl_buf *out, const struct command *command);
+void help_program_json(struct jl_buf *out);
 /* man.c; NULL: joulet.1 */
 void man_page(struct jl_buf *out, const struct command *command);
 /* trouble.c: what docs/troubleshooting.md says about a fault */

@@ -70,11 +70,11 @@ static void describe_factors(const struct cli *c, struct run *r)
 
 /* ---- opening ------------------------------------------------------------------------------------------------------------ */
 
-/* Whatever is wrong with the store: the run is measured all the same, and storing it is tried again at the end. */
-static void not_yet_stored(struct session *s, const struct joulet_error *why)
+/* Whatever is wrong with the store: the run is measured all the same, and storing it is tried again at the end. What is still
+ * wrong then is said then, once, with the file that holds the record. */
+void session_unsaved(struct session *s)
 {
     s->unsaved = true;
-    cli_warn(s->cli, "%s; measuring goes on, the record is written at the end", why->message);
 }
 
 static void open_store(struct session *s)
@@ -83,7 +83,8 @@ static void open_store(struct session *s)
     if (cli_flag(s->cli, "no-store") || store_open(&s->store, cli_str(s->cli, "db"), &err) == JOULET_OK)
         return;
     s->store = NULL;
-    not_yet_stored(s, &err);
+    s->unopened = err;
+    session_unsaved(s);
 }
 
 void session_forget(struct session *s)
@@ -170,8 +171,10 @@ int session_open(struct session *s, const struct cli *c, const char *kind)
 void session_begin(struct session *s)
 {
     struct joulet_error err;
-    if (s->store && store_begin(s->store, &s->run, &err) != JOULET_OK)
-        not_yet_stored(s, &err);
+    if (s->store && store_begin(s->store, &s->run, &err) != JOULET_OK) {
+        s->unopened = err;
+        session_unsaved(s);
+    }
     session_sink_start(s->sink, s->unsaved ? NULL : s->store, &s->run);
 }
 
@@ -179,7 +182,7 @@ void session_keep(struct session *s)
 {
     struct joulet_error err;
     if (s->store && !s->unsaved && store_head(s->store, &s->run, &err) != JOULET_OK)
-        not_yet_stored(s, &err);
+        session_unsaved(s);
 }
 
 /* ---- closing ------------------------------------------------------------------------------------------------------------ */
@@ -224,6 +227,13 @@ static void rescue(struct session *s, const struct joulet_error *why)
     jl_buf_release(&json);
 }
 
+/* The record could be stored in the end, but it took no samples. */
+static bool traces_missed(const struct session *s, struct joulet_error *why)
+{
+    *why = s->unopened;
+    return why->status != JOULET_OK;
+}
+
 /* Also when the first try failed: whoever held the database may have let it go. */
 static void store_whole(struct session *s)
 {
@@ -238,7 +248,7 @@ static void store_whole(struct session *s)
     s->saved = st == JOULET_OK;
     if (!s->saved)
         rescue(s, &err);
-    else if (session_sink_failed(s->sink, &err))
+    else if (session_sink_failed(s->sink, &err) || traces_missed(s, &err))
         cli_warn(s->cli, "%s; the samples of this run are incomplete in the store, its figures are not affected", err.message);
 }
 

@@ -27,7 +27,7 @@ struct session {
     const struct cli *cli;
     struct run run;
     struct joulet *meter;
-    struct store *store; /* NULL with --no-store and in a trial, or when it could not be opened (said once) */
+    struct store *store; /* NULL with --no-store and in a trial, or when it could not be opened */
     struct session_sink *sink;
     size_t n_channels;            /* of the meter when the run began; indices as in run.channels */
     struct joulet_baseline *idle; /* n_channels; the level that net figures use */
@@ -35,8 +35,9 @@ struct session {
     joulet_mark last_end;         /* end of the last activity measured; 0 none */
     size_t n_problems;            /* of the meter when the run began */
     struct session_watch watch;
-    bool unsaved; /* a write to the store failed: said once, tried again at the end */
-    bool saved;   /* the whole record is in the store */
+    bool unsaved;                 /* a write to the store failed: tried again at the end */
+    struct joulet_error unopened; /* why the store took nothing from the beginning */
+    bool saved;                   /* the whole record is in the store */
 };
 
 /* Opens meter and store and fills in the machine. Returns CLI_DONE, or the exit code after printing the sentence.
@@ -49,6 +50,8 @@ void session_settings(struct session *s, const struct generation *q);
 void session_begin(struct session *s);
 /* Writes it again, with the windows and idle levels since: should we be killed, they are kept. */
 void session_keep(struct session *s);
+/* The store failed: measuring goes on, and the whole record is written at the end. */
+void session_unsaved(struct session *s);
 /* Not to be stored after all. */
 void session_forget(struct session *s);
 

@@ -341,10 +341,8 @@ struct run_request *session_request(struct session *s, struct run_request *q, jo
     session_flag_request(s, q);
     struct run_request *kept = run_add_request(&s->run, q);
     struct joulet_error err;
-    if (kept && s->store && !s->unsaved && store_request(s->store, &s->run, kept, &err) != JOULET_OK) {
-        s->unsaved = true; /* store_finish tries again; the record is not lost before */
-        cli_warn(s->cli, "%s; measuring goes on, the record is written at the end", err.message);
-    }
+    if (kept && s->store && !s->unsaved && store_request(s->store, &s->run, kept, &err) != JOULET_OK)
+        session_unsaved(s);
     return kept;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define MESSAGES_MAX ((size_t)16 << 20)
+#define COVER_MOST_S 3.0
 
 static int read_messages(const struct cli *c, char **messages)
 {
@@ -195,8 +196,8 @@ static void before_start(void *user)
 
 static void measure_load(struct session *s, const struct runtime_choice *choice)
 {
-    joulet_mark from = choice->server.t_spawn_ns, to = choice->server.t_ready_ns;
-    if (!choice->started || to <= from)
+    joulet_mark from = choice->load.from_ns, to = choice->load.to_ns;
+    if (to <= from)
         return;
     bool known = false;
     for (size_t i = 0; i < s->n_channels; i++)
@@ -207,6 +208,27 @@ static void measure_load(struct session *s, const struct runtime_choice *choice)
     for (size_t i = 0; i < s->n_channels; i++)
         s->idle[i] = (struct joulet_baseline)JOULET_BASELINE_NONE;
     s->last_end = to;
+}
+
+/* A load that failed or was interrupted is a run of its own: what it drew is kept. */
+static void keep_failed_load(struct session *s, const struct runtime_choice *choice, const struct joulet_error *why)
+{
+    struct engine_info told = {.model_bytes = -1, .model_params = -1}; /* nothing: it never answered */
+    if (choice->load.to_ns <= choice->load.from_ns)
+        return;
+    const char *slash = strrchr(choice->load.model, '/');
+    snprintf(told.model, sizeof told.model, "%.255s", slash ? slash + 1 : choice->load.model);
+    run_pairs_set(&s->run.engine, "protocol", 's', "llama.cpp");
+    run_pairs_set(&s->run.engine, "started_by", 's', "joulet");
+    run_pairs_set(&s->run.engine, "local", 'b', "true");
+    describe_model(&s->run.model, &told, choice->load.model);
+    session_begin(s);
+    joulet_wait_covered(s->meter, choice->load.to_ns, COVER_MOST_S, NULL);
+    measure_load(s, choice);
+    run_note(&s->run, "%s", why->message);
+    session_finish(s, why->status == JOULET_CANCELLED ? "interrupted" : "failed");
+    if (s->saved)
+        cli_warn(s->cli, "what loading the model drew is kept: `joulet runs show %s`", s->run.id);
 }
 
 int session_choose(struct session *s, struct runtime_choice *choice)
@@ -225,6 +247,7 @@ int session_choose(struct session *s, struct runtime_choice *choice)
     };
     if (runtime_choose(choice, cli_str(c, "engine"), cli_str(c, "model"), &how, &err) != JOULET_OK) {
         int code = cli_fail(c, &err);
+        keep_failed_load(s, choice, &err);
         /* A refused key or an unknown protocol is a failure of the engine too. */
         return code == CLI_USAGE || err.status == JOULET_CANCELLED ? code : CLI_ENGINE;
     }

@@ -212,7 +212,8 @@ struct joulet_options {
 
 /* Find the sensors, open them in parallel and begin to sample. Returns when the first sample of every file sensor is in;
  * vendor libraries may join later (joulet_wait_ready).
- * Error: JOULET_NO_SENSOR if not even an estimate is possible (never with no_thread: what is in the way is then the answer);
+ * Error: JOULET_USAGE if what `sim` or `replay` names cannot be played;
+ * JOULET_NO_SENSOR if not even an estimate is possible (never with no_thread: what is in the way is then the answer);
  * a sensor that exists but cannot be read is no error, it is listed by joulet_problem_get. *out is NULL on error.
  * opt NULL: defaults. Without a file that measures it waits for the libraries, since they decide whether to estimate. */
 JOULET_API enum joulet_status joulet_open(struct joulet **out, const struct joulet_options *opt, struct joulet_error *err);

@@ -154,6 +154,21 @@ static enum joulet_status no_sensor(struct joulet *m, struct joulet_error *err)
     return status;
 }
 
+/* What was given to be played and cannot be is bad input, whatever else would measure. */
+static enum joulet_status check_played(struct joulet *m, struct joulet_error *err)
+{
+    enum joulet_status status = jl_ok(err);
+    pthread_mutex_lock(&m->lock);
+    for (size_t i = 0; i < m->n_problems && status == JOULET_OK; i++) {
+        const struct joulet_problem *p = &m->problems[i];
+        bool played = strcmp(p->sensor, "sim") == 0 || strcmp(p->sensor, "file") == 0;
+        if (played && p->status != JOULET_MEMORY)
+            status = jl_fail(err, JOULET_USAGE, "%s", p->message);
+    }
+    pthread_mutex_unlock(&m->lock);
+    return status;
+}
+
 static enum joulet_status begin_sampling(struct joulet *m, struct lane *files, struct joulet_error *err)
 {
     lane_first_reads(files); /* by this thread: the first sample waits for nobody */
@@ -172,6 +187,9 @@ static enum joulet_status start(struct joulet *m, const struct sensor_ops *const
     for (const struct sensor_ops *const *row = table; *row; row++)
         if ((*row)->cls == SENSOR_FILE && wanted(m, *row))
             lane_discover(files, *row);
+    status = check_played(m, err);
+    if (status != JOULET_OK)
+        return status;
     if (!lane_measures(files))
         fall_back(m, files, table);
     if (!m->opt.no_thread)

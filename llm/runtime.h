@@ -47,9 +47,10 @@ struct runtime_server {
     char *log;   /* path of its log */
     char *model; /* absolute path of the model it was started with */
     bool private_engine;
-    int64_t t_spawn_ns, t_ready_ns; /* the load window */
+    int64_t t_spawn_ns, t_ready_ns; /* the load window; of a server that did not come up, until that was seen */
 };
-/* Starts it and waits until it answers; on failure the sentence ends with the telling line of its log (out of memory, bad file,
+/* Starts it and waits until it answers; on failure it has ended, only its times are left in *s, and the sentence ends with the
+ * telling line of its log (out of memory, bad file,
  * ...). Not in the background: it ends with the calling thread, so call from one that lives as long as the server is needed. In
  * the background: JOULET_BUSY when one runs already. */
 enum joulet_status runtime_server_start(struct runtime_server *s, const struct runtime_start *how, struct joulet_error *err);
@@ -69,13 +70,17 @@ enum joulet_status runtime_model_only(char **path, struct joulet_error *err);
 
 /* --engine URL|NAME|PROGRAM and the default: ours in the background, an answering server on a default port, else llama-server on
  * PATH, else the private one. When a server must be started, *started is filled and the caller stops it. model: as given to -m,
- * or NULL. */
+ * or NULL. On failure nothing runs and nothing has to be released; `load` then is the one that failed. */
 struct runtime_choice {
     struct engine *engine;
     struct runtime_server server;
     bool started;
     char *model_file; /* GGUF that was given or chosen; NULL */
     char *model;      /* name to ask the engine for; NULL: the loaded one */
+    struct {
+        int64_t from_ns, to_ns; /* of a server that was started here; 0: none was */
+        char model[1024];       /* its file */
+    } load;
 };
 enum joulet_status runtime_choose(struct runtime_choice *c, const char *engine, const char *model,
                                   const struct runtime_start *how, struct joulet_error *err);

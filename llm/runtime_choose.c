@@ -236,6 +236,9 @@ static enum joulet_status start_own(struct choosing *x, const char *program, boo
     how.model = c->model_file;
     how.background = false;
     status = runtime_server_start(&c->server, &how, err);
+    c->load.from_ns = c->server.t_spawn_ns;
+    c->load.to_ns = c->server.t_ready_ns;
+    snprintf(c->load.model, sizeof(c->load.model), "%s", c->model_file);
     if (status != JOULET_OK)
         return status;
     c->started = true;
@@ -362,8 +365,11 @@ enum joulet_status runtime_choose(struct runtime_choice *c, const char *engine, 
     enum joulet_status status = resolve_model(&x, err);
     if (status == JOULET_OK)
         status = engine && *engine ? choose_named(&x, engine, err) : choose_default(&x, err);
-    if (status != JOULET_OK)
+    if (status != JOULET_OK) {
+        struct runtime_choice failed = *c;
         runtime_choice_release(c);
+        c->load = failed.load;
+    }
     return status;
 }
 

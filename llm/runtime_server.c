@@ -299,6 +299,7 @@ static enum joulet_status attempt(struct runtime_server *s, struct launch *l, bo
             status = cancelled(l->how) ? jl_fail(err, JOULET_CANCELLED, "loading %.200s was interrupted", s->model)
                                        : explain(s, &why, err);
         if (status != JOULET_OK) {
+            s->t_ready_ns = jl_mono_ns();
             jl_process_stop(&s->process, 2);
             keep_log(s);
         }
@@ -351,6 +352,8 @@ enum joulet_status runtime_server_start(struct runtime_server *s, const struct r
         status = make_key(s->key, err);
     if (status == JOULET_OK && how->before_start)
         how->before_start(how->user);
+    if (status == JOULET_OK && cancelled(how))
+        status = jl_fail(err, JOULET_CANCELLED, "loading %.200s was interrupted", s->model);
     for (int tries = 0; status == JOULET_OK && again && tries < 4; tries++) {
         free(s->log);
         s->log = NULL;
@@ -360,8 +363,12 @@ enum joulet_status runtime_server_start(struct runtime_server *s, const struct r
     }
     if (status == JOULET_OK && how->background)
         status = runtime_background_save(s, err);
-    if (status != JOULET_OK)
+    if (status != JOULET_OK) {
+        int64_t spawn_ns = s->t_spawn_ns, ready_ns = s->t_ready_ns;
         runtime_server_stop(s);
+        s->t_spawn_ns = spawn_ns;
+        s->t_ready_ns = ready_ns;
+    }
     return status;
 }
 

@@ -66,6 +66,12 @@ enum joulet_status store_find(struct store *s, const char *id, char full[40], bo
     return st;
 }
 
+enum joulet_status store_full_id(struct store *s, const char *id, char full[40], struct joulet_error *err)
+{
+    bool running;
+    return store_find(s, id, full, &running, err);
+}
+
 /* ---- lists ------------------------------------------------------------------------------------------------------- */
 
 static char *column_copy(sqlite3_stmt *q, int column)

@@ -37,6 +37,8 @@ enum joulet_status store_list(struct store *s, size_t limit, struct store_row **
 void store_rows_free(struct store_row *rows, size_t n);
 /* id: full, or a unique prefix, or "last". JOULET_NOT_FOUND, or JOULET_USAGE when several match. */
 enum joulet_status store_load(struct store *s, const char *id, struct run *out, struct joulet_error *err);
+/* The full id of a run that is there, for an id as above. */
+enum joulet_status store_full_id(struct store *s, const char *id, char full[40], struct joulet_error *err);
 /* Every sample of a channel of a run, at any time. The strings of out->channel live until store_close. JOULET_NOT_FOUND when
  * nothing is kept. */
 enum joulet_status store_load_trace(struct store *s, const char *run_id, size_t channel_index, struct joulet_trace *out,

@@ -256,7 +256,7 @@ static void faults_lead_to_their_entry(void **state)
          "rapl-permission"},
         {"the prompt is empty: give a text as an argument, or - to read it from standard input", "prompt"},
         {"/data/joulet.db: no room left while writing; free some disk space or delete old runs with `joulet runs delete`; "
-         "measuring goes on, the record is written at the end",
+         "the record was written to joulet-20261121-1.json instead: `joulet runs import joulet-20261121-1.json`",
          "disk-full"}, /* the cause, not what follows from it */
         {"what was said here was never written down anywhere", NULL},
         {"", NULL},

@@ -3,6 +3,7 @@
 #include "tests/cli/program.h"
 
 #include <fcntl.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,35 @@ static void every_command_explains_itself(void **state)
         program_release(&p);
         program_release(&q);
     }
+}
+
+/* The table of commands and options as one object; each command is there, and takes --json and -o. */
+static void help_is_there_for_programs_too(void **state)
+{
+    struct program p = {0};
+    (void)state;
+    program_run(&p, ARGS("help", "--json"));
+    assert_int_equal(p.code, CLI_DONE);
+    json_t *all = json_loads(kept(&p.out), JSON_REJECT_DUPLICATES, NULL), *list = json_object_get(all, "commands");
+    program_release(&p);
+    for (size_t i = 0; command_table[i]; i++) {
+        json_t *one = json_array_get(list, i), *options = json_object_get(one, "options");
+        size_t k, found = 0;
+        json_t *option;
+        assert_string_equal(json_string_value(json_object_get(one, "name")), command_table[i]->name);
+        json_array_foreach(options, k, option)
+        {
+            const char *name = json_string_value(json_object_get(option, "name"));
+            found += !strcmp(name, "json") || !strcmp(name, "output");
+        }
+        assert_int_equal(found, 2);
+    }
+    json_decref(all);
+    program_run(&p, ARGS("help", "database-locked", "--json"));
+    all = json_loads(kept(&p.out), JSON_REJECT_DUPLICATES, NULL);
+    must_say(json_string_value(json_object_get(all, "text")), "kept the database locked");
+    json_decref(all);
+    program_release(&p);
 }
 
 static void mistakes_end_with_2_and_a_hint(void **state)
@@ -284,17 +314,12 @@ static void bash_completes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_introduces_itself),
-        cmocka_unit_test(every_command_explains_itself),
-        cmocka_unit_test(mistakes_end_with_2_and_a_hint),
-        cmocka_unit_test(settings_come_from_the_file),
-        cmocka_unit_test(a_result_file_is_whole_or_not_there),
-        cmocka_unit_test(a_full_disk_is_told_once),
-        cmocka_unit_test(a_reader_that_goes_away_ends_it_quietly),
-        cmocka_unit_test(a_closed_output_is_said),
-        cmocka_unit_test(the_first_signal_asks_the_second_ends),
-        cmocka_unit_test(children_get_ordinary_signals),
-        cmocka_unit_test(bash_completes),
+        cmocka_unit_test(it_introduces_itself),           cmocka_unit_test(every_command_explains_itself),
+        cmocka_unit_test(help_is_there_for_programs_too), cmocka_unit_test(mistakes_end_with_2_and_a_hint),
+        cmocka_unit_test(settings_come_from_the_file),    cmocka_unit_test(a_result_file_is_whole_or_not_there),
+        cmocka_unit_test(a_full_disk_is_told_once),       cmocka_unit_test(a_reader_that_goes_away_ends_it_quietly),
+        cmocka_unit_test(a_closed_output_is_said),        cmocka_unit_test(the_first_signal_asks_the_second_ends),
+        cmocka_unit_test(children_get_ordinary_signals),  cmocka_unit_test(bash_completes),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -120,8 +120,8 @@ static void mistakes_are_said(void **state)
         {{"runs", "list", "x"}, CLI_USAGE, "takes no operand"},
         {{"runs", "show", "2026"}, -1, "several runs begin with"},
         {{"runs", "show", "xyz"}, -1, "there is no run \"xyz\""},
-        {{"runs", "import", "/nowhere/run.json"}, -1, "/nowhere/run.json"},
-        {{"runs", "import", "/dev/null"}, -1, "no valid JSON"},
+        {{"runs", "import", "/nowhere/run.json"}, CLI_USAGE, "/nowhere/run.json"},
+        {{"runs", "import", "/dev/null"}, CLI_USAGE, "no valid JSON"},
         {{"runs", "--db", "/dev/null/x.db"}, -1, "writable"},
     };
     (void)state;
@@ -151,6 +151,27 @@ static void deleting_goes_on_after_a_mistake(void **state)
     program_release(&p);
 }
 
+static void what_was_done_is_the_result(void **state)
+{
+    struct program p = {0};
+    (void)state;
+    free(write_record("bench.json", sample_bench));
+    free(write_record("exec.json", sample_exec));
+    run_ok(&p, ARGS("runs", "import", "--json", scratch("bench.json"), scratch("exec.json")));
+    assert_string_equal(kept(&p.out), "{\"imported\": [\"20261121-152349-5f3a\", \"20261121-170000-00bb\"]}\n");
+    program_release(&p);
+    program_run(&p, ARGS("runs", "delete", "--json", "-o", scratch("deleted.json"), "xyz", "20261121-1523"));
+    assert_int_not_equal(p.code, CLI_DONE);
+    assert_string_equal(kept(&p.out), "");
+    program_release(&p);
+    char *text = scratch_read("deleted.json");
+    assert_string_equal(text, "{\"deleted\": [\"20261121-152349-5f3a\"]}\n");
+    free(text);
+    run_ok(&p, ARGS("runs", "delete", "last"));
+    must_say(kept(&p.out), "is deleted");
+    program_release(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +181,7 @@ int main(void)
         cmocka_unit_test(traces_play_again),
         cmocka_unit_test(mistakes_are_said),
         cmocka_unit_test(deleting_goes_on_after_a_mistake),
+        cmocka_unit_test(what_was_done_is_the_result),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }
