@@ -69,7 +69,7 @@ static void lists_and_views(void **state)
     must_say(kept(&p.out), "per output token");
     program_release(&p);
     run_ok(&p, ARGS("runs", "export", "20261121-1523", "--format", "csv"));
-    must_say(kept(&p.out), "run_id,kind,row,window,duration_s,");
+    must_say(kept(&p.out), "run_id,kind,row,window,cell,cell_name,duration_s,");
     must_say(kept(&p.out), "request_window,prefill");
     program_release(&p);
 }
