@@ -8,17 +8,23 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define STEP_NS    1000000  /* between reads while an update is due */
-#define AHEAD_NS   6000000  /* before the prediction: the jitter of devices */
-#define PREDICT_NS 10000000 /* shorter periods are not predicted */
-#define ENOUGH     8        /* distances before a period is believed */
-#define APART      4        /* reads in a period that tell two updates apart */
-#define POLLS      3        /* reads in a period, so that its updates and not the reads make the distances */
+#define STEP_NS     1000000  /* between reads while an update is due */
+#define AHEAD_NS    6000000  /* before the prediction: the jitter of devices */
+#define PREDICT_NS  10000000 /* shorter periods are not predicted */
+#define ENOUGH      8        /* distances before a period is believed */
+#define APART       4        /* reads in a period that tell two updates apart */
+#define JITTER_PART 10       /* of a period: no update is further from where it is due */
+#define POLLS       3        /* reads in a period, so that its updates and not the reads make the distances */
 
 void updates_init(struct updates *u, enum updates_kind kind, int64_t poll_ns, int64_t period_ns, bool predict, double max_w)
 {
     *u = (struct updates){
         .kind = kind, .poll_ns = poll_ns, .period_ns = period_ns, .predict = predict, .max_w = max_w, .locked_ns = INT64_MIN};
+}
+
+static bool predicts(const struct updates *u)
+{
+    return u->predict && u->period_found && u->period_ns >= PREDICT_NS && u->has;
 }
 
 /* Reads are so far apart that the device has always updated in between: a reading needs no change to be one. */
@@ -142,6 +148,16 @@ static bool repeat(struct updates *u, const struct updates_read *r, int64_t t, s
     return true;
 }
 
+/* Updates that are predicted are not read for until shortly before: a late read there must not make the whole period before it
+ * the time in which the update may have happened. No update comes so soon after one that was seen sharply. */
+static int64_t not_before(const struct updates *u, int64_t t0)
+{
+    int64_t early = u->period_ns / JITTER_PART > AHEAD_NS ? u->period_ns / JITTER_PART : AHEAD_NS;
+    int64_t next = u->edge_ns - u->edge_hw + u->period_ns - early;
+    bool sharp = predicts(u) && u->changed_ns == u->edge_ns && !u->gap;
+    return sharp && next < t0 ? next : INT64_MIN;
+}
+
 /* Earliest moment of an update that a read begun at t0 is the first to see: after the last read began, and not longer ago than
  * the device waits between updates where that is known and the reads do not tell better. */
 static int64_t earliest(const struct updates *u, int64_t t0)
@@ -149,7 +165,8 @@ static int64_t earliest(const struct updates *u, int64_t t0)
     int64_t period = u->period_ns, longest = reads_are_slow(u) ? period : period * 3 / 2;
     if (!u->has)
         return t0 - (period > 0 ? period : u->poll_ns);
-    return period > 0 && t0 - u->begun_ns > longest ? t0 - longest : u->begun_ns;
+    int64_t lo = period > 0 && t0 - u->begun_ns > longest ? t0 - longest : u->begun_ns, next = not_before(u, t0);
+    return next > lo ? next : lo;
 }
 
 static bool change(struct updates *u, const struct updates_read *r, bool reset, struct joulet_sample *out)
@@ -215,11 +232,6 @@ bool updates_locked(struct updates *u, int64_t begin_ns, int64_t end_ns, int64_t
 }
 
 /* ---- when to read -------------------------------------------------------------------------------------------------- */
-
-static bool predicts(const struct updates *u)
-{
-    return u->predict && u->period_found && u->period_ns >= PREDICT_NS && u->has;
-}
 
 /* While readings stay equal only the neighbourhood of the prediction is searched; otherwise until it is seen. */
 static int64_t search_end(const struct updates *u, int64_t predicted)

@@ -159,6 +159,23 @@ static void test_finds_the_period(void **state)
     assert_true(u.edge_hw <= 500 * US);
 }
 
+/* Between updates that are predicted nobody reads: a read that comes late then does not make that time the update's. */
+static void test_late_read_where_an_update_is_due(void **state)
+{
+    struct updates u = make(UPDATES_COUNTER, 5 * MS, 100 * MS);
+    struct joulet_sample s;
+    int64_t reads = 0;
+    (void)state;
+    run_device(&u, UPDATES_COUNTER, 1001 * MS, 3001 * MS, 100 * MS, &reads);
+    assert_true(u.period_found);
+    assert_true(read_at(&u, 3109 * MS, 310, &s)); /* looked for from 3094 ms on */
+    assert_int_equal(s.value, 310);
+    assert_true(llabs(s.t_ns - 3100 * MS) <= (int64_t)s.hw_ns);
+    assert_true(s.hw_ns < 12 * MS);
+    assert_true(read_at(&u, 3250 * MS, 320, &s)); /* so late that the last update tells less than the reads do */
+    assert_true(llabs(s.t_ns - 3200 * MS) <= (int64_t)s.hw_ns);
+}
+
 static void test_period_of_powers(void **state)
 {
     struct updates u = make(UPDATES_POWER, 5 * MS, 20 * MS);
@@ -382,6 +399,7 @@ int main(void)
         cmocka_unit_test(test_failed_read_between),
         cmocka_unit_test(test_looks_closely_enough),
         cmocka_unit_test(test_finds_the_period),
+        cmocka_unit_test(test_late_read_where_an_update_is_due),
         cmocka_unit_test(test_period_of_powers),
         cmocka_unit_test(test_irregular_device),
         cmocka_unit_test(test_reads_keep_out_of_step),
