@@ -200,3 +200,15 @@ double jl_hidden_power(const struct jl_edge *e, size_t n, double a, double b, co
     end = end < n ? end : n - 1;
     return end > first ? (e[end].c - e[first].c + l->q) / (b - a) : 0;
 }
+
+double jl_hidden_power_of_readings(const struct jl_reading *r, size_t n, double a, double b, double W, const struct jl_limits *l)
+{
+    double least = INFINITY;
+    for (size_t k = 0; k < n && b - a < W; k++) {
+        double h = r[k].hw + r[k].astray_s + LAGS * l->u_t;
+        if (r[k].t - W + h > a || r[k].t - h < b)
+            continue;
+        least = fmin(least, (W * (r[k].y_w + l->step_w) - l->p_min * (W - (b - a))) / (b - a));
+    }
+    return isfinite(least) ? least : 0;
+}

@@ -165,6 +165,9 @@ double jl_largest_power(const struct jl_edge *e, size_t n, double U);
 double jl_least_power(const struct jl_edge *e, size_t n, double U);
 /* What [a, b] drew if it drew all that the readings around it grew by; 0 where it has a reading of its own. */
 double jl_hidden_power(const struct jl_edge *e, size_t n, double a, double b, const struct jl_limits *lim);
+/* The same for power readings whose windows are longer: the least that any window around all of it allows; 0 without one. */
+double jl_hidden_power_of_readings(const struct jl_reading *r, size_t n, double a, double b, double W,
+                                   const struct jl_limits *lim);
 /* How far the n-th of the updates inserted one after the other may be from the device's own, beyond its half-width (1.3). */
 double jl_astray_s(int repeats, double U);
 

@@ -121,8 +121,12 @@ static double largest_power(const struct jl_job *j)
 {
     const struct jl_edges *e = &j->all;
     double most = P_MAX_SHARE * jl_largest_power(e->items, e->n, j->p.U);
-    for (size_t i = 0; i < j->m; i++)
-        most = fmax(most, jl_hidden_power(e->items, e->n, j->bd[i] + j->p.lag, j->bd[i + 1] + j->p.lag, &j->limits));
+    for (size_t i = 0; i < j->m; i++) {
+        double a = j->bd[i] + j->p.lag, b = j->bd[i + 1] + j->p.lag;
+        most = fmax(most, jl_hidden_power(e->items, e->n, a, b, &j->limits));
+        if (!j->p.counter)
+            most = fmax(most, jl_hidden_power_of_readings(j->readings.items, j->readings.n, a, b, j->p.W, &j->limits));
+    }
     return most;
 }
 

@@ -241,12 +241,26 @@ static void test_the_last_repeat_ends_before_the_change(void **state)
     }
 }
 
+/* A phase of 0.1 s in windows of 1 s: no reading comes near its power, and 1.5 times the largest is no limit of it. */
+static void test_phase_inside_long_windows(void **state)
+{
+    static const struct jl_reading r[] = {
+        {.t = 0.95, .y_w = 60}, {.t = 1.05, .y_w = 78}, {.t = 1.15, .y_w = 96}, {.t = 1.95, .y_w = 96}};
+    const struct jl_limits limits = {.p_min = 30, .step_w = 0};
+    (void)state;
+    /* idle 60 W, 420 W from 1 to 1.1 s: the window from 0.15 to 1.15 s holds all of it */
+    assert_near(jl_hidden_power_of_readings(r, JL_COUNT(r), 1, 1.1, 1, &limits), (96 - 30 * 0.9) / 0.1, 1e-9);
+    assert_near(jl_hidden_power_of_readings(r, 2, 1, 1.1, 1, &limits), 0, 0);           /* none holds all of it */
+    assert_near(jl_hidden_power_of_readings(r, JL_COUNT(r), 1, 2.1, 1, &limits), 0, 0); /* readings of its own */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bounds_always_hold),
         cmocka_unit_test(test_bounds_hold_without_limits),
         cmocka_unit_test(test_the_last_repeat_ends_before_the_change),
+        cmocka_unit_test(test_phase_inside_long_windows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
