@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define DELAY     0.1   /* a poll comes late by up to this share of its distance */
+#define DELAY     0.1   /* a poll comes late by up to this share of the usual distance */
 #define LATE      0.01  /* this share of polls ... */
 #define LATE_S    5e-3  /* ... comes late by so much more, in the mean */
 #define WAKE_LO_S 20e-6 /* from an event to the first read after it */
@@ -111,7 +111,7 @@ static double read_locked(struct session *s, double t_s, double until_s)
 
 static double lateness(struct session *s, double distance_s)
 {
-    double late = uniform(s->c, 0, DELAY * distance_s);
+    double late = uniform(s->c, 0, DELAY * fmin(distance_s, s->r->poll_s));
     return uniform(s->c, 0, 1) < LATE ? late + exponential(s->c, LATE_S) : late;
 }
 
