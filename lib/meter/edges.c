@@ -14,6 +14,8 @@
 #define LEAST        3    /* ... and how many must be there */
 #define HARMLESS     1e-3 /* of the period: reads so exact that their jitter is no reason to drop one */
 #define GAP_PERIODS  1.5  /* between two power readings: one was missed */
+#define EVEN         0.1  /* of the period: so far two of them may be from twice the usual */
+#define SCATTER_W    0.3  /* of a single power reading, whatever the power does */
 #define SAME_TIME_S  1e-9
 #define IS_NO_UPDATE (JOULET_SAMPLE_FAILED | JOULET_SAMPLE_LAST)
 
@@ -162,7 +164,31 @@ static void mend_repeat(struct jl_edges *e, double change, double hw, double U)
     last->repeats = 1; /* known again, but for the jitter of the device */
 }
 
-static void sum_power(const struct jl_slice *s, double U, struct jl_edges *out)
+/* Nearest update beside sample i that was not inserted; NULL when there is none. */
+static const struct joulet_sample *beside(const struct jl_slice *s, size_t i, int step)
+{
+    for (size_t k = i + (size_t)step; k < s->hi && k + 1 > s->lo; k += (size_t)step)
+        if (!(s->trace->samples[k].flags & IS_NO_UPDATE))
+            return s->trace->samples[k].flags & JOULET_SAMPLE_REPEAT ? NULL : &s->trace->samples[k];
+    return NULL;
+}
+
+/* An update found by a late poll moves a step of power for good: two neighbours known better, two periods apart, tell its time
+ * better than its own interval does, as far as that reaches. */
+static void mend_late(const struct jl_slice *s, size_t i, double U, struct jl_edge *e)
+{
+    const struct joulet_sample *l = beside(s, i, -1), *r = beside(s, i, 1);
+    if (!l || !r || (s->trace->samples[i].flags & JOULET_SAMPLE_REPEAT))
+        return;
+    double usual = fmax(jl_s(l->hw_ns), jl_s(r->hw_ns)), apart = jl_s(r->t_ns - l->t_ns);
+    if (e->hw <= LATE_BY * usual || e->hw <= HARMLESS * U || fabs(apart - 2 * U) > EVEN * U)
+        return;
+    double middle = jl_s(l->t_ns - s->origin_ns) + apart / 2;
+    e->t = fmin(fmax(middle, e->t - e->hw), e->t + e->hw);
+    e->hw = usual;
+}
+
+static void sum_power(const struct jl_slice *s, double U, bool mend, struct jl_edges *out)
 {
     double before = 0;
     for (size_t i = s->lo; i < s->hi; i++) {
@@ -171,6 +197,8 @@ static void sum_power(const struct jl_slice *s, double U, struct jl_edges *out)
             continue;
         struct jl_edge e = edge_of(s, x);
         double y = (double)x->value * 1e-6;
+        if (mend)
+            mend_late(s, i, U, &e);
         if (out->n) {
             const struct jl_edge *prev = &out->items[out->n - 1];
             if (e.t - prev->t <= SAME_TIME_S)
@@ -181,7 +209,7 @@ static void sum_power(const struct jl_slice *s, double U, struct jl_edges *out)
                 mend_repeat(out, e.t, e.hw, U);
             e.c = prev->c + y * (e.t - prev->t);
             e.hidden_u = gap_u(y, before, e.t - prev->t, U);
-            e.loose_u = hypot(e.hidden_u, change_u(y, before, prev->hw));
+            e.loose_u = hypot(hypot(e.hidden_u, change_u(y, before, prev->hw)), SCATTER_W * (e.t - prev->t));
         }
         before = y;
         out->items[out->n++] = e;
@@ -195,7 +223,7 @@ bool jl_edges_of(const struct jl_slice *s, const struct jl_params *p, enum jl_ed
     if (!out->items)
         return false;
     if (p->gauge)
-        sum_power(s, p->U, out);
+        sum_power(s, p->U, use == JL_FOR_ESTIMATES, out);
     else
         sum_counter(s, IS_NO_UPDATE | (use == JL_FOR_ESTIMATES ? JOULET_SAMPLE_LATE : 0), out);
     if (use == JL_FOR_ESTIMATES && p->dense)

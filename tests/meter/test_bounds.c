@@ -241,6 +241,39 @@ static void test_the_last_repeat_ends_before_the_change(void **state)
     }
 }
 
+/* An update found by a late poll lies between its neighbours, as far as its own interval reaches; bounds take it as it is. */
+static void test_late_update_among_even_ones(void **state)
+{
+    (void)state;
+    static const struct {
+        double t, hw, next, want, want_hw;
+    } rows[] = {
+        {.106, 8e-3, .2, .1, 5e-4},    /* in the middle */
+        {.106, 4e-3, .2, .102, 5e-4},  /* no further than it can be */
+        {.106, 6e-4, .2, .106, 6e-4},  /* known as well as the others */
+        {.106, 8e-3, .23, .106, 8e-3}, /* the others are not even */
+    };
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct joulet_sample x[] = {{.t_ns = sim_ns(0), .value = 60000000, .hw_ns = 500000},
+                                    {.t_ns = sim_ns(rows[i].t), .value = 60000000, .hw_ns = (uint32_t)(rows[i].hw * 1e9 + .5)},
+                                    {.t_ns = sim_ns(rows[i].next), .value = 300000000, .hw_ns = 500000}};
+        struct joulet_trace trace = {.channel = sim_power_channel(.1, .1, true), .samples = x, .n = JL_COUNT(x)};
+        struct jl_slice s = jl_slice_of(&trace, x[0].t_ns, x[2].t_ns, 0, x[0].t_ns);
+        struct jl_params p;
+        struct jl_edges e;
+        jl_params_of(&trace, &p);
+        p.by_change = false; /* nothing is dropped */
+        assert_true(jl_edges_of(&s, &p, JL_FOR_ESTIMATES, &e));
+        assert_near(e.items[1].t, rows[i].want, 1e-9);
+        assert_near(e.items[1].hw, rows[i].want_hw, 1e-9);
+        assert_near(e.items[2].c, 60 * rows[i].want + 300 * (rows[i].next - rows[i].want), 1e-6);
+        jl_edges_release(&e);
+        assert_true(jl_edges_of(&s, &p, JL_FOR_BOUNDS, &e));
+        assert_near(e.items[1].t, rows[i].t, 1e-9);
+        jl_edges_release(&e);
+    }
+}
+
 /* A phase of 0.1 s in windows of 1 s: no reading comes near its power, and 1.5 times the largest is no limit of it. */
 static void test_phase_inside_long_windows(void **state)
 {
@@ -260,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_bounds_always_hold),
         cmocka_unit_test(test_bounds_hold_without_limits),
         cmocka_unit_test(test_the_last_repeat_ends_before_the_change),
+        cmocka_unit_test(test_late_update_among_even_ones),
         cmocka_unit_test(test_phase_inside_long_windows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
