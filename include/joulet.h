@@ -472,6 +472,15 @@ JOULET_API enum joulet_status joulet_baseline_short(const struct joulet_trace *t
                                                     joulet_mark before_to, joulet_mark after_from, joulet_mark after_to,
                                                     struct joulet_baseline *out, struct joulet_error *err);
 
+/* The level for a run [from, to] out of all that were taken in a session, in any order (4.3): straight between the one before and
+ * the one after it, else the nearest; with three or more its u is at least their sd (4.2). NONE when none is known. */
+JOULET_API void joulet_baseline_at(const struct joulet_baseline *all, size_t n, joulet_mark from, joulet_mark to,
+                                   struct joulet_baseline *out);
+/* Seconds of idle level for which its share of the interval of net energy (2 u) is `relative`, when the run draws run_power_w
+ * (4.2). r1: lag-one autocorrelation of the 1 s means, NAN: 0. NAN when no length is enough: 2 % of P0 is more than that; then a
+ * longer or stronger load, or a level before each run. */
+JOULET_API double joulet_baseline_seconds(const struct joulet_baseline *b, double r1, double run_power_w, double relative);
+
 /* What is measured: consecutive phases. */
 struct joulet_what {
     const joulet_mark *bounds; /* n_phases + 1 moments, ascending */
@@ -498,6 +507,26 @@ struct joulet_measured {
 JOULET_API enum joulet_status joulet_measure(const struct joulet_trace *trace, const struct joulet_baseline *idle,
                                              const struct joulet_what *what, struct joulet_measured *out,
                                              struct joulet_error *err);
+
+/* ---- part-time sensors (2.5): power readings whose window is shorter than their period see a part of the time only ---- */
+JOULET_API bool joulet_is_part_time(const struct joulet_channel *channel);
+/* What n bursts of one kind (requests, commands), which nobody timed to the sensor, drew together: a joint fit over all of them.
+ * on[i] < off[i] <= on[i + 1]; net needs an idle level, and so does the fit. Error: JOULET_TOO_SHORT and flag UNRESOLVED when too
+ * few readings lie inside bursts, or flag ALIASED when the bursts follow the sensor's own rhythm; only bounds are known then.
+ * JOULET_USAGE for other channels: joulet_measure sees each burst there. */
+JOULET_API enum joulet_status joulet_bursts(const struct joulet_trace *trace, const struct joulet_baseline *idle,
+                                            const joulet_mark *on, const joulet_mark *off, size_t n, struct joulet_energy *out,
+                                            struct joulet_error *err);
+/* When repeat k (0, 1, ..) shall start, at `earliest` or up to one period later: at place (k mod 8)/8 of the sensor's update
+ * grid, so that repeats together are seen all over. `earliest` itself where the sensor is no part-time one, or its updates (of
+ * the last seconds, in `trace`) tell no grid. */
+JOULET_API joulet_mark joulet_phase_start(const struct joulet_trace *trace, size_t k, joulet_mark earliest);
+/* Energy of one of n repeats that were started so: the padded difference (2.1) over the whole block, the waits at the idle level,
+ * divided by n. The sensor must have settled before the first; quiet_until as in joulet_what. Errors as for joulet_measure;
+ * JOULET_NO_DATA when the trace does not reach far enough around the block, JOULET_USAGE without an idle level. */
+JOULET_API enum joulet_status joulet_block(const struct joulet_trace *trace, const struct joulet_baseline *idle,
+                                           const joulet_mark *on, const joulet_mark *off, size_t n, joulet_mark quiet_until,
+                                           struct joulet_energy *out, struct joulet_error *err);
 
 /* Sum over devices (end of 3): u_rep in quadrature, u_spec linear where `same_type`, else in quadrature; provenance the worst;
  * flags joined; a NAN part makes the sum lack it: the rest is summed and JOULET_FLAG_PARTIAL set. *sum starts as

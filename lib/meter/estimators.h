@@ -149,6 +149,22 @@ void jl_fit_phases(struct jl_fit *f, size_t first, size_t last, struct jl_fitted
 double jl_fit_before_w(const struct jl_fit *f);
 double jl_fit_after_w(const struct jl_fit *f);
 
+/* ---- bursts on part-time sensors (2.5, bursts.c) ----------------------------------------------------------------------- */
+struct jl_bursts {
+    const struct jl_reading *r; /* around the bursts */
+    size_t n_readings;
+    const double *on, *off; /* event time, ascending, one burst after the other */
+    size_t n;
+    double W, U, lag, u_t, P0;
+    size_t n_bins; /* set by the fit, as the next and the period */
+    double top;
+};
+struct jl_burst_fit {
+    double net_j, u_b, u_time; /* of all bursts together; NAN when unresolved */
+    bool unresolved, aliased;
+};
+bool jl_bursts_fit(struct jl_bursts *b, struct jl_burst_fit *out); /* false: out of memory */
+
 /* ---- guaranteed bounds (2.4, bounds.c) ------------------------------------------------------------------------------ */
 struct jl_limits {
     double p_min, p_max; /* W */

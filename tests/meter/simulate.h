@@ -5,7 +5,7 @@
 
 #include "lib/base/base.h"
 
-#define SIM_STEPS  24
+#define SIM_STEPS  160
 #define SIM_ORIGIN 500000000000000LL /* ns: a machine that has been up for days */
 
 struct sim {

@@ -274,6 +274,67 @@ static void test_power_across_a_restart(void **state)
     assert_near(p.max_w, 100, 1e-6);
 }
 
+/* ---- several levels -------------------------------------------------------------------------------------------------- */
+
+static struct joulet_baseline level_at(double from, double power_w, double u_w)
+{
+    return (struct joulet_baseline){
+        .power_w = power_w, .u_w = u_w, .sd_w = .5, .from_ns = sim_ns(from), .to_ns = sim_ns(from + 10)};
+}
+
+static void test_between_two_levels(void **state)
+{
+    (void)state;
+    struct joulet_baseline all[] = {level_at(100, 64, .8), level_at(0, 60, .6), JOULET_BASELINE_NONE}, b;
+    joulet_baseline_at(all, 3, sim_ns(28), sim_ns(32), &b); /* a quarter of the way */
+    assert_near(b.power_w, 61, 1e-9);
+    assert_near(b.u_w, .65, 1e-9);
+    joulet_baseline_at(all, 3, sim_ns(200), sim_ns(210), &b); /* nothing after */
+    assert_near(b.power_w, 64, 0);
+    assert_near(b.u_w, .8, 0);
+    joulet_baseline_at(all + 1, 1, sim_ns(-20), sim_ns(-10), &b); /* nothing before */
+    assert_near(b.power_w, 60, 0);
+    joulet_baseline_at(all + 2, 1, 0, 1, &b);
+    assert_true(isnan(b.power_w));
+    joulet_baseline_at(NULL, 0, 0, 1, &b);
+    assert_true(isnan(b.power_w));
+}
+
+static void test_spread_of_three_levels(void **state)
+{
+    (void)state;
+    struct joulet_baseline all[] = {level_at(0, 60, .6), level_at(100, 63, .6), level_at(200, 57, .6)}, b;
+    joulet_baseline_at(all, 2, sim_ns(104), sim_ns(106), &b);
+    assert_near(b.u_w, .6, 1e-9); /* two say nothing of spread */
+    joulet_baseline_at(all, 3, sim_ns(104), sim_ns(106), &b);
+    assert_near(b.power_w, 63, 1e-9);
+    assert_near(b.u_w, 3, 1e-9);
+}
+
+static void test_seconds_for_an_accuracy(void **state)
+{
+    (void)state;
+    static const struct {
+        double sd, r1, run_w, relative, want;
+    } rows[] = {
+        {2, 0, 260, .02, 2},     /* (2 2/4)^2 = 1, at least 2 */
+        {4, 0, 160, .02, 16},    /* (2 4/2)^2 */
+        {4, .5, 160, .02, 48},   /* three times as many */
+        {4, -.5, 160, .02, 16},  /* clamped */
+        {4, 2, 160, .02, 144},   /* clamped to .8 */
+        {4, NAN, 160, .02, 16},  /* not known */
+        {4, 0, 100, .02, NAN},   /* 1.2 W of floor, 0.8 W wanted */
+        {4, 0, 50, .02, NAN},    /* no rise */
+        {NAN, 0, 160, .02, NAN}, /* a short level has no spread */
+    };
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct joulet_baseline b = {.power_w = 60, .sd_w = rows[i].sd};
+        double s = joulet_baseline_seconds(&b, rows[i].r1, rows[i].run_w, rows[i].relative);
+        if (isnan(rows[i].want) ? !isnan(s) : !(fabs(s - rows[i].want) < 1e-9))
+            fail_msg("row %d: %g s, want %g", (int)i, s, rows[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +348,9 @@ int main(void)
         cmocka_unit_test(test_power_of_readings),
         cmocka_unit_test(test_power_is_not_noise),
         cmocka_unit_test(test_power_across_a_restart),
+        cmocka_unit_test(test_between_two_levels),
+        cmocka_unit_test(test_spread_of_three_levels),
+        cmocka_unit_test(test_seconds_for_an_accuracy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
