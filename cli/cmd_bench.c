@@ -317,6 +317,22 @@ static void interrupted(const struct bench *b)
         cli_warn(b->s.cli, "interrupted after %zu of %zu prompts", b->done, planned);
 }
 
+/* A limit is broken only when the whole interval lies above it, and not kept when nothing is known. */
+static int within_limit(const struct bench *b)
+{
+    double limit = cli_real(b->s.cli, "max-j-per-token"), j, lo;
+    if (isnan(limit))
+        return CLI_DONE;
+    if (!report_j_per_token(&b->s.run, &j, &lo)) {
+        cli_warn(b->s.cli, "no net energy per output token is known, so --max-j-per-token cannot be checked");
+        return CLI_CHECK_FAILED;
+    }
+    if (lo <= limit)
+        return CLI_DONE;
+    cli_warn(b->s.cli, "%.4g J per output token is surely above the limit of %.6g: the interval begins at %.4g", j, limit, lo);
+    return CLI_CHECK_FAILED;
+}
+
 static int measured_suite(struct bench *b)
 {
     idle_window(b);
@@ -328,7 +344,7 @@ static int measured_suite(struct bench *b)
     if (atomic_load(&cli_cancel))
         interrupted(b);
     int code = b->s.run.n_requests || b->s.run.n_windows ? show(b) : CLI_DONE;
-    return code != CLI_DONE ? code : session_exit(&b->s, ok ? CLI_DONE : CLI_ENGINE);
+    return code != CLI_DONE ? code : session_exit(&b->s, ok ? within_limit(b) : CLI_ENGINE);
 }
 
 static int bench_run(struct cli *c, int argc, char **argv)
@@ -372,10 +388,10 @@ const struct command cmd_bench = {
     .name = "bench",
     .summary = "measure a suite of prompts",
     .usage = "joulet bench [OPTION]...",
-    .options =
-        "prompts repeat warmup baseline cooldown trial engine key model system raw seed temperature top-p top-k min-p "
-        "repeat-penalty stop max-tokens context engine-option threads gpu-layers prompt-cache timeout sensors sim replay "
-        "interval trust-root measured-only json output title private grid pue price currency db no-store quiet width color",
+    .options = "prompts repeat warmup baseline cooldown trial engine key model system raw seed temperature top-p top-k min-p "
+               "repeat-penalty stop max-tokens context engine-option threads gpu-layers prompt-cache timeout sensors sim replay "
+               "interval trust-root measured-only json output title private grid pue price currency db no-store quiet width "
+               "color max-j-per-token",
     .about = "Sends the prompts one after the other and measures each: queue, prefill and decode. Around them stand the load of\n"
              "the model, an idle window (10 s) and a cool-down (until the power has settled, 10 s at most). The prompt cache is\n"
              "off. The first request is a warm-up and enters no sum. Without --prompts it is the suite of nine: three short,\n"

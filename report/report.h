@@ -17,6 +17,8 @@ void report_block(struct jl_buf *out, const struct run *r, const struct run_requ
 void report_table(struct jl_buf *out, const struct run *r, const struct report_style *style);
 /* `runs show`: the table where there are several requests, else what was asked and answered, and the block. */
 void report_run(struct jl_buf *out, const struct run *r, const struct report_style *style);
+/* Net energy per output token as it is shown, and the lower end of its interval; false when it is not known. */
+bool report_j_per_token(const struct run *r, double *j, double *lo);
 /* `runs list`. */
 void report_list(struct jl_buf *out, const struct store_row *rows, size_t n, const struct report_style *style);
 

@@ -142,3 +142,14 @@ double view_per_token_pm(const struct view *v)
     double common_j = 2 * sqrt(u->time * u->time + u->idle * u->idle + u->spec * u->spec);
     return hypot(pm, isnan(common_j) ? 0 : common_j / tokens);
 }
+
+bool report_j_per_token(const struct run *r, double *j, double *lo)
+{
+    static const struct report_style plain = {0};
+    struct view v;
+    view_init(&v, NULL, r, NULL, &plain);
+    double tokens = (double)v.sums.tokens_out;
+    *j = v.whole.net.j / tokens;
+    *lo = (v.whole.net.estimate ? v.whole.net.lo : v.whole.net.j - v.whole.net.pm) / tokens;
+    return tokens > 0 && isfinite(*j) && isfinite(*lo);
+}

@@ -1,0 +1,385 @@
+/* test_comparison.c - runs beside each other: which requests take part, what is refused, and what the verdict says. */
+#include "report/comparison.h"
+#include "tests/base/test.h"
+#include "tests/report/beside.h"
+#include "tests/stats/draw.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double A[] = {10.21, 10.05, 10.32, 10.18, 10.11, 10.26, 10.09, 10.15};
+static const double B[] = {9.88, 9.91, 10.12, 9.79, 9.95, 9.84, 9.97, 10.07};
+
+static struct compare_options options(const char *metric)
+{
+    return (struct compare_options){.metric = compare_metric(metric), .margin = 0.03, .seed = 1};
+}
+
+static void compared(struct comparison *c, const struct compare_operand *of, size_t n, const struct compare_options *opt)
+{
+    struct joulet_error err;
+    if (comparison_of(of, n, opt, c, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+}
+
+static void refused(const struct compare_operand *of, size_t n, const struct compare_options *opt, const char *words)
+{
+    struct comparison c;
+    struct joulet_error err;
+    assert_int_equal(comparison_of(of, n, opt, &c, &err), JOULET_USAGE);
+    if (!strstr(err.message, words))
+        fail_msg("no \"%s\" in \"%s\"", words, err.message);
+    assert_null(c.sides);
+}
+
+static void must_hold(const struct comparison *c, const char *words)
+{
+    static const struct report_style style = {.utf8 = true, .width = 200};
+    struct jl_buf out;
+    jl_buf_init(&out, 1 << 20);
+    report_comparison(&out, c, &style);
+    if (!strstr(out.data, words))
+        fail_msg("no \"%s\" in\n%s", words, out.data);
+    jl_buf_release(&out);
+}
+
+/* Two cells that took turns: ABBA. */
+static void plan(struct run *r, size_t prompts)
+{
+    beside_run(r, "20261121-100000-0001");
+    run_add_cell(r, "4 threads");
+    run_add_cell(r, "8 threads");
+    beside_request(r, 0, -1, 0, 99)->warmup = true;
+    for (size_t i = 0; i < 8; i++)
+        for (size_t k = 0; k < 2; k++) {
+            size_t cell = (i + k) % 2;
+            for (size_t p = 0; p < prompts; p++)
+                beside_request(r, (int64_t)p, (int64_t)i, (int64_t)cell, (1 + (double)p) * (cell ? B[i] : A[i]));
+        }
+}
+
+static void cells_are_pairs(void **state)
+{
+    (void)state;
+    struct run r;
+    struct comparison c;
+    struct compare_options opt = options("j");
+    plan(&r, 1);
+    compared(&c, (struct compare_operand[]){{&r, 0}, {&r, 1}}, 2, &opt);
+    const struct jl_comparison *x = &c.results[0].c;
+    assert_true(c.paired && x->pairs == 8 && c.sides[0].used == 8 && c.sides[0].warmup == 1);
+    assert_near(x->p, 2.0 / 256, 1e-12);
+    assert_near(x->ratio, 0.977367, 1e-6);
+    assert_near(x->lo95, 0.966728, 1e-6);
+    assert_near(x->shift, -0.235, 1e-6);
+    assert_near(x->delta, -0.875, 1e-6);
+    assert_near(c.sides[0].mean, 10.17125, 1e-9);
+    assert_int_equal(c.sides[0].place, 2);
+    assert_int_equal(c.sides[1].place, 1);
+    must_hold(&c, "B uses 2.3 % less (1.2 to 3.3 %)");
+    must_hold(&c, "4 threads");
+    must_hold(&c, "0.977 (0.967 to 0.988)");
+    must_hold(&c, "sign flips of 8 pairs, exact");
+    comparison_release(&c);
+    run_release(&r);
+}
+
+static void runs_are_not_pairs(void **state)
+{
+    (void)state;
+    struct run a, b;
+    struct comparison c;
+    struct compare_options opt = options("j");
+    beside_run(&a, "a");
+    beside_run(&b, "b");
+    for (size_t i = 0; i < 8; i++) {
+        beside_request(&a, 0, (int64_t)i, -1, A[i]);
+        beside_request(&b, 0, (int64_t)i, -1, B[i]);
+    }
+    compared(&c, (struct compare_operand[]){{&a, -1}, {&b, -1}}, 2, &opt);
+    assert_true(!c.paired && c.results[0].c.pairs == 0 && c.results[0].c.exact);
+    assert_near(c.results[0].c.p, 0.00186480, 1e-7);
+    must_hold(&c, "did not take turns");
+    must_hold(&c, "model of a");
+    comparison_release(&c);
+    opt = options("time");
+    compared(&c, (struct compare_operand[]){{&a, -1}, {&b, -1}}, 2, &opt);
+    assert_near(c.sides[0].mean, 0.5, 1e-9);
+    must_hold(&c, "equal within 3 %");
+    comparison_release(&c);
+    run_release(&a);
+    run_release(&b);
+}
+
+/* A third of a request is prefill, in 10 tokens; the rest decode, in 20. */
+static void every_metric(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        double factor, gross;
+    } rows[] = {{"j", 1, 10},
+                {"j-per-token", 1.0 / 20, .5},
+                {"j-per-total-token", 1.0 / 30, 1.0 / 3},
+                {"prefill", 1.0 / 3, 4},
+                {"decode", 2.0 / 3, 6},
+                {"prefill-per-token", 1.0 / 30, .4},
+                {"decode-per-token", 1.0 / 30, .3}};
+    struct run r;
+    plan(&r, 1);
+    for (size_t i = 0; i < JL_COUNT(rows); i++)
+        for (int gross = 0; gross < 2; gross++) {
+            struct comparison c;
+            struct compare_options opt = options(rows[i].name);
+            opt.gross = gross;
+            compared(&c, (struct compare_operand[]){{&r, 0}, {&r, 1}}, 2, &opt);
+            assert_near(c.sides[0].mean, 10.17125 * rows[i].factor + gross * rows[i].gross, 1e-9);
+            assert_true(c.sides[0].mean_pm > 0);
+            comparison_release(&c);
+        }
+    assert_null(compare_metric("watts"));
+    run_release(&r);
+}
+
+static void only_what_can_stand_beside_each_other(void **state)
+{
+    (void)state;
+    struct run a, b;
+    struct comparison c;
+    struct compare_options opt = options("j");
+    beside_run(&a, "a");
+    beside_run(&b, "b");
+    for (int64_t i = 0; i < 6; i++) {
+        beside_request(&a, 0, i, -1, A[i]);
+        beside_request(&b, 0, i, -1, B[i]);
+        beside_request(&a, 7, i, -1, 1000); /* b has no prompt 7 */
+    }
+    beside_request(&a, 0, 6, -1, 77)->warmup = true;
+    beside_request(&a, 0, 7, -1, 77)->outcome = RUN_FAILED;
+    beside_request(&b, 0, 6, -1, -0.5);
+    beside_request(&b, 0, 7, -1, NAN);
+    compared(&c, (struct compare_operand[]){{&a, -1}, {&b, -1}}, 2, &opt);
+    assert_true(c.sides[0].used == 6 && c.sides[1].used == 6);
+    assert_true(c.sides[0].warmup == 1 && c.sides[0].failed == 1 && c.sides[1].unknown == 2);
+    assert_true(c.prompts == 1 && c.n_left_out == 1 && c.left_out[0].side == 0 && c.left_out[0].requests == 6);
+    assert_string_equal(c.left_out[0].prompt, "short 7");
+    must_hold(&c, "left out of A: 1 failed; short 7, which not all have");
+    must_hold(&c, "left out of B: 2 without a figure above 0");
+    comparison_release(&c);
+    run_release(&a);
+    run_release(&b);
+}
+
+static void what_is_refused(void **state)
+{
+    (void)state;
+    struct run a, b, other, none, estimate, sim, sensor;
+    struct compare_options opt = options("j"), seconds = options("time");
+    beside_run(&a, "a");
+    beside_run(&b, "b");
+    beside_run(&other, "other");
+    beside_run(&none, "none");
+    beside_run(&estimate, "estimate");
+    estimate.channels[0].provenance = JOULET_ESTIMATED;
+    beside_run(&sim, "sim");
+    sim.channels[0].provenance = JOULET_SIMULATED;
+    run_init(&sensor, "bench");
+    beside_channel(&sensor, "gpu0.board", "nvml", JOULET_MEASURED);
+    for (int64_t i = 0; i < 6; i++) {
+        beside_request(&a, 0, i, -1, A[i]);
+        beside_request(&b, 0, i, -1, B[i]);
+        beside_request(&other, 1, i, -1, A[i]);
+        beside_request(&estimate, 0, i, -1, A[i]);
+        beside_request(&sim, 0, i, -1, A[i]);
+        beside_request(&sensor, 0, i, -1, A[i]);
+    }
+    struct compare_operand of[2] = {{&a, -1}, {&other, -1}};
+    refused(of, 2, &opt, "share no prompt");
+    of[1].run = &none;
+    refused(of, 2, &opt, "holds no requests");
+    of[1].run = &sensor;
+    refused(of, 2, &opt, "share no sensor");
+    of[1].run = &estimate;
+    refused(of, 2, &opt, "estimated");
+    of[1].run = &sim;
+    refused(of, 2, &opt, "simulated");
+    struct comparison c;
+    compared(&c, of, 2, &seconds); /* times are of one kind */
+    comparison_release(&c);
+    b.requests[3].windows[1].energy.total.flags |= JOULET_FLAG_THROTTLED;
+    of[1].run = &b;
+    refused(of, 2, &opt, "slowed down");
+    opt.allow_throttled = true;
+    compared(&c, of, 2, &opt);
+    comparison_release(&c);
+    struct run *all[] = {&a, &b, &other, &none, &estimate, &sim, &sensor};
+    for (size_t i = 0; i < JL_COUNT(all); i++)
+        run_release(all[i]);
+}
+
+/* What both have is compared, and it is said. */
+static void different_sensors_and_machines(void **state)
+{
+    (void)state;
+    struct run a, b;
+    struct comparison c, same;
+    struct compare_options opt = options("j");
+    beside_run(&a, "a");
+    beside_run(&b, "b");
+    beside_channel(&b, "gpu0.board", "nvml", JOULET_MEASURED);
+    for (int64_t i = 0; i < 8; i++) {
+        beside_request(&a, 0, i, -1, A[i]);
+        beside_request(&b, 0, i, -1, 2 * B[i]); /* half of it is the GPU */
+    }
+    compared(&same, (struct compare_operand[]){{&a, -1}, {&b, -1}}, 2, &opt);
+    assert_near(same.sides[1].mean, 9.94125, 1e-9);
+    must_hold(&same, "different sensors");
+    must_hold(&same, "sensors cpu0.package");
+    run_pairs_set(&b.machine, "host", 's', "fedcba9876543210");
+    compared(&c, (struct compare_operand[]){{&a, -1}, {&b, -1}}, 2, &opt);
+    must_hold(&c, "another machine");
+    assert_true(c.results[0].c.hi95 > same.results[0].c.hi95 * 1.01); /* the gain of both sensors */
+    comparison_release(&c);
+    comparison_release(&same);
+    run_release(&a);
+    run_release(&b);
+}
+
+/* What the idle level of two runs may be wrong by is in the interval; in one run it cancels. */
+static void idle_levels(void **state)
+{
+    (void)state;
+    struct run a, b, r;
+    struct comparison c;
+    struct compare_options opt = options("j");
+    beside_run(&a, "a");
+    beside_run(&b, "b");
+    plan(&r, 1);
+    for (int64_t i = 0; i < 8; i++) {
+        beside_request(&a, 0, i, -1, A[i])->energy.total.u.idle = 0.4;
+        beside_request(&b, 0, i, -1, B[i])->energy.total.u.idle = 0.4;
+    }
+    for (size_t i = 0; i < r.n_requests; i++)
+        r.requests[i].energy.total.u.idle = 0.4;
+    compared(&c, (struct compare_operand[]){{&a, -1}, {&b, -1}}, 2, &opt);
+    assert_int_equal(c.results[0].c.verdict, JL_UNDECIDED);
+    must_hold(&c, "no difference seen; a difference up to");
+    comparison_release(&c);
+    compared(&c, (struct compare_operand[]){{&r, 0}, {&r, 1}}, 2, &opt);
+    assert_int_equal(c.results[0].c.verdict, JL_DIFFERENT);
+    assert_near(c.results[0].c.lo95, 0.966728, 3e-4);
+    comparison_release(&c);
+    run_release(&a);
+    run_release(&b);
+    run_release(&r);
+}
+
+/* 10, 10.01, 11 and 12 J with 1 % noise: the first two share a place. */
+static void a_ranking(void **state)
+{
+    (void)state;
+    static const double level[] = {12, 10, 11, 10.01};
+    static const size_t place[] = {4, 1, 3, 1};
+    struct run r;
+    struct comparison c;
+    struct compare_options opt = options("j");
+    struct compare_operand of[4];
+    struct jl_rng g = {.s = 77};
+    beside_run(&r, "many");
+    for (size_t k = 0; k < 4; k++)
+        run_add_cell(&r, (const char *[]){"w", "x", "y", "z"}[k]);
+    for (int64_t i = 0; i < 10; i++)
+        for (size_t k = 0; k < 4; k++)
+            beside_request(&r, 0, i, (int64_t)k, level[k] * (1 + 0.01 * draw_normal(&g)));
+    for (size_t k = 0; k < 4; k++)
+        of[k] = (struct compare_operand){&r, (int64_t)k};
+    compared(&c, of, 4, &opt);
+    assert_int_equal(c.n_results, 6);
+    for (size_t k = 0; k < 4; k++)
+        assert_int_equal(c.sides[k].place, place[k]);
+    for (size_t i = 0; i < 6; i++)
+        assert_true(c.results[i].c.p_adjusted >= c.results[i].c.p);
+    must_hold(&c, "share a place");
+    must_hold(&c, "B uses 17 % less");
+    must_hold(&c, "D and B: equal within 3 %");
+    comparison_release(&c);
+    run_release(&r);
+}
+
+static void quality_beside_energy(void **state)
+{
+    (void)state;
+    struct run r;
+    struct comparison c;
+    struct compare_options opt = options("j");
+    plan(&r, 1);
+    for (size_t i = 1; i < r.n_requests; i++) {
+        r.requests[i].check = r.requests[i].cell == 0 || r.requests[i].repeat < 2;
+        r.requests[i].tokens.generated = r.requests[i].cell ? 40 : 20;
+    }
+    compared(&c, (struct compare_operand[]){{&r, 0}, {&r, 1}}, 2, &opt);
+    assert_true(c.sides[0].passed == 8 && c.sides[0].checked == 8 && c.sides[1].passed == 2);
+    assert_near(c.sides[0].j_per_correct, 10.17125, 1e-9);
+    assert_near(c.sides[1].j_per_correct, 4 * 9.94125, 1e-9);
+    assert_near(c.sides[1].tokens_out, 40, 1e-9);
+    must_hold(&c, "2 of 8");
+    comparison_release(&c);
+    for (size_t i = 1; i < r.n_requests; i++)
+        r.requests[i].check = 0;
+    compared(&c, (struct compare_operand[]){{&r, 0}, {&r, 1}}, 2, &opt);
+    assert_true(isnan(c.sides[0].j_per_correct)); /* none is correct: no figure */
+    comparison_release(&c);
+    run_release(&r);
+}
+
+static void gates(void **state)
+{
+    (void)state;
+    struct run r;
+    struct comparison c;
+    struct compare_options opt = options("j");
+    plan(&r, 1);
+    compared(&c, (struct compare_operand[]){{&r, 1}, {&r, 0}}, 2, &opt);
+    assert_true(compare_beyond(&c.results[0], 0.01)); /* 1.2 to 3.4 % more */
+    assert_false(compare_beyond(&c.results[0], 0.02));
+    comparison_release(&c);
+    run_release(&r);
+}
+
+/* Few repeats: said, not decided. A repeat that one side lost takes its partner along. */
+static void few_and_broken_pairs(void **state)
+{
+    (void)state;
+    struct run r;
+    struct comparison c;
+    struct compare_options opt = options("j");
+    plan(&r, 3);
+    for (size_t i = 0; i < r.n_requests; i++)
+        if (r.requests[i].cell == 1 && r.requests[i].repeat == 5)
+            r.requests[i].outcome = RUN_FAILED;
+    compared(&c, (struct compare_operand[]){{&r, 0}, {&r, 1}}, 2, &opt);
+    assert_true(c.results[0].c.pairs == 21 && c.prompts == 3 && c.sides[0].used == 24);
+    comparison_release(&c);
+    for (size_t i = 0; i < r.n_requests; i++)
+        if (r.requests[i].repeat > 0 || r.requests[i].number == 2)
+            r.requests[i].outcome = RUN_FAILED;
+    compared(&c, (struct compare_operand[]){{&r, 0}, {&r, 1}}, 2, &opt);
+    assert_int_equal(c.results[0].c.verdict, JL_UNDECIDED);
+    must_hold(&c, "2 pairs cannot show a difference");
+    comparison_release(&c);
+    run_release(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cells_are_pairs),       cmocka_unit_test(runs_are_not_pairs),
+        cmocka_unit_test(every_metric),          cmocka_unit_test(only_what_can_stand_beside_each_other),
+        cmocka_unit_test(what_is_refused),       cmocka_unit_test(different_sensors_and_machines),
+        cmocka_unit_test(idle_levels),           cmocka_unit_test(a_ranking),
+        cmocka_unit_test(quality_beside_energy), cmocka_unit_test(gates),
+        cmocka_unit_test(few_and_broken_pairs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
