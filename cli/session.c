@@ -108,6 +108,7 @@ static int open_meter(struct session *s)
     struct joulet_error err;
     if (joulet_open(&s->meter, &o, &err) != JOULET_OK)
         return cli_fail(c, &err);
+    s->opened = joulet_now();
     if (joulet_wait_ready(s->meter, READY_TIMEOUT_S, &err) != JOULET_OK)
         run_note(&s->run, "%s", err.message);
     return CLI_DONE;

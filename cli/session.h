@@ -32,6 +32,7 @@ struct session {
     size_t n_channels;            /* of the meter when the run began; indices as in run.channels */
     struct joulet_baseline *idle; /* n_channels; the level that net figures use */
     char level[8];                /* "L0" without a model server, "L1" with the model loaded */
+    joulet_mark opened;           /* samples are there from then on: a locked database may have kept us waiting before */
     joulet_mark last_end;         /* end of the last activity measured; 0 none */
     size_t n_problems;            /* of the meter when the run began */
     struct session_watch watch;

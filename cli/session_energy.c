@@ -144,7 +144,7 @@ bool session_prepare(struct session *s)
 {
     if (session_baseline_stored(s))
         return true;
-    joulet_mark quiet_from = s->last_end > s->run.start_ns ? s->last_end : s->run.start_ns;
+    joulet_mark quiet_from = s->last_end > s->opened ? s->last_end : s->opened;
     session_wait_until(quiet_from + jl_ns(SHORT_S));
     return false;
 }

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -521,6 +522,31 @@ static void what_cannot_be_stored_is_rescued(void **state)
     assert_int_equal(chdir(cwd), 0);
 }
 
+/* Whoever else holds the database makes the start late; the second before the command is there all the same. */
+static void a_locked_database_is_waited_for_and_said_once(void **state)
+{
+    struct program p = {0};
+    struct run r;
+    sqlite3 *db;
+    char cwd[512];
+    (void)state;
+    scratch_write("locked/x", "");
+    assert_non_null(getcwd(cwd, sizeof cwd));
+    assert_int_equal(chdir(scratch("locked")), 0);
+    assert_int_equal(sqlite3_open("l.db", &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "CREATE TABLE x(a); BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+    program_run(&p, ARGS("exec", "--sim", "20", "--db", "l.db", "--json", "-o", scratch("late.json"), "--", "true"));
+    assert_int_equal(p.code, 0);
+    must_say(kept(&p.err), "kept the database locked");
+    assert_int_equal(lines_of(kept(&p.err)), 1);
+    program_release(&p);
+    sqlite3_close(db);
+    assert_int_equal(chdir(cwd), 0);
+    read_record("late.json", &r);
+    assert_int_equal(r.n_baselines, 1);
+    run_release(&r);
+}
+
 static int begin(void **state)
 {
     return scratch_open(state) == 0 ? chdir(scratch("")) : -1;
@@ -545,6 +571,7 @@ int main(void)
         cmocka_unit_test(a_load_that_fails_is_kept),
         cmocka_unit_test(stopping_tells_what_was_stopped),
         cmocka_unit_test(what_cannot_be_stored_is_rescued),
+        cmocka_unit_test(a_locked_database_is_waited_for_and_said_once),
     };
     return cmocka_run_group_tests(tests, begin, scratch_close);
 }

@@ -32,7 +32,9 @@ static void records_come_out_as_they_went_in(void **state)
     (void)state;
     char *bench = write_record("bench.json", sample_bench), *exec = write_record("exec.json", sample_exec);
     run_ok(&p, ARGS("runs", "import", scratch("bench.json"), scratch("exec.json")));
+    program_release(&p);
     run_ok(&p, ARGS("runs", "import", scratch("bench.json"))); /* again: nothing to do */
+    program_release(&p);
     run_ok(&p, ARGS("runs", "export", "20261121-15"));
     assert_string_equal(kept(&p.out), bench);
     program_release(&p);
