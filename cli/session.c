@@ -1,5 +1,6 @@
 /* session.c - opening and closing a measuring run. See session.h. */
 #include "cli/session.h"
+#include "cli/session_factors.h"
 #include "cli/session_sink.h"
 
 #include <math.h>
@@ -51,20 +52,6 @@ static void describe_devices(struct session *s)
         char key[128];
         snprintf(key, sizeof key, "%s_%s", f.device, f.key);
         run_pairs_set(&s->run.machine, key, 's', "%s", f.value);
-    }
-}
-
-static void describe_factors(const struct cli *c, struct run *r)
-{
-    struct run_pairs *p = &r->factors;
-    double grid = cli_real(c, "grid"), pue = cli_real(c, "pue"), price = cli_real(c, "price");
-    run_pairs_set(p, "grid_g_per_kwh", 'n', "%.15g", isnan(grid) ? 445.0 : grid);
-    run_pairs_set(p, "grid_source", 's', isnan(grid) ? "IEA world average, Electricity 2025" : "given by the user");
-    run_pairs_set(p, "pue", 'n', "%.15g", isnan(pue) ? 1.0 : pue);
-    if (!isnan(price)) {
-        run_pairs_set(p, "price_per_kwh", 'n', "%.15g", price);
-        const char *currency = cli_str(c, "currency");
-        run_pairs_set(p, "currency", 's', "%s", currency ? currency : "");
     }
 }
 
@@ -157,9 +144,11 @@ int session_open(struct session *s, const struct cli *c, const char *kind)
     if (!s->sink)
         return CLI_FAILED;
     describe_machine(&s->run);
-    describe_factors(c, &s->run);
-    open_store(s);
-    int code = open_meter(s);
+    int code = session_factors_open(s);
+    if (code == CLI_DONE)
+        open_store(s);
+    if (code == CLI_DONE)
+        code = open_meter(s);
     if (code == CLI_DONE)
         code = take_channels(s);
     if (code == CLI_DONE)
@@ -269,6 +258,7 @@ void session_finish(struct session *s, const char *status)
     set_number(&s->run.machine, "temperature_after_c", jl_temperature_c());
     describe_sampler(s);
     session_watch_heat(s);
+    session_factors_finish(s);
     note_problems(s);
     sum_requests(s);
     describe_total(&s->run);
@@ -284,6 +274,7 @@ void session_close(struct session *s)
     joulet_close(s->meter);
     session_sink_close(s->sink);
     store_close(s->store);
+    session_factors_close(s);
     free(s->idle);
     run_release(&s->run);
     *s = (struct session){0};

@@ -21,6 +21,7 @@ struct session_watch {
     unsigned said[32], said_others;   /* sentences by flag */
 };
 
+struct session_factors;
 struct session_sink; /* hands samples to the store; its own lock */
 
 struct session {
@@ -29,12 +30,13 @@ struct session {
     struct joulet *meter;
     struct store *store; /* NULL with --no-store and in a trial, or when it could not be opened */
     struct session_sink *sink;
-    size_t n_channels;            /* of the meter when the run began; indices as in run.channels */
-    struct joulet_baseline *idle; /* n_channels; the level that net figures use */
-    char level[8];                /* "L0" without a model server, "L1" with the model loaded */
-    joulet_mark opened;           /* samples are there from then on: a locked database may have kept us waiting before */
-    joulet_mark last_end;         /* end of the last activity measured; 0 none */
-    size_t n_problems;            /* of the meter when the run began */
+    struct session_factors *factors; /* what changes during the run: emission factors */
+    size_t n_channels;               /* of the meter when the run began; indices as in run.channels */
+    struct joulet_baseline *idle;    /* n_channels; the level that net figures use */
+    char level[8];                   /* "L0" without a model server, "L1" with the model loaded */
+    joulet_mark opened;              /* samples are there from then on: a locked database may have kept us waiting before */
+    joulet_mark last_end;            /* end of the last activity measured; 0 none */
+    size_t n_problems;               /* of the meter when the run began */
     struct session_watch watch;
     bool unsaved;                 /* a write to the store failed: tried again at the end */
     struct joulet_error unopened; /* why the store took nothing from the beginning */

@@ -1,6 +1,7 @@
 /* session_energy.c - idle levels and the energy of windows and requests: which spans are handed to the estimators of libjoulet,
  * for every channel alike. No figure is computed here. */
 #include "cli/session.h"
+#include "cli/session_factors.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -343,6 +344,7 @@ struct run_request *session_request(struct session *s, struct run_request *q, jo
     struct joulet_error err;
     if (kept && s->store && !s->unsaved && store_request(s->store, &s->run, kept, &err) != JOULET_OK)
         session_unsaved(s);
+    session_factors_tick(s);
     return kept;
 }
 

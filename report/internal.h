@@ -138,7 +138,7 @@ void metrics_energy(const struct view *v); /* net, gross, tail */
 void metrics_tokens(const struct view *v); /* tokens, per token, speed, latency */
 void metrics_brief(const struct view *v);  /* the same in a line or two, and the names of the flags */
 void metrics_power(const struct view *v);
-void metrics_money(const struct view *v);  /* carbon, cost */
+void metrics_money(const struct view *v);  /* carbon, embodied share, water, cost (money.c) */
 void metrics_source(const struct view *v); /* provenance, flags, notes */
 
 #endif

@@ -1,4 +1,4 @@
-/* metrics.c - the lines below a table: energy, tokens, power, carbon and cost, and where it all comes from (docs/method.md 9). */
+/* metrics.c - the lines below a table: energy, tokens, power, and where it all comes from (docs/method.md 9). */
 #include "report/internal.h"
 
 #include <math.h>
@@ -9,13 +9,6 @@
 #define LINE_MAX_BYTES 8192
 #define FAILURES_MAX   5
 #define PLACES_MAX     3
-
-static double factor(const struct run *r, const char *key)
-{
-    const char *text = run_pairs_get(&r->factors, key);
-    double x;
-    return text && jl_parse_double(text, &x) ? x : NAN;
-}
 
 static void pad(struct number *n, int width)
 {
@@ -194,7 +187,7 @@ void metrics_tokens(const struct view *v)
     speed_lines(v);
 }
 
-/* ---- power, carbon, cost ----------------------------------------------------------------------------------------- */
+/* ---- power ----------------------------------------------------------------------------------------------------- */
 
 void metrics_power(const struct view *v)
 {
@@ -207,39 +200,6 @@ void metrics_power(const struct view *v)
         jl_buf_printf(&b, "; %s %s updates", number_count(p->updates).text, v->estimate && !v->mixed ? "load" : "sensor");
     text_item(v->out, v->style, "power", NULL, b.data, TONE_PLAIN);
     jl_buf_release(&b);
-}
-
-static void carbon_line(const struct view *v, const struct figure *f, double pue)
-{
-    struct jl_buf b;
-    double grid = factor(v->r, "grid_g_per_kwh"), grams_per_j = grid * pue / 3.6e6;
-    const char *unit, *source = run_pairs_get(&v->r->factors, "grid_source");
-    double scale = unit_co2e(f->j * grams_per_j, v->style, &unit);
-    if (isnan(grid))
-        return;
-    line_init(&b);
-    jl_buf_printf(&b, "at %s g/kWh", number_plain(grid).text);
-    if (source)
-        jl_buf_printf(&b, " (%s)", source);
-    jl_buf_printf(&b, ", PUE %s", number_plain(pue).text);
-    text_item(v->out, v->style, "carbon", figure_scaled(f, grams_per_j * scale, unit, v->style).text, b.data, TONE_PLAIN);
-    jl_buf_release(&b);
-}
-
-void metrics_money(const struct view *v)
-{
-    const struct figure *f = isfinite(v->whole.net.j) ? &v->whole.net : &v->whole.gross;
-    double pue = factor(v->r, "pue"), price = factor(v->r, "price_per_kwh");
-    const char *currency = run_pairs_get(&v->r->factors, "currency");
-    if (isnan(pue))
-        pue = 1;
-    carbon_line(v, f, pue);
-    if (isnan(price))
-        return;
-    if (!currency)
-        currency = "";
-    struct number at = number_f("at %s %s per kWh, PUE %s", number_plain(price).text, currency, number_plain(pue).text);
-    text_item(v->out, v->style, "cost", figure_scaled(f, pue * price / 3.6e6, currency, v->style).text, at.text, TONE_PLAIN);
 }
 
 /* ---- source ------------------------------------------------------------------------------------------------------ */

@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Contents of root/name in b; an unreadable file is an empty one. */
@@ -263,6 +264,13 @@ double jl_temperature_c(void)
         jl_free_list(names, n);
     }
     return isnan(hottest) ? hottest_hwmon() : hottest;
+}
+
+int jl_utc_offset_s(int64_t wall_ns)
+{
+    time_t t = (time_t)(wall_ns / JL_NS_PER_S);
+    struct tm tm;
+    return localtime_r(&t, &tm) ? (int)tm.tm_gmtoff : 0;
 }
 
 int64_t jl_peak_memory(void)
