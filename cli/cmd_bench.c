@@ -388,10 +388,11 @@ const struct command cmd_bench = {
     .name = "bench",
     .summary = "measure a suite of prompts",
     .usage = "joulet bench [OPTION]...",
-    .options = "prompts repeat warmup baseline cooldown trial engine key model system raw seed temperature top-p top-k min-p "
-               "repeat-penalty stop max-tokens context engine-option threads gpu-layers prompt-cache timeout sensors sim replay "
-               "interval trust-root measured-only json output title private place grid grid-series grid-command pue wue "
-               "embodied-kg lifetime-years price tariff device-hour currency db no-store quiet width color max-j-per-token",
+    .options =
+        "prompts repeat warmup baseline cooldown trial engine key model system raw seed temperature top-p top-k min-p "
+        "repeat-penalty stop max-tokens context engine-option threads gpu-layers prompt-cache timeout sensors sim replay "
+        "interval trust-root calibration measured-only json output title private place grid grid-series grid-command pue wue "
+        "embodied-kg lifetime-years price tariff device-hour currency db no-store quiet width color max-j-per-token",
     .about = "Sends the prompts one after the other and measures each: queue, prefill and decode. Around them stand the load of\n"
              "the model, an idle window (10 s) and a cool-down (until the power has settled, 10 s at most). The prompt cache is\n"
              "off. The first request is a warm-up and enters no sum. Without --prompts it is the suite of nine: three short,\n"

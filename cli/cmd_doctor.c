@@ -166,7 +166,7 @@ const struct command cmd_doctor = {
     .name = "doctor",
     .summary = "say what can be measured here, and what is in the way",
     .usage = "joulet doctor [OPTION]...",
-    .options = "sensors sim replay trust-root engine key db",
+    .options = "sensors sim replay trust-root calibration engine key db",
     .about =
         "Looks at everything a measurement depends on and says how it stands: ok, advice (works, could be better), cannot tell, "
         "or "

@@ -155,7 +155,8 @@ const struct command cmd_exec = {
     .name = "exec",
     .summary = "measure one command from start to exit",
     .usage = "joulet exec [OPTION]... -- COMMAND [ARG]...",
-    .options = "baseline sensors sim replay interval trust-root measured-only json output title private place grid grid-series "
+    .options = "baseline sensors sim replay interval trust-root calibration measured-only json output title private place grid "
+               "grid-series "
                "grid-command pue wue embodied-kg lifetime-years price tariff device-hour currency db "
                "no-store width color",
     .about =

@@ -302,7 +302,8 @@ const struct command cmd_run = {
     .summary = "send one prompt, or chat, and show what it cost",
     .usage = "joulet run [OPTION]... [PROMPT | -]",
     .options = "engine key model system messages raw seed temperature top-p top-k min-p repeat-penalty stop max-tokens context "
-               "engine-option threads gpu-layers prompt-cache timeout sensors sim replay interval trust-root measured-only json "
+               "engine-option threads gpu-layers prompt-cache timeout sensors sim replay interval trust-root calibration "
+               "measured-only json "
                "output title private place grid grid-series grid-command pue wue embodied-kg lifetime-years price tariff "
                "device-hour currency db no-store width color",
     .about =

@@ -30,6 +30,14 @@ static void format_period(char *buf, size_t size, double s)
         snprintf(buf, size, "%.3g s", s);
 }
 
+static void format_lag(char *buf, size_t size, const struct joulet_channel *ch)
+{
+    if (!live_is_power(ch) || live_is_estimate(ch) || isnan(ch->lag_s))
+        snprintf(buf, size, "-");
+    else
+        snprintf(buf, size, "%.3g ms", ch->lag_s * 1e3);
+}
+
 static void format_throttle(char *buf, size_t size, double bits)
 {
     static const struct {
@@ -74,16 +82,18 @@ static void text_channels(struct jl_buf *out, const struct live *l, bool utf8)
     int width = 8;
     for (size_t i = 0; i < l->n; i++)
         width = (int)strlen(l->channels[i].ch.id) > width ? (int)strlen(l->channels[i].ch.id) : width;
-    jl_buf_printf(out, "%-*s  %-11s  %-6s  %7s  %10s  figures\n", width, "channel", "what", "sensor", "every", "now");
+    jl_buf_printf(out, "%-*s  %-11s  %-6s  %7s  %7s  %10s  figures\n", width, "channel", "what", "sensor", "every", "lag", "now");
     for (size_t i = 0; i < l->n; i++) {
         const struct live_channel *x = &l->channels[i];
-        char period[24], now[64], place[80];
+        char period[24], lag[24], now[64], place[80];
         format_period(period, sizeof period, x->ch.period_s);
+        format_lag(lag, sizeof lag, &x->ch);
         format_now(now, sizeof now, x, utf8);
         part_of(place, sizeof place, &x->ch);
         int pad = 10 + (strstr(now, "°") ? 1 : 0);
-        jl_buf_printf(out, "%-*s  %-11s  %-6s  %7s  %*s  %-9s%s%s\n", width, x->ch.id, quantity_names[x->ch.quantity],
-                      x->ch.sensor, period, pad, now, joulet_provenance_name(x->ch.provenance), place[0] ? "  " : "", place);
+        jl_buf_printf(out, "%-*s  %-11s  %-6s  %7s  %7s  %*s  %-9s%s%s%s\n", width, x->ch.id, quantity_names[x->ch.quantity],
+                      x->ch.sensor, period, lag, pad, now, joulet_provenance_name(x->ch.provenance), place[0] ? "  " : "", place,
+                      x->ch.calibrated ? ", calibrated" : "");
     }
 }
 
@@ -190,9 +200,9 @@ static void json_channel(struct jl_buf *out, const struct live_channel *x)
     const struct {
         const char *key;
         double value;
-    } numbers[] = {{"period_s", ch->period_s},   {"window_s", ch->window_s},  {"quantum_j", ch->quantum_j},
-                   {"lag_s", ch->lag_s},         {"u_lag_s", ch->u_lag_s},    {"spec", ch->spec},
-                   {"factor_lo", ch->factor_lo}, {"factor_hi", ch->factor_hi}};
+    } numbers[] = {{"period_s", ch->period_s},   {"window_s", ch->window_s},   {"quantum_j", ch->quantum_j},
+                   {"lag_s", ch->lag_s},         {"u_lag_s", ch->u_lag_s},     {"spec", ch->spec},
+                   {"lag_max_s", ch->lag_max_s}, {"factor_lo", ch->factor_lo}, {"factor_hi", ch->factor_hi}};
     char key[24];
     bool first = true;
     jl_buf_str(out, "{");
@@ -302,7 +312,7 @@ const struct command cmd_sensors = {
     .name = "sensors",
     .summary = "list what can be read on this machine, and what it says now",
     .usage = "joulet sensors [OPTION]...",
-    .options = "sensors sim replay trust-root measured-only",
+    .options = "sensors sim replay trust-root calibration measured-only",
     .about =
         "Lists the channels of every sensor found: what they report, how often it changes, the value now, where the figures come "
         "from, and whether they count in the total. Each joule counts once: a channel inside another is shown and not added.\n\n"

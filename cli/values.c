@@ -245,6 +245,9 @@ void cli_meter_options(const struct cli *c, struct joulet_options *opt)
     else if (!opt->sensors && opt->replay)
         opt->sensors = "file";
     opt->trust_root = cli_flag(c, "trust-root");
+    opt->calibration = cli_str(c, "calibration");
+    if (opt->calibration && strcmp(opt->calibration, "none") == 0)
+        opt->calibration = "";
 }
 
 /* ---- near misses -------------------------------------------------------------------------------------------------- */

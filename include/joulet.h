@@ -355,6 +355,9 @@ struct joulet_calibrated {
     enum joulet_reading reading;
     enum joulet_verdict verdict;
 };
+/* Begins an entry: sensor, device and driver of channel i; the figures are the caller's to set. JOULET_USAGE if i is out of
+ * range. */
+JOULET_API enum joulet_status joulet_calibrated_init(struct joulet *m, size_t i, struct joulet_calibrated *out);
 /* What the sampler itself costs on this machine (1.3). */
 struct joulet_self_cost {
     int64_t at_s; /* 0: not measured */

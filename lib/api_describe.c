@@ -53,6 +53,17 @@ enum joulet_calibration_state joulet_calibration_of(struct joulet *m, size_t i, 
     return m->channels[i]->entry_state;
 }
 
+enum joulet_status joulet_calibrated_init(struct joulet *m, size_t i, struct joulet_calibrated *out)
+{
+    *out = (struct joulet_calibrated){.ratio = NAN};
+    if (meter_forked(m))
+        return JOULET_FORKED;
+    if (i >= atomic_load(&m->n_channels))
+        return JOULET_USAGE;
+    *out = m->channels[i]->who;
+    return JOULET_OK;
+}
+
 /* ---- facts and processes ------------------------------------------------------------------------------------------------ */
 
 /* The k-th open sensor of all lanes; NULL after the last. */

@@ -19,7 +19,8 @@ struct live_channel {
     _Atomic int64_t gone_ns;        /* the device left at this moment; 0: it is here */
     int64_t failed_ns;              /* last failed sample */
     atomic_uint failed_row;         /* failed reads since the last good one */
-    struct joulet_calibrated entry; /* of the calibration file; cleared when there is none */
+    struct joulet_calibrated who;   /* as in an entry of the calibration file, without figures */
+    struct joulet_calibrated entry; /* of that file; cleared when there is none */
     enum joulet_calibration_state entry_state;
 };
 

@@ -22,7 +22,7 @@ void meter_load_calibration(struct joulet *m)
 }
 
 /* One sentence a device: its channels have one driver. */
-static void say_stale(struct joulet *m, const struct live_sensor *s, const struct joulet_calibrated *now)
+static void say_stale(struct joulet *m, const struct live_sensor *s)
 {
     const struct live_channel *first = NULL;
     for (size_t i = 0; i < s->sensor->n_channels && !first; i++)
@@ -34,7 +34,7 @@ static void say_stale(struct joulet *m, const struct live_sensor *s, const struc
         "%.*s was calibrated with driver %s, and %s is in use now: the defaults of its kind are used until `joulet calibrate` is "
         "run again",
         (int)strcspn(first->pub.id, "."), first->pub.id, first->entry.driver[0] ? first->entry.driver : "unknown",
-        now->driver[0] ? now->driver : "an unknown one");
+        first->who.driver[0] ? first->who.driver : "an unknown one");
     meter_add_problem(m, SENSOR_NAME, err.status, jl_strdup(err.message));
 }
 
@@ -63,16 +63,15 @@ static void prefer_power(struct joulet *m, struct live_sensor *s)
     }
 }
 
-static void calibrate_channel(struct joulet *m, struct live_sensor *s, struct live_channel *c, struct joulet_calibrated *who,
-                              bool *stale)
+static void calibrate_channel(struct joulet *m, struct live_sensor *s, struct live_channel *c, bool *stale)
 {
-    calibration_identity(s->sensor, &c->pub, who);
+    calibration_identity(s->sensor, &c->pub, &c->who);
     /* What a simulated device was found to do holds for that simulation alone. */
-    bool trusted = !who->simulated || m->calibration_named || m->opt.trust_root;
-    const struct joulet_calibrated *e = trusted ? calibration_find(&m->calibration, who, &c->entry_state) : NULL;
+    bool trusted = !c->who.simulated || m->calibration_named || m->opt.trust_root;
+    const struct joulet_calibrated *e = trusted ? calibration_find(&m->calibration, &c->who, &c->entry_state) : NULL;
+    c->entry = e ? *e : (struct joulet_calibrated){.ratio = NAN};
     if (!e)
         return;
-    c->entry = *e;
     *stale = *stale || c->entry_state == JOULET_CALIBRATION_STALE;
     if (c->entry_state != JOULET_CALIBRATION_USED)
         return;
@@ -82,14 +81,13 @@ static void calibrate_channel(struct joulet *m, struct live_sensor *s, struct li
 
 void sensor_calibrate(struct joulet *m, struct live_sensor *s)
 {
-    struct joulet_calibrated who;
     bool stale = false;
-    for (size_t i = 0; m->calibration.n && i < s->sensor->n_channels; i++) {
+    for (size_t i = 0; i < s->sensor->n_channels; i++) {
         struct live_channel *c = s->channels[i];
         if (c->pub.quantity == JOULET_ENERGY || c->pub.quantity == JOULET_POWER)
-            calibrate_channel(m, s, c, &who, &stale);
+            calibrate_channel(m, s, c, &stale);
     }
     if (stale)
-        say_stale(m, s, &who);
+        say_stale(m, s);
     prefer_power(m, s);
 }
