@@ -60,7 +60,7 @@ const struct sim_preset sim_presets[] = {
     {.name = "amdgpu-power", .summary = "AMD GPU power, through a filter of 100 ms",
      .model = {.kind = SIM_POWER, .period_s = 0.01, .jitter_s = 200e-6, .filter_s = 0.1, .lag_s = 0.001, .quantum = 1.0, .noise_w = 0.3,
                .read_s = 100e-6, .late_s = 30e-3, COMMON},
-     .lag_s = {0, 0.01}, .group = JOULET_GROUP_GPU, .told_lag_s = 0.1, .told_u_lag_s = 0.014, .calibrated_u_lag_s = 0.003, .lag_max_s = 0.5,
+     .lag_s = {0, 0.01}, .group = JOULET_GROUP_GPU, .told_lag_s = 0.005, .told_u_lag_s = 0.014, .calibrated_u_lag_s = 0.003, .lag_max_s = 0.3,
      .rise_s = 0.003, .spec = 0.05},
     {.name = "wall", .summary = "wall meter: mean power of each second",
      .model = {.kind = SIM_POWER, .period_s = 1, .window_s = 1, .jitter_s = 5e-3, .lag_s = 0.1, .quantum = 0.1, .read_s = 5e-3,
@@ -96,6 +96,14 @@ void sim_preset_draw(const struct sim_preset *p, uint64_t seed, struct sim_model
         out->window_s = out->period_s;
 }
 
+/* A meter knows windows only: a filter is as late in the mean as a window of twice its time constant. */
+static double told_window_s(const struct sim_model *m)
+{
+    if (m->kind != SIM_POWER)
+        return 0;
+    return m->spans ? m->period_s : m->filter_s > 0 ? 2 * m->filter_s : m->window_s;
+}
+
 void sim_preset_channel(const struct sim_preset *p, struct joulet_channel *out)
 {
     bool power = p->model.kind == SIM_POWER;
@@ -109,9 +117,7 @@ void sim_preset_channel(const struct sim_preset *p, struct joulet_channel *out)
         .provenance = JOULET_SIMULATED,
         .in_total = true,
         .period_s = p->model.period_s,
-        .window_s = !power           ? 0
-                    : p->model.spans ? p->model.period_s
-                                     : p->model.window_s,
+        .window_s = told_window_s(&p->model),
         .contiguous = power && (p->model.spans || p->model.window_s == p->model.period_s),
         .quantum_j = p->model.quantum,
         .lag_s = p->told_lag_s,
