@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { HELP_MIN = 60, HELP_WIDTH = 80, OPTION_COLUMN = 26, COMMAND_COLUMN = 12 };
+enum { HELP_MIN = 60, HELP_WIDTH = 80, OPTION_COLUMN = 26, COMMAND_COLUMN = 13 };
 
 static int help_width(const struct report_style *style)
 {
