@@ -68,6 +68,7 @@ static enum joulet_status one(struct bench *b, const struct plan_prompt *p, int6
         ask.max_tokens = p->max_tokens;
     q.temperature_before_c = jl_temperature_c();
     session_watch(&b->s);
+    session_place(&b->s, b->s.run.n_requests);
     joulet_mark_now(b->s.meter);
     enum joulet_status st = engine_generate(b->choice.engine, &ask, &g, mark_first, &first, &err);
     joulet_mark_now(b->s.meter);

@@ -197,8 +197,10 @@ static void describe_sampler(struct session *s)
 static void sum_requests(struct session *s)
 {
     double tail_j = s->run.energy.total.tail_j;
-    if (s->run.n_requests && run_energy_from_requests(&s->run))
-        s->run.energy.total.tail_j = tail_j;
+    if (!s->run.n_requests || !run_energy_from_requests(&s->run))
+        return;
+    session_bursts(s);
+    s->run.energy.total.tail_j = tail_j;
 }
 
 /* Nothing that was measured may be lost: when the store fails at the end, the record goes to a file of its own. */

@@ -89,6 +89,14 @@ void session_request_of(struct session *s, struct run_request *q, const struct g
 /* Energy of the windows that the request already has; moves it into the run and the store. quiet_until: nothing else happened
  * until then (isolated), 0: other work follows. Returns the request in the run. */
 struct run_request *session_request(struct session *s, struct run_request *q, joulet_mark quiet_until);
+/* Samples of a channel from memory, else from the store: a run can be longer than the meter's memory. */
+bool session_trace(struct session *s, size_t channel, joulet_mark from, joulet_mark to, struct joulet_trace *out,
+                   struct joulet_error *err);
+/* Waits until request k of a series should start, so that a sensor that looks a part of the time sees all of it (2.5); returns at
+ * once with other sensors. */
+void session_place(struct session *s, size_t k);
+/* What all requests together drew on such sensors, where it is surer than the sum over them (2.5); session_finish does it. */
+void session_bursts(struct session *s);
 /* After `end`: waits until the power has settled, at most cap_s; returns that moment. */
 joulet_mark session_cooldown(struct session *s, joulet_mark end, double cap_s);
 

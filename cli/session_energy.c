@@ -18,9 +18,8 @@ static bool has_energy(const struct joulet_channel *c)
     return c->quantity == JOULET_ENERGY || c->quantity == JOULET_POWER;
 }
 
-/* Samples of a channel from memory, else from the store: a run can be longer than the meter's memory. */
-static bool get_trace(struct session *s, size_t channel, joulet_mark from, joulet_mark to, struct joulet_trace *out,
-                      struct joulet_error *err)
+bool session_trace(struct session *s, size_t channel, joulet_mark from, joulet_mark to, struct joulet_trace *out,
+                   struct joulet_error *err)
 {
     if (joulet_trace_copy(s->meter, channel, from, to, out, err) == JOULET_OK)
         return true;
@@ -80,7 +79,7 @@ void session_baseline(struct session *s, joulet_mark from, joulet_mark to)
     for (size_t i = 0; i < s->n_channels; i++) {
         struct joulet_trace t;
         struct joulet_error err;
-        if (!has_energy(&s->run.channels[i]) || !get_trace(s, i, from, to, &t, &err))
+        if (!has_energy(&s->run.channels[i]) || !session_trace(s, i, from, to, &t, &err))
             continue;
         enum joulet_status st = joulet_baseline_from(&t, from, to, &s->idle[i], &err);
         if (st == JOULET_OK && s->store && key) /* a short one is for this run alone */
@@ -122,7 +121,7 @@ void session_baseline_short(struct session *s, joulet_mark start, joulet_mark af
         struct joulet_trace t;
         struct joulet_error err;
         joulet_mark from = start - JL_NS_PER_S, to = after_to > start ? after_to : start;
-        if (!has_energy(&s->run.channels[i]) || !get_trace(s, i, from, to, &t, &err))
+        if (!has_energy(&s->run.channels[i]) || !session_trace(s, i, from, to, &t, &err))
             continue;
         if (joulet_baseline_short(&t, from, start, after_from, after_to, &s->idle[i], &err) == JOULET_OK)
             keep_baseline(s, i);
@@ -271,7 +270,7 @@ static void measure_channel(struct session *s, size_t i, const struct span *sp, 
     struct joulet_measured m;
     bool follows = sp->gap_from && sp->gap_from < start;
     joulet_mark after = sp->isolated && sp->quiet_until > end ? sp->quiet_until : joulet_now();
-    if (!get_trace(s, i, start - jl_ns(LEAD_S), after, &t, &err)) {
+    if (!session_trace(s, i, start - jl_ns(LEAD_S), after, &t, &err)) {
         run_note(&s->run, "%s: %s", c->id, err.message);
         return;
     }
@@ -361,7 +360,7 @@ static bool settled(struct session *s, joulet_mark end, double cap_s, double *ta
         struct joulet_tail tail;
         struct joulet_error err;
         if (!s->run.channels[i].in_total || isnan(s->idle[i].power_w) ||
-            !get_trace(s, i, end - JL_NS_PER_S, joulet_now(), &t, &err))
+            !session_trace(s, i, end - JL_NS_PER_S, joulet_now(), &t, &err))
             continue;
         bool ok = joulet_tail_from(&t, &s->idle[i], end, cap_s, &tail, &err) == JOULET_OK;
         joulet_trace_release(&t);

@@ -177,6 +177,18 @@ void part_add_request(struct part *p, const struct run *r, const struct run_requ
         add_power(p, &q->windows[i]);
 }
 
+void part_jointly(struct part *p, const struct run *r)
+{
+    struct part whole;
+    if (!run_is_joint(r))
+        return;
+    part_init(&whole, p->name);
+    add_energy(&whole, r, &r->energy);
+    p->e = whole.e;
+    p->net = whole.net;
+    p->gross = whole.gross;
+}
+
 void part_of_run(struct part *p, const struct run *r)
 {
     add_energy(p, r, &r->energy);

@@ -158,6 +158,8 @@ static void sum_row(struct grid *g, const struct view *v, const char *category, 
     for (size_t i = 0; i < r->n_requests; i++)
         if (counted(&r->requests[i]) && (!category || (r->requests[i].category && !strcmp(r->requests[i].category, category))))
             part_add_request(&p, r, &r->requests[i]);
+    if (!category)
+        part_jointly(&p, r);
     struct number in = number_count(s.tokens_in), out = number_count(s.tokens_out), time = number_s(s.wall_s, v->style);
     struct number net = part_net(&p, v->style),
                   per = figure_scaled(&p.net, s.tokens_out > 0 ? 1 / (double)s.tokens_out : NAN, "J", v->style);

@@ -42,6 +42,7 @@ static void sum_one(struct view *v)
     q.outcome = RUN_OK;
     one.requests = &q;
     one.n_requests = 1;
+    run_energy_init(&one.energy);
     run_sum(&one, NULL, &v->sums);
 }
 
@@ -65,6 +66,8 @@ void view_init(struct view *v, struct jl_buf *out, const struct run *r, const st
             add_request(v, &r->requests[i]);
     if (v->q)
         add_request(v, v->q);
+    else
+        part_jointly(&v->whole, r);
     if (!r->n_requests)
         part_of_run(&v->whole, r);
     for (size_t i = 0; i < r->n_channels; i++)

@@ -206,6 +206,8 @@ struct run_sums {
       run without requests (exec, monitor) gives its whole energy, from its own windows. */
 double run_window_s(const struct run_window *w);
 double run_request_s(const struct run_request *q); /* from its first window to its last; NAN without windows */
+/* The energy of all requests was found together (2.5): run.energy is surer than the sum over them, and run_sum gives it. */
+bool run_is_joint(const struct run *r);
 void run_sum(const struct run *r, const char *category /* NULL: all */, struct run_sums *out);
 
 #endif

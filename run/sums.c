@@ -131,6 +131,17 @@ static void sum_whole_run(const struct run *r, struct run_sums *out)
         out->wall_s = jl_s(r->end_ns - r->start_ns);
 }
 
+bool run_is_joint(const struct run *r)
+{
+    bool joint = false;
+    for (size_t i = 0; r->n_requests && i < r->energy.n_channels; i++) {
+        const struct run_channel_energy *c = &r->energy.channels[i];
+        const struct joulet_channel *channel = run_channel(r, c->channel);
+        joint |= channel && channel->in_total && c->e.method && jl_starts(c->e.method, "burst-fit/");
+    }
+    return joint && isfinite(r->energy.total.gross_j);
+}
+
 void run_sum(const struct run *r, const char *category, struct run_sums *out)
 {
     sum_init(out);
@@ -147,6 +158,11 @@ void run_sum(const struct run *r, const char *category, struct run_sums *out)
         sum_request(q, out);
     }
     latencies(r, category, out);
+    if (!category && run_is_joint(r)) {
+        double tail_j = out->energy.tail_j;
+        out->energy = r->energy.total;
+        out->energy.tail_j = tail_j;
+    }
     if (!r->n_requests && !category)
         sum_whole_run(r, out);
     if (out->wall_s > 0)

@@ -23,7 +23,12 @@
 #define LOCKED       0.01 /* relative distance of the burst period to a multiple of U */
 #define MULTIPLES    25   /* beyond them every period is near one */
 #define COVERED      0.5  /* share of the grid that locked bursts leave unseen */
-#define ENOUGH       8    /* bursts that tell how much of the grid they cover */
+#define SURE_LAG_S   3e-3 /* a lag known no better than ... */
+#define SMALL_U_T    5e-3 /* ... this is looked for in the readings first, ... */
+#define LAG_STEP_S   2e-3 /* ... in steps, ... */
+#define LAG_REACH    1.8  /* ... within so many of its standard uncertainties */
+#define LAG_STEPS    64
+#define ENOUGH       8 /* bursts that tell how much of the grid they cover */
 
 static const double bin_from_s[BINS] = {0, 0.05, 0.12};
 
@@ -134,22 +139,58 @@ static double energy_of(const struct jl_bursts *b, const double *g, const double
     return e;
 }
 
-/* Chi square of the readings that meet bursts, reduced, 1 at least. */
-static double chi_of(const struct jl_bursts *b, const double *g)
+struct judged {
+    double chi;    /* reduced chi square of the readings that meet bursts */
+    double minus2; /* -2 log likelihood of them all */
+};
+
+static struct judged judge(const struct jl_bursts *b, const double *g)
 {
-    double square = 0, x[BINS + 1];
+    struct judged j = {0};
+    double x[BINS + 1];
     size_t met = 0;
     for (size_t k = 0; k < b->n_readings; k++) {
         double t = b->r[k].t - b->lag, inside = shares(b, t, x), e = b->r[k].y_w - b->P0;
+        double sd = sd_at(b, inside, doubt_at(b, t));
+        for (size_t i = 0; i <= b->n_bins; i++)
+            e -= x[i] * g[i];
+        j.minus2 += e * e / (sd * sd) + 2 * log(sd);
         if (inside + x[b->n_bins] <= 0.01)
             continue;
-        for (size_t j = 0; j <= b->n_bins; j++)
-            e -= x[j] * g[j];
-        e /= sd_at(b, inside, doubt_at(b, t));
-        square += e * e;
+        j.chi += e * e / (sd * sd);
         met++;
     }
-    return fmax(1, square / fmax(1, (double)met - (double)b->n_bins - 1));
+    j.chi /= fmax(1, (double)met - (double)b->n_bins - 1);
+    return j;
+}
+
+/* Bursts with sharp ends tell the lag, as they do in the joint fit (2.2): where it is not known it is found first. */
+static bool find_lag(struct jl_bursts *b)
+{
+    double minus2[LAG_STEPS], g[BINS + 1], least = INFINITY, best = b->lag, chi = 1, wide = b->u_t, middle = b->lag;
+    double from = middle - LAG_REACH * wide, n = fmin(floor(2 * LAG_REACH * wide / LAG_STEP_S), LAG_STEPS - 1);
+    double step = 2 * LAG_REACH * wide / n, near = 0;
+    b->u_t = SURE_LAG_S;
+    for (size_t i = 0; i <= (size_t)n; i++) {
+        struct jl_lsq s = {0};
+        b->lag = from + step * (double)i;
+        bool ok = fit_at(b, 0, &s, g);
+        jl_lsq_release(&s);
+        if (!ok)
+            return false;
+        struct judged j = judge(b, g);
+        minus2[i] = j.minus2 + (b->lag - middle) * (b->lag - middle) / (wide * wide);
+        if (minus2[i] < least) {
+            least = minus2[i];
+            best = b->lag;
+            chi = fmax(1, j.chi);
+        }
+    }
+    for (size_t i = 0; i <= (size_t)n; i++)
+        near += minus2[i] <= least + 4 * chi; /* within two standard uncertainties on either side */
+    b->lag = best;
+    b->u_t = fmin(wide, fmax(SURE_LAG_S, near * step / 4));
+    return true;
 }
 
 /* ---- can it be resolved -------------------------------------------------------------------------------------------------- */
@@ -245,12 +286,14 @@ bool jl_bursts_fit(struct jl_bursts *b, struct jl_burst_fit *out)
     durations(b, d);
     double median = median_of(b->on, b->off, b->n);
     out->aliased = b->n > 1 && (is_locked(b, median_of(b->on, b->on + 1, b->n - 1)) || leaves_gap(b));
+    if (b->u_t > SMALL_U_T && !find_lag(b))
+        return false;
     out->unresolved = median < LEAST_WINDOW * b->W - 1e-9 || !has_readings_inside(b);
     if (out->unresolved)
         return true;
     if (!fit_at(b, 0, &now, g))
         return false;
-    double chi = chi_of(b, g), variance = chi * jl_lsq_variance(&now, d);
+    double chi = fmax(1, judge(b, g).chi), variance = chi * jl_lsq_variance(&now, d);
     jl_lsq_release(&now);
     bool ok = fit_at(b, b->u_t, &moved, later);
     jl_lsq_release(&moved);

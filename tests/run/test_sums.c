@@ -56,6 +56,30 @@ static void categories_add_up(void **state)
     run_release(&r);
 }
 
+/* What all requests drew was found together: that stands for their sum, and for nothing else. */
+static void found_together_it_is_no_sum(void **state)
+{
+    struct run r;
+    struct run_sums sum, joint, part, again;
+    (void)state;
+    sample_bench(&r, SAMPLE_SENSORS);
+    run_sum(&r, NULL, &sum);
+    run_sum(&r, "short", &part);
+    assert_false(run_is_joint(&r));
+    assert_true(run_energy_from_requests(&r));
+    for (size_t i = 0; i < r.energy.n_channels; i++)
+        if (run_channel(&r, r.energy.channels[i].channel)->in_total)
+            r.energy.channels[i].e.method = "burst-fit/1";
+    r.energy.total.net_j = sum.energy.net_j + 5;
+    assert_true(run_is_joint(&r));
+    run_sum(&r, NULL, &joint);
+    assert_near(joint.energy.net_j, sum.energy.net_j + 5, 1e-9);
+    assert_near(joint.prefill.net_j, sum.prefill.net_j, 1e-9);
+    run_sum(&r, "short", &again);
+    assert_near(again.energy.net_j, part.energy.net_j, 0);
+    run_release(&r);
+}
+
 static void a_run_without_requests_is_its_whole(void **state)
 {
     struct run r;
@@ -135,9 +159,13 @@ static void the_worst_provenance_is_carried(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(warm_up_and_failures_stay_out),        cmocka_unit_test(categories_add_up),
-        cmocka_unit_test(a_run_without_requests_is_its_whole),  cmocka_unit_test(only_channels_in_total_are_added),
-        cmocka_unit_test(gain_errors_of_one_type_add_linearly), cmocka_unit_test(the_worst_provenance_is_carried),
+        cmocka_unit_test(found_together_it_is_no_sum),
+        cmocka_unit_test(warm_up_and_failures_stay_out),
+        cmocka_unit_test(categories_add_up),
+        cmocka_unit_test(a_run_without_requests_is_its_whole),
+        cmocka_unit_test(only_channels_in_total_are_added),
+        cmocka_unit_test(gain_errors_of_one_type_add_linearly),
+        cmocka_unit_test(the_worst_provenance_is_carried),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
