@@ -149,13 +149,13 @@ static bool repeat(struct updates *u, const struct updates_read *r, int64_t t, s
 }
 
 /* Updates that are predicted are not read for until shortly before: a late read there must not make the whole period before it
- * the time in which the update may have happened. No update comes so soon after one that was seen sharply. */
+ * the time in which the update may have happened. No update comes so soon after another. */
 static int64_t not_before(const struct updates *u, int64_t t0)
 {
     int64_t early = u->period_ns / JITTER_PART > AHEAD_NS ? u->period_ns / JITTER_PART : AHEAD_NS;
     int64_t next = u->edge_ns - u->edge_hw + u->period_ns - early;
-    bool sharp = predicts(u) && u->changed_ns == u->edge_ns && !u->gap;
-    return sharp && next < t0 ? next : INT64_MIN;
+    bool seen = predicts(u) && u->repeats == 0 && !u->gap;
+    return seen && next < t0 ? next : INT64_MIN;
 }
 
 /* Earliest moment of an update that a read begun at t0 is the first to see: after the last read began, and not longer ago than
@@ -261,8 +261,10 @@ int64_t updates_next(const struct updates *u, int64_t due_ns)
         return due_ns + u->poll_ns;
     if (!predicts(u))
         return due_ns + out_of_step(u, due_ns);
-    if (due_ns < predicted - AHEAD_NS)
-        return predicted - AHEAD_NS;
+    int64_t ahead =
+        AHEAD_NS + (u->edge_hw < u->period_ns / 2 ? u->edge_hw : u->period_ns / 2); /* the last came so early, perhaps */
+    if (due_ns < predicted - ahead)
+        return predicted - ahead;
     if (due_ns < search_end(u, predicted))
         return due_ns + STEP_NS;
     return due_ns + out_of_step(u, due_ns);
