@@ -173,19 +173,20 @@ static const struct joulet_sample *beside(const struct jl_slice *s, size_t i, in
     return NULL;
 }
 
-/* An update found by a late poll moves a step of power for good: two neighbours known better, two periods apart, tell its time
- * better than its own interval does, as far as that reaches. */
-static void mend_late(const struct jl_slice *s, size_t i, double U, struct jl_edge *e)
+/* An update found by a late poll: two neighbours known better, two periods apart, tell its time better than its own interval
+ * does, as far as that reaches. false: it stays as it is. */
+static bool mend_late(const struct jl_slice *s, size_t i, double U, double *t, double *hw)
 {
     const struct joulet_sample *l = beside(s, i, -1), *r = beside(s, i, 1);
     if (!l || !r || (s->trace->samples[i].flags & JOULET_SAMPLE_REPEAT))
-        return;
+        return false;
     double usual = fmax(jl_s(l->hw_ns), jl_s(r->hw_ns)), apart = jl_s(r->t_ns - l->t_ns);
-    if (e->hw <= LATE_BY * usual || e->hw <= HARMLESS * U || fabs(apart - 2 * U) > EVEN * U)
-        return;
+    if (*hw <= LATE_BY * usual || *hw <= HARMLESS * U || fabs(apart - 2 * U) > EVEN * U)
+        return false;
     double middle = jl_s(l->t_ns - s->origin_ns) + apart / 2;
-    e->t = fmin(fmax(middle, e->t - e->hw), e->t + e->hw);
-    e->hw = usual;
+    *t = fmin(fmax(middle, *t - *hw), *t + *hw);
+    *hw = usual;
+    return true;
 }
 
 static void sum_power(const struct jl_slice *s, double U, bool mend, struct jl_edges *out)
@@ -198,7 +199,7 @@ static void sum_power(const struct jl_slice *s, double U, bool mend, struct jl_e
         struct jl_edge e = edge_of(s, x);
         double y = (double)x->value * 1e-6;
         if (mend)
-            mend_late(s, i, U, &e);
+            mend_late(s, i, U, &e.t, &e.hw);
         if (out->n) {
             const struct jl_edge *prev = &out->items[out->n - 1];
             if (e.t - prev->t <= SAME_TIME_S)
@@ -263,7 +264,10 @@ bool jl_readings_of(const struct jl_slice *s, double U, struct jl_readings *out)
         if (repeats > 0 && out->n > 1 && !repeat)
             mend_reading(last, t, jl_s(x->hw_ns), U);
         repeats = repeat ? repeats + 1 : 0;
-        out->items[out->n++] = (struct jl_reading){t, jl_s(x->hw_ns), (double)x->value * 1e-6, jl_astray_s(repeats, U)};
+        struct jl_reading r = {t, jl_s(x->hw_ns), (double)x->value * 1e-6, jl_astray_s(repeats, U)};
+        if (mend_late(s, i, U, &r.t, &r.hw)) /* bounds believe its own interval only */
+            r.astray_s += fabs(r.t - t) + fmax(0, jl_s(x->hw_ns) - r.hw);
+        out->items[out->n++] = r;
     }
     return true;
 }

@@ -9,12 +9,15 @@
 #define PLACES      8    /* of the grid at which repeats start */
 #define GRID_LAST   40   /* newest updates that tell the grid, ... */
 #define GRID_LEAST  6    /* ... at least */
+#define GRID_HW     0.1  /* of a period: an update known worse, such as the first of a trace, tells nothing */
 #define GRID_OFF    0.25 /* of a period that an update may be from the grid: else there is none */
 #define MORE        24
 #define AFTER_S     5.0 /* of the trace after the last burst */
 #define P_MIN_SHARE 0.5 /* defaults of 2.4 */
 #define P_MAX_SHARE 1.5
-#define NOISE       0.02 /* power noise in the time that nobody saw */
+#define NOISE       0.035 /* power noise in the time between two looks */
+#define SEEN_LEAST  0.5   /* share of the bursts' time, as often as everything else is seen, that is believed */
+#define SEEN_MOST   2.0
 
 bool joulet_is_part_time(const struct joulet_channel *channel)
 {
@@ -218,7 +221,7 @@ static bool find_grid(const struct joulet_trace *t, double U, struct grid *g)
     double x[GRID_LAST], y[GRID_LAST], mx = 0, my = 0, sxx = 0, sxy = 0;
     size_t n = 0;
     for (size_t i = t->n; i-- > 0 && n < GRID_LAST;) {
-        if (t->samples[i].flags & none)
+        if ((t->samples[i].flags & none) || jl_s(t->samples[i].hw_ns) > GRID_HW * U)
             continue;
         y[n] = jl_s(t->samples[i].t_ns - t->samples[t->n - 1].t_ns);
         x[n] = n ? x[n - 1] + floor((y[n] - y[n - 1]) / U + 0.5) : 0;
@@ -280,14 +283,12 @@ static double seen_share(const struct block *b, double shift, double *spread)
     return seen / b->busy_s;
 }
 
-/* What looking a part of the time adds to the uncertainty of the block: bursts seen more or less often than they last, wherever
- * the lag may be, and power noise while nobody looked. */
-static double u_unseen(const struct block *b, double net_j)
+/* What looking a part of the time leaves open: how often the bursts were seen, by the times of the readings and wherever the lag
+ * may be, and power noise while nobody looked. */
+static double u_unseen(const struct block *b, double seen, double by_time, double net_j)
 {
-    double by_time, off = fabs(seen_share(b, 0, &by_time) - 1);
-    off = fmax(off, fabs(seen_share(b, b->p.u_t, NULL) - 1));
-    off = fmax(off, fabs(seen_share(b, -b->p.u_t, NULL) - 1));
-    double noise = NOISE * sqrt((1 - b->p.W / b->p.U) / (double)b->n);
+    double off = fmax(fabs(seen_share(b, b->p.u_t, NULL) - seen), fabs(seen_share(b, -b->p.u_t, NULL) - seen)) / seen;
+    double looks = fmax((double)b->n, b->busy_s / b->p.U), noise = NOISE * sqrt((1 - b->p.W / b->p.U) / looks);
     return fabs(net_j) * sqrt(off * off / 3 + by_time * by_time + noise * noise);
 }
 
@@ -299,10 +300,11 @@ static enum joulet_status pad(const struct block *b, double quiet, struct joulet
         return jl_fail(err, JOULET_NO_DATA,
                        "the trace of %s does not cover the run; open the meter before it and keep it open after",
                        jl_channel_name(b->trace));
-    double net = fmax(0, d.net_j), P_end = P0 + net / b->busy_s;
+    double by_time, seen = fmin(fmax(seen_share(b, 0, &by_time), SEEN_LEAST), SEEN_MOST);
+    double net = fmax(0, d.net_j) / seen, P_end = P0 + net / b->busy_s;
     out->gross_j = (net + P0 * b->busy_s) / n;
     out->u.q = out->u.event = 0;
-    out->u.b = hypot(d.u_b, u_unseen(b, net)) / n;
+    out->u.b = hypot(d.u_b, u_unseen(b, seen, by_time, net)) / n;
     out->u.time = hypot((d.after_w - P0) * b->p.l_max / sqrt(3), b->p.u_r * (P_end - d.after_w)) / n;
     out->min_j /= n;
     out->max_j /= n;
