@@ -127,7 +127,7 @@ bool cell_meets_p95(const struct cell *c)
 /* A row without goals shows what is lost, and is not judged. */
 static bool has_goals(const struct cell *c)
 {
-    return !c->row->late;
+    return !c->row->late && !c->row->bounds_only;
 }
 
 bool cell_meets_hold(const struct cell *c)
@@ -147,10 +147,16 @@ bool cell_meets_bounds(const struct cell *c)
     return c->bounds >= 100;
 }
 
+/* Where the sensor cannot tell, no figure may be given. */
+bool cell_meets_refusal(const struct cell *c)
+{
+    return !c->row->bounds_only || c->resolved == 0;
+}
+
 bool cell_meets(const struct cell *c)
 {
-    return c->failed == 0 && cell_meets_rms(c) && cell_meets_mean(c) && cell_meets_p95(c) && cell_meets_hold(c) &&
-           cell_meets_sharpness(c) && cell_meets_bounds(c);
+    return c->failed == 0 && cell_meets_refusal(c) && cell_meets_rms(c) && cell_meets_mean(c) && cell_meets_p95(c) &&
+           cell_meets_hold(c) && cell_meets_sharpness(c) && cell_meets_bounds(c);
 }
 
 double row_hold(const struct cell *cells, size_t n)

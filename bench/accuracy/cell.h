@@ -31,6 +31,7 @@ bool cell_meets_p95(const struct cell *c);
 bool cell_meets_hold(const struct cell *c);
 bool cell_meets_sharpness(const struct cell *c);
 bool cell_meets_bounds(const struct cell *c);
+bool cell_meets_refusal(const struct cell *c);
 bool cell_meets(const struct cell *c); /* all of them */
 
 /* Share of intervals that hold over the cells of a row, and whether it is where it should be. */

@@ -40,16 +40,12 @@ static double follow_s(const struct row *row)
     return row->cpu ? 1 : row->power && row->window_s != row->period_s ? 5.5 + row->window_s : 2;
 }
 
-static double vary(double d, struct chance *c)
+double draw_length(double d, struct chance *c)
 {
     return d < 0.05 ? d * uniform(c, 0.9, 1.1) : d + uniform(c, -1, 1) * fmin(0.05, 0.25 * d);
 }
 
-struct drawn {
-    double idle, prefill, decode, after;
-};
-
-static struct drawn draw_levels(const struct row *row, const struct levels *l, struct chance *c)
+struct drawn draw_levels(const struct row *row, const struct levels *l, struct chance *c)
 {
     double scale = row->cpu ? CPU_SCALE : 1;
     struct drawn p = {
@@ -101,7 +97,7 @@ static void draw_isolated(const struct drawn *p, double a, double d, bool two, s
     truth_step(&l->truth, a + d, p->after);
     bound(l, b);
     bound(l, a + d);
-    l->isolated = l->net = true;
+    l->isolated = l->asked.net = true;
 }
 
 /* Idle long enough for a baseline, then one run; chores of the machine all the time belong to its idle level. */
@@ -122,15 +118,14 @@ static void draw_net(double a, double d, double end, struct chance *c, struct lo
         truth_step(&l->truth, changes[next], level += change_w[next]);
     bound(l, a);
     bound(l, a + d);
-    l->isolated = l->net = l->whole_interval = true;
+    l->isolated = l->asked.net = l->asked.whole_interval = true;
     l->idle_w = NET_IDLE_W + CHORE_W * CHORE_S / (1 / CHORES_HZ + CHORE_S);
     l->idle_to = a - 0.5;
     l->idle_from = l->idle_to - BASELINE_S;
 }
 
-static bool shake(const struct row *row, struct chance *c, struct load *l)
+bool shake(const struct row *row, struct truth *t, double end_s, struct chance *c)
 {
-    struct truth *t = &l->truth;
     t->ramp_s = row->cpu ? uniform(c, 0.1e-3, 0.5e-3) : uniform(c, 0.5e-3, 5e-3);
     if (row->late) {
         t->rise_share = SHARE_LATE;
@@ -139,26 +134,24 @@ static bool shake(const struct row *row, struct chance *c, struct load *l)
         t->fall_late = SLOW_S;
     }
     double share = uniform(c, 0.01, 0.03), tau = 0.02 * pow(5, uniform(c, 0, 1));
-    return truth_noise(t, l->end_s, share, tau, c);
+    return truth_noise(t, end_s, share, tau, c);
 }
 
 static void note_truth(struct load *l)
 {
-    double from = l->isolated ? l->bounds[0] : l->bounds[l->part],
-           to = l->isolated ? l->bounds[l->n_bounds - 1] : l->bounds[l->part + 1];
+    double from = l->isolated ? l->bounds[0] : l->bounds[l->part];
+    double to = l->isolated ? l->bounds[l->n_bounds - 1] : l->bounds[l->part + 1];
     l->length_s = to - from;
-    l->gross_j = truth_energy(&l->truth, to) - truth_energy(&l->truth, from);
-    l->truth_j = l->gross_j - (l->net ? l->idle_w * l->length_s : 0);
+    l->asked.gross_j = truth_energy(&l->truth, to) - truth_energy(&l->truth, from);
+    l->asked.truth_j = l->asked.gross_j - (l->asked.net ? l->idle_w * l->length_s : 0);
 }
 
-bool load_draw(const struct row *row, double d, const struct levels *levels, const struct sim_model *m, uint64_t number,
-               struct chance *c, struct load *out)
+bool load_draw(const struct row *row, double d, const struct levels *levels, uint64_t number, struct chance *c, struct load *out)
 {
     struct drawn p = draw_levels(row, levels, c);
     double a = lead_s(row) + uniform(c, 0, 0.1);
     *out = (struct load){.idle_w = p.idle};
-    (void)m;
-    d = vary(d, c);
+    d = draw_length(d, c);
     if (row->shape == SHAPE_STEADY)
         draw_steady(&p, a, d, out);
     else if (row->shape == SHAPE_PHASE)
@@ -168,7 +161,7 @@ bool load_draw(const struct row *row, double d, const struct levels *levels, con
     else
         draw_isolated(&p, a, d, number & 1, c, out);
     out->end_s = out->bounds[out->n_bounds - 1] + follow_s(row);
-    if (!shake(row, c, out))
+    if (!shake(row, &out->truth, out->end_s, c))
         return false;
     note_truth(out);
     return true;

@@ -13,13 +13,21 @@ struct load {
     bool isolated;                  /* the whole is asked for */
     double length_s, end_s;         /* of what is asked for; of the simulation */
     double idle_w;                  /* true; NAN: there is none */
-    bool net, whole_interval;       /* asked for: above idle; with the terms of gain and idle level */
     double idle_from, idle_to;      /* where the idle level is measured, if it is */
-    double gross_j, truth_j;        /* of what is asked for; truth_j above idle if net */
+    struct asked asked;
 };
 
+/* Levels of one window, W. */
+struct drawn {
+    double idle, prefill, decode, after;
+};
+struct drawn draw_levels(const struct row *row, const struct levels *l, struct chance *c);
+/* A length near d, not tied to anything. */
+double draw_length(double d, struct chance *c);
+/* Edges and noise of a truth whose steps are complete, until end_s. false: out of memory. */
+bool shake(const struct row *row, struct truth *t, double end_s, struct chance *c);
+
 /* Draws the load of one window; the phase asked for lasts about d. false: out of memory. */
-bool load_draw(const struct row *row, double d, const struct levels *levels, const struct sim_model *m, uint64_t number,
-               struct chance *c, struct load *out);
+bool load_draw(const struct row *row, double d, const struct levels *levels, uint64_t number, struct chance *c, struct load *out);
 
 #endif

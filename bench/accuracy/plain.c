@@ -64,18 +64,22 @@ static double trapezoid_j(const struct sim_device *d, double from, double to)
     return sum;
 }
 
+void plain_between(const struct sim_device *d, double from, double to, double *raw_j, double *straight_j)
+{
+    if (d->m.kind == SIM_POWER) {
+        *raw_j = held_j(d, from, to);
+        *straight_j = trapezoid_j(d, from, to);
+    } else {
+        *raw_j = read_at(d, to).value - read_at(d, from).value;
+        *straight_j = between(d, to) - between(d, from);
+    }
+}
+
 void plain_meters(const struct load *l, const struct sim_device *d, double *raw, double *trapezoid)
 {
-    double from = l->isolated ? l->bounds[0] : l->bounds[l->part], to = from + l->length_s,
-           idle = l->net ? l->idle_w * l->length_s : 0;
+    double from = l->isolated ? l->bounds[0] : l->bounds[l->part], idle = l->asked.net ? l->idle_w * l->length_s : 0;
     double held, straight;
-    if (d->m.kind == SIM_POWER) {
-        held = held_j(d, from, to);
-        straight = trapezoid_j(d, from, to);
-    } else {
-        held = shown_by(d, sim_device_number_at(d, to)).value - shown_by(d, sim_device_number_at(d, from)).value;
-        straight = between(d, to) - between(d, from);
-    }
-    *raw = (held - idle) / l->truth_j - 1;
-    *trapezoid = (straight - idle) / l->truth_j - 1;
+    plain_between(d, from, from + l->length_s, &held, &straight);
+    *raw = (held - idle) / l->asked.truth_j - 1;
+    *trapezoid = (straight - idle) / l->asked.truth_j - 1;
 }

@@ -8,5 +8,7 @@
  * next. trapezoid: straight lines between the updates, of energy or of power. Both see an update at once, or read every 10 ms,
  * and know no lag. */
 void plain_meters(const struct load *l, const struct sim_device *d, double *raw, double *trapezoid);
+/* Joules that they tell between two moments. */
+void plain_between(const struct sim_device *d, double from, double to, double *raw_j, double *straight_j);
 
 #endif

@@ -41,11 +41,18 @@ static double goal_or_none(double goal)
     return goal > 0 ? goal : NAN;
 }
 
+static double resolved_share(const struct cell *c)
+{
+    return 100 * (double)c->resolved / (double)c->n;
+}
+
 void report_cell_json(FILE *f, const struct cell *c)
 {
     const struct row *r = c->row;
     size_t i = c->length;
-    bool judged = !r->late && !cell_is_unresolved(c);
+    bool judged = !r->late && !r->bounds_only && !cell_is_unresolved(c);
+    if (r->bounds_only)
+        cell_figure(f, c, "figure_given", resolved_share(c), 0, NAN, cell_meets_refusal(c));
     cell_figure(f, c, "rms", c->rms, goal_or_none(r->rms[i]), c->raw, cell_meets_rms(c));
     if (r->mean[i] > 0)
         cell_figure(f, c, "mean", c->mean, r->mean[i], NAN, cell_meets_mean(c));
@@ -147,7 +154,7 @@ static void one_line(FILE *f, const struct cell *c)
     share(f, c->hold, !cell_meets_hold(c));
     column(f, c->sharpness, !cell_meets_sharpness(c));
     share(f, c->bounds, !cell_meets_bounds(c));
-    share(f, 100 * (double)c->resolved / (double)c->n, false);
+    share(f, resolved_share(c), !cell_meets_refusal(c));
     column(f, c->raw, false);
     column(f, c->trapezoid, false);
     fprintf(f, "\n");
@@ -196,6 +203,7 @@ static void missed(FILE *f, const struct cell *cells, size_t n)
         missed_by(f, c, "95th percentile", c->p95, r->p95[c->length], " %", cell_meets_p95(c));
         missed_by(f, c, "interval holds in", c->hold, HOLD_MIN, " %", cell_meets_hold(c));
         missed_by(f, c, "sharpness", c->sharpness, r->sharpness, "", cell_meets_sharpness(c));
+        missed_by(f, c, "a figure, where only bounds can be told, in", resolved_share(c), 0, " %", cell_meets_refusal(c));
         missed_by(f, c, "bounds hold in", c->bounds, 100, " %", cell_meets_bounds(c));
         count += !cell_meets(c);
     }

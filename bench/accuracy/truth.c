@@ -75,6 +75,13 @@ bool truth_noise(struct truth *t, double end_s, double share, double tau_s, stru
     return true;
 }
 
+void truth_forget_noise(struct truth *t)
+{
+    free(t->noise);
+    t->noise = NULL;
+    t->n_noise = 0;
+}
+
 /* Integral of a rise from 0 to 1 that began x ago. */
 static double risen(double x, double r)
 {

@@ -41,6 +41,8 @@ bool truth_step(struct truth *t, double at_s, double w);
 /* Noise of that share of the momentary level, correlated over tau_s, from 0 to end_s. Once, after the last step. false: out of
  * memory. */
 bool truth_noise(struct truth *t, double end_s, double share, double tau_s, struct chance *c);
+/* Back to no noise, so that steps can be added. */
+void truth_forget_noise(struct truth *t);
 /* Joules since 0, in closed form; negative before. */
 double truth_energy(const struct truth *t, double at_s);
 void truth_release(struct truth *t);

@@ -26,8 +26,10 @@ struct row {
     bool cpu, power;           /* RAPL or GPU; counter or power readings */
     double period_s, window_s; /* nominal */
     bool locked, calibrated;
-    bool poll_only; /* updates are not predicted */
-    bool late;      /* a third of each rise and a fifth of each fall come late */
+    bool poll_only;   /* updates are not predicted */
+    bool bounds_only; /* the figure must be refused, and its bounds hold */
+    bool aliased;     /* bursts follow the rhythm of the sensor */
+    bool late;        /* a third of each rise and a fifth of each fall come late */
     double rms[LENGTHS], mean[LENGTHS], p95[LENGTHS];
     double sharpness; /* most that the median half-width may be of the 95th percentile of the error; 0: no goal */
     bool pooled;      /* over the row the interval holds in 94 to 99 % */
@@ -48,6 +50,13 @@ struct outcome {
     double raw;         /* error of a raw difference of the last values read, or of a left-hold sum of power */
     double trapezoid;   /* error of straight lines between updates */
 };
+/* What a figure is asked for: true energy inside, J; of truth_j the error is told. */
+struct asked {
+    double gross_j, truth_j;
+    bool net, whole_interval; /* truth_j is above idle; the terms of gain and idle level belong to the interval */
+};
+void outcome_of(const struct asked *a, const struct joulet_energy *e, struct outcome *out);
+
 /* Window `number` of the cell of `length`; the same for the same seed. `devices` differ. */
 void window_run(const struct row *row, size_t length, uint64_t seed, uint64_t number, uint64_t devices, struct outcome *out);
 
