@@ -15,6 +15,9 @@
 #define READINGS_MIN  40
 #define FINE          10  /* parts of a step of the grid */
 #define RIVAL_GOOD    1.1 /* residual of another window over the best: below it the window is not certain */
+#define OVERLAPPING   1.5 /* windows longer than so many periods */
+#define WINDOW_STEP   0.0025
+#define WINDOW_STEPS  8
 #define AROUND_S      1.2 /* before the first pulse and after the last */
 #define NOISE         0.02
 #define POWER_LOST    0.1 /* of the largest reading: weights of small ones do not grow without limit */
@@ -169,6 +172,20 @@ static size_t candidates(double U, double *out)
     return n;
 }
 
+/* A window of many periods is seldom just that of the list, and what is wrong of it would be put on the lag. */
+static bool refine_window(struct problem *p, struct best *best)
+{
+    double W = best->W;
+    struct best b;
+    for (int i = -WINDOW_STEPS; i <= WINDOW_STEPS; i++) {
+        if (i && !best_lag(p, W * (1 + i * WINDOW_STEP), &b))
+            return false;
+        if (i && b.s.residual < best->s.residual)
+            *best = b;
+    }
+    return true;
+}
+
 static bool search(struct problem *p, bool counter, double U, struct best *best, double *rival)
 {
     double tried[WINDOWS_MAX], second = INFINITY;
@@ -189,7 +206,7 @@ static bool search(struct problem *p, bool counter, double U, struct best *best,
         }
     }
     *rival = second / best->s.residual;
-    return true;
+    return !(best->W > OVERLAPPING * U) || refine_window(p, best);
 }
 
 /* ---- readings -------------------------------------------------------------------------------------------------------------- */

@@ -2,7 +2,7 @@
  *
  * The library is opened at run time (libnvidia-ml.so.1, or JOULET_NVML). Every GPU is a sensor of its own. The energy counter is
  * the figure; power readings see a part of the time on some boards (1.1) and are shown beside it, counted only where there is
- * no counter. A field is believed by its own return code and the type it says it has. Limits: docs/sensors/nvml.md. */
+ * no counter. A field is believed by its own return code and the type it says it has. Limits: docs/sensors/nvidia.md. */
 #include "lib/sensors/nvml_gpu.h"
 
 #include <stdio.h>

@@ -135,7 +135,7 @@ bool nvml_value(const struct nvml_field_value *f, int64_t *out)
     return *out >= 0;
 }
 
-/* ---- architectures ---------------------------------------------------------------------------------------------- */
+/* ---- architectures (1.1; docs/sensors/nvidia.md says who measured which figure) ------------------------------------ */
 
 enum { PASCAL = 4, VOLTA = 5, TURING = 6, AMPERE = 7, ADA = 8, HOPPER = 9 };
 
