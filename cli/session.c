@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define MEMORY_WITHOUT_STORE ((size_t)256 << 20) /* traces of long runs then stay in memory */
+#define CLOCKS_APART_S       5.0                 /* the wall clock may have been corrected since the run was begun */
 #define READY_TIMEOUT_S      5.0                 /* a vendor library that takes longer joins no run */
 
 /* ---- what the machine is --------------------------------------------------------------------------------------------- */
@@ -158,10 +159,42 @@ int session_open(struct session *s, const struct cli *c, const char *kind)
     return code;
 }
 
+/* Index of a channel in the record and in the store is that of the meter, so they must be the same ones. */
+static bool same_channels(const struct run *a, const struct run *b)
+{
+    bool same = a->n_channels == b->n_channels;
+    for (size_t i = 0; same && i < a->n_channels; i++)
+        same = !strcmp(a->channels[i].id, b->channels[i].id) && a->channels[i].provenance == b->channels[i].provenance;
+    return same;
+}
+
+int session_resume(struct session *s, struct run *old)
+{
+    const char *host = run_pairs_get(&s->run.machine, "host"), *before = run_pairs_get(&old->machine, "host");
+    int64_t moved = s->run.wall_offset_ns - old->wall_offset_ns;
+    char now[40];
+    if (host && before && strcmp(host, before) != 0)
+        return cli_usage(s->cli, "run %s was begun on another machine: resume it there, or measure anew", old->id);
+    if (moved > jl_ns(CLOCKS_APART_S) || moved < -jl_ns(CLOCKS_APART_S) || old->start_ns > s->run.start_ns)
+        return cli_usage(s->cli, "run %s was begun before this machine was started or its clock was set: measure anew", old->id);
+    if (!same_channels(&s->run, old))
+        return cli_usage(
+            s->cli, "run %s was begun with other sensors than are here now: use the same --sensors, --sim and rights", old->id);
+    jl_format_time(now, sizeof now, s->run.started_wall_ns);
+    run_release(&s->run);
+    s->run = *old;
+    *old = (struct run){0};
+    free(s->run.status);
+    s->run.status = jl_strdup("running");
+    run_note(&s->run, "interrupted after %zu requests, and resumed at %s", s->run.n_requests, now);
+    s->resumed = true;
+    return CLI_DONE;
+}
+
 void session_begin(struct session *s)
 {
     struct joulet_error err;
-    if (s->store && store_begin(s->store, &s->run, &err) != JOULET_OK) {
+    if (s->store && (s->resumed ? store_head : store_begin)(s->store, &s->run, &err) != JOULET_OK) {
         s->unopened = err;
         session_unsaved(s);
     }
@@ -199,7 +232,8 @@ static void sum_requests(struct session *s)
     double tail_j = s->run.energy.total.tail_j;
     if (!s->run.n_requests || !run_energy_from_requests(&s->run))
         return;
-    session_bursts(s);
+    if (!s->run.n_cells) /* the requests of different cells are not alike */
+        session_bursts(s);
     s->run.energy.total.tail_j = tail_j;
 }
 

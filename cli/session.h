@@ -41,6 +41,7 @@ struct session {
     bool unsaved;                 /* a write to the store failed: tried again at the end */
     struct joulet_error unopened; /* why the store took nothing from the beginning */
     bool saved;                   /* the whole record is in the store */
+    bool resumed;                 /* the run was begun by another process */
 };
 
 /* Opens meter and store and fills in the machine. Returns CLI_DONE, or the exit code after printing the sentence.
@@ -49,6 +50,9 @@ int session_open(struct session *s, const struct cli *c, const char *kind);
 /* What the engine and the model are; settings of the generation. */
 void session_engine(struct session *s, const struct runtime_choice *choice);
 void session_settings(struct session *s, const struct generation *q);
+/* Goes on with a run that was interrupted: takes it over from *old. CLI_DONE, or an exit code after the sentence when this is not
+ * the machine, the boot or the sensors it was begun with. Before session_begin. */
+int session_resume(struct session *s, struct run *old);
 /* Writes the head of the run; from here on samples go to the store. */
 void session_begin(struct session *s);
 /* Writes it again, with the windows and idle levels since: should we be killed, they are kept. */
@@ -89,6 +93,8 @@ void session_request_of(struct session *s, struct run_request *q, const struct g
 /* Energy of the windows that the request already has; moves it into the run and the store. quiet_until: nothing else happened
  * until then (isolated), 0: other work follows. Returns the request in the run. */
 struct run_request *session_request(struct session *s, struct run_request *q, joulet_mark quiet_until);
+/* The same of one that has no energy of its own, because others ran at the same time. */
+struct run_request *session_request_unmeasured(struct session *s, struct run_request *q);
 /* Samples of a channel from memory, else from the store: a run can be longer than the meter's memory. */
 bool session_trace(struct session *s, size_t channel, joulet_mark from, joulet_mark to, struct joulet_trace *out,
                    struct joulet_error *err);
@@ -111,5 +117,19 @@ int session_exit(const struct session *s, int otherwise);
 int session_generation(const struct cli *c, struct generation *q, char **messages);
 /* Engine and model from the command line. When a server is started the load is a window of its own. */
 int session_choose(struct session *s, struct runtime_choice *choice);
+/* The same with what a plan says. */
+struct session_ask {
+    const char *engine, *model;
+    int64_t context;         /* -1 not given */
+    int threads, gpu_layers; /* 0 and -1 not given */
+    int parallel;
+    const char *const *options; /* "KEY=VALUE" of a server that we start */
+    size_t n_options;
+    bool further; /* the run has begun: with another engine, or it is resumed */
+};
+int session_choose_as(struct session *s, struct runtime_choice *choice, const struct session_ask *ask);
+/* What the engine and the model are, into pairs of their own. */
+void session_describe(const struct cli *c, const struct runtime_choice *choice, struct run_pairs *engine,
+                      struct run_pairs *model);
 
 #endif

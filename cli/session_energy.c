@@ -323,6 +323,17 @@ static double pause_s(const struct session *s)
     return fmin(pause, PAUSE_MOST_S);
 }
 
+/* Into the run, and onto the disk. */
+static struct run_request *keep_request(struct session *s, struct run_request *q)
+{
+    struct run_request *kept = run_add_request(&s->run, q);
+    struct joulet_error err;
+    if (kept && s->store && !s->unsaved && store_request(s->store, &s->run, kept, &err) != JOULET_OK)
+        session_unsaved(s);
+    session_factors_tick(s);
+    return kept;
+}
+
 struct run_request *session_request(struct session *s, struct run_request *q, joulet_mark quiet_until)
 {
     if (q->n_windows) {
@@ -339,12 +350,14 @@ struct run_request *session_request(struct session *s, struct run_request *q, jo
         s->last_end = end;
     }
     session_flag_request(s, q);
-    struct run_request *kept = run_add_request(&s->run, q);
-    struct joulet_error err;
-    if (kept && s->store && !s->unsaved && store_request(s->store, &s->run, kept, &err) != JOULET_OK)
-        session_unsaved(s);
-    session_factors_tick(s);
-    return kept;
+    return keep_request(s, q);
+}
+
+struct run_request *session_request_unmeasured(struct session *s, struct run_request *q)
+{
+    if (q->n_windows && q->windows[q->n_windows - 1].end_ns > s->last_end)
+        s->last_end = q->windows[q->n_windows - 1].end_ns;
+    return keep_request(s, q);
 }
 
 /* ---- after the last request --------------------------------------------------------------------------------------------- */

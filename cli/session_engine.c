@@ -86,10 +86,10 @@ static void describe_model(struct run_pairs *p, const struct engine_info *info, 
     set_count(p, "layers", h.layers);
 }
 
-void session_engine(struct session *s, const struct runtime_choice *choice)
+void session_describe(const struct cli *c, const struct runtime_choice *choice, struct run_pairs *engine, struct run_pairs *model)
 {
     const struct engine *e = choice->engine;
-    struct run_pairs *p = &s->run.engine;
+    struct run_pairs *p = engine;
     run_pairs_set(p, "protocol", 's', "%s", e->ops->name);
     run_pairs_set(p, "url", 's', "%s", e->url);
     if (e->info.version[0])
@@ -100,12 +100,17 @@ void session_engine(struct session *s, const struct runtime_choice *choice)
         set_count(p, "pid", choice->server.process.pid);
         run_pairs_set(p, "private", 'b', choice->server.private_engine ? "true" : "false");
     }
-    set_count(p, "threads", cli_int(s->cli, "threads", -1));
-    set_count(p, "gpu_layers", e->info.gpu_layers >= 0 ? e->info.gpu_layers : cli_int(s->cli, "gpu-layers", -1));
+    set_count(p, "threads", cli_int(c, "threads", -1));
+    set_count(p, "gpu_layers", e->info.gpu_layers >= 0 ? e->info.gpu_layers : cli_int(c, "gpu-layers", -1));
     set_count(p, "context_length", e->info.context_length);
     set_count(p, "slots", e->info.slots);
-    describe_model(&s->run.model, &e->info, choice->model_file);
-    if (!e->local)
+    describe_model(model, &e->info, choice->model_file);
+}
+
+void session_engine(struct session *s, const struct runtime_choice *choice)
+{
+    session_describe(s->cli, choice, &s->run.engine, &s->run.model);
+    if (!choice->engine->local)
         run_note(&s->run, "the engine runs on another machine: the sensors of this one say nothing about its energy");
 }
 
@@ -211,51 +216,73 @@ static void measure_load(struct session *s, const struct runtime_choice *choice)
 }
 
 /* A load that failed or was interrupted is a run of its own: what it drew is kept. */
-static void keep_failed_load(struct session *s, const struct runtime_choice *choice, const struct joulet_error *why)
+static void keep_failed_load(struct session *s, const struct runtime_choice *choice, const struct joulet_error *why, bool further)
 {
     struct engine_info told = {.model_bytes = -1, .model_params = -1}; /* nothing: it never answered */
     if (choice->load.to_ns <= choice->load.from_ns)
         return;
     const char *slash = strrchr(choice->load.model, '/');
     snprintf(told.model, sizeof told.model, "%.255s", slash ? slash + 1 : choice->load.model);
-    run_pairs_set(&s->run.engine, "protocol", 's', "llama.cpp");
-    run_pairs_set(&s->run.engine, "started_by", 's', "joulet");
-    run_pairs_set(&s->run.engine, "local", 'b', "true");
-    describe_model(&s->run.model, &told, choice->load.model);
-    session_begin(s);
+    if (!further) {
+        run_pairs_set(&s->run.engine, "protocol", 's', "llama.cpp");
+        run_pairs_set(&s->run.engine, "started_by", 's', "joulet");
+        run_pairs_set(&s->run.engine, "local", 'b', "true");
+        describe_model(&s->run.model, &told, choice->load.model);
+        session_begin(s);
+    }
     joulet_wait_covered(s->meter, choice->load.to_ns, COVER_MOST_S, NULL);
     measure_load(s, choice);
     run_note(&s->run, "%s", why->message);
+    if (further)
+        return; /* the run ends where it was begun */
     session_finish(s, why->status == JOULET_CANCELLED ? "interrupted" : "failed");
     if (s->saved)
         cli_warn(s->cli, "what loading the model drew is kept: `joulet runs show %s`", s->run.id);
 }
 
-int session_choose(struct session *s, struct runtime_choice *choice)
+int session_choose_as(struct session *s, struct runtime_choice *choice, const struct session_ask *ask)
 {
     const struct cli *c = s->cli;
     struct joulet_error err;
     struct runtime_start how = {
-        .context_length = cli_int(c, "context", -1),
-        .threads = (int)cli_int(c, "threads", 0),
-        .parallel = 1,
-        .gpu_layers = (int)cli_int(c, "gpu-layers", -1),
+        .context_length = ask->context,
+        .threads = ask->threads,
+        .parallel = ask->parallel,
+        .gpu_layers = ask->gpu_layers,
+        .options = ask->options,
+        .n_options = ask->n_options,
         .key = cli_str(c, "key"),
         .cancel = &cli_cancel,
         .before_start = before_start,
         .user = s,
     };
-    if (runtime_choose(choice, cli_str(c, "engine"), cli_str(c, "model"), &how, &err) != JOULET_OK) {
+    if (runtime_choose(choice, ask->engine, ask->model, &how, &err) != JOULET_OK) {
         int code = cli_fail(c, &err);
-        keep_failed_load(s, choice, &err);
+        keep_failed_load(s, choice, &err, ask->further);
         /* A refused key or an unknown protocol is a failure of the engine too. */
         return code == CLI_USAGE || err.status == JOULET_CANCELLED ? code : CLI_ENGINE;
     }
-    session_engine(s, choice);
+    if (!ask->further)
+        session_engine(s, choice);
     session_watch_engine(s, choice);
-    session_begin(s);
+    if (!ask->further)
+        session_begin(s);
     measure_load(s, choice);
     snprintf(s->level, sizeof s->level, "L1"); /* from here on the idle level is that with the model loaded */
     session_keep(s);
     return CLI_DONE;
+}
+
+int session_choose(struct session *s, struct runtime_choice *choice)
+{
+    const struct cli *c = s->cli;
+    const struct session_ask ask = {
+        .engine = cli_str(c, "engine"),
+        .model = cli_str(c, "model"),
+        .context = cli_int(c, "context", -1),
+        .threads = (int)cli_int(c, "threads", 0),
+        .gpu_layers = (int)cli_int(c, "gpu-layers", -1),
+        .parallel = 1,
+    };
+    return session_choose_as(s, choice, &ask);
 }

@@ -171,7 +171,8 @@ struct run_cell *run_add_cell(struct run *r, const char *name);
 struct run_series *run_add_series(struct run *r, struct run_series *x); /* takes ownership as run_add_window does */
 bool run_energy_add_channel(struct run_energy *e, const char *channel, const struct joulet_energy *x);
 const struct joulet_channel *run_channel(const struct run *r, const char *id); /* NULL when the run has no such channel */
-/* Energy of the run from its successful, not warm-up requests: every channel chained over them, then total and groups. */
+/* Energy of the run from its successful, not warm-up requests and its levels: every channel chained over them, then total and
+ * groups. */
 bool run_energy_from_requests(struct run *r);
 /* Total and groups from `channels`: only those with in_total of the run's channel list, by joulet_energy_add. */
 void run_energy_total(const struct run *r, struct run_energy *e);
@@ -209,5 +210,20 @@ double run_request_s(const struct run_request *q); /* from its first window to i
 /* The energy of all requests was found together (2.5): run.energy is surer than the sum over them, and run_sum gives it. */
 bool run_is_joint(const struct run *r);
 void run_sum(const struct run *r, const char *category /* NULL: all */, struct run_sums *out);
+
+/* The same of one cell. Requests that ran at once have no energy of their own: the windows called "level" of the cell have it,
+ * and tokens are those of the requests inside them. */
+struct run_cell_sums {
+    size_t requests, ok;
+    size_t outside;        /* of ok: sent under load, and no level that was measured holds them */
+    size_t levels;         /* 0: one after the other */
+    size_t checked, right; /* answers with a check, and those that passed */
+    int64_t tokens_in, tokens_out;
+    double wall_s;
+    struct joulet_energy energy;
+    double ttft_p95_s, tpot_p95_s;
+};
+void run_sum_cell(const struct run *r, int64_t cell, struct run_cell_sums *out);
+bool run_is_level(const struct run_window *w); /* several requests at once */
 
 #endif

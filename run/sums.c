@@ -142,6 +142,85 @@ bool run_is_joint(const struct run *r)
     return joint && isfinite(r->energy.total.gross_j);
 }
 
+/* Whether the request was measured as a part of a level: by its last window, since a level ends with its last request. */
+static bool inside_level(const struct run *r, const struct run_request *q)
+{
+    if (q->stream < 0 || !q->n_windows)
+        return false;
+    int64_t start = q->windows[0].start_ns, end = q->windows[q->n_windows - 1].end_ns;
+    for (size_t i = 0; i < r->n_windows; i++) {
+        const struct run_window *w = &r->windows[i];
+        if (run_is_level(w) && w->cell == q->cell && start >= w->start_ns && end <= w->end_ns)
+            return true;
+    }
+    return false;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* p95 over the counted requests of a cell of the double at offset `at`. */
+static double p95_of(const struct run *r, int64_t cell, size_t at)
+{
+    double *x = malloc((r->n_requests + 1) * sizeof *x), p = NAN;
+    size_t n = 0;
+    for (size_t i = 0; x && i < r->n_requests; i++) {
+        const struct run_request *q = &r->requests[i];
+        double v;
+        memcpy(&v, (const char *)q + at, sizeof v);
+        if (q->cell == cell && q->outcome == RUN_OK && !q->warmup && !isnan(v))
+            x[n++] = v;
+    }
+    if (n) {
+        qsort(x, n, sizeof *x, by_value);
+        p = jl_quantile(x, n, 0.95);
+    }
+    free(x);
+    return p;
+}
+
+static void cell_request(const struct run *r, const struct run_request *q, struct run_cell_sums *out)
+{
+    out->checked += q->check >= 0;
+    out->right += q->check > 0;
+    if (q->stream < 0) {
+        joulet_energy_chain(&out->energy, &q->energy.total);
+        add_real(&out->wall_s, run_request_s(q));
+    } else if (!inside_level(r, q)) {
+        out->outside++;
+        return;
+    }
+    add_count(&out->tokens_in, q->tokens.prompt);
+    add_count(&out->tokens_out, q->tokens.generated);
+}
+
+void run_sum_cell(const struct run *r, int64_t cell, struct run_cell_sums *out)
+{
+    static const struct joulet_energy unknown = JOULET_ENERGY_UNKNOWN;
+    *out = (struct run_cell_sums){.energy = unknown, .tokens_in = -1, .tokens_out = -1, .wall_s = NAN};
+    for (size_t i = 0; i < r->n_windows; i++)
+        if (run_is_level(&r->windows[i]) && r->windows[i].cell == cell) {
+            joulet_energy_chain(&out->energy, &r->windows[i].energy.total);
+            add_real(&out->wall_s, run_window_s(&r->windows[i]));
+            out->levels++;
+        }
+    for (size_t i = 0; i < r->n_requests; i++) {
+        const struct run_request *q = &r->requests[i];
+        if (q->cell != cell || q->warmup)
+            continue;
+        out->requests++;
+        if (q->outcome != RUN_OK)
+            continue;
+        out->ok++;
+        cell_request(r, q, out);
+    }
+    out->ttft_p95_s = p95_of(r, cell, offsetof(struct run_request, ttft_s));
+    out->tpot_p95_s = p95_of(r, cell, offsetof(struct run_request, tpot_s));
+}
+
 void run_sum(const struct run *r, const char *category, struct run_sums *out)
 {
     sum_init(out);
@@ -169,25 +248,40 @@ void run_sum(const struct run *r, const char *category, struct run_sums *out)
         out->power_mean_w = out->energy.gross_j / out->wall_s;
 }
 
+/* Adds the channels of x to those of e. */
+static bool chain(struct run_energy *e, const struct run_energy *x)
+{
+    for (size_t k = 0; k < x->n_channels; k++) {
+        size_t c = 0;
+        while (c < e->n_channels && strcmp(e->channels[c].channel, x->channels[k].channel))
+            c++;
+        if (c < e->n_channels)
+            joulet_energy_chain(&e->channels[c].e, &x->channels[k].e);
+        else if (!run_energy_add_channel(e, x->channels[k].channel, &x->channels[k].e))
+            return false;
+    }
+    return true;
+}
+
+bool run_is_level(const struct run_window *w)
+{
+    return !strcmp(w->name, "level");
+}
+
 bool run_energy_from_requests(struct run *r)
 {
     struct run_energy e;
+    bool ok = true;
     run_energy_init(&e);
-    for (size_t i = 0; i < r->n_requests; i++) {
-        const struct run_request *q = &r->requests[i];
-        if (q->outcome != RUN_OK || q->warmup)
-            continue;
-        for (size_t k = 0; k < q->energy.n_channels; k++) {
-            size_t c = 0;
-            while (c < e.n_channels && strcmp(e.channels[c].channel, q->energy.channels[k].channel))
-                c++;
-            if (c < e.n_channels)
-                joulet_energy_chain(&e.channels[c].e, &q->energy.channels[k].e);
-            else if (!run_energy_add_channel(&e, q->energy.channels[k].channel, &q->energy.channels[k].e)) {
-                run_energy_release(&e);
-                return false;
-            }
-        }
+    for (size_t i = 0; ok && i < r->n_requests; i++)
+        if (r->requests[i].outcome == RUN_OK && !r->requests[i].warmup)
+            ok = chain(&e, &r->requests[i].energy);
+    for (size_t i = 0; ok && i < r->n_windows; i++) /* requests at once have no energy of their own, only together */
+        if (run_is_level(&r->windows[i]))
+            ok = chain(&e, &r->windows[i].energy);
+    if (!ok) {
+        run_energy_release(&e);
+        return false;
     }
     run_energy_total(r, &e);
     run_energy_release(&r->energy);

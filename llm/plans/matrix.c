@@ -233,7 +233,10 @@ static enum joulet_status check_search(struct plan_matrix *m, struct joulet_erro
     if (m->n_cells != 1 || plan_cell_text(&m->cells[0], "streams"))
         return jl_fail(err, JOULET_USAGE, "find-rate searches for one configuration without streams: the plan has %zu cells",
                        m->n_cells);
-    bool ok = plan_cell_text(&m->cells[0], "rate") || plan_cell_set(&m->cells[0], "rate", "1");
+    struct plan_cell *c = &m->cells[0];
+    bool ok = plan_cell_text(c, "rate") || plan_cell_set(c, "rate", "1");
+    if (ok && !c->name) /* each level of the search is named after its rate */
+        ok = (c->name = jl_strf("%s requests/s", plan_cell_text(c, "rate"))) != NULL;
     ok = ok && (plan_cell_text(&m->cells[0], "duration") || plan_cell_set(&m->cells[0], "duration", RATE_DURATION));
     return ok ? jl_ok(err) : no_memory(err);
 }

@@ -31,6 +31,8 @@ bool plan_cell_flag(const struct plan_cell *c, const char *key);
 /* "KEY=VALUE" of every "server.KEY" or "request.KEY"; the list is malloc'ed, each text too. *out NULL when there is none. */
 bool plan_cell_options(const struct plan_cell *c, const char *prefix, char ***out, size_t *n);
 void plan_free_options(char **options, size_t n);
+/* A copy with another value of a number, and a name after it; false: no memory. */
+bool plan_cell_copy(struct plan_cell *out, const struct plan_cell *c, const char *key, double value);
 /* Whether it is measured under load: several streams at once or requests at a rate, not one after the other. */
 bool plan_cell_load(const struct plan_cell *c);
 /* Whether two cells can be served by one server that we start. */
@@ -95,7 +97,8 @@ enum joulet_status plan_key_check(const struct plan_key *k, const char *value, s
 struct plan_step {
     size_t cell, prompt; /* index in the set of the cell */
     int64_t repeat;
-    double at_s; /* of a cell with a rate: when after the start of its level it arrives; else 0 */
+    int64_t position; /* 0.. in this order */
+    double at_s;      /* of a cell with a rate: when after the start of its level it arrives; else 0 */
 };
 /* Every request of the plan but warm-ups, in the order of sending; malloc'ed. first_cell: steps of the cells from there on. */
 enum joulet_status plan_steps(const struct plan_matrix *m, size_t first_cell, struct plan_step **out, size_t *n,

@@ -64,6 +64,23 @@ static char *name_of(const struct plan_cell *c, const struct plan_draft *d)
     return jl_buf_take(&b);
 }
 
+bool plan_cell_copy(struct plan_cell *out, const struct plan_cell *c, const char *key, double value)
+{
+    char text[40];
+    struct jl_buf name;
+    snprintf(text, sizeof text, "%.6g", value);
+    *out = (struct plan_cell){.set = c->set};
+    jl_buf_init(&name, 4096);
+    add_part(&name, key, text);
+    bool ok = (out->name = jl_buf_take(&name)) != NULL;
+    for (size_t i = 0; ok && i < c->n_settings; i++)
+        ok = plan_cell_set(out, c->settings[i].key, c->settings[i].value);
+    ok = ok && plan_cell_set(out, key, text);
+    if (!ok)
+        plan_cell_release(out);
+    return ok;
+}
+
 static bool named_before(const struct plan_matrix *m, size_t i, const char *name)
 {
     for (size_t k = 0; k < i; k++)

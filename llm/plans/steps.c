@@ -58,7 +58,7 @@ static void arrivals(struct list *l, const struct plan_matrix *m, size_t cell)
         at_s -= log(1 - jl_rng_uniform(&rng)) / rate;
         if (at_s >= duration_s && i)
             return;
-        push(l, (struct plan_step){cell, i % n, (int64_t)(i / n), at_s});
+        push(l, (struct plan_step){.cell = cell, .prompt = i % n, .repeat = (int64_t)(i / n), .at_s = at_s});
         if (l->failed)
             return;
     }
@@ -68,7 +68,7 @@ static void arrivals(struct list *l, const struct plan_matrix *m, size_t cell)
 static void block(struct list *l, const struct plan_matrix *m, size_t cell, int64_t repeat)
 {
     for (size_t p = 0; has_prompt(m, cell, p); p++)
-        push(l, (struct plan_step){cell, p, repeat, 0});
+        push(l, (struct plan_step){.cell = cell, .prompt = p, .repeat = repeat});
 }
 
 static void listed(struct list *l, const struct plan_matrix *m, size_t first)
@@ -98,7 +98,7 @@ static void abba(struct list *l, const struct plan_matrix *m, size_t first)
                 } else if (load) {
                     block(l, m, c, r);
                 } else if (has_prompt(m, c, p)) {
-                    push(l, (struct plan_step){c, p, r, 0});
+                    push(l, (struct plan_step){.cell = c, .prompt = p, .repeat = r});
                 }
             }
 }
@@ -129,7 +129,7 @@ static void shuffled(struct list *l, const struct plan_matrix *m, size_t first)
     struct list levels = {0};
     for (int64_t r = 0; r < m->repeat; r++)
         for (size_t i = 0; i < n; i++)
-            push(&levels, (struct plan_step){first + i, 0, r, 0});
+            push(&levels, (struct plan_step){.cell = first + i, .repeat = r});
     shuffle(levels.steps, levels.n, (uint64_t)m->seed);
     for (size_t i = 0; i < levels.n; i++) {
         const struct plan_step *s = &levels.steps[i];
@@ -152,6 +152,8 @@ enum joulet_status plan_steps(const struct plan_matrix *m, size_t first_cell, st
         abba(&l, m, first_cell);
     else
         listed(&l, m, first_cell);
+    for (size_t i = 0; i < l.n; i++)
+        l.steps[i].position = (int64_t)i;
     *out = l.steps;
     *n = l.n;
     if (!l.failed)

@@ -1,0 +1,425 @@
+/* test_cli_bench.c - plans on the built program: cells, order, checks, loads, and what is interrupted and resumed. */
+#include "run/run.h"
+#include "tests/cli/program.h"
+#include "tests/sim_engine/sim_engine.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct sim_engine *engine;
+static char url[64];
+
+static void engine_start(double decode_ms)
+{
+    struct sim_config c;
+    struct joulet_error err;
+    sim_config_init(&c);
+    c.prefill_ms = 0.05;
+    c.decode_ms = decode_ms;
+    c.tokens = 4;
+    engine = sim_engine_start(&c, &err);
+    assert_non_null(engine);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", sim_engine_port(engine));
+}
+
+static void engine_end(void)
+{
+    sim_engine_stop(engine);
+    engine = NULL;
+}
+
+static void read_record(const char *name, struct run *r)
+{
+    struct joulet_error err;
+    char *text = scratch_read(name);
+    assert_non_null(text);
+    if (run_from_json(text, strlen(text), r, &err) != JOULET_OK)
+        fail_msg("%s: %s", name, err.message);
+    free(text);
+}
+
+static void export_last(struct run *r)
+{
+    struct program p = {0};
+    program_run(&p, ARGS("runs", "export", "last", "-o", scratch("last.json")));
+    if (p.code != 0)
+        fail_msg("%s", kept(&p.err));
+    program_release(&p);
+    read_record("last.json", r);
+}
+
+/* `joulet bench` on the simulated engine and sensor, without waiting; args behind. Ends with 0 unless `code` says otherwise. */
+static void bench(struct program *p, int code, const char *const *args)
+{
+    const char *all[31] = {"bench", "--engine", url, "--sim", "20", "--baseline", "0", "--cooldown", "0", "--warmup", "1"};
+    for (size_t i = 0; args[i] && i < 18; i++)
+        all[11 + i] = args[i];
+    program_run(p, all);
+    if (p->code != code)
+        fail_msg("code %d: %s", p->code, kept(&p->err));
+}
+
+/* ---- cells --------------------------------------------------------------------------------------------------------------- */
+
+static void cells_take_turns(void **state)
+{
+    struct program p = {0};
+    struct run r;
+    int64_t last = -1;
+    (void)state;
+    engine_start(0.1);
+    scratch_write("two.csv", "prompt,expected,check\nsay it,one token takes so,\nagain,,^nothing\n");
+    scratch_write("turns.plan", "version = 1\nrepeat = 2\nmax-tokens = 4\n[matrix]\ntemperature = 0, 1\n");
+    bench(&p, 0, ARGS("--plan", scratch("turns.plan"), "--prompts", scratch("two.csv")));
+    must_say(kept(&p.out), "temperature 0");
+    program_release(&p);
+    export_last(&r);
+    assert_int_equal(r.n_cells, 2);
+    assert_string_equal(r.cells[1].name, "temperature 1");
+    assert_string_equal(run_pairs_get(&r.cells[1].settings, "temperature"), "1");
+    assert_string_equal(run_pairs_get(&r.settings, "order"), "abba");
+    assert_int_equal(r.n_requests, 2 + 2 * 2 * 2);
+    for (size_t i = 0; i < r.n_requests; i++) {
+        const struct run_request *q = &r.requests[i];
+        assert_int_equal(q->outcome, RUN_OK);
+        assert_int_equal(q->check, q->number == 1 ? 1 : 0);
+        if (q->warmup)
+            continue;
+        assert_int_equal(q->position, last + 1);
+        last = q->position;
+    }
+    static const int64_t cells[] = {0, 1, 1, 0, 1, 0, 0, 1};
+    for (size_t i = 0; i < JL_COUNT(cells); i++)
+        assert_int_equal(r.requests[2 + i].cell, cells[i]);
+    run_release(&r);
+    engine_end();
+}
+
+static void one_configuration_needs_no_cells(void **state)
+{
+    struct program p = {0};
+    struct run r;
+    (void)state;
+    engine_start(0.1);
+    scratch_write("one.txt", "hello\n");
+    bench(&p, 0, ARGS("--prompts", scratch("one.txt"), "-n", "2", "--private", "--repeat", "6"));
+    program_release(&p);
+    export_last(&r);
+    assert_int_equal(r.n_cells, 0);
+    assert_int_equal(r.requests[1].cell, -1);
+    assert_int_equal(r.requests[1].position, 0);
+    assert_null(run_pairs_get(&r.settings, "plan"));
+    assert_int_equal(r.n_series, 1);
+    assert_int_equal(r.series[0].repeats, 6);
+    assert_true(r.series[0].dropped <= 3 && r.series[0].steady >= 0);
+    int64_t warm = -1; /* the one that is always sent */
+    for (size_t i = 0; i < r.n_requests; i++)
+        warm += r.requests[i].warmup;
+    assert_int_equal(warm, r.series[0].dropped);
+    run_release(&r);
+    engine_end();
+}
+
+static void a_dry_run_starts_nothing(void **state)
+{
+    struct program p = {0};
+    (void)state;
+    scratch_write("one.txt", "hello\n");
+    program_run(&p, ARGS("bench", "--engine", "http://127.0.0.1:9", "--prompts", scratch("one.txt"), "-m", "a", "-m", "b",
+                         "--vary", "threads=1,2", "--dry-run"));
+    assert_int_equal(p.code, 0);
+    must_say(kept(&p.out), "4 cells, 4 requests, order abba");
+    must_say(kept(&p.out), "b, 2 threads");
+    must_say(kept(&p.out), "order of sending: 1 2 3 4");
+    program_release(&p);
+}
+
+static void bad_plans_start_nothing(void **state)
+{
+    static const struct {
+        const char *plan, *option, *value, *says;
+    } rows[] = {
+        {"thread = 2\n", NULL, NULL, "line 1: there is no key"},
+        {"version = 2\n", NULL, NULL, "update joulet"},
+        {"", "--vary", "threads", "KEY=VALUE"},
+        {"", "--vary", "repeat=1,2", "cannot be varied"},
+        {"[matrix]\nthreads = 2, 4\n", "--threads", "8", "varies threads in line 2"},
+        {"", "--prompts", "none.txt", "none.txt"},
+        {"", "--prompts", "empty.txt", "holds no prompt"},
+        {"streams = 2\n", "--rate", "1", "exclude each other"},
+        {"find-rate = yes\n", NULL, NULL, "needs a limit"},
+        {"", "--resume", "last", "no run yet"},
+    };
+    (void)state;
+    scratch_write("empty.txt", "\n");
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct program p = {0};
+        const char *args[16] = {"bench",  "--engine",       "http://127.0.0.1:9", "--db", scratch("fresh.db"),
+                                "--plan", scratch("x.plan")};
+        scratch_write("x.plan", rows[i].plan);
+        args[7] = rows[i].option;
+        args[8] = rows[i].value && strchr(rows[i].value, '.') ? scratch(rows[i].value) : rows[i].value;
+        program_run(&p, args);
+        if (p.code != 2 || !strstr(kept(&p.err), rows[i].says))
+            fail_msg("row %zu: code %d, \"%s\"", i, p.code, kept(&p.err));
+        program_release(&p);
+    }
+}
+
+/* ---- load ------------------------------------------------------------------------------------------------------------------ */
+
+static void check_level(const struct run *r, int64_t cell)
+{
+    struct run_cell_sums s;
+    run_sum_cell(r, cell, &s);
+    assert_true(s.levels >= 1);
+    assert_int_equal(s.ok, s.requests);
+    assert_int_equal(s.outside, 0);
+    assert_true(s.energy.gross_j > 0);
+    assert_int_equal(s.tokens_out, 4 * (int64_t)s.ok);
+    for (size_t i = 0; i < r->n_requests; i++)
+        if (r->requests[i].cell == cell && !r->requests[i].warmup) {
+            assert_true(r->requests[i].stream >= 0);
+            assert_true(isnan(r->requests[i].energy.total.net_j)); /* no share is invented */
+        }
+}
+
+static void streams_are_measured_together(void **state)
+{
+    struct program p = {0};
+    struct run r;
+    int64_t most = 0;
+    (void)state;
+    engine_start(5);
+    scratch_write("four.txt", "a\nb\nc\nd\n");
+    bench(&p, 0,
+          ARGS("--prompts", scratch("four.txt"), "-n", "4", "--vary", "streams=1,4", "--order", "listed", "--repeat", "2"));
+    program_release(&p);
+    export_last(&r);
+    assert_int_equal(r.n_cells, 2);
+    check_level(&r, 0);
+    check_level(&r, 1);
+    for (size_t i = 0; i < r.n_requests; i++)
+        if (r.requests[i].cell == 1 && r.requests[i].stream > most)
+            most = r.requests[i].stream;
+    assert_true(most >= 1 && most <= 3);
+    assert_true(r.energy.total.gross_j > 0);
+    run_release(&r);
+    engine_end();
+}
+
+static void a_rate_is_searched(void **state)
+{
+    struct program p = {0};
+    struct run r;
+    (void)state;
+    engine_start(0.1);
+    scratch_write("four.txt", "a\nb\nc\nd\n");
+    /* A limit that nothing can keep: the search ends, and says so. */
+    bench(&p, 0,
+          ARGS("--prompts", scratch("four.txt"), "-n", "4", "--find-rate", "--max-ttft", "0", "--rate", "40", "--duration",
+               "100ms"));
+    program_release(&p);
+    export_last(&r);
+    assert_int_equal(r.n_cells, 24);
+    assert_string_equal(run_pairs_get(&r.cells[1].settings, "rate_per_s"), "20");
+    assert_string_equal(run_pairs_get(&r.cells[0].settings, "limits_held"), "false");
+    assert_null(run_pairs_get(&r.settings, "highest_rate_per_s"));
+    check_level(&r, 0);
+    run_release(&r);
+    engine_end();
+}
+
+/* ---- resume -------------------------------------------------------------------------------------------------------------------
+ */
+
+static size_t truths(void)
+{
+    struct sim_truth t;
+    size_t n = 0;
+    while (sim_engine_truth(engine, n, &t))
+        n++;
+    return n;
+}
+
+static void wait_for_truths(size_t n)
+{
+    int64_t until = jl_mono_ns() + 60 * JL_NS_PER_S;
+    while (truths() < n && jl_mono_ns() < until)
+        jl_sleep_until(jl_mono_ns() + JL_NS_PER_S / 500);
+    assert_true(truths() >= n);
+}
+
+/* Every position succeeded exactly once. */
+static void each_once(const struct run *r, size_t n)
+{
+    size_t *seen = calloc(n, sizeof *seen);
+    for (size_t i = 0; i < r->n_requests; i++) {
+        const struct run_request *q = &r->requests[i];
+        assert_int_equal(q->index, i);
+        if (q->position >= 0 && q->outcome == RUN_OK) {
+            assert_true((size_t)q->position < n);
+            seen[q->position]++;
+        }
+    }
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(seen[i], 1);
+    free(seen);
+}
+
+static const char resumable[] =
+    "repeat = 4\nmax-tokens = 4\nwarmup = 1\nbaseline = 0\ncooldown = 0\n[matrix]\ntemperature = 0, 1\n";
+
+/* Killed without warning after some requests, again and again: nothing that was stored is lost, nothing is sent twice. */
+static void killed_runs_go_on(void **state)
+{
+    struct jl_rng rng = {20251121};
+    struct run r;
+    char id[40] = "";
+    (void)state;
+    engine_start(0.1);
+    scratch_write("three.txt", "a\nb\nc\n");
+    scratch_write("resumable.plan", resumable);
+    size_t killed = 0, stored = 0;
+    for (int round = 0; round < 40; round++) {
+        struct program p = {0};
+        const char *const first[] = {"bench",     "--engine",           url, "--sim", "20", "--plan", scratch("resumable.plan"),
+                                     "--prompts", scratch("three.txt"), NULL};
+        const char *const again[] = {"bench", "--resume", "last", "--sim", "20", NULL};
+        program_start(&p, round ? again : first);
+        size_t more = 3 + (size_t)jl_rng_below(&rng, 6), before = truths();
+        if (round < 5) {
+            wait_for_truths(before + more);
+            jl_sleep_until(jl_mono_ns() + (int64_t)jl_rng_below(&rng, 30000000));
+            kill(p.pid, SIGKILL);
+        }
+        program_end(&p);
+        killed += p.killed;
+        if (!p.killed && p.code != 0)
+            fail_msg("round %d: code %d, %s", round, p.code, kept(&p.err));
+        bool whole = !p.killed;
+        program_release(&p);
+        export_last(&r);
+        if (!*id)
+            snprintf(id, sizeof id, "%s", r.id);
+        assert_string_equal(r.id, id);
+        assert_true(r.n_requests >= stored);
+        stored = r.n_requests;
+        assert_string_equal(r.status, whole ? "done" : "interrupted");
+        if (whole)
+            break;
+        run_release(&r);
+    }
+    assert_true(killed >= 3);
+    each_once(&r, 3 * 2 * 4);
+    assert_int_equal(r.n_cells, 2);
+    assert_true(r.energy.total.gross_j > 0);
+    run_release(&r);
+    engine_end();
+}
+
+static void interrupt_one(const char *prompts, const char *plan)
+{
+    struct program p = {0};
+    size_t before = truths();
+    program_start(&p, ARGS("bench", "--engine", url, "--sim", "20", "--plan", plan, "--prompts", prompts));
+    wait_for_truths(before + 4);
+    kill(p.pid, SIGINT);
+    program_end(&p);
+    assert_int_equal(p.code, 130);
+    must_say(kept(&p.err), "--resume");
+    program_release(&p);
+}
+
+static void another_plan_is_refused(void **state)
+{
+    struct program p = {0};
+    struct run r;
+    (void)state;
+    engine_start(0.1);
+    scratch_write("three.txt", "a\nb\nc\n");
+    scratch_write("resumable.plan", resumable);
+    interrupt_one(scratch("three.txt"), scratch("resumable.plan"));
+    scratch_write("three.txt", "a\nb\nx\n");
+    program_run(&p, ARGS("bench", "--resume", "last", "--sim", "20"));
+    assert_int_equal(p.code, 2);
+    must_say(kept(&p.err), "the prompts have changed");
+    program_release(&p);
+    scratch_write("three.txt", "a\nb\nc\n");
+    scratch_write("other.plan", "repeat = 9\n");
+    program_run(&p, ARGS("bench", "--resume", "last", "--sim", "20", "--plan", scratch("other.plan")));
+    assert_int_equal(p.code, 2);
+    must_say(kept(&p.err), "another one than that of run");
+    program_release(&p);
+    program_run(&p, ARGS("bench", "--resume", "last", "--sim", "20", "--sensors", "sim,tdp"));
+    assert_int_equal(p.code, 2);
+    must_say(kept(&p.err), "other sensors");
+    program_release(&p);
+    program_run(&p, ARGS("bench", "--resume", "last", "--sim", "20"));
+    if (p.code != 0)
+        fail_msg("%s", kept(&p.err));
+    program_release(&p);
+    export_last(&r);
+    each_once(&r, 3 * 2 * 4);
+    run_release(&r);
+    program_run(&p, ARGS("bench", "--resume", "last", "--sim", "20"));
+    assert_int_equal(p.code, 2);
+    must_say(kept(&p.err), "nothing to resume");
+    program_release(&p);
+    engine_end();
+}
+
+/* The engine goes in the middle; another one answers at its address later. */
+static void a_dead_engine_is_waited_for(void **state)
+{
+    struct program p = {0};
+    struct run r;
+    struct sim_config c;
+    struct joulet_error err;
+    (void)state;
+    sim_config_init(&c);
+    c.prefill_ms = c.decode_ms = 0.1;
+    assert_true(sim_config_fault(&c, "die@7"));
+    engine = sim_engine_start(&c, &err);
+    assert_non_null(engine);
+    c.port = sim_engine_port(engine);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", c.port);
+    scratch_write("three.txt", "a\nb\nc\n");
+    scratch_write("resumable.plan", resumable);
+    program_run(&p, ARGS("bench", "--engine", url, "--sim", "20", "--plan", scratch("resumable.plan"), "--prompts",
+                         scratch("three.txt")));
+    assert_int_equal(p.code, 4);
+    must_say(kept(&p.err), "goes on when the engine is back");
+    program_release(&p);
+    engine_end();
+    c.n_faults = 0;
+    engine = sim_engine_start(&c, &err);
+    assert_non_null(engine);
+    program_run(&p, ARGS("bench", "--resume", "last", "--sim", "20"));
+    if (p.code != 0)
+        fail_msg("%s", kept(&p.err));
+    program_release(&p);
+    export_last(&r);
+    each_once(&r, 3 * 2 * 4);
+    run_release(&r);
+    engine_end();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cells_take_turns),
+        cmocka_unit_test(one_configuration_needs_no_cells),
+        cmocka_unit_test(a_dry_run_starts_nothing),
+        cmocka_unit_test(bad_plans_start_nothing),
+        cmocka_unit_test(streams_are_measured_together),
+        cmocka_unit_test(a_rate_is_searched),
+        cmocka_unit_test(killed_runs_go_on),
+        cmocka_unit_test(another_plan_is_refused),
+        cmocka_unit_test(a_dead_engine_is_waited_for),
+    };
+    return cmocka_run_group_tests(tests, scratch_open, scratch_close);
+}
