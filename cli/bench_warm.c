@@ -14,10 +14,16 @@ static bool same(const char *a, const char *b)
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
+/* Net where there is an idle level. */
+static double energy_of(const struct run_request *q)
+{
+    return isnan(q->energy.total.net_j) ? q->energy.total.gross_j : q->energy.total.net_j;
+}
+
 static bool of_series(const struct run_request *q, const struct run_request *first)
 {
     return q->outcome == RUN_OK && !q->warmup && q->stream < 0 && q->cell == first->cell && q->number == first->number &&
-           same(q->set, first->set) && same(q->category, first->category) && !isnan(q->energy.total.net_j);
+           same(q->set, first->set) && same(q->category, first->category) && !isnan(energy_of(q));
 }
 
 static void judge(struct run *r, const size_t *at, const double *x, size_t n, const char *cell)
@@ -50,7 +56,7 @@ void bench_series(struct bench *b)
         size_t n = 0;
         for (size_t k = i; !seen[i] && k < r->n_requests; k++)
             if (!seen[k] && of_series(&r->requests[k], &r->requests[i])) {
-                x[n] = r->requests[k].energy.total.net_j;
+                x[n] = energy_of(&r->requests[k]);
                 at[n++] = k;
             }
         for (size_t k = 0; k < n; k++)

@@ -136,6 +136,7 @@ double view_per_token_pm(const struct view *v);
 /* Keep-alive power and break-even of the record (keep.c); false: not both idle levels are known. */
 bool keep_of(const struct run *r, struct joulet_keep *out);
 void metrics_keep(const struct view *v);
+void cells_table(const struct view *v);    /* cells.c: the configurations of a plan */
 void metrics_energy(const struct view *v); /* net, gross, tail */
 void metrics_tokens(const struct view *v); /* tokens, per token, speed, latency */
 void metrics_brief(const struct view *v);  /* the same in a line or two, and the names of the flags */

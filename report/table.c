@@ -240,11 +240,34 @@ void report_run(struct jl_buf *out, const struct run *r, const struct report_sty
     report_block(out, r, NULL, style);
 }
 
+#define SHOWN_MAX 24 /* requests of a plan that are shown one by one */
+
+/* Cells beside each other say what hundreds of requests below each other do not. */
+static void plan_table(const struct view *v)
+{
+    if (v->r->n_requests <= SHOWN_MAX)
+        windows(v);
+    cells_table(v);
+    jl_buf_str(v->out, "\n");
+    if (v->sums.ok) {
+        metrics_energy(v);
+        metrics_money(v);
+    }
+    metrics_source(v);
+    char *text = jl_strf("joulet compare %s   joulet runs export %s --format csv", v->r->id, v->r->id);
+    text_item(v->out, v->style, "more", NULL, text ? text : "", TONE_FAINT);
+    free(text);
+}
+
 void report_table(struct jl_buf *out, const struct run *r, const struct report_style *style)
 {
     struct view v;
     view_init(&v, out, r, NULL, style);
     heading(&v);
+    if (r->n_cells) {
+        plan_table(&v);
+        return;
+    }
     windows(&v);
     if (r->n_requests)
         sums(&v);

@@ -62,8 +62,11 @@ void view_init(struct view *v, struct jl_buf *out, const struct run *r, const st
     else
         run_sum(r, NULL, &v->sums);
     for (size_t i = 0; i < r->n_requests && !v->q; i++)
-        if (counted(&r->requests[i]))
+        if (counted(&r->requests[i]) && r->requests[i].stream < 0)
             add_request(v, &r->requests[i]);
+    for (size_t i = 0; i < r->n_windows && !v->q; i++)
+        if (run_is_level(&r->windows[i])) /* requests at once: what they drew together */
+            part_add_window(&v->whole, r, &r->windows[i]);
     if (v->q)
         add_request(v, v->q);
     else

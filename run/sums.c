@@ -62,10 +62,12 @@ static void sum_windows(const struct run_window *windows, size_t n, struct run_s
 
 static void sum_request(const struct run_request *q, struct run_sums *out)
 {
-    joulet_energy_chain(&out->energy, &q->energy.total);
     add_count(&out->tokens_in, q->tokens.prompt);
     add_count(&out->tokens_out, q->tokens.generated);
     add_count(&out->tokens_cached, q->tokens.cached);
+    if (q->stream >= 0)
+        return; /* its energy and time are in those of its level */
+    joulet_energy_chain(&out->energy, &q->energy.total);
     add_real(&out->wall_s, run_request_s(q));
     sum_windows(q->windows, q->n_windows, out);
 }
@@ -236,6 +238,11 @@ void run_sum(const struct run *r, const char *category, struct run_sums *out)
         out->ok++;
         sum_request(q, out);
     }
+    for (size_t i = 0; i < r->n_windows && !category; i++)
+        if (run_is_level(&r->windows[i])) {
+            joulet_energy_chain(&out->energy, &r->windows[i].energy.total);
+            add_real(&out->wall_s, run_window_s(&r->windows[i]));
+        }
     latencies(r, category, out);
     if (!category && run_is_joint(r)) {
         double tail_j = out->energy.tail_j;
@@ -274,7 +281,7 @@ bool run_energy_from_requests(struct run *r)
     bool ok = true;
     run_energy_init(&e);
     for (size_t i = 0; ok && i < r->n_requests; i++)
-        if (r->requests[i].outcome == RUN_OK && !r->requests[i].warmup)
+        if (r->requests[i].outcome == RUN_OK && !r->requests[i].warmup && r->requests[i].stream < 0)
             ok = chain(&e, &r->requests[i].energy);
     for (size_t i = 0; ok && i < r->n_windows; i++) /* requests at once have no energy of their own, only together */
         if (run_is_level(&r->windows[i]))

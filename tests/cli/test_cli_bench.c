@@ -1,4 +1,5 @@
 /* test_cli_bench.c - plans on the built program: cells, order, checks, loads, and what is interrupted and resumed. */
+#include "lib/platform/platform.h"
 #include "run/run.h"
 #include "tests/cli/program.h"
 #include "tests/sim_engine/sim_engine.h"

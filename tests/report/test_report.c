@@ -80,10 +80,43 @@ static void show_list(struct jl_buf *out, const struct run *r, const struct repo
     report_list(out, rows, JL_COUNT(rows), style);
 }
 
+/* One configuration: the sample of bench without its cells. */
+static void make_suite(struct run *r, enum sample_machine m)
+{
+    sample_bench(r, m);
+    for (size_t i = 0; i < r->n_cells; i++) {
+        free(r->cells[i].name);
+        run_pairs_release(&r->cells[i].settings);
+    }
+    r->n_cells = 0;
+}
+
+/* The second cell is under load: its requests have no energy, their level has. */
+static void make_plan(struct run *r, enum sample_machine m)
+{
+    sample_bench(r, m);
+    struct run_window w = r->windows[1];
+    run_energy_init(&w.energy);
+    strcpy(w.name, "level");
+    w.cell = 1;
+    w.start_ns = r->requests[1].windows[0].start_ns;
+    w.end_ns = r->requests[3].windows[2].end_ns;
+    for (size_t i = 1; i < 4; i += 2) {
+        struct run_request *q = &r->requests[i];
+        q->stream = (int64_t)i / 2;
+        for (size_t k = 0; k < q->energy.n_channels; k++)
+            run_energy_add_channel(&w.energy, q->energy.channels[k].channel, &q->energy.channels[k].e);
+        run_energy_release(&q->energy);
+    }
+    run_energy_total(r, &w.energy);
+    run_add_window(&r->windows, &r->n_windows, &w);
+    run_energy_from_requests(r);
+}
+
 /* A chat of three turns: the sample of bench by another name, without its warm-up. */
 static void make_chat(struct run *r, enum sample_machine m)
 {
-    sample_bench(r, m);
+    make_suite(r, m);
     strcpy(r->kind, "chat");
     r->requests[0].warmup = false;
 }
@@ -106,7 +139,7 @@ static void make_bare(struct run *r, enum sample_machine m)
 /* The engine died: every request failed, the sensors were fine. */
 static void make_failed(struct run *r, enum sample_machine m)
 {
-    sample_bench(r, m);
+    make_suite(r, m);
     for (size_t i = 0; i < r->n_requests; i++) {
         r->requests[i].outcome = RUN_FAILED;
         free(r->requests[i].error);
@@ -157,9 +190,11 @@ static const struct {
     {"turn", sample_single, SAMPLE_SENSORS, show_brief, {.utf8 = true, .width = 80}},
     {"turn-estimated", sample_single, SAMPLE_ESTIMATE, show_brief, {.utf8 = true, .width = 80}},
     {"bench-failed", make_failed, SAMPLE_SENSORS, show_table, {.utf8 = true}},
-    {"bench", sample_bench, SAMPLE_SENSORS, show_table, {.utf8 = true}},
-    {"bench-80-ascii", sample_bench, SAMPLE_SENSORS, show_table, {.width = 80}},
-    {"bench-estimated", sample_bench, SAMPLE_ESTIMATE, show_table, {.utf8 = true}},
+    {"plan", make_plan, SAMPLE_SENSORS, show_table, {.utf8 = true, .width = 140}},
+    {"plan-80-ascii", make_plan, SAMPLE_ESTIMATE, show_table, {.width = 80}},
+    {"bench", make_suite, SAMPLE_SENSORS, show_table, {.utf8 = true}},
+    {"bench-80-ascii", make_suite, SAMPLE_SENSORS, show_table, {.width = 80}},
+    {"bench-estimated", make_suite, SAMPLE_ESTIMATE, show_table, {.utf8 = true}},
     {"list", sample_bench, SAMPLE_ESTIMATE, show_list, {.utf8 = true}},
     {"list-60", sample_bench, SAMPLE_SENSORS, show_list, {.width = 60}},
 };
