@@ -69,6 +69,8 @@ void cli_say(const struct cli *c, const char *fmt, ...)
     JL_PRINTF(2, 3); /* progress: stderr, only on a terminal unless --verbose */
 void cli_warn(const struct cli *c, const char *fmt, ...) JL_PRINTF(2, 3); /* stderr, always: "joulet: ..." */
 int cli_fail(const struct cli *c, const struct joulet_error *err); /* prints the sentence; returns the exit code for its status */
+/* cli_fail for something that the user named: when there is no such thing, that is bad input, 2. */
+int cli_fail_named(const struct cli *c, const struct joulet_error *err);
 int cli_usage(const struct cli *c, const char *fmt, ...) JL_PRINTF(2, 3); /* prints, points to --help, returns 2 */
 /* Writes a result: to -o FILE (whole or not at all) or stdout. Returns CLI_DONE or CLI_FAILED (disk full, closed pipe). */
 int cli_result(const struct cli *c, const char *bytes, size_t n);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define RESULT_MAX ((size_t)64 << 20)
@@ -35,7 +36,7 @@ static enum joulet_status read_record(const char *path, struct run *r, struct jo
     if (st == JOULET_OK) {
         st = run_from_json(b.data ? b.data : "", b.len, r, &why);
         if (st != JOULET_OK)
-            jl_fail(err, st, "%s: %s", path, why.message);
+            st = jl_fail(err, st == JOULET_MEMORY ? st : JOULET_USAGE, "%s: %s", path, why.message);
     }
     jl_buf_release(&b);
     return st;
@@ -109,11 +110,22 @@ static enum joulet_status add(struct operands *o, const struct run *r, int64_t c
     return jl_ok(err);
 }
 
-/* RUN/CELL. A file has slashes of its own: all of the operand is tried as a file first. */
+static bool is_folder(const char *path, size_t n)
+{
+    struct stat st;
+    char *copy = jl_strf("%.*s", (int)n, path);
+    bool folder = copy && stat(copy, &st) == 0 && S_ISDIR(st.st_mode);
+    free(copy);
+    return folder;
+}
+
+/* RUN/CELL. A file has slashes of its own, and one that is missing from a folder is no cell of it. */
 static enum joulet_status add_operand(struct operands *o, const char *operand, bool alone, struct joulet_error *err)
 {
     const struct run *r = NULL;
     const char *slash = access(operand, F_OK) == 0 ? NULL : strrchr(operand, '/');
+    if (slash && is_folder(operand, slash > operand ? (size_t)(slash - operand) : 1))
+        slash = NULL;
     char *name = slash ? jl_strf("%.*s", (int)(slash - operand), operand) : jl_strdup(operand);
     enum joulet_status st =
         name ? run_named(o, name, &r, err) : jl_fail(err, JOULET_MEMORY, "out of memory while reading %s", operand);
@@ -226,7 +238,7 @@ static int compare_run(struct cli *c, int argc, char **argv)
         st = add_operand(&o, argv[i], argc == 1, &err);
     int code = CLI_DONE;
     if (st != JOULET_OK)
-        code = cli_fail(c, &err);
+        code = cli_fail_named(c, &err);
     else if (o.n < 2)
         code = cli_usage(c, "compare needs two runs or cells: name another one to compare %s with", argv[0]);
     else

@@ -115,7 +115,8 @@ static int show_run(struct cli *c, const char *name)
     enum joulet_status status = gguf_read_head(path ? path : name, &h, &err);
     if (status != JOULET_OK) {
         free(path);
-        return cli_fail(c, &err);
+        cli_fail(c, &err);
+        return status == JOULET_MEMORY ? CLI_FAILED : CLI_USAGE;
     }
     jl_buf_init(&out, RESULT_MAX);
     if (cli_json(c)) {

@@ -156,7 +156,7 @@ static int one_run(const struct cli *c, struct store *s, const char *id, const c
     struct joulet_error err;
     struct jl_buf out;
     if (store_load(s, id, &r, &err) != JOULET_OK)
-        return cli_fail(c, &err);
+        return cli_fail_named(c, &err);
     if (cli_flag(c, "private"))
         make_private(&r);
     jl_buf_init(&out, RESULT_MAX);
@@ -226,7 +226,7 @@ static int delete_one(const struct cli *c, struct store *s, const char *which, c
 {
     struct joulet_error err;
     if (store_full_id(s, which, id, &err) != JOULET_OK || store_delete(s, id, &err) != JOULET_OK)
-        return cli_fail(c, &err);
+        return cli_fail_named(c, &err);
     return CLI_DONE;
 }
 

@@ -157,7 +157,7 @@ static const struct {
     {"1", "measured, but a check failed"},
     {"2", "wrong usage or bad input: nothing was measured"},
     {"3", "nothing to measure with, and --measured-only was given"},
-    {"4", "the engine cannot be reached or failed"},
+    {"4", "the engine cannot be reached, failed, or does not have the model"},
     {"5", "anything else, as a full disk; the sentence on standard error says what and what to do"},
     {"130, 143", "interrupted by Ctrl-C or SIGTERM; what was measured until then is kept"},
     {"125, 126, 127", "`joulet exec` only: our own failure, the command cannot be run, it is not found; otherwise its exit code"},

@@ -70,6 +70,12 @@ int cli_fail(const struct cli *c, const struct joulet_error *err)
     return exit_code(err->status);
 }
 
+int cli_fail_named(const struct cli *c, const struct joulet_error *err)
+{
+    int code = cli_fail(c, err);
+    return err->status == JOULET_NOT_FOUND ? CLI_USAGE : code;
+}
+
 int cli_usage(const struct cli *c, const char *fmt, ...)
 {
     const char *name = c->command ? c->command->name : "";

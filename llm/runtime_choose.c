@@ -218,7 +218,7 @@ static enum joulet_status find_file(struct choosing *x, struct joulet_error *err
         return jl_ok(err);
     if (!x->model)
         return runtime_model_only(&x->c->model_file, err);
-    return jl_fail(err, JOULET_NOT_FOUND,
+    return jl_fail(err, JOULET_USAGE,
                    "no engine that answers has the model %.150s, and it is no GGUF file here: `joulet model list` shows those "
                    "there are",
                    x->model);
@@ -353,7 +353,7 @@ static enum joulet_status resolve_model(struct choosing *x, struct joulet_error 
         return jl_fail(err, JOULET_USAGE, "-m is empty: give a model's name or a GGUF file");
     x->c->model_file = runtime_model_find(x->model);
     if (!x->c->model_file && ends_in_gguf(x->model) && strchr(x->model, '/') && jl_starts(x->model, "/"))
-        return jl_fail(err, JOULET_NOT_FOUND, "%s: no such file; `joulet model list` shows the models there are", x->model);
+        return jl_fail(err, JOULET_USAGE, "%s: no such file; `joulet model list` shows the models there are", x->model);
     return jl_ok(err);
 }
 

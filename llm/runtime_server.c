@@ -315,9 +315,10 @@ static enum joulet_status check_model(struct runtime_server *s, struct launch *l
 {
     struct gguf_head head;
     char real[PATH_MAX];
-    enum joulet_status status = gguf_read_head(l->how->model, &head, err);
-    if (status != JOULET_OK)
-        return status;
+    struct joulet_error why;
+    enum joulet_status status = gguf_read_head(l->how->model, &head, &why);
+    if (status != JOULET_OK) /* not the engine's fault */
+        return jl_fail(err, status == JOULET_MEMORY ? status : JOULET_USAGE, "%s", why.message);
     s->model = realpath(l->how->model, real) ? jl_strdup(real) : NULL;
     if (!s->model)
         return jl_fail(err, JOULET_IO, "%s could not be resolved to a path: %s", l->how->model, strerror(errno));

@@ -100,6 +100,29 @@ static void bad_input_starts_nothing(void **state)
     }
 }
 
+/* A model that nobody has and a file that is none are bad input like a wrong option: nothing was measured. */
+static void wrong_models_are_bad_input(void **state)
+{
+    static const char *const rows[][5] = {
+        {"model", "show", "nowhere.gguf"}, {"model", "show", "odd.gguf"}, {"run", "-m", "nowhere", "hi"},
+        {"run", "-m", "odd.gguf", "hi"},   {"bench", "-m", "odd.gguf"},   {"engine", "start", "-m", "odd.gguf"},
+    };
+    (void)state;
+    scratch_write("odd.gguf", "no model\n");
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        const char *args[16] = {rows[i][0], "--engine", FAKE_SERVER};
+        struct program p = {0};
+        size_t n = strcmp(rows[i][0], "run") && strcmp(rows[i][0], "bench") ? 1 : 3;
+        for (size_t k = 1; k < JL_COUNT(rows[i]) && rows[i][k]; k++)
+            args[n++] = rows[i][k];
+        args[n] = NULL;
+        program_run(&p, args);
+        if (p.code != 2 || (!strstr(kept(&p.err), "nowhere") && !strstr(kept(&p.err), "not a GGUF file")))
+            fail_msg("row %zu: code %d, \"%s\"", i, p.code, kept(&p.err));
+        program_release(&p);
+    }
+}
+
 static void bad_suites_start_nothing(void **state)
 {
     static const char *const files[][2] = {{"missing.txt", "does not exist"},
@@ -556,6 +579,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_input_starts_nothing),
+        cmocka_unit_test(wrong_models_are_bad_input),
         cmocka_unit_test(bad_suites_start_nothing),
         cmocka_unit_test(what_cannot_be_played_is_bad_input),
         cmocka_unit_test(a_refused_request_is_one_sentence),

@@ -75,7 +75,7 @@ static void address_with_and_without_a_model(void **state)
     } rows[] = {{NULL, JOULET_OK},
                 {"sim-model", JOULET_OK},
                 {"sim-model.gguf", JOULET_OK},
-                {"/elsewhere/sim-model.gguf", JOULET_NOT_FOUND},
+                {"/elsewhere/sim-model.gguf", JOULET_USAGE},
                 {"other", JOULET_NOT_FOUND},
                 {"", JOULET_USAGE}};
     struct sim_config config;
@@ -187,7 +187,7 @@ static void a_program_is_started_with_the_only_model(void **state)
     choose(&c, FAKE_SERVER, "two");
     assert_string_equal(c.engine->info.model, "two");
     runtime_choice_release(&c);
-    assert_int_equal(runtime_choose(&c, FAKE_SERVER, "three", &how, &err), JOULET_NOT_FOUND);
+    assert_int_equal(runtime_choose(&c, FAKE_SERVER, "three", &how, &err), JOULET_USAGE);
     assert_says(err.message, "three");
 }
 
@@ -247,9 +247,9 @@ static void a_file_is_served_by_what_is_on_path(void **state)
     assert_true(c.started);
     assert_false(c.server.private_engine);
     runtime_choice_release(&c);
-    assert_int_equal(runtime_choose(&c, NULL, "/no/such/file.gguf", &how, &err), JOULET_NOT_FOUND);
+    assert_int_equal(runtime_choose(&c, NULL, "/no/such/file.gguf", &how, &err), JOULET_USAGE);
     assert_says(err.message, "/no/such/file.gguf");
-    assert_int_equal(runtime_choose(&c, NULL, "a model nobody has", &how, &err), JOULET_NOT_FOUND);
+    assert_int_equal(runtime_choose(&c, NULL, "a model nobody has", &how, &err), JOULET_USAGE);
     assert_says(err.message, "a model nobody has");
 }
 

@@ -210,8 +210,8 @@ static void wrong_models_and_programs(void **state)
         enum joulet_status status;
         const char *says;
     } rows[] = {
-        {FAKE_SERVER, "nothing.gguf", JOULET_NOT_FOUND, "no such file"},
-        {FAKE_SERVER, "text.gguf", JOULET_FORMAT, "not a GGUF file"},
+        {FAKE_SERVER, "nothing.gguf", JOULET_USAGE, "no such file"},
+        {FAKE_SERVER, "text.gguf", JOULET_USAGE, "not a GGUF file"},
         {"/no/such/server", "model.gguf", JOULET_NOT_FOUND, "no program"},
         {"no-such-server", "model.gguf", JOULET_NOT_FOUND, "no program"},
         {NULL, "model.gguf", JOULET_NOT_FOUND, "no program"}, /* a file that may not be run */

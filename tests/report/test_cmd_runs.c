@@ -120,8 +120,10 @@ static void mistakes_are_said(void **state)
         {{"runs", "show"}, CLI_USAGE, "needs the id of a run"},
         {{"runs", "show", "a", "b"}, CLI_USAGE, "takes one run"},
         {{"runs", "list", "x"}, CLI_USAGE, "takes no operand"},
-        {{"runs", "show", "2026"}, -1, "several runs begin with"},
-        {{"runs", "show", "xyz"}, -1, "there is no run \"xyz\""},
+        {{"runs", "show", "2026"}, CLI_USAGE, "several runs begin with"},
+        {{"runs", "show", "xyz"}, CLI_USAGE, "there is no run \"xyz\""},
+        {{"runs", "export", "xyz"}, CLI_USAGE, "there is no run \"xyz\""},
+        {{"runs", "delete", "xyz"}, CLI_USAGE, "there is no run \"xyz\""},
         {{"runs", "import", "/nowhere/run.json"}, CLI_USAGE, "/nowhere/run.json"},
         {{"runs", "import", "/dev/null"}, CLI_USAGE, "no valid JSON"},
         {{"runs", "--db", "/dev/null/x.db"}, -1, "writable"},
@@ -144,7 +146,7 @@ static void deleting_goes_on_after_a_mistake(void **state)
     struct program p = {0};
     (void)state;
     program_run(&p, ARGS("runs", "delete", "20261121-1523", "xyz", "20261121-1700"));
-    assert_int_not_equal(p.code, CLI_DONE);
+    assert_int_equal(p.code, CLI_USAGE);
     must_say(kept(&p.err), "there is no run \"xyz\"");
     program_release(&p);
     run_ok(&p, ARGS("runs"));
