@@ -296,6 +296,13 @@ static void measure_span(struct session *s, const struct span *sp, const struct 
     run_energy_total(&s->run, whole);
 }
 
+/* What the sensors of this machine see is not what the engine does. */
+static bool elsewhere(const struct session *s)
+{
+    const char *local = run_pairs_get(&s->run.engine, "local");
+    return local && !strcmp(local, "false");
+}
+
 void session_window(struct session *s, const char *name, joulet_mark from, joulet_mark to, const struct joulet_baseline *idle,
                     bool isolated)
 {
@@ -306,7 +313,8 @@ void session_window(struct session *s, const char *name, joulet_mark from, joule
     joulet_wait_covered(s->meter, to, 3.0, NULL);
     run_window_init(&w, name, from, to);
     run_energy_init(&whole);
-    measure_span(s, &(struct span){.windows = &w, .n = 1, .isolated = isolated, .quiet_until = joulet_now()}, idle, &whole);
+    if (!elsewhere(s))
+        measure_span(s, &(struct span){.windows = &w, .n = 1, .isolated = isolated, .quiet_until = joulet_now()}, idle, &whole);
     run_energy_release(&whole);
     run_add_window(&s->run.windows, &s->run.n_windows, &w);
 }
@@ -336,7 +344,7 @@ static struct run_request *keep_request(struct session *s, struct run_request *q
 
 struct run_request *session_request(struct session *s, struct run_request *q, joulet_mark quiet_until)
 {
-    if (q->n_windows) {
+    if (q->n_windows && !elsewhere(s)) {
         joulet_mark end = q->windows[q->n_windows - 1].end_ns;
         if (!quiet_until)
             session_wait_until(end + jl_ns(pause_s(s)));
@@ -393,7 +401,7 @@ joulet_mark session_cooldown(struct session *s, joulet_mark end, double cap_s)
 {
     double tail_j = NAN, settle_s = NAN;
     uint32_t flags = 0;
-    joulet_mark until = end + jl_ns(cap_s);
+    joulet_mark until = elsewhere(s) ? end : end + jl_ns(cap_s);
     while (joulet_now() < until && !atomic_load(&cli_cancel)) {
         joulet_mark next = joulet_now() + 250000000;
         jl_sleep_until(next < until ? next : until);

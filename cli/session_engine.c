@@ -111,7 +111,11 @@ void session_engine(struct session *s, const struct runtime_choice *choice)
 {
     session_describe(s->cli, choice, &s->run.engine, &s->run.model);
     if (!choice->engine->local)
-        run_note(&s->run, "the engine runs on another machine: the sensors of this one say nothing about its energy");
+        run_note(
+            &s->run,
+            "the engine runs on another machine: the sensors of this one say nothing about its energy; `joulet estimate --run "
+            "%s` gives a published figure where there is one",
+            s->run.id);
 }
 
 static void set_real(struct run_pairs *p, const char *key, double value)

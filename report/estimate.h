@@ -60,4 +60,38 @@ enum joulet_status estimate_set_delete(const char *name, struct joulet_error *er
 /* Names of all sets, own fits and custom sets first, then the published ones; jl_free_list. */
 enum joulet_status estimate_set_names(char ***names, size_t *n, struct joulet_error *err);
 
+/* ---- finding and applying (estimate.c) --------------------------------------------------------------------------- */
+
+/* The model of a set by its name: as written; else without maker, quantisation, case and dashes. SIZE_MAX: none, or several. */
+size_t estimate_model_in(const struct estimate_set *s, const char *model);
+/* The set named, or the first that has the model, own fits and custom sets before published ones. JOULET_NOT_FOUND with those
+ * whose names are near, and what to do. also: names of further sets that have it, "" none. */
+enum joulet_status estimate_find(struct estimate_set *s, size_t *index, const char *set, const char *model, char *also,
+                                 size_t also_size, struct joulet_error *err);
+/* Ends of estimate/truth of a set on the machine with this hash (NULL unknown): a fit holds for the machine it was made on. */
+void estimate_factors(const struct estimate_set *s, const char *host, double *f_lo, double *f_hi);
+
+/* What a set says about one request, or the requests of a run. */
+struct estimate_result {
+    const struct estimate_set *set;
+    const struct estimate_model *model;
+    const char *asked;            /* name of the model that was asked for */
+    double tokens_in, tokens_out; /* sums; NAN not told */
+    size_t requests, left_out;    /* left out: without numbers of tokens */
+    double f_lo, f_hi;
+    struct joulet_energy energy;
+};
+/* tokens_out NAN is fine for a set that knows prompt tokens alone. JOULET_USAGE, JOULET_LIMIT as joulet_predict. */
+enum joulet_status estimate_request(const struct estimate_set *s, size_t index, const char *host, double tokens_in,
+                                    double tokens_out, struct estimate_result *out, struct joulet_error *err);
+/* Over the requests of a record that succeeded and are no warm-up. JOULET_NO_DATA when none of them tells its tokens. */
+enum joulet_status estimate_run(const struct estimate_set *s, size_t index, const struct run *r, struct estimate_result *out,
+                                struct joulet_error *err);
+
+/* r: the record that was estimated anew, NULL none. */
+void report_estimate(struct jl_buf *out, const struct estimate_result *e, const struct run *r, const char *also,
+                     const struct report_style *style);
+void report_set(struct jl_buf *out, const struct estimate_set *s, const struct report_style *style);
+void report_sets(struct jl_buf *out, const struct estimate_set *sets, size_t n, const struct report_style *style);
+
 #endif

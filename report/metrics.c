@@ -327,6 +327,7 @@ static void source_line(const struct view *v)
 {
     struct jl_buf b, sensors;
     bool known = isfinite(v->whole.gross.j) || isfinite(v->whole.net.j);
+    const char *local = run_pairs_get(&v->r->engine, "local");
     line_init(&b);
     line_init(&sensors);
     bool nothing = !known && !v->q && !v->r->argv && !v->sums.ok; /* then no sensor is the reason */
@@ -338,6 +339,10 @@ static void source_line(const struct view *v)
         jl_buf_str(&b, words_provenance(v->whole.e.provenance));
     else if (nothing)
         jl_buf_str(&b, "no request succeeded, so there is nothing to sum");
+    else if (local && !strcmp(local, "false"))
+        jl_buf_printf(
+            &b, "no sensor of this machine sees an engine on another one; `joulet estimate --run %s` tells what is published",
+            v->r->id);
     else
         jl_buf_str(&b, "no sensor gave a figure; `joulet doctor` tells why");
     jl_buf_printf(&b, "%s%s", sensors.len ? ": " : "", sensors.data);
