@@ -37,7 +37,7 @@ static size_t place(size_t i, bool b, bool interleaved)
 
 static void once(struct jl_rng *g, size_t pairs, double ratio, bool interleaved, struct outcome *o)
 {
-    double a[PAIRS], b[PAIRS];
+    double a[PAIRS] = {0}, b[PAIRS] = {0};
     struct jl_comparison c;
     for (size_t i = 0; i < pairs; i++)
         for (int side = 0; side < 2; side++) {

@@ -236,7 +236,7 @@ static enum joulet_status take(struct reader *r, const char *text, size_t n)
 enum joulet_status calibration_parse(const char *text, size_t len, const char *name, struct joulet_calibration_file *out,
                                      struct joulet_error *err)
 {
-    struct joulet_error own;
+    struct joulet_error own = {0};
     struct reader r = {.name = name, .out = out, .err = err ? err : &own};
     enum joulet_status status = JOULET_OK;
     *out = (struct joulet_calibration_file){0};

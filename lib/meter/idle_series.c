@@ -61,9 +61,10 @@ void joulet_baseline_at(const struct joulet_baseline *all, size_t n, joulet_mark
     joulet_mark t = from + (to - from) / 2;
     *out = (struct joulet_baseline)JOULET_BASELINE_NONE;
     around(all, n, t, &a, &b);
-    if (!a && !b)
+    const struct joulet_baseline *first = a ? a : b;
+    if (!first)
         return;
-    *out = a ? *a : *b;
+    *out = *first;
     if (a && b) {
         double w = jl_s(t - middle(a)) / jl_s(middle(b) - middle(a));
         out->power_w = (1 - w) * a->power_w + w * b->power_w;

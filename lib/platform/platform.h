@@ -105,9 +105,9 @@ int64_t jl_throttle_events(void);
 int64_t jl_clock_limit_khz(void);
 /* The process that listens on a TCP port of this machine and that we may look into; -1 when there is none. */
 int64_t jl_pid_listening(int port);
-double jl_load_average(void);  /* 1 minute; NAN unknown */
-int jl_on_battery(void);       /* 1 battery, 0 mains, -1 unknown */
-double jl_temperature_c(void); /* hottest CPU zone; NAN unknown */
+double jl_load_average(void);         /* 1 minute; NAN unknown */
+int jl_on_battery(void);              /* 1 battery, 0 mains, -1 unknown */
+double jl_temperature_c(void);        /* hottest CPU zone; NAN unknown */
 int jl_utc_offset_s(int64_t wall_ns); /* local time less UTC, at that time */
 /* Own peak resident set, bytes. */
 int64_t jl_peak_memory(void);

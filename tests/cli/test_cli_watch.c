@@ -44,20 +44,23 @@ static void put(const char *name, const char *text)
     free(path);
 }
 
-static void put_f(const char *folder, const char *name, const char *fmt, long long a, long long b)
+JL_PRINTF(3, 4) static void put_f(const char *folder, const char *name, const char *fmt, ...)
 {
     char path[300], text[400];
+    va_list ap;
+    va_start(ap, fmt);
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    snprintf(text, sizeof text, fmt, a, b);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
     put(path, text);
 }
 
 static void one_round(const struct machine *m, long long k)
 {
     long long engine = 100 + k * m->engine_ticks, busy = 5000 + k * (m->engine_ticks + m->other_ticks);
-    put_f(m->name, "proc/600/stat", "600 (llama-server) S 1 600 600 0 -1 0 0 0 0 0 %lld 0 0 0 20 0 9 0 100 0 0\n", engine, 0);
+    put_f(m->name, "proc/600/stat", "600 (llama-server) S 1 600 600 0 -1 0 0 0 0 0 %lld 0 0 0 20 0 9 0 100 0 0\n", engine);
     put_f(m->name, "proc/stat", "cpu  %lld 0 0 %lld 0 0 0 0 0 0\n", busy, 100000 + ROUND_TICKS * k - busy);
-    put_f(m->name, "sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count", "%lld\n", 7 + k * m->throttled, 0);
+    put_f(m->name, "sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count", "%lld\n", 7 + k * m->throttled);
 }
 
 static void *play(void *user)
@@ -76,8 +79,8 @@ static void machine_open(struct machine *m, int port)
     put_f(m->name, "proc/net/tcp",
           "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
           "   0: 0100007F:%04llX 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 222 1 0\n",
-          port, 0);
-    put_f(m->name, "proc/600/fd/0", "", 0, 0);
+          (unsigned long long)port);
+    put_f(m->name, "proc/600/fd/0", "%s", "");
     snprintf(path, sizeof path, "%s/proc/600/fd/7", m->name);
     target = jl_strdup(scratch(path));
     assert_int_equal(symlink("socket:[222]", target), 0);

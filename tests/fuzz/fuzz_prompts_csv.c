@@ -1,4 +1,5 @@
-/* Any bytes as a file of prompts: CSV, JSON lines, lines. What is accepted has a text in every prompt; what is refused leaves nothing behind. */
+/* Any bytes as a file of prompts: CSV, JSON lines, lines. What is accepted has a text in every prompt; what is refused leaves
+ * nothing behind. */
 #include "llm/plans/plan.h"
 
 #include <stdlib.h>
