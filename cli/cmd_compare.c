@@ -1,6 +1,7 @@
 /* cmd_compare.c - runs, or cells of one, beside each other: does B use less than A, and how sure is that? */
 #include "cli/cli.h"
 #include "cli/compare_json.h"
+#include "cli/records.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -10,81 +11,14 @@
 
 #define RESULT_MAX ((size_t)64 << 20)
 
-/* Runs named on the command line, each read once. */
-struct named {
-    char *name; /* operand without its cell */
-    struct run run;
-};
 struct operands {
-    const struct cli *cli;
-    struct store *store; /* NULL until one is asked for */
-    struct named *runs[COMPARE_MAX];
-    size_t n_runs;
+    struct records records;
     struct compare_operand of[COMPARE_MAX];
     size_t n;
 };
 
 /* ---- operands -----------------------------------------------------------------------------------------------------------------
  */
-
-static enum joulet_status read_record(const char *path, struct run *r, struct joulet_error *err)
-{
-    struct jl_buf b;
-    struct joulet_error why;
-    jl_buf_init(&b, RUN_JSON_MAX);
-    enum joulet_status st = jl_read_file(path, &b, err);
-    if (st == JOULET_OK) {
-        st = run_from_json(b.data ? b.data : "", b.len, r, &why);
-        if (st != JOULET_OK)
-            st = jl_fail(err, st == JOULET_MEMORY ? st : JOULET_USAGE, "%s: %s", path, why.message);
-    }
-    jl_buf_release(&b);
-    return st;
-}
-
-static bool is_file(const char *name)
-{
-    size_t n = strlen(name);
-    return strchr(name, '.') || (n > 0 && access(name, F_OK) == 0);
-}
-
-static enum joulet_status load(struct operands *o, const char *name, struct run *r, struct joulet_error *err)
-{
-    if (is_file(name))
-        return read_record(name, r, err);
-    enum joulet_status st = o->store ? JOULET_OK : store_open(&o->store, cli_str(o->cli, "db"), err);
-    return st == JOULET_OK ? store_load(o->store, name, r, err) : st;
-}
-
-/* The run of that name; loaded unless it was named before. */
-static enum joulet_status run_named(struct operands *o, const char *name, const struct run **out, struct joulet_error *err)
-{
-    struct run r;
-    for (size_t i = 0; i < o->n_runs; i++)
-        if (!strcmp(o->runs[i]->name, name)) {
-            *out = &o->runs[i]->run;
-            return jl_ok(err);
-        }
-    enum joulet_status st = load(o, name, &r, err);
-    if (st != JOULET_OK)
-        return st;
-    for (size_t i = 0; i < o->n_runs; i++)
-        if (!strcmp(o->runs[i]->run.id, r.id)) { /* another name of the same run: its cells are still pairs */
-            run_release(&r);
-            *out = &o->runs[i]->run;
-            return jl_ok(err);
-        }
-    struct named *n = calloc(1, sizeof *n);
-    if (!n || !(n->name = jl_strdup(name))) {
-        free(n);
-        run_release(&r);
-        return jl_fail(err, JOULET_MEMORY, "out of memory while reading %s", name);
-    }
-    n->run = r;
-    o->runs[o->n_runs++] = n;
-    *out = &n->run;
-    return jl_ok(err);
-}
 
 /* The cell by its name or number (from 1); -1 when there is none. */
 static int64_t find_cell(const struct run *r, const char *cell)
@@ -128,7 +62,7 @@ static enum joulet_status add_operand(struct operands *o, const char *operand, b
         slash = NULL;
     char *name = slash ? jl_strf("%.*s", (int)(slash - operand), operand) : jl_strdup(operand);
     enum joulet_status st =
-        name ? run_named(o, name, &r, err) : jl_fail(err, JOULET_MEMORY, "out of memory while reading %s", operand);
+        name ? records_get(&o->records, name, &r, err) : jl_fail(err, JOULET_MEMORY, "out of memory while reading %s", operand);
     free(name);
     if (st != JOULET_OK)
         return st;
@@ -146,16 +80,6 @@ static enum joulet_status add_operand(struct operands *o, const char *operand, b
     for (size_t i = 0; i < r->n_cells && st == JOULET_OK; i++)
         st = add(o, r, (int64_t)i, err);
     return st;
-}
-
-static void operands_release(struct operands *o)
-{
-    for (size_t i = 0; i < o->n_runs; i++) {
-        run_release(&o->runs[i]->run);
-        free(o->runs[i]->name);
-        free(o->runs[i]);
-    }
-    store_close(o->store);
 }
 
 /* ---- the command
@@ -229,7 +153,7 @@ static int compared(const struct cli *c, const struct operands *o)
 
 static int compare_run(struct cli *c, int argc, char **argv)
 {
-    struct operands o = {.cli = c};
+    struct operands o = {.records = {.cli = c}};
     struct joulet_error err;
     enum joulet_status st = JOULET_OK;
     if (argc == 0)
@@ -243,7 +167,7 @@ static int compare_run(struct cli *c, int argc, char **argv)
         code = cli_usage(c, "compare needs two runs or cells: name another one to compare %s with", argv[0]);
     else
         code = compared(c, &o);
-    operands_release(&o);
+    records_release(&o.records);
     return code;
 }
 

@@ -347,6 +347,23 @@ const struct option_row option_table[] = {
      .help = "Form of exported records."},
     {.name = "limit", .type = OPTION_INT, .arg = "N", .min = 1, .max = 1e9, .help = "Show the newest N only."},
 
+    /* fits */
+    {.name = "tokens-in",
+     .type = OPTION_STRING,
+     .arg = "N,...",
+     .help = "Lengths of prompts to measure in tokens; otherwise 64,512,2048,8192 as far as the context goes."},
+    {.name = "tokens-out",
+     .type = OPTION_STRING,
+     .arg = "N,...",
+     .help = "Lengths of answers to measure in tokens; otherwise 1,64,256."},
+    {.name = "quick", .type = OPTION_FLAG, .help = "The least grid: 3 lengths of prompt, 2 of the answer, 3 times each."},
+    {.name = "from",
+     .type = OPTION_LIST,
+     .arg = "RUN",
+     .flag_only = true,
+     .help = "Fit the requests of this stored run or record file; may be given several times."},
+    {.name = "residuals", .type = OPTION_STRING, .arg = "FILE", .flag_only = true, .help = "Write the residuals to FILE as CSV."},
+
     /* comparisons */
     {.name = "metric",
      .type = OPTION_CHOICE,

@@ -109,9 +109,12 @@ static bool compare_two(const struct comparison *c, const struct entries *e, str
     return true;
 }
 
-/* Cells of one run, which took turns; enough of their requests have a partner. */
+/* Cells of one run, which took turns: only a plan that lists its cells one after the other does not let them. */
 static bool all_paired(const struct comparison *c, const struct entries *e, struct two *t)
 {
+    const char *order = run_pairs_get(&c->sides[0].of.run->settings, "order");
+    if (order && !strcmp(order, "listed"))
+        return false;
     for (size_t k = 1; k < c->n_sides; k++) {
         if (c->sides[k].of.run != c->sides[0].of.run)
             return false;

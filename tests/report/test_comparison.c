@@ -82,6 +82,11 @@ static void cells_are_pairs(void **state)
     must_hold(&c, "0.977 (0.967 to 0.988)");
     must_hold(&c, "sign flips of 8 pairs, exact");
     comparison_release(&c);
+    run_pairs_set(&r.settings, "order", 's', "listed"); /* all of A, then all of B: nothing cancels */
+    compared(&c, (struct compare_operand[]){{&r, 0}, {&r, 1}}, 2, &opt);
+    assert_false(c.paired);
+    must_hold(&c, "did not take turns");
+    comparison_release(&c);
     run_release(&r);
 }
 

@@ -1,0 +1,18 @@
+/* records.h - runs that a command line names: by id, its beginning, "last", or as a record file; each is read once. */
+#ifndef CLI_RECORDS_H
+#define CLI_RECORDS_H
+
+#include "cli/cli.h"
+
+struct record;
+struct records {
+    const struct cli *cli;
+    struct store *store; /* NULL until a stored run is asked for */
+    struct record **items;
+    size_t n;
+};
+/* The run of that name, as long as *r lives. Two names of one run give the same one. */
+enum joulet_status records_get(struct records *r, const char *name, const struct run **out, struct joulet_error *err);
+void records_release(struct records *r);
+
+#endif
