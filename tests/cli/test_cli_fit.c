@@ -106,7 +106,7 @@ static void early_ends_are_left_out(void **state)
     (void)state;
     loop_open(&l, "early.curve", 10, NULL, true);
     program_run(&p, ARGS("fit", "--engine", l.url, "--model", "sim-model", "--sim", l.sim, "--tokens-in", "30,100,300",
-                         "--tokens-out", "2,5,20", "--repeat", "1", "--baseline", "2s"));
+                         "--tokens-out", "2,5,20", "--repeat", "1", "--baseline", "500ms"));
     if (p.code != 0)
         fail_msg("code %d: %s", p.code, kept(&p.err));
     must_say(kept(&p.err), "3 of 9 answers ended before their length");
@@ -124,7 +124,7 @@ static void cached_prompts_are_left_out(void **state)
     (void)state;
     loop_open(&l, "cached.curve", 0, "cached:20", false);
     program_run(&p, ARGS("fit", "--engine", l.url, "--sim", l.sim, "--tokens-in", "30,100,300", "--tokens-out", "2,5", "--repeat",
-                         "1", "--baseline", "2s"));
+                         "1", "--baseline", "500ms"));
     assert_int_equal(p.code, 2);
     must_say(kept(&p.err), "there are 0");
     program_release(&p);
