@@ -37,10 +37,11 @@ struct bench {
     struct run_pairs *old_cells; /* of a run that is resumed: settings of its cells, for the digests of its models */
     size_t n_old_cells;
     char *old_digest;
-    bool one;             /* one configuration, one request after the other: the record needs no cells */
-    joulet_mark t_first;  /* of the plan, for the ETA */
-    joulet_mark idle_at;  /* end of the last idle level; 0 none */
-    size_t done, planned; /* in this session */
+    bool one;                       /* one configuration, one request after the other: the record needs no cells */
+    joulet_mark t_first;            /* of the plan, for the ETA */
+    joulet_mark idle_at, idle_from; /* end and start of the last idle level; 0 none */
+    size_t idle_request;            /* first request after it */
+    size_t done, planned;           /* in this session */
 };
 
 /* bench_plan.c: the plan from a file and from options; CLI_DONE or an exit code. */

@@ -6,8 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SETTLE_MOST_S 30.0 /* 4.4: what has not settled by then is drift */
-
 /* ---- progress ------------------------------------------------------------------------------------------------------------ */
 
 void bench_progress(const struct bench *b, const char *what)
@@ -37,38 +35,10 @@ bool bench_go_on(enum joulet_status st)
 /* ---- idle levels ------------------------------------------------------------------------------------------------------------
  */
 
-/* Idle and cool-down are windows with energy, never bare sleeps; Ctrl-C ends them at once. A level in the middle of a run begins
- * when the power has settled after the request before (4.3). */
-void bench_idle(struct bench *b)
-{
-    struct session *s = &b->s;
-    char what[64];
-    if (b->m.baseline_s <= 0) {
-        if (!b->idle_at)
-            session_baseline_stored(s);
-        b->idle_at = joulet_now();
-        return;
-    }
-    snprintf(what, sizeof what, "idle level, %.0f s", b->m.baseline_s);
-    bench_progress(b, what);
-    joulet_mark from = joulet_mark_now(s->meter), before = s->last_end;
-    if (b->idle_at && before && s->run.n_requests) {
-        from = session_cooldown(s, before, fmin(SETTLE_MOST_S, fmax(b->m.baseline_s, 1)));
-        session_window(s, "cooldown", before, from, s->idle, false);
-    }
-    session_wait_until(from + jl_ns(b->m.baseline_s));
-    joulet_mark to = joulet_mark_now(s->meter);
-    joulet_wait_covered(s->meter, to, 3.0, NULL);
-    session_baseline(s, from, to);
-    session_window(s, "idle", from, to, s->idle, false);
-    session_keep(s);
-    s->last_end = from; /* what comes before the next prompt is this window */
-    b->idle_at = to;
-}
-
 static void idle_when_due(struct bench *b)
 {
-    if (b->m.baseline_every_s > 0 && b->m.baseline_s > 0 && joulet_now() - b->idle_at > jl_ns(b->m.baseline_every_s))
+    bool work = b->s.run.n_requests > b->idle_request;
+    if (work && b->m.baseline_every_s > 0 && b->m.baseline_s > 0 && joulet_now() - b->idle_at > jl_ns(b->m.baseline_every_s))
         bench_idle(b);
 }
 

@@ -93,6 +93,9 @@ void session_request_of(struct session *s, struct run_request *q, const struct g
 /* Energy of the windows that the request already has; moves it into the run and the store. quiet_until: nothing else happened
  * until then (isolated), 0: other work follows. Returns the request in the run. */
 struct run_request *session_request(struct session *s, struct run_request *q, joulet_mark quiet_until);
+/* A request of the run once more, with the idle levels (n_channels) that are known only now; what was seen of the machine
+ * meanwhile stays flagged. gap_from: end of the work before it, 0 none. */
+void session_measure_again(struct session *s, struct run_request *q, const struct joulet_baseline *idle, joulet_mark gap_from);
 /* The same of one that has no energy of its own, because others ran at the same time. */
 struct run_request *session_request_unmeasured(struct session *s, struct run_request *q);
 /* Samples of a channel from memory, else from the store: a run can be longer than the meter's memory. */

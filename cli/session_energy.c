@@ -368,6 +368,44 @@ struct run_request *session_request_unmeasured(struct session *s, struct run_req
     return keep_request(s, q);
 }
 
+/* Flags that an estimator cannot know: they are those of before. */
+static uint32_t seen_flags(const struct joulet_energy *e)
+{
+    return e->flags & ~(uint32_t)(JOULET_FLAG_NO_BASELINE | JOULET_FLAG_SHORT_BASELINE);
+}
+
+static void take_flags(struct run_energy *now, const struct run_energy *before)
+{
+    now->total.flags |= seen_flags(&before->total);
+    for (size_t i = 0; i < now->n_channels && i < before->n_channels; i++) /* of the same meter: the same order */
+        now->channels[i].e.flags |= seen_flags(&before->channels[i].e);
+}
+
+void session_measure_again(struct session *s, struct run_request *q, const struct joulet_baseline *idle, joulet_mark gap_from)
+{
+    struct run_energy *before = calloc(q->n_windows + 1, sizeof *before), whole = q->energy;
+    if (!before || !q->n_windows) {
+        free(before);
+        return;
+    }
+    run_energy_init(&q->energy);
+    for (size_t k = 0; k < q->n_windows; k++) {
+        struct run_window *w = &q->windows[k];
+        before[k] = w->energy;
+        run_energy_init(&w->energy);
+        w->power_min_w = w->power_mean_w = w->power_max_w = NAN; /* sums over channels */
+    }
+    struct span sp = {.windows = q->windows, .n = q->n_windows, .gap_from = gap_from};
+    measure_span(s, &sp, idle, &q->energy);
+    take_flags(&q->energy, &whole);
+    for (size_t k = 0; k < q->n_windows; k++) {
+        take_flags(&q->windows[k].energy, &before[k]);
+        run_energy_release(&before[k]);
+    }
+    run_energy_release(&whole);
+    free(before);
+}
+
 /* ---- after the last request --------------------------------------------------------------------------------------------- */
 
 /* True when every channel of the total has settled; adds up the tails of those that have. */

@@ -59,7 +59,7 @@ struct run_request {
     char *set, *category;   /* prompt set and category ("own_v1", "short"); NULL none */
     int64_t number, repeat; /* prompt number in its category; repeat 0.. ; -1 none */
     int64_t cell;           /* index in run.cells; -1 none */
-    int64_t position;       /* 0.. in the order of sending over the whole plan, warm-up included; -1 none */
+    int64_t position;       /* 0.. in the order of sending over the whole plan; -1 none, as warm-ups */
     int64_t stream;         /* which of several connections at once, from 0; -1: one after the other */
     bool warmup;            /* left out of sums: the first of a series, and those that warm-up detection dropped (5.1) */
     int64_t check;          /* of the answer against what the prompt expects: -1 unknown, 0 failed, 1 passed */

@@ -170,6 +170,34 @@ static void bad_plans_start_nothing(void **state)
     }
 }
 
+/* A level before each request; what was measured between two of them is measured again, and stays whole. */
+static void long_series_follow_the_idle_level(void **state)
+{
+    struct program p = {0};
+    struct run r;
+    (void)state;
+    engine_start(0.1);
+    scratch_write("two.txt", "a\nb\n");
+    program_run(&p, ARGS("bench", "--engine", url, "--sim", "20", "--baseline", "300ms", "--baseline-every", "1ms", "--cooldown",
+                         "0", "--warmup", "0", "--prompts", scratch("two.txt"), "-n", "4", "--repeat", "2"));
+    if (p.code != 0)
+        fail_msg("%s", kept(&p.err));
+    program_release(&p);
+    export_last(&r);
+    size_t idles = 0;
+    for (size_t i = 0; i < r.n_windows; i++)
+        idles += !strcmp(r.windows[i].name, "idle");
+    assert_int_equal(idles, 4); /* before each request */
+    for (size_t i = 0; i < r.n_requests; i++) {
+        const struct run_energy *e = &r.requests[i].energy;
+        assert_int_equal(e->n_channels, r.requests[i].windows[0].energy.n_channels);
+        assert_true(fabs(e->total.net_j) < e->total.net_pm_j);
+        assert_true(e->total.gross_j > 0);
+    }
+    run_release(&r);
+    engine_end();
+}
+
 /* ---- load ------------------------------------------------------------------------------------------------------------------ */
 
 static void check_level(const struct run *r, int64_t cell)
@@ -416,6 +444,7 @@ int main(void)
         cmocka_unit_test(one_configuration_needs_no_cells),
         cmocka_unit_test(a_dry_run_starts_nothing),
         cmocka_unit_test(bad_plans_start_nothing),
+        cmocka_unit_test(long_series_follow_the_idle_level),
         cmocka_unit_test(streams_are_measured_together),
         cmocka_unit_test(a_rate_is_searched),
         cmocka_unit_test(killed_runs_go_on),
