@@ -89,7 +89,7 @@ static joulet_mark next_end(const struct monitor *m)
 
 static void watch(struct monitor *m)
 {
-    double cover_s = jl_s(m->interval_ns) < COVER_MAX_S ? jl_s(m->interval_ns) : COVER_MAX_S;
+    double cover_s = fmin(jl_s(m->interval_ns) / 2, COVER_MAX_S); /* a whole interval would make every row late */
     bool on = emit_header(m);
     while (on && (m->samples < 0 || m->rows < (uint64_t)m->samples)) {
         joulet_mark from = m->live.last, end = next_end(m);

@@ -172,15 +172,16 @@ bool screen_until(struct screen *s, const struct live *l, joulet_mark t_ns)
         show(s, l);
     while (!atomic_load(&cli_cancel)) {
         int64_t left = t_ns - joulet_now();
-        if (left <= 0)
-            return true;
-        int key = s->module->key((int)((left < SHOW_NS ? left : SHOW_NS) / 1000000));
+        /* Late or not, keys are looked for: a slow sensor must not make the screen deaf. */
+        int key = s->module->key(left <= 0 ? 0 : (int)((left < SHOW_NS ? left : SHOW_NS) / 1000000));
         if (key == 'q' || key == 'Q')
             return false;
         if (key == ' ')
             s->paused = !s->paused;
         if (key == ' ' || key == TUI_RESIZED || !s->paused)
             show(s, l);
+        if (left <= 0)
+            return true;
     }
     return true;
 }
