@@ -1,5 +1,6 @@
-/* cells.c - the cells of a plan, a row each: what they drew together and for each token, how long they let wait, how often they
- * were right. Requests that ran at once have no energy of their own, their level has it. */
+/* cells.c - the cells of a plan, a row each with the number by which `compare` knows it: what they drew together and for each
+ * token, how long they let wait, how often they were right. Requests that ran at once have no energy of their own, their level
+ * has it. */
 #include "report/internal.h"
 
 #include <math.h>
@@ -35,7 +36,8 @@ static void cell_row(struct grid *g, const struct view *v, size_t i)
                   per = figure_scaled(&p.net, s.tokens_out > 0 ? 1 / (double)s.tokens_out : NAN, "J", v->style),
                   rate = number_digits(s.wall_s > 0 && s.tokens_out >= 0 ? (double)s.tokens_out / s.wall_s : NAN, 3),
                   ttft = number_s(s.ttft_p95_s, v->style), tpot = number_s(s.tpot_p95_s, v->style), right = right_text(&s);
-    char *name = text_clean(v->r->cells[i].name, v->style);
+    char *text = jl_strf("%zu. %s", i + 1, v->r->cells[i].name), *name = text ? text_clean(text, v->style) : NULL;
+    free(text);
     snprintf(ok, sizeof ok, "%zu of %zu", s.ok, s.requests);
     const char *const cells[] = {name ? name : "", ok,        out.text,  time.text, net.text,
                                  per.text,         rate.text, ttft.text, tpot.text, right.text};

@@ -78,7 +78,9 @@ static void run_windows(struct grid *g, const struct view *v, bool before)
             continue;
         part_init(&p, w->name);
         part_add_window(&p, v->r, w);
-        char *name = text_clean(w->name, v->style);
+        char *text = w->cell >= 0 ? jl_strf("%lld. %s", (long long)w->cell + 1, w->name) : jl_strdup(w->name);
+        char *name = text ? text_clean(text, v->style) : NULL;
+        free(text);
         part_row(g, v, name ? name : "", "", &p, TONE_PLAIN);
         free(name);
     }

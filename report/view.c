@@ -124,7 +124,10 @@ char *view_prompt_name(const struct view *v, const struct run_request *q)
         snprintf(number, sizeof number, " %lld", (long long)(q->number >= 0 ? q->number : q->index + 1));
     if (repeated(v->r) && q->repeat >= 0)
         snprintf(repeat, sizeof repeat, " #%lld", (long long)q->repeat + 1);
-    char *name = jl_strf("%s%s%s", clean ? clean : "", number, repeat);
+    char cell[24] = ""; /* its number in the table of cells */
+    if (q->cell >= 0 && v->r->n_cells)
+        snprintf(cell, sizeof cell, "%lld. ", (long long)q->cell + 1);
+    char *name = jl_strf("%s%s%s%s", cell, clean ? clean : "", number, repeat);
     free(clean);
     return name;
 }
