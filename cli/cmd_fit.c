@@ -27,6 +27,19 @@ static int write_residuals(const struct cli *c, const struct fit *f)
     return st == JOULET_OK ? CLI_DONE : cli_fail(c, &err);
 }
 
+static int save(const struct cli *c, const struct fit *f)
+{
+    struct joulet_error err;
+    const char *name = cli_str(c, "save");
+    const char *model = run_pairs_get(&f->rows[0].run->model, "name");
+    if (!name)
+        return CLI_DONE;
+    if (fit_save(f, name, cli_flag(c, "force"), &err) != JOULET_OK)
+        return cli_fail(c, &err);
+    cli_say(c, "saved as set %s: joulet estimate %s --set %s --in 500 --out 200", name, model ? model : "MODEL", name);
+    return CLI_DONE;
+}
+
 static int show(const struct cli *c, const struct fit *f, const char *saved_run)
 {
     struct jl_buf out;
@@ -52,6 +65,8 @@ static int fitted(const struct cli *c, const struct run *const *runs, size_t n, 
     int code = show(c, &f, saved_run);
     if (code == CLI_DONE)
         code = write_residuals(c, &f);
+    if (code == CLI_DONE)
+        code = save(c, &f);
     fit_release(&f);
     return code;
 }
@@ -165,7 +180,8 @@ const struct command cmd_fit = {
     .name = "fit",
     .summary = "fit energy to the lengths of prompts and answers",
     .usage = "joulet fit [OPTION]... [--from RUN [RUN]...]",
-    .options = "tokens-in tokens-out quick repeat seed from gross allow-throttled residuals engine key model baseline context "
+    .options = "tokens-in tokens-out quick repeat seed from gross allow-throttled residuals save force engine key model baseline "
+               "context "
                "engine-option threads gpu-layers timeout sensors sim replay interval trust-root measured-only json output title "
                "private place grid grid-series grid-command pue wue embodied-kg lifetime-years price tariff device-hour currency "
                "db no-store quiet width color",
@@ -179,6 +195,7 @@ const struct command cmd_fit = {
              "requests of stored runs are fitted, if their lengths vary enough to tell the terms apart.",
     .examples = "joulet fit -m model.gguf --context 9216\n  the whole grid: prompts of 64 to 8192 tokens, 60 requests\n"
                 "joulet fit --quick\n  3 x 2 lengths, 18 requests\n"
+                "joulet fit --from last --save laptop\n  a set of coefficients for `joulet estimate`\n"
                 "joulet fit --from last --residuals residuals.csv\n  a stored run, with its residuals as CSV\n",
     .run = fit_run,
 };

@@ -362,6 +362,11 @@ const struct option_row option_table[] = {
      .arg = "RUN",
      .flag_only = true,
      .help = "Fit the requests of this stored run or record file; may be given several times."},
+    {.name = "save",
+     .type = OPTION_STRING,
+     .arg = "NAME",
+     .flag_only = true,
+     .help = "Save the coefficients as the set NAME, which `joulet estimate` takes; --force replaces one."},
     {.name = "residuals", .type = OPTION_STRING, .arg = "FILE", .flag_only = true, .help = "Write the residuals to FILE as CSV."},
 
     /* comparisons */

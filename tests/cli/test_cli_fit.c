@@ -91,6 +91,18 @@ static void the_coefficients_of_the_engine(void **state)
     must_say(kept(&p.out), "net energy of 12 requests");
     must_say(kept(&p.out), "e_out");
     program_release(&p);
+    program_run(&p, ARGS("fit", "--from", "last", "--save", "mine"));
+    assert_int_equal(p.code, 0);
+    program_release(&p);
+    program_run(&p, ARGS("fit", "--from", "last", "--save", "mine"));
+    assert_int_equal(p.code, 2);
+    must_say(kept(&p.err), "--force");
+    program_release(&p);
+    program_run(&p, ARGS("estimate", "sim-model", "--in", "200", "--out", "40", "--json"));
+    if (p.code != 0)
+        fail_msg("%s", kept(&p.err));
+    must_say(kept(&p.out), "mine");
+    program_release(&p);
     program_run(&p, ARGS("runs", "show", "last"));
     must_say(kept(&p.out), "fit ");
     must_say(kept(&p.out), "200 in, 40 out");
