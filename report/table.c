@@ -78,7 +78,7 @@ static void run_windows(struct grid *g, const struct view *v, bool before)
             continue;
         part_init(&p, w->name);
         part_add_window(&p, v->r, w);
-        char *text = w->cell >= 0 ? jl_strf("%lld. %s", (long long)w->cell + 1, w->name) : jl_strdup(w->name);
+        char *text = w->cell >= 0 && v->r->n_cells ? jl_strf("%lld. %s", (long long)w->cell + 1, w->name) : jl_strdup(w->name);
         char *name = text ? text_clean(text, v->style) : NULL;
         free(text);
         part_row(g, v, name ? name : "", "", &p, TONE_PLAIN);
