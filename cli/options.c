@@ -366,7 +366,7 @@ const struct option_row option_table[] = {
      .type = OPTION_STRING,
      .arg = "NAME",
      .flag_only = true,
-     .help = "Save the coefficients as the set NAME, which `joulet estimate` takes; --force replaces one."},
+     .help = "Save the coefficients as the set NAME for estimates; --force replaces one."},
     {.name = "residuals", .type = OPTION_STRING, .arg = "FILE", .flag_only = true, .help = "Write the residuals to FILE as CSV."},
 
     /* comparisons */
