@@ -272,7 +272,8 @@ static void store_whole(struct session *s)
     if (st == JOULET_OK)
         st = store_finish(s->store, &s->run, &err);
     s->saved = st == JOULET_OK;
-    if (!s->saved)
+    s->lost = !s->saved;
+    if (s->lost)
         rescue(s, &err);
     else if (session_sink_failed(s->sink, &err) || traces_missed(s, &err))
         cli_warn(s->cli, "%s; the samples of this run are incomplete in the store, its figures are not affected", err.message);
@@ -321,6 +322,8 @@ int session_exit(const struct session *s, int otherwise)
     int signal = atomic_load(&cli_signal);
     if (signal)
         return 128 + signal;
+    if (otherwise == CLI_DONE && s->lost)
+        return CLI_FAILED;
     if (otherwise != CLI_DONE || !cli_flag(s->cli, "measured-only") || !isnan(s->run.energy.total.gross_j))
         return otherwise;
     cli_warn(s->cli, "no sensor gave a figure and --measured-only was given; `joulet doctor` shows what is in the way");

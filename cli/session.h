@@ -41,6 +41,7 @@ struct session {
     bool unsaved;                 /* a write to the store failed: tried again at the end */
     struct joulet_error unopened; /* why the store took nothing from the beginning */
     bool saved;                   /* the whole record is in the store */
+    bool lost;                    /* the record should be in the store, but is in a file beside it or nowhere */
     bool resumed;                 /* the run was begun by another process */
 };
 

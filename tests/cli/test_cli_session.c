@@ -545,6 +545,29 @@ static void what_cannot_be_stored_is_rescued(void **state)
     assert_int_equal(chdir(cwd), 0);
 }
 
+/* Who goes on with `runs export last` must not take another run for this one. The end of a command that was measured stays. */
+static void what_is_not_in_the_store_ends_with_5(void **state)
+{
+    struct quick k;
+    struct program p = {0};
+    char cwd[512];
+    (void)state;
+    scratch_write("unkept/damaged.db", "this is no database, and it is longer than the header of one would be");
+    assert_non_null(getcwd(cwd, sizeof cwd));
+    assert_int_equal(chdir(scratch("unkept")), 0);
+    quick_open(&k, NULL);
+    program_run(&p, ARGS("run", "--engine", k.url, "--sim", "20", "--db", "damaged.db", "hi"));
+    assert_int_equal(p.code, 5);
+    must_say(kept(&p.out), "tokens");
+    must_say(kept(&p.err), "runs import joulet-");
+    program_release(&p);
+    program_run(&p, ARGS("exec", "--sim", "20", "--db", "damaged.db", "--", "sh", "-c", "exit 3"));
+    assert_int_equal(p.code, 3);
+    program_release(&p);
+    sim_engine_stop(k.engine);
+    assert_int_equal(chdir(cwd), 0);
+}
+
 /* Whoever else holds the database makes the start late; the second before the command is there all the same. */
 static void a_locked_database_is_waited_for_and_said_once(void **state)
 {
@@ -595,6 +618,7 @@ int main(void)
         cmocka_unit_test(a_load_that_fails_is_kept),
         cmocka_unit_test(stopping_tells_what_was_stopped),
         cmocka_unit_test(what_cannot_be_stored_is_rescued),
+        cmocka_unit_test(what_is_not_in_the_store_ends_with_5),
         cmocka_unit_test(a_locked_database_is_waited_for_and_said_once),
     };
     return cmocka_run_group_tests(tests, begin, scratch_close);
