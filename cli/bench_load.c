@@ -66,6 +66,14 @@ static void hand_over(struct level *l, struct job *j, bool late)
     pthread_mutex_unlock(&l->lock);
 }
 
+/* Out of memory, or the user has ended it. */
+static void give_up(struct level *l)
+{
+    pthread_mutex_lock(&l->lock);
+    l->stop = true;
+    pthread_mutex_unlock(&l->lock);
+}
+
 /* False when the user ends it before the request has arrived. */
 static bool arrive(const struct level *l, const struct plan_step *s, joulet_mark *due)
 {
@@ -81,6 +89,7 @@ static void stream_run(void *user)
         struct job *j = calloc(1, sizeof *j);
         joulet_mark due;
         if (!j || !arrive(l, s, &due)) {
+            give_up(l);
             free(j);
             return;
         }
@@ -208,8 +217,11 @@ static void measure(struct level *l, bool any)
     if (!any)
         return;
     session_window(s, "level", l->from, to, s->idle, false);
-    if (s->run.n_windows && run_is_level(&s->run.windows[s->run.n_windows - 1]))
-        s->run.windows[s->run.n_windows - 1].cell = (int64_t)l->steps[0]->cell;
+    struct run_window *w = s->run.n_windows ? &s->run.windows[s->run.n_windows - 1] : NULL;
+    if (w && run_is_level(w)) {
+        w->cell = (int64_t)l->steps[0]->cell;
+        session_flag_window(s, w);
+    }
     note_level(l);
     session_keep(s);
 }
@@ -232,10 +244,12 @@ bool bench_level(struct bench *b, const struct plan_step *steps, size_t n)
     l.first_at_s = l.steps[0]->at_s;
     pthread_mutex_init(&l.lock, NULL);
     pthread_cond_init(&l.some, NULL);
+    session_watch(&b->s);
     l.from = joulet_mark_now(b->s.meter);
     size_t started = start_streams(&l, streams, n_streams);
     if (started)
         collect(&l, streams, started);
+    session_watched(&b->s);
     measure(&l, l.ended > 0);
     bool ok = started && !l.stop && !atomic_load(&cli_cancel);
     pthread_cond_destroy(&l.some);

@@ -32,7 +32,7 @@ static void judge(struct run *r, const size_t *at, const double *x, size_t n, co
     struct run_series s = {.cell = q->cell, .number = q->number, .repeats = (int64_t)n, .steady = -1};
     s.set = q->set ? jl_strdup(q->set) : NULL;
     s.category = q->category ? jl_strdup(q->category) : NULL;
-    if (n >= LEAST) {
+    if (n >= LEAST) { /* fewer when some of them failed */
         s.dropped = (int64_t)jl_warmup(x, n, NULL);
         s.steady = !jl_not_steady(x + s.dropped, n - (size_t)s.dropped);
         for (int64_t i = 0; i < s.dropped; i++)
@@ -52,7 +52,7 @@ void bench_series(struct bench *b)
     bool *seen = calloc(r->n_requests + 1, sizeof *seen);
     size_t *at = calloc(r->n_requests + 1, sizeof *at);
     double *x = calloc(r->n_requests + 1, sizeof *x);
-    for (size_t i = 0; seen && at && x && b->m.repeat > 1 && i < r->n_requests; i++) {
+    for (size_t i = 0; seen && at && x && b->m.repeat >= LEAST && i < r->n_requests; i++) {
         size_t n = 0;
         for (size_t k = i; !seen[i] && k < r->n_requests; k++)
             if (!seen[k] && of_series(&r->requests[k], &r->requests[i])) {

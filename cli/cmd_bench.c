@@ -100,7 +100,8 @@ static int within_limit(const struct bench *b)
 
 static int measured(struct bench *b)
 {
-    b->planned = b->n_steps - finished_before(b);
+    size_t before = finished_before(b);
+    b->planned = b->n_steps > before ? b->n_steps - before : 0;
     bool whole = b->m.find_rate ? bench_find_rate(b) : bench_run_steps(b, b->steps, b->n_steps);
     cooldown_window(b);
     bench_progress_end(b);

@@ -350,6 +350,38 @@ static void killed_runs_go_on(void **state)
     engine_end();
 }
 
+/* The same under load: a level that was cut short goes on, and only requests inside a measured one count for its energy. */
+static void killed_levels_go_on(void **state)
+{
+    struct program p = {0};
+    struct run r;
+    struct run_cell_sums s;
+    (void)state;
+    engine_start(2);
+    scratch_write("three.txt", "a\nb\nc\n");
+    scratch_write("load.plan",
+                  "repeat = 4\nmax-tokens = 4\nbaseline = 0\ncooldown = 0\norder = listed\n[matrix]\nstreams = 2, 3\n");
+    program_start(
+        &p, ARGS("bench", "--engine", url, "--sim", "20", "--plan", scratch("load.plan"), "--prompts", scratch("three.txt")));
+    wait_for_truths(1 + 12 + 1 + 4); /* in the second level */
+    kill(p.pid, SIGKILL);
+    program_end(&p);
+    program_release(&p);
+    program_run(&p, ARGS("bench", "--resume", "last", "--sim", "20"));
+    if (p.code != 0)
+        fail_msg("%s", kept(&p.err));
+    program_release(&p);
+    export_last(&r);
+    each_once(&r, 24);
+    check_level(&r, 0);
+    run_sum_cell(&r, 1, &s);
+    assert_int_equal(s.ok, 12);
+    assert_true(s.levels >= 1 && s.outside <= 12);
+    assert_int_equal(s.tokens_out, 4 * (int64_t)(s.ok - s.outside));
+    run_release(&r);
+    engine_end();
+}
+
 static void interrupt_one(const char *prompts, const char *plan)
 {
     struct program p = {0};
@@ -448,6 +480,7 @@ int main(void)
         cmocka_unit_test(streams_are_measured_together),
         cmocka_unit_test(a_rate_is_searched),
         cmocka_unit_test(killed_runs_go_on),
+        cmocka_unit_test(killed_levels_go_on),
         cmocka_unit_test(another_plan_is_refused),
         cmocka_unit_test(a_dead_engine_is_waited_for),
     };
