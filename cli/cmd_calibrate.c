@@ -7,6 +7,8 @@
 #include <string.h>
 
 #define RESULT_MAX ((size_t)4 << 20)
+#define LOOK_S     0.5
+#define BUSY       0.15  /* of all hardware threads, before the load begins */
 #define CONTEXT    16384 /* of an engine that we start: prompts that keep a fast GPU busy are long */
 
 /* ---- where it is kept ------------------------------------------------------------------------------------------------- */
@@ -94,11 +96,26 @@ static int interrupted(const struct calibration *k)
     return sig ? 128 + sig : CLI_INTERRUPTED;
 }
 
+/* Said, not refused: the user may know that it will be over soon. A simulated device does not see it. */
+static void look_around(const struct calibration *k)
+{
+    double busy[2], total[2];
+    if (k->simulated || !jl_cpu_time(&busy[0], &total[0]) || !terminal_wait_until(joulet_now() + jl_ns(LOOK_S)) ||
+        !jl_cpu_time(&busy[1], &total[1]))
+        return;
+    double share = (busy[1] - busy[0]) / (total[1] - total[0]);
+    if (share > BUSY)
+        cli_warn(k->cli,
+                 "other programs use %.0f %% of the processor: what they draw is in the readings too; end them for a good result",
+                 share * 100);
+}
+
 static int measure(struct calibration *k)
 {
     static const enum load_kind order[] = {LOAD_CPU, LOAD_CURVE, LOAD_ENGINE};
     struct joulet_error err;
     enum joulet_status st = JOULET_OK;
+    look_around(k);
     k->begun = joulet_now();
     k->planned_s = calibration_plan(k, LOAD_KINDS);
     for (size_t i = 0; i < JL_COUNT(order) && st == JOULET_OK; i++)

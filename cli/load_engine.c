@@ -13,6 +13,7 @@
 #define LONGEST_S     0.4
 #define CONTEXT_SHARE 0.8
 #define STEADY_TOKENS 4096
+#define LEARN         0.3
 #define BUSY_S        1.0 /* after the start of a steady load */
 
 struct engine_load {
@@ -108,6 +109,13 @@ static enum joulet_status find_speed(struct engine_load *l, struct joulet_error 
     return l->by_answer ? time_answer(l, err) : jl_ok(err);
 }
 
+/* What a pulse really took tells the length of the next: other work, clocks and caches change the speed of the trial. */
+static void learn(double *rate, double n, double s)
+{
+    if (s > 0 && n > 0)
+        *rate = (1 - LEARN) * *rate + LEARN * fmin(fmax(n / s, *rate / 4), *rate * 4);
+}
+
 /* ---- pulses ---------------------------------------------------------------------------------------------------------- */
 
 static enum joulet_status engine_pulse(struct load *load, struct joulet *m, double on_s, struct joulet_pulse *out,
@@ -122,6 +130,11 @@ static enum joulet_status engine_pulse(struct load *load, struct joulet *m, doub
     out->on_ns = g.t_sent_ns;
     out->off_ns = l->by_answer ? g.t_last_ns : g.t_first_ns ? g.t_first_ns : g.t_end_ns;
     joulet_mark_at(m, out->off_ns);
+    double took_s = jl_s(out->off_ns - out->on_ns);
+    if (st == JOULET_OK && l->by_answer)
+        learn(&l->tokens_per_s, (double)g.tokens.generated, took_s);
+    else if (st == JOULET_OK)
+        learn(&l->words_per_s, (double)n, fmax(took_s - l->fixed_s, took_s / 4));
     if (st == JOULET_OK && out->off_ns <= out->on_ns)
         st = jl_fail(err, JOULET_ENGINE, "the engine gave no token, so the end of its work is not known: take another model");
     generated_release(&g);
