@@ -35,6 +35,9 @@ extern const size_t doctor_check_count;
 void found(struct finding *f, enum verdict v, const char *fmt, ...) JL_PRINTF(3, 4);
 void remedy(struct finding *f, const char *fmt, ...) JL_PRINTF(2, 3);
 
+/* doctor_calibration.c */
+void doctor_calibration(const struct doctor *d, struct finding *f);
+
 /* doctor_sensors.c: one finding for each row of the sensor table that is used without being asked for. */
 void doctor_sensor(const struct doctor *d, const struct joulet_sensor *row, struct finding *f);
 

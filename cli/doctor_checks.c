@@ -164,93 +164,6 @@ static void check_sampling(const struct doctor *d, struct finding *f)
         remedy(f, "end other programs, or let joulet run with priority: sudo nice -n -5 joulet ...");
 }
 
-/* ---- calibration -------------------------------------------------------------------------------------------------- */
-
-/* How each device came to its lag, once for each: channels of a device are calibrated together. */
-struct calibrations {
-    char text[400];
-    size_t used, stale, absent;
-};
-
-static bool first_of_device(const struct doctor *d, size_t i)
-{
-    size_t n = strcspn(d->live.channels[i].ch.id, ".") + 1;
-    for (size_t k = 0; k < i; k++)
-        if (strncmp(d->live.channels[k].ch.id, d->live.channels[i].ch.id, n) == 0 && live_is_power(&d->live.channels[k].ch))
-            return false;
-    return true;
-}
-
-/* The best of what its channels have: one that saw no load does not make the device one that was not calibrated. */
-static enum joulet_calibration_state state_of_device(const struct doctor *d, size_t first, struct joulet_calibrated *e)
-{
-    enum joulet_calibration_state best = JOULET_CALIBRATION_ABSENT;
-    size_t n = strcspn(d->live.channels[first].ch.id, ".") + 1;
-    for (size_t k = first; k < d->live.n; k++) {
-        struct joulet_calibrated one;
-        enum joulet_calibration_state s;
-        if (strncmp(d->live.channels[k].ch.id, d->live.channels[first].ch.id, n) != 0)
-            continue;
-        s = joulet_calibration_of(d->live.meter, k, &one);
-        if (s > best) {
-            best = s;
-            *e = one;
-        }
-    }
-    return best;
-}
-
-static void add_device(const struct doctor *d, size_t i, struct calibrations *c)
-{
-    struct joulet_calibrated e = {0};
-    char day[32];
-    const char *id = d->live.channels[i].ch.id;
-    enum joulet_calibration_state state = state_of_device(d, i, &e);
-    size_t n = strlen(c->text);
-    jl_format_time(day, sizeof day, e.at_s * JL_NS_PER_S);
-    day[strcspn(day, "T")] = '\0';
-    n += (size_t)snprintf(c->text + n, sizeof c->text - n, "%s%.*s ", n ? "; " : "", (int)strcspn(id, "."), id);
-    n = n < sizeof c->text ? n : sizeof c->text - 1;
-    if (state == JOULET_CALIBRATION_USED)
-        snprintf(c->text + n, sizeof c->text - n, "calibrated on %s%s%s", day, e.driver[0] ? " with " : "", e.driver);
-    else if (state == JOULET_CALIBRATION_STALE)
-        snprintf(c->text + n, sizeof c->text - n, "calibrated with %s, which is not the driver now",
-                 e.driver[0] ? e.driver : "another driver");
-    else
-        snprintf(c->text + n, sizeof c->text - n, "not calibrated");
-    c->used += state == JOULET_CALIBRATION_USED;
-    c->stale += state == JOULET_CALIBRATION_STALE;
-    c->absent += state == JOULET_CALIBRATION_ABSENT;
-}
-
-static void check_calibration(const struct doctor *d, struct finding *f)
-{
-    struct calibrations c = {0};
-    struct joulet_problem p;
-    bool gpu = false;
-    for (size_t i = 0; d->live.meter && i < joulet_problem_count(d->live.meter); i++)
-        if (joulet_problem_get(d->live.meter, i, &p) == JOULET_OK && strcmp(p.sensor, "calibration") == 0 &&
-            (p.status == JOULET_FORMAT || p.status == JOULET_NEWER || p.status == JOULET_PERMISSION)) {
-            found(f, DOCTOR_FAILED, "%s", p.message);
-            remedy(f, "--calibration none leaves it aside");
-            return;
-        }
-    for (size_t i = 0; i < d->live.n; i++) {
-        const struct joulet_channel *ch = &d->live.channels[i].ch;
-        if (!live_is_power(ch) || live_is_estimate(ch) || !first_of_device(d, i))
-            continue;
-        gpu |= ch->group == JOULET_GROUP_GPU;
-        add_device(d, i, &c);
-    }
-    if (!c.text[0])
-        found(f, DOCTOR_OK, "nothing to calibrate: no sensor measures here");
-    else
-        found(f, c.stale || c.absent ? DOCTOR_ADVICE : DOCTOR_OK, "%s", c.text);
-    if (f->verdict == DOCTOR_ADVICE)
-        remedy(f, gpu ? "joulet calibrate -m MODEL   # a minute for each kind of device; phases get a smaller interval"
-                      : "joulet calibrate   # a minute; short phases get a smaller interval");
-}
-
 /* ---- folders ------------------------------------------------------------------------------------------------------ */
 
 static void describe_disk(const char *dir, struct finding *f)
@@ -376,7 +289,7 @@ static void check_private_engine(const struct doctor *d, struct finding *f)
 }
 
 const struct check doctor_checks[] = {
-    {"estimate", check_estimate}, {"sampling", check_sampling},   {"calibration", check_calibration},
+    {"estimate", check_estimate}, {"sampling", check_sampling},   {"calibration", doctor_calibration},
     {"machine", check_machine},   {"container", check_container}, {"roots", check_roots},
     {"governor", check_governor}, {"power", check_power},         {"clock", check_clock},
     {"database", check_database}, {"engine", check_engine},       {"own engine", check_private_engine},
