@@ -113,7 +113,8 @@ static enum joulet_status one(struct fit_grid *g, size_t words, size_t index, co
     enum joulet_status st = engine_generate(g->choice.engine, &ask, &x, NULL, NULL, &err);
     joulet_mark_now(g->s.meter);
     session_request_of(&g->s, &q, &x, prompt, st, &err);
-    q.category = jl_strf("%lld in, %lld out", (long long)cell->tokens_in, (long long)cell->tokens_out);
+    q.category =
+        warmup ? jl_strdup("warm-up") : jl_strf("%lld in, %lld out", (long long)cell->tokens_in, (long long)cell->tokens_out);
     q.set = jl_strdup("fit");
     q.number = (int64_t)index;
     q.repeat = cell->repeat;

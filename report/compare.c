@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAMED_MAX 5 /* prompts left out that are named; the JSON has all */
+#define NAMED_MAX    5 /* prompts left out that are named; the JSON has all */
+#define SIDES_BY_TWO 5 /* up to so many every two have a verdict in words */
 
 /* ---- words ------------------------------------------------------------------------------------------------------------------
  */
@@ -17,13 +18,13 @@ static struct number percent(double share, double least)
     return number_f("%.*f", fabs(least) < 0.0995 ? 1 : 0, 100 * share);
 }
 
-/* "2.3 % less (1.2 to 3.3 %)": of a ratio with its interval. */
-static struct number more_or_less(const struct jl_comparison *c)
+/* "2.3 % less than A (1.2 to 3.3 %)": of a ratio with its interval; `than` may be "". */
+static struct number more_or_less(const struct jl_comparison *c, const char *than)
 {
     bool less = c->ratio < 1;
     double by = fabs(c->ratio - 1), from = less ? 1 - c->hi95 : c->lo95 - 1, to = less ? 1 - c->lo95 : c->hi95 - 1;
-    return number_f("%s %% %s (%s to %s %%)", percent(by, from).text, less ? "less" : "more", percent(from, from).text,
-                    percent(to, from).text);
+    return number_f("%s %% %s%s%s (%s to %s %%)", percent(by, from).text, less ? "less" : "more", *than ? " than " : "", than,
+                    percent(from, from).text, percent(to, from).text);
 }
 
 void compare_words(struct jl_buf *out, const struct comparison *c, const struct compare_result *r)
@@ -32,8 +33,8 @@ void compare_words(struct jl_buf *out, const struct comparison *c, const struct 
     bool two = c->n_sides == 2;
     switch (r->c.verdict) {
     case JL_DIFFERENT:
-        jl_buf_printf(out, "%s %s %s", b, c->options.metric->verb, more_or_less(&r->c).text);
-        jl_buf_printf(out, "%s%s%s", two ? "" : " than ", two ? "" : a, r->c.small ? "; small" : "");
+        jl_buf_printf(out, "%s %s %s%s", b, c->options.metric->verb, more_or_less(&r->c, two ? "" : a).text,
+                      r->c.small ? "; small" : "");
         return;
     case JL_EQUAL:
         jl_buf_printf(out, "%s%s%s%sequal within %s %%", two ? "" : b, two ? "" : " and ", two ? "" : a, two ? "" : ": ",
@@ -145,8 +146,6 @@ static void test_line(struct jl_buf *out, const struct comparison *c, const stru
     struct jl_buf b;
     jl_buf_init(&b, 4096);
     jl_buf_printf(&b, "p %s", number_digits(x->p, 2).text);
-    if (c->n_results > 1)
-        jl_buf_printf(&b, ", %s with Holm over %zu", number_digits(x->p_adjusted, 2).text, c->n_results);
     if (x->pairs)
         jl_buf_printf(&b, " (sign flips of %zu pairs%s)", x->pairs, x->exact ? ", exact" : "");
     else
@@ -158,22 +157,27 @@ static void test_line(struct jl_buf *out, const struct comparison *c, const stru
 
 static void verdicts(struct jl_buf *out, const struct comparison *c, const struct report_style *style)
 {
+    bool all = c->n_sides <= SIDES_BY_TWO;
     for (size_t i = 0; i < c->n_results; i++) {
         struct jl_buf b;
+        if (!all && c->results[i].a != 0)
+            break; /* those to A come first */
         jl_buf_init(&b, 4096);
         compare_words(&b, c, &c->results[i]);
         text_item(out, style, i ? "" : "verdict", NULL, b.data,
                   c->results[i].c.verdict == JL_DIFFERENT ? TONE_STRONG : TONE_PLAIN);
         jl_buf_release(&b);
-        if (c->n_results == 1)
-            test_line(out, c, &c->results[i], style);
     }
-    if (c->n_results > 1)
+    if (c->n_results == 1)
+        test_line(out, c, &c->results[0], style);
+    else
         text_item(
             out, style, "test", NULL,
-            "sides that cannot be told apart share a place: one more than the number of those that surely use less, at 5 % with "
-            "Holm over every two",
+            "every two sides were tested, at 5 % with Holm over all; the place of a side is one more than the number of those "
+            "that surely use less, so sides that cannot be told apart share one",
             TONE_FAINT);
+    if (!all)
+        text_item(out, style, "note", NULL, "verdicts between two other sides than A are in --json", TONE_PLAIN);
 }
 
 /* ---- what is not in it

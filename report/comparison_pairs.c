@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LENGTHS_DIFFER 1.05 /* answers of one side longer than those of another by so much */
+
 /* ---- what repeats share ------------------------------------------------------------------------------------------------------
  */
 
@@ -251,6 +253,19 @@ static void quality_of(struct compare_side *s, const struct entries *e, size_t s
     s->j_per_correct = s->passed ? energy / (double)s->passed : NAN;
 }
 
+/* Less energy for a shorter answer is no saving: say so where the metric hides it. */
+static void tell_lengths(struct comparison *c)
+{
+    double least = INFINITY, most = 0;
+    for (size_t k = 0; k < c->n_sides; k++) {
+        least = fmin(least, c->sides[k].tokens_out);
+        most = fmax(most, c->sides[k].tokens_out);
+    }
+    if (!strstr(c->options.metric->unit, "/") && least > 0 && isfinite(least) && most > LENGTHS_DIFFER * least)
+        comparison_note(c, "the answers differ in length, %.3g to %.3g tokens: --metric j-per-token compares them per token",
+                        least, most);
+}
+
 static void tell_limits(struct comparison *c, const struct entries *e)
 {
     size_t cached = 0;
@@ -275,6 +290,7 @@ enum joulet_status comparison_results(struct comparison *c, const struct entries
         mean_of(&c->sides[k], e, k, e->n_groups);
         quality_of(&c->sides[k], e, k);
     }
+    tell_lengths(c);
     tell_limits(c, e);
     return jl_ok(err);
 }
