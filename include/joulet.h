@@ -159,7 +159,8 @@ enum joulet_sample_flag {
     JOULET_SAMPLE_FAILED = 1u << 2, /* the read failed; `value` means nothing. Never a zero, never a wrap */
     JOULET_SAMPLE_RESET = 1u << 3,  /* the counter restarted before this sample: no difference across it */
     JOULET_SAMPLE_REPEAT = 1u << 4, /* power only: no change seen, update inserted one period after the last (1.3) */
-    JOULET_SAMPLE_LAST = 1u << 5    /* not an update: the last read before the trace was cut, value unchanged since */
+    JOULET_SAMPLE_LAST = 1u << 5,   /* not an update: the last read before the trace was cut, value unchanged since */
+    JOULET_SAMPLE_STARVED = 1u << 6 /* the sampler was kept from the processor before this read, for longer than updates bear */
 };
 
 /* One update of a channel, as read: the lag is not taken off. 24 bytes. */

@@ -38,6 +38,8 @@ size_t jl_next_restart(const struct jl_slice *s, size_t from);
 bool jl_cut_at_restarts(struct jl_slice *s, int64_t from_ns, int64_t to_ns);
 /* A failed read between two moments. */
 bool jl_any_failed(const struct joulet_trace *trace, int64_t from_ns, int64_t to_ns);
+/* Between two moments the sampler waited for the processor, with an update to be seen. */
+bool jl_any_starved(const struct joulet_trace *trace, int64_t from_ns, int64_t to_ns);
 /* The counter shows one value all through [from, to] and so long around it that it should have moved at power_w (NAN: 1 W). */
 bool jl_is_frozen(const struct joulet_trace *trace, const struct jl_params *p, int64_t from_ns, int64_t to_ns, double power_w);
 /* The counter moved and then shows one value to the end of the trace, too long for power_w: *last_ns is when it stopped. */

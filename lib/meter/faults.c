@@ -76,6 +76,18 @@ bool jl_any_failed(const struct joulet_trace *trace, int64_t from_ns, int64_t to
     return false;
 }
 
+/* The wait lies between the sample before and the flagged one. */
+bool jl_any_starved(const struct joulet_trace *trace, int64_t from_ns, int64_t to_ns)
+{
+    for (size_t i = jl_first_at(trace, from_ns); i < trace->n; i++) {
+        if ((trace->samples[i].flags & JOULET_SAMPLE_STARVED) && (i == 0 || trace->samples[i - 1].t_ns < to_ns))
+            return true;
+        if (trace->samples[i].t_ns > to_ns)
+            return false;
+    }
+    return false;
+}
+
 /* So long a counter may stand at power_w without anything being wrong with it. */
 static double still_s(const struct jl_params *p, double power_w)
 {

@@ -7,6 +7,7 @@
 
 #define TOUCH         1e-9 /* relative: bounds that meet may cross by rounding */
 #define FILTERED_SPEC 0.25 /* only counters with energy filtering have so wide a gain (1.1) */
+#define LONG_WINDOW_S 0.5  /* readings over longer windows, again and again over the same time, are no instant power (1.1) */
 
 static uint32_t channel_flags(const struct jl_job *j)
 {
@@ -15,15 +16,23 @@ static uint32_t channel_flags(const struct jl_job *j)
         flags |= JOULET_FLAG_GUESSED;
     if (!j->p.estimated && j->p.dense && !j->p.gauge && j->p.spec >= FILTERED_SPEC)
         flags |= JOULET_FLAG_FILTERED;
+    if (!j->p.estimated && j->p.gauge && j->p.W >= LONG_WINDOW_S && j->p.W > 1.5 * j->p.U)
+        flags |= JOULET_FLAG_AVERAGED;
     if (!j->idle)
         return flags | JOULET_FLAG_NO_BASELINE;
     return flags | (j->idle->flags & JOULET_FLAG_SHORT_BASELINE);
 }
 
-static uint32_t gap_flag(const struct jl_job *j, double from, double to)
+/* What happened to the readings from bd to bd, and whether there can be enough of them. */
+static uint32_t window_flags(const struct jl_job *j, double from, double to)
 {
     int64_t a = j->slice.origin_ns + jl_ns(from + j->p.lag), b = j->slice.origin_ns + jl_ns(to + j->p.lag);
-    return jl_any_failed(j->trace, a, b) ? JOULET_FLAG_GAP : 0;
+    uint32_t flags = jl_any_failed(j->trace, a, b) ? JOULET_FLAG_GAP : 0;
+    if (jl_any_starved(j->trace, a, b))
+        flags |= JOULET_FLAG_STARVED;
+    if (!j->p.estimated && to - from < j->p.U)
+        flags |= JOULET_FLAG_SLOW_SENSOR;
+    return flags;
 }
 
 static const char *method(const struct jl_job *j, bool whole)
@@ -68,7 +77,7 @@ static struct joulet_energy unknown(const struct jl_job *j, uint32_t flags)
 static struct joulet_energy figure(const struct jl_job *j, const struct jl_group *g, bool whole)
 {
     double d = j->bd[g->last + 1] - j->bd[g->first];
-    struct joulet_energy e = unknown(j, g->flags | gap_flag(j, j->bd[g->first], j->bd[g->last + 1]));
+    struct joulet_energy e = unknown(j, g->flags | window_flags(j, j->bd[g->first], j->bd[g->last + 1]));
     bounds(j, g->first, g->last, &e);
     if (g->last + 1 == j->m)
         e.flags |= j->lost_flag;
@@ -104,7 +113,7 @@ static void fill_group(const struct jl_job *j, const struct jl_group *g, struct 
             *e = figure(j, g, false);
             e->flags |= g->first < g->last ? JOULET_FLAG_JOINED : 0;
         } else {
-            *e = unknown(j, JOULET_FLAG_UNRESOLVED | gap_flag(j, j->bd[i], j->bd[i + 1]));
+            *e = unknown(j, JOULET_FLAG_UNRESOLVED | window_flags(j, j->bd[i], j->bd[i + 1]));
             bounds(j, i, i, e);
         }
     }

@@ -213,6 +213,18 @@ static void say_gone(struct lane *l, struct live_channel *c)
                               c->pub.id));
 }
 
+/* Said once, when it happens again: one bad value is not worth a word. */
+static void say_nonsense(struct lane *l, struct live_channel *c)
+{
+    if (++c->nonsense != 2)
+        return;
+    meter_add_problem(
+        l->meter, c->pub.sensor, JOULET_FORMAT,
+        jl_strf("%s shows values that no device can have, which are left out as failed reads; if there are many, update "
+                "its driver",
+                c->pub.id));
+}
+
 /* Away, not only stumbling: looked for once a second, and recorded as often. */
 static bool is_away(const struct live_channel *c)
 {
@@ -225,6 +237,8 @@ static void take_failure(struct lane *l, struct live_channel *c, enum joulet_sta
     atomic_fetch_add_explicit(&l->failed, 1, memory_order_relaxed);
     updates_failed(&c->updates);
     c->failed_row++;
+    if (status == JOULET_FORMAT)
+        say_nonsense(l, c);
     if (is_away(c) && t_ns - c->failed_ns < RETRY_NS)
         return;
     c->failed_ns = t_ns;
@@ -264,6 +278,8 @@ void lane_take(struct lane *l, struct live_channel *c, const struct sensor_readi
         atomic_fetch_add_explicit(&l->late, 1, memory_order_relaxed);
     bool shown = updates_from(&c->updates, &read, &sample);
     if (shown) {
+        sample.flags |= c->starved ? JOULET_SAMPLE_STARVED : 0u;
+        c->starved = false;
         push(l->meter, c, &sample);
         tell_period(l->meter, c);
     }
@@ -304,9 +320,23 @@ static int64_t next_read(const struct lane *l, const struct live_sensor *s, int6
     return next > now ? next : now + 1;
 }
 
+/* A sleeper that is woken late by more than two reads and half an update sees updates late that it should have seen, or not at
+ * all. What other reads of the lane take is not meant: that is the sensors' own doing. */
+static void note_starvation(const struct lane *l, struct live_sensor *s, int64_t now)
+{
+    int64_t since = s->due_ns > l->idle_ns ? s->due_ns : l->idle_ns;
+    for (size_t i = 0; l->idle_ns && i < s->sensor->n_channels; i++) {
+        struct live_channel *c = s->channels[i];
+        int64_t bearable = c->updates.period_ns / 2 > 2 * s->poll_ns ? c->updates.period_ns / 2 : 2 * s->poll_ns;
+        if (c->updates.kind != UPDATES_GAUGE && now - since > bearable)
+            c->starved = true;
+    }
+}
+
 void lane_read(struct lane *l, struct live_sensor *s, int64_t now)
 {
     size_t n = s->sensor->n_channels;
+    note_starvation(l, s, now);
     bool gauges = gauges_due(l, s, now);
     memset(s->readings, 0, n * sizeof(*s->readings));
     int64_t t0 = jl_mono_ns();
@@ -353,6 +383,7 @@ static void note_cpu(struct lane *l, int64_t now)
 static void sample(struct lane *l)
 {
     while (!atomic_load(&l->stop)) {
+        l->idle_ns = jl_mono_ns();
         jl_event_wait_until(l->event, earliest_due(l));
         if (atomic_load(&l->stop))
             break;

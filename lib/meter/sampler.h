@@ -17,7 +17,9 @@ struct live_channel {
     _Atomic int64_t read_ns;        /* middle of the last good read; 0: none yet */
     _Atomic int64_t equal_ns;       /* the same, if that read showed the value of the last update again; else 0 */
     _Atomic int64_t gone_ns;        /* the device left at this moment; 0: it is here */
+    unsigned nonsense;              /* values that cannot be */
     int64_t failed_ns;              /* last failed sample */
+    bool starved;                   /* the processor came too late for the next sample */
     atomic_uint failed_row;         /* failed reads since the last good one */
     struct joulet_calibrated who;   /* as in an entry of the calibration file, without figures */
     struct joulet_calibrated entry; /* of that file; cleared when there is none */
@@ -52,6 +54,7 @@ struct lane {
     atomic_bool stop, ready, marked;
     atomic_bool has_locks; /* some sensor profits from event-locked reads */
     int64_t late_ns, cpu_due_ns;
+    int64_t idle_ns; /* since then it has had nothing to do but wait for what is due */
     _Atomic int64_t cpu_ns;
     atomic_uint_fast64_t reads, failed, late;
 };

@@ -101,12 +101,13 @@ static void gpu_read(struct sensor *s, struct sensor_reading *readings, bool gau
 
 static bool add_channel(struct nvml_gpu *g, const char *suffix, struct joulet_channel ch, struct nvml_source src)
 {
-    char id[48];
+    char id[48], device[160];
     if (g->base.n_channels == NVML_CHANNELS_MAX)
         return false;
     snprintf(id, sizeof(id), "%s.%s", g->id, suffix);
+    snprintf(device, sizeof(device), "%s%s", g->name, g->mig ? ", all instances together" : "");
     ch.id = id;
-    ch.device = g->name;
+    ch.device = device;
     ch.group = JOULET_GROUP_GPU;
     ch.provenance = g->lib->provenance;
     g->sources[g->base.n_channels] = src;
@@ -275,6 +276,20 @@ static void gpu_close(struct sensor *s)
     free(g);
 }
 
+/* An instance of a board (MIG) has no meter of its own. */
+static void say_without_power(const struct nvml_gpu *g, unsigned index, struct sensor_list *out)
+{
+    if (g->mig)
+        sensor_list_problem(
+            out, "nvml", JOULET_UNSUPPORTED,
+            "GPU %u (%s) is cut into instances (MIG), of which none has a power of its own: measure the whole board on "
+            "its host, or switch MIG off with `sudo nvidia-smi -i %u -mig 0`",
+            index, g->name, index);
+    else
+        sensor_list_problem(out, "nvml", JOULET_UNSUPPORTED,
+                            "GPU %u (%s) reports neither energy nor power to its driver: it needs a wall meter", index, g->name);
+}
+
 /* Adds GPU `index`; a board that tells nothing of power is a problem, not a sensor. */
 static enum joulet_status add_gpu(struct nvml_library *lib, unsigned index, struct sensor_list *out, struct joulet_error *err)
 {
@@ -293,8 +308,7 @@ static enum joulet_status add_gpu(struct nvml_library *lib, unsigned index, stru
         gpu_close(&g->base);
         return jl_fail(err, JOULET_MEMORY, "out of memory while opening GPU %u", index);
     } else if (!g->base.n_channels || g->base.channels[0].quantity > JOULET_POWER) {
-        sensor_list_problem(out, "nvml", JOULET_UNSUPPORTED,
-                            "GPU %u (%s) reports neither energy nor power to its driver: it needs a wall meter", index, g->name);
+        say_without_power(g, index, out);
     } else if (!sensor_list_add(out, &g->base)) {
         sensor_list_problem(out, "nvml", JOULET_LIMIT, "GPU %u is left out: there are more sensors than joulet can hold", index);
     } else {

@@ -379,8 +379,8 @@ static void test_joined_across_the_open_boundary(void **state)
     assert_int_equal(measure(&f, &m, NULL), JOULET_OK);
     assert_int_equal(m.parts[0].flags, 0);
     assert_near(m.parts[0].gross_j, 123, .5);
-    assert_int_equal(m.parts[1].flags, JOULET_FLAG_UNRESOLVED);
-    assert_int_equal(m.parts[2].flags, JOULET_FLAG_JOINED);
+    assert_int_equal(m.parts[1].flags, JOULET_FLAG_UNRESOLVED | JOULET_FLAG_SLOW_SENSOR);
+    assert_int_equal(m.parts[2].flags, JOULET_FLAG_JOINED | JOULET_FLAG_SLOW_SENSOR);
     assert_near(m.parts[2].gross_j, 21, .5);
     assert_int_equal(m.parts[3].flags, 0);
 }
@@ -646,6 +646,29 @@ static void test_estimates(void **state)
     assert_near(m.whole.min_j, 120, .1);
 }
 
+/* The sampler waited for the processor from 1.4 to 1.6 s: phases that this touches say so, others do not. */
+static void test_starved(void **state)
+{
+    (void)state;
+    static const struct {
+        double from, to;
+        bool fires;
+    } rows[] = {{1, 2, true}, {1.45, 1.55, true}, {1.55, 2, true}, {1, 1.45, true}, {0.5, 1.35, false}, {1.65, 2.5, false}};
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct fixture f;
+        struct joulet_measured m;
+        set_up(&f);
+        memmove(f.samples + 15, f.samples + 16, (N - 16) * sizeof(f.samples[0]));
+        f.trace.n = N - 1;
+        f.samples[15].flags = JOULET_SAMPLE_STARVED;
+        set_bounds(&f, (const double[]){rows[i].from, rows[i].to}, 1);
+        assert_int_equal(measure(&f, &m, NULL), JOULET_OK);
+        if (((m.whole.flags & JOULET_FLAG_STARVED) != 0) != rows[i].fires)
+            fail_msg("%g .. %g s: flags %x", rows[i].from, rows[i].to, m.whole.flags);
+        assert_near(m.whole.gross_j, truth(rows[i].to) - truth(rows[i].from), 3);
+    }
+}
+
 static void test_filtered(void **state)
 {
     (void)state;
@@ -689,6 +712,7 @@ int main(void)
         cmocka_unit_test(test_tail_of_a_short_baseline),
         cmocka_unit_test(test_limits_that_do_not_hold),
         cmocka_unit_test(test_estimates),
+        cmocka_unit_test(test_starved),
         cmocka_unit_test(test_filtered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,6 +63,44 @@ static void test_dropped_is_not_equal(void **state)
     joulet_close(m);
 }
 
+/* Late by more than two polls and half an update the sampler was kept from the processor, and its next sample says so; a lane
+ * that was busy with another device was not. */
+static void test_starved(void **state)
+{
+    static const struct {
+        int64_t period, due_ago, idle_ago; /* before the read */
+        bool fires;
+    } rows[] = {
+        {MS, 25 * MS, 30 * MS, true},       {MS, 15 * MS, 30 * MS, false},       {MS, 25 * MS, 10 * MS, false},
+        {100 * MS, 60 * MS, 90 * MS, true}, {100 * MS, 45 * MS, 90 * MS, false}, {MS, -5 * MS, 30 * MS, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct joulet_trace t;
+        fake_plans[0] = (struct fake_plan){.id = "a", .period_ns = rows[i].period, .watts = 1};
+        struct joulet *m = still_meter(10 * MS);
+        struct live_sensor *s = &m->lanes[0]->sensors[0];
+        lane_read(m->lanes[0], s, jl_mono_ns()); /* the first has nothing to be late for */
+        int64_t now = jl_mono_ns();
+        s->due_ns = now - rows[i].due_ago;
+        m->lanes[0]->idle_ns = now - rows[i].idle_ago;
+        lane_read(m->lanes[0], s, now);
+        while (m->channels[0]->starved) { /* until the device shows something new */
+            s->due_ns = jl_mono_ns();
+            lane_read(m->lanes[0], s, s->due_ns);
+        }
+        assert_int_equal(joulet_trace_copy(m, 0, 0, jl_mono_ns(), &t, NULL), JOULET_OK);
+        uint32_t flags = 0;
+        for (size_t k = 0; k < t.n; k++)
+            flags |= t.samples[k].flags;
+        if (((flags & JOULET_SAMPLE_STARVED) != 0) != rows[i].fires)
+            fail_msg("row %zu: flags %x", i, flags);
+        assert_false(t.samples[0].flags & JOULET_SAMPLE_STARVED);
+        joulet_trace_release(&t);
+        joulet_close(m);
+    }
+}
+
 /* 100 W, a counter that is read every 10 ms and locked to both ends of a run that begins with the meter: the reading of opening
  * is all that tells of the time before, and it is enough. */
 static void test_a_run_from_the_start(void **state)
@@ -103,6 +141,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         LIVE(test_reads_at_events_put_nothing_off),
         LIVE(test_dropped_is_not_equal),
+        LIVE(test_starved),
         LIVE(test_a_run_from_the_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -338,6 +338,25 @@ static void a_board_cut_into_instances(void **state)
     assert_int_equal(p[0].pid, 4711);
     assert_int_equal(p[1].pid, 5711);
     assert_int_equal(p[2].pid, 6711);
+    assert_non_null(strstr(find_channel(&l, "gpu0.board")->device, "all instances together"));
+    close_sensors(&l);
+
+    OPEN(&l, "FAKE_NVML_MIG=1", "FAKE_NVML_NO_POWER=1"); /* as in a container that holds one instance */
+    assert_int_equal(l.n, 0);
+    assert_int_equal(l.n_problems, 1);
+    assert_non_null(strstr(l.problems[0].message, "is cut into instances (MIG), of which none has a power of its own"));
+    close_sensors(&l);
+
+    fresh(NULL);
+    OPEN(&l, "FAKE_NVML_NO_POWER=1"); /* no instances: nothing is said of them */
+    assert_int_equal(l.n_problems, 1);
+    assert_null(strstr(l.problems[0].message, "MIG"));
+    close_sensors(&l);
+
+    fresh(NULL);
+    OPEN(&l, PLAIN);
+    assert_null(strstr(find_channel(&l, "gpu0.board")->device, "instances"));
+    assert_int_equal(l.n_problems, 0);
     close_sensors(&l);
 }
 
