@@ -117,23 +117,13 @@ static void note_cells(struct bench *b, size_t server)
     run_pairs_release(&model);
 }
 
-/* A run that is resumed must go on with the weights it was begun with. */
-static int check_digest(struct bench *b, size_t server)
+/* Of the model that a resumed run was begun with. */
+static const char *old_digest(const struct bench *b, size_t server)
 {
-    struct run_pairs engine = {0}, model = {0};
-    session_describe(b->s.cli, &b->servers[server].choice, &engine, &model);
-    const char *now = run_pairs_get(&model, "digest"), *before = b->old_digest;
     for (size_t i = 0; i < b->n_old_cells && i < b->m.n_cells; i++)
         if (b->cells[i].server == server)
-            before = run_pairs_get(&b->old_cells[i], "digest");
-    int code = CLI_DONE;
-    if (b->s.resumed && now && before && strcmp(now, before) != 0)
-        code = cli_usage(
-            b->s.cli, "the model is another file than the one that run %s was begun with: bring that one back, or measure anew",
-            b->s.run.id);
-    run_pairs_release(&engine);
-    run_pairs_release(&model);
-    return code;
+            return run_pairs_get(&b->old_cells[i], "digest");
+    return b->old_digest;
 }
 
 static int start(struct bench *b, size_t server)
@@ -151,13 +141,14 @@ static int start(struct bench *b, size_t server)
         .parallel = v->parallel,
         .options = (const char *const *)x->server_options,
         .n_options = x->n_server_options,
+        .digest = b->s.resumed ? old_digest(b, server) : NULL,
         .further = begun,
     };
     int code = session_choose_as(&b->s, &v->choice, &ask);
+    v->open = v->choice.engine != NULL; /* also of a model that is refused */
+    v->warm = false;
     if (code != CLI_DONE)
         return code;
-    v->open = true;
-    v->warm = false;
     const char *key = v->choice.started ? NULL : server_key(b, c);
     if (key)
         return cli_usage(
@@ -167,9 +158,8 @@ static int start(struct bench *b, size_t server)
     for (size_t i = 0; i < b->m.n_cells; i++)
         if (b->cells[i].server == server)
             b->cells[i].q.model = v->choice.model;
-    code = check_digest(b, server);
     note_cells(b, server);
-    return code;
+    return CLI_DONE;
 }
 
 static void stop(struct bench *b, size_t server)

@@ -129,7 +129,8 @@ struct session_ask {
     int parallel;
     const char *const *options; /* "KEY=VALUE" of a server that we start */
     size_t n_options;
-    bool further; /* the run has begun: with another engine, or it is resumed */
+    const char *digest; /* the model must have this one; NULL: any */
+    bool further;       /* the run has begun: with another engine, or it is resumed */
 };
 int session_choose_as(struct session *s, struct runtime_choice *choice, const struct session_ask *ask);
 /* What the engine and the model are, into pairs of their own. */

@@ -244,6 +244,18 @@ static void keep_failed_load(struct session *s, const struct runtime_choice *cho
         cli_warn(s->cli, "what loading the model drew is kept: `joulet runs show %s`", s->run.id);
 }
 
+/* A run that is resumed must go on with the weights it was begun with; what is not known is taken for the same. */
+static bool same_model(const struct session *s, const struct runtime_choice *choice, const char *digest)
+{
+    struct run_pairs engine = {0}, model = {0};
+    session_describe(s->cli, choice, &engine, &model);
+    const char *now = run_pairs_get(&model, "digest");
+    bool same = !now || strcmp(now, digest) == 0;
+    run_pairs_release(&engine);
+    run_pairs_release(&model);
+    return same;
+}
+
 int session_choose_as(struct session *s, struct runtime_choice *choice, const struct session_ask *ask)
 {
     const struct cli *c = s->cli;
@@ -266,6 +278,10 @@ int session_choose_as(struct session *s, struct runtime_choice *choice, const st
         /* A refused key or an unknown protocol is a failure of the engine too. */
         return code == CLI_USAGE || err.status == JOULET_CANCELLED ? code : CLI_ENGINE;
     }
+    if (ask->digest && !same_model(s, choice, ask->digest))
+        return cli_usage(
+            c, "the model is another file than the one that run %s was begun with: bring that one back, or measure anew",
+            s->run.id);
     if (!ask->further)
         session_engine(s, choice);
     session_watch_engine(s, choice);
