@@ -1,5 +1,5 @@
 /* What a meter takes from the calibration file when it is opened, and what it says when it cannot. */
-#include "lib/platform/platform.h"
+#include "lib/meter/sampler.h"
 #include "tests/base/test.h"
 
 #include <stdlib.h>
@@ -170,6 +170,122 @@ static void a_file_that_cannot_be_used_is_a_problem_and_no_more(void **state)
     }
 }
 
+/* ---- a GPU, whose facts say who it is --------------------------------------------------------------------------------- */
+
+static struct joulet *open_gpu(const char *calibration)
+{
+    struct joulet_options o = JOULET_OPTIONS_INIT;
+    struct joulet_error err;
+    struct joulet *m;
+    o.sensors = "nvml";
+    o.calibration = calibration;
+    o.no_thread = true;
+    assert_int_equal(joulet_open(&m, &o, &err), JOULET_OK);
+    return m;
+}
+
+static size_t index_of(struct joulet *m, const char *id)
+{
+    for (size_t i = 0; i < joulet_channel_count(m); i++)
+        if (strcmp(channel(m, i).id, id) == 0)
+            return i;
+    fail_msg("there is no channel %s", id);
+    return 0;
+}
+
+static void keep_gpu(const char *id, double ratio, enum joulet_reading reading)
+{
+    struct joulet *m = open_gpu("");
+    struct joulet_calibrated e;
+    struct joulet_error err;
+    assert_int_equal(joulet_calibrated_init(m, index_of(m, id), &e), JOULET_OK);
+    assert_true(e.simulated);
+    assert_string_equal(e.driver, "550.54.14");
+    assert_true(e.uuid[0]);
+    e.at_s = 1;
+    e.period_s = 0.02;
+    e.lag_s = 0.033;
+    e.u_lag_s = 0.003;
+    e.ratio = ratio;
+    e.reading = reading;
+    e.verdict = JOULET_VERDICT_GOOD;
+    assert_int_equal(joulet_calibration_keep(in_dir("named.txt"), &(struct joulet_calibration_file){.entries = &e, .n = 1}, &err),
+                     JOULET_OK);
+    joulet_close(m);
+}
+
+static const struct live_sensor *only_sensor(const struct joulet *m)
+{
+    for (size_t i = 0; i < m->n_lanes; i++)
+        if (m->lanes[i]->cls == SENSOR_LIBRARY)
+            return &m->lanes[i]->sensors[0];
+    return NULL;
+}
+
+static int use_fake_gpu(void **state)
+{
+    (void)state;
+    setenv("JOULET_NVML", FAKE_NVML, 1);
+    unlink(in_dir("named.txt"));
+    return 0;
+}
+
+static int forget_fake_gpu(void **state)
+{
+    (void)state;
+    unsetenv("JOULET_NVML");
+    unsetenv("FAKE_NVML_DRIVER");
+    return 0;
+}
+
+static void a_counter_that_disagrees_gives_its_place_to_power(void **state)
+{
+    struct joulet_problem p;
+    (void)state;
+    keep_gpu("gpu0.board", 1.04, JOULET_READING_SEARCH);
+    struct joulet *m = open_gpu(in_dir("named.txt"));
+    assert_true(channel(m, index_of(m, "gpu0.board")).in_total);
+    assert_int_equal(joulet_problem_count(m), 0);
+    joulet_close(m);
+    keep_gpu("gpu0.board", 1.12, JOULET_READING_SEARCH);
+    m = open_gpu(in_dir("named.txt"));
+    assert_false(channel(m, index_of(m, "gpu0.board")).in_total);
+    assert_true(channel(m, index_of(m, "gpu0.power")).in_total);
+    assert_false(channel(m, index_of(m, "gpu0.power_average")).in_total);
+    assert_int_equal(joulet_problem_get(m, 0, &p), JOULET_OK);
+    assert_non_null(strstr(p.message, "gpu0.board counts 1.12 times what gpu0.power shows"));
+    joulet_close(m);
+    setenv("FAKE_NVML_DRIVER", "560.35", 1);
+    m = open_gpu(in_dir("named.txt"));
+    assert_true(channel(m, index_of(m, "gpu0.board")).in_total);
+    assert_int_equal(joulet_problem_get(m, 0, &p), JOULET_OK);
+    assert_non_null(strstr(p.message, "550.54.14, and 560.35 is in use now"));
+    joulet_close(m);
+}
+
+static void a_device_is_read_as_seldom_as_it_has_to_be(void **state)
+{
+    static const struct {
+        enum joulet_reading way;
+        int64_t poll_ns;
+        bool predict;
+    } cases[] = {{JOULET_READING_SEARCH, 5000000, true},
+                 {JOULET_READING_POLL, 5000000, false},
+                 {JOULET_READING_SECOND, JL_NS_PER_S, false}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(cases); i++) {
+        keep_gpu("gpu0.board", NAN, cases[i].way);
+        struct joulet *m = open_gpu(in_dir("named.txt"));
+        const struct live_sensor *s = only_sensor(m);
+        assert_non_null(s);
+        assert_int_equal(s->poll_ns, cases[i].poll_ns);
+        assert_int_equal(s->channels[0]->updates.predict, cases[i].predict);
+        assert_int_equal(s->channels[0]->updates.period_ns, 20000000);
+        assert_int_equal(s->once, cases[i].way == JOULET_READING_SECOND);
+        joulet_close(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +293,8 @@ int main(void)
         cmocka_unit_test(another_driver_asks_again),
         cmocka_unit_test(simulated_devices_use_what_they_are_told_to),
         cmocka_unit_test(a_file_that_cannot_be_used_is_a_problem_and_no_more),
+        cmocka_unit_test_setup_teardown(a_counter_that_disagrees_gives_its_place_to_power, use_fake_gpu, forget_fake_gpu),
+        cmocka_unit_test_setup_teardown(a_device_is_read_as_seldom_as_it_has_to_be, use_fake_gpu, forget_fake_gpu),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
