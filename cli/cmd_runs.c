@@ -2,6 +2,7 @@
  * report/. */
 #include "cli/cli.h"
 #include "cli/json.h"
+#include "cli/recompute.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -230,6 +231,99 @@ static int delete_one(const struct cli *c, struct store *s, const char *which, c
     return CLI_DONE;
 }
 
+/* ---- measured again ------------------------------------------------------------------------------------------------ */
+
+static void show_again(const struct cli *c, struct jl_buf *out, const struct run *r, bool stored)
+{
+    if (cli_json(c)) {
+        recompute_json(out, r, stored);
+        return;
+    }
+    report_recomputed(out, r, cli_style(c));
+    jl_buf_printf(out, "\n%s\n",
+                  stored ? "The record has these figures now, and keeps the former ones." : "Nothing was stored (--dry-run).");
+}
+
+static enum joulet_status again(const struct cli *c, struct store *s, const char *id, struct jl_buf *out,
+                                struct joulet_error *err)
+{
+    struct run r;
+    bool dry = cli_flag(c, "dry-run");
+    enum joulet_status st = store_load(s, id, &r, err);
+    if (st != JOULET_OK)
+        return st;
+    st = recompute_run(s, &r, err);
+    if (st == JOULET_OK && !dry)
+        st = store_replace(s, &r, err);
+    if (st == JOULET_OK)
+        show_again(c, out, &r, !dry);
+    run_release(&r);
+    return st;
+}
+
+static int runs_recompute(const struct cli *c, struct store *s, const char *id)
+{
+    struct joulet_error err;
+    struct jl_buf out;
+    jl_buf_init(&out, RESULT_MAX);
+    if (again(c, s, id, &out, &err) == JOULET_OK) {
+        if (cli_json(c))
+            jl_buf_str(&out, "\n");
+        return write_result(c, &out);
+    }
+    jl_buf_release(&out);
+    return cli_fail(c, &err);
+}
+
+/* Runs that came without samples, or are being measured, are left as they are; any other fault ends it. */
+static int recompute_rows(const struct cli *c, struct store *s, const struct store_row *rows, size_t n)
+{
+    struct joulet_error err;
+    struct jl_buf out;
+    size_t done = 0, left = 0;
+    jl_buf_init(&out, RESULT_MAX);
+    jl_buf_str(&out, cli_json(c) ? "[" : "");
+    for (size_t i = 0; i < n; i++) {
+        struct jl_buf one;
+        jl_buf_init(&one, RESULT_MAX);
+        enum joulet_status st = again(c, s, rows[i].id, &one, &err);
+        if (st == JOULET_OK) {
+            jl_buf_str(&out, !done ? "" : cli_json(c) ? ",\n" : "\n");
+            jl_buf_add(&out, one.data, one.len);
+        }
+        jl_buf_release(&one);
+        done += st == JOULET_OK;
+        left += st == JOULET_NOT_FOUND || st == JOULET_BUSY;
+        if (st != JOULET_OK && st != JOULET_NOT_FOUND && st != JOULET_BUSY) {
+            jl_buf_release(&out);
+            return cli_fail(c, &err);
+        }
+    }
+    jl_buf_str(&out, cli_json(c) ? "]\n" : "");
+    if (left)
+        cli_say(c, "%zu of %zu runs stay as they are: they have no samples in the store, or are being measured", left, n);
+    return write_result(c, &out);
+}
+
+static int recompute_all(const struct cli *c)
+{
+    struct store *s;
+    struct store_row *rows;
+    struct joulet_error err;
+    size_t n;
+    int code = open_store(c, &s);
+    if (code != CLI_DONE)
+        return code;
+    if (store_list(s, 0, &rows, &n, &err) == JOULET_OK) {
+        code = recompute_rows(c, s, rows, n);
+        store_rows_free(rows, n);
+    } else {
+        code = cli_fail(c, &err);
+    }
+    store_close(s);
+    return code;
+}
+
 /* ---- the verbs ---------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -242,6 +336,7 @@ static const struct {
     {"export", "the id of a run, its beginning, or \"last\"", runs_export, NULL, NULL},
     {"import", "a file written by `joulet runs export`, or -", NULL, import_one, "imported"},
     {"delete", "the id of a run", NULL, delete_one, "deleted"},
+    {"recompute", "the id of a run, its beginning, or \"last\"; or --all", runs_recompute, NULL, NULL},
 };
 
 /* Every operand is tried; the first failure is the exit code. The result says what was done. */
@@ -304,6 +399,12 @@ static int runs_run(struct cli *c, int argc, char **argv)
 {
     if (argc == 0 || !strcmp(argv[0], "list"))
         return list_all(c, argc ? argc - 1 : 0, argv + 1);
+    bool recompute = !strcmp(argv[0], "recompute"), all = cli_flag(c, "all"), dry = cli_flag(c, "dry-run");
+    if (all && recompute && argc == 1)
+        return recompute_all(c);
+    if (all || (dry && !recompute))
+        return cli_usage(c, "%s goes with `runs recompute`%s", all ? "--all" : "--dry-run",
+                         all ? ", and no run is named beside it" : "");
     for (size_t i = 0; i < JL_COUNT(verbs); i++) {
         if (strcmp(argv[0], verbs[i].name))
             continue;
@@ -313,14 +414,14 @@ static int runs_run(struct cli *c, int argc, char **argv)
             return cli_usage(c, "runs %s takes one run, not \"%s\" as well", verbs[i].name, argv[2]);
         return with_store(c, i, argc - 1, argv + 1);
     }
-    return cli_usage(c, "there is no \"runs %s\": it is list, show, export, import or delete", argv[0]);
+    return cli_usage(c, "there is no \"runs %s\": it is list, show, export, import, delete or recompute", argv[0]);
 }
 
 const struct command cmd_runs = {
     .name = "runs",
-    .summary = "list, show, export, import and delete stored runs",
-    .usage = "joulet runs [OPTION]... [list | show ID | export ID | import FILE... | delete ID...]",
-    .options = "format limit private db",
+    .summary = "list, show, export, import, delete and recompute stored runs",
+    .usage = "joulet runs [OPTION]... [list | show ID | export ID | import FILE... | delete ID... | recompute ID]",
+    .options = "format limit private all dry-run db",
     .about =
         "Every run, bench, exec and chat is kept in a database with its samples. ID is the id of a run, the beginning of one\n"
         "that fits no other, or `last`.\n"
@@ -331,11 +432,17 @@ const struct command cmd_runs = {
         "\n"
         "`import` and `delete` say which runs they were; with --json as {\"imported\": [ID, ...]} and {\"deleted\": [ID, ...]}.\n"
         "\n"
+        "`recompute` measures the samples of a run again with the estimators of this version and prints the figures before and\n"
+        "now. The record shows the new ones and keeps the old ones, each with its method; --dry-run changes nothing, --all "
+        "takes\n"
+        "every run. Runs that were imported have no samples.\n"
+        "\n"
         "A run that was killed before its end is listed as interrupted, with what was measured until then.",
     .examples = "joulet runs\n  all runs, the newest first\n"
                 "joulet runs show last\n  what the last run drew, window by window\n"
                 "joulet runs export 20261121-1523 --format csv -o bench.csv\n  a row for each window and request\n"
+                "joulet runs recompute last --dry-run\n  what this version makes of the samples of the last run\n"
                 "joulet runs import bench.json\n  a record from another machine\n",
     .run = runs_run,
-    .verbs = "list show export import delete",
+    .verbs = "list show export import delete recompute",
 };

@@ -345,6 +345,7 @@ const struct option_row option_table[] = {
      .def = "json",
      .choices = "json,csv,trace",
      .help = "Form of exported records."},
+    {.name = "all", .type = OPTION_FLAG, .flag_only = true, .help = "Every run that is stored."},
     {.name = "limit", .type = OPTION_INT, .arg = "N", .min = 1, .max = 1e9, .help = "Show the newest N only."},
 
     /* fits */

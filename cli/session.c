@@ -227,7 +227,7 @@ static void describe_sampler(struct session *s)
 }
 
 /* Requests of bench, run and chat make up the run's energy; exec has set it itself. */
-static void sum_requests(struct session *s)
+void session_sum(struct session *s)
 {
     double tail_j = s->run.energy.total.tail_j;
     if (!s->run.n_requests || !run_energy_from_requests(&s->run))
@@ -297,7 +297,7 @@ void session_finish(struct session *s, const char *status)
     session_watch_heat(s);
     session_factors_finish(s);
     note_problems(s);
-    sum_requests(s);
+    session_sum(s);
     describe_total(&s->run);
     joulet_close(s->meter); /* flushes the last samples to the sink */
     s->meter = NULL;

@@ -28,7 +28,8 @@ struct session {
     const struct cli *cli;
     struct run run;
     struct joulet *meter;
-    struct store *store; /* NULL with --no-store and in a trial, or when it could not be opened */
+    struct joulet_trace *stored; /* NULL; the traces of a stored run that is measured again (then there is no meter) */
+    struct store *store;         /* NULL with --no-store and in a trial, or when it could not be opened */
     struct session_sink *sink;
     struct session_factors *factors; /* what changes during the run: emission factors */
     size_t n_channels;               /* of the meter when the run began; indices as in run.channels */
@@ -99,6 +100,12 @@ struct run_request *session_request(struct session *s, struct run_request *q, jo
 void session_measure_again(struct session *s, struct run_request *q, const struct joulet_baseline *idle, joulet_mark gap_from);
 /* The same of one that has no energy of its own, because others ran at the same time. */
 struct run_request *session_request_unmeasured(struct session *s, struct run_request *q);
+/* Energies of windows of a stored run again, and of them together. gap_from: end of the activity before, 0 none; until: what came
+ * after has no part in them. */
+void session_remeasure(struct session *s, struct run_window *windows, size_t n, bool isolated, joulet_mark gap_from,
+                       joulet_mark until, struct run_energy *whole);
+/* The run's energy out of its requests, or of its one window. */
+void session_sum(struct session *s);
 /* Samples of a channel from memory, else from the store: a run can be longer than the meter's memory. */
 bool session_trace(struct session *s, size_t channel, joulet_mark from, joulet_mark to, struct joulet_trace *out,
                    struct joulet_error *err);

@@ -11,6 +11,7 @@
 #define PAUSE_LEAST_S  0.05
 #define PAUSE_MOST_S   1.5
 #define SHORT_S        1.15 /* what the second before a request needs: the second, and a sensor's first reading */
+#define MORE           30   /* samples of a stored trace before a span */
 #define LEAD_S         2.5  /* trace before a window that the estimators may look at */
 
 static bool has_energy(const struct joulet_channel *c)
@@ -18,9 +19,40 @@ static bool has_energy(const struct joulet_channel *c)
     return c->quantity == JOULET_ENERGY || c->quantity == JOULET_POWER;
 }
 
+static size_t sample_at(const struct joulet_trace *t, joulet_mark at)
+{
+    size_t lo = 0, hi = t->n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (t->samples[mid].t_ns < at)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* The samples of a stored trace in a span, and some before it: what came after had not happened yet when the run was measured. */
+static bool part_of(const struct joulet_trace *whole, joulet_mark from, joulet_mark to, struct joulet_trace *out)
+{
+    size_t lo = sample_at(whole, from), hi = sample_at(whole, to + 1);
+    lo = lo > MORE ? lo - MORE : 0;
+    *out = (struct joulet_trace){.channel = whole->channel, .samples = malloc((hi - lo + 1) * sizeof *out->samples)};
+    if (!out->samples)
+        return false;
+    out->n = hi - lo;
+    if (out->n)
+        memcpy(out->samples, whole->samples + lo, out->n * sizeof *out->samples);
+    return out->n > 0;
+}
+
 bool session_trace(struct session *s, size_t channel, joulet_mark from, joulet_mark to, struct joulet_trace *out,
                    struct joulet_error *err)
 {
+    if (s->stored) {
+        jl_fail(err, JOULET_NO_DATA, "no samples of it are stored for this span, so its energy is unknown");
+        return part_of(&s->stored[channel], from, to, out);
+    }
     if (joulet_trace_copy(s->meter, channel, from, to, out, err) == JOULET_OK)
         return true;
     return err->status == JOULET_NO_DATA && s->store && store_load_trace(s->store, s->run.id, channel, out, err) == JOULET_OK &&
@@ -158,8 +190,9 @@ static uint32_t throttled(struct session *s, const char *id, joulet_mark from, j
     for (size_t i = 0; dot && i < s->n_channels; i++) {
         const struct joulet_channel *c = &s->run.channels[i];
         struct joulet_trace t;
+        struct joulet_error err;
         if (c->quantity != JOULET_THROTTLE || strncmp(c->id, id, (size_t)(dot - id) + 1) ||
-            joulet_trace_copy(s->meter, i, from, to, &t, NULL) != JOULET_OK)
+            !session_trace(s, i, from, to, &t, &err))
             continue;
         uint32_t bits = joulet_throttled_in(&t, from, to);
         joulet_trace_release(&t);
@@ -191,12 +224,13 @@ struct span {
     joulet_mark gap_from; /* 0: none */
     bool isolated;
     joulet_mark quiet_until;
+    joulet_mark until; /* end of what is looked at; 0: now */
 };
 
 /* The meter has seen it too, and its sentence says more. */
 static bool said_to_be_gone(struct session *s, const char *id)
 {
-    for (size_t i = 0; i < joulet_problem_count(s->meter); i++) {
+    for (size_t i = 0; s->meter && i < joulet_problem_count(s->meter); i++) {
         struct joulet_problem p;
         if (joulet_problem_get(s->meter, i, &p) == JOULET_OK && p.status == JOULET_GONE && strstr(p.message, id))
             return true;
@@ -269,7 +303,7 @@ static void measure_channel(struct session *s, size_t i, const struct span *sp, 
     struct joulet_error err;
     struct joulet_measured m;
     bool follows = sp->gap_from && sp->gap_from < start;
-    joulet_mark after = sp->isolated && sp->quiet_until > end ? sp->quiet_until : joulet_now();
+    joulet_mark after = sp->isolated && sp->quiet_until > end ? sp->quiet_until : sp->until ? sp->until : joulet_now();
     if (!session_trace(s, i, start - jl_ns(LEAD_S), after, &t, &err)) {
         run_note(&s->run, "%s: %s", c->id, err.message);
         return;
@@ -318,6 +352,22 @@ void session_window(struct session *s, const char *name, joulet_mark from, joule
     run_energy_release(&whole);
     run_add_window(&s->run.windows, &s->run.n_windows, &w);
 }
+
+/* ---- stored traces --------------------------------------------------------------------------------------------------------- */
+
+void session_remeasure(struct session *s, struct run_window *windows, size_t n, bool isolated, joulet_mark gap_from,
+                       joulet_mark until, struct run_energy *whole)
+{
+    struct span sp = {.windows = windows,
+                      .n = n,
+                      .gap_from = isolated ? 0 : gap_from,
+                      .isolated = isolated,
+                      .quiet_until = isolated ? until : 0,
+                      .until = until};
+    measure_span(s, &sp, s->idle, whole);
+}
+
+/* ---- requests -------------------------------------------------------------------------------------------------------------- */
 
 /* Between two requests the slowest sensor of the total must see the power fall: two updates and a half, and its own window. */
 static double pause_s(const struct session *s)

@@ -19,6 +19,8 @@ void report_table(struct jl_buf *out, const struct run *r, const struct report_s
 void report_run(struct jl_buf *out, const struct run *r, const struct report_style *style);
 /* Net energy per output token as it is shown, and the lower end of its interval; false when it is not known. */
 bool report_j_per_token(const struct run *r, double *j, double *lo);
+/* `runs recompute`: figures before, from the newest `former`, beside those now; nothing without one. */
+void report_recomputed(struct jl_buf *out, const struct run *r, const struct report_style *style);
 /* `runs list`. */
 void report_list(struct jl_buf *out, const struct store_row *rows, size_t n, const struct report_style *style);
 

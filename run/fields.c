@@ -195,12 +195,25 @@ const struct field series_fields[] = {
     ROW(run_series, "steady", FIELD_MAYBE, steady),    END,
 };
 
+const struct field former_fields[] = {
+    ROW(run_former, "joulet_version", FIELD_TEXT, version),
+    ROW(run_former, "replaced_wall_ns", FIELD_TIME, replaced_wall_ns),
+    END,
+};
+
+/* Of a request whose figures were replaced. */
+const struct field former_request_fields[] = {
+    ROW(run_request, "index", FIELD_COUNT, index),
+    END,
+};
+
 const struct field run_fields[] = {
     ROW(run, "id", FIELD_CHARS, id),
     ROW(run, "kind", FIELD_CHARS, kind),
     ROW(run, "title", FIELD_TEXT, title),
     ROW(run, "status", FIELD_TEXT, status),
     ROW(run, "joulet_version", FIELD_TEXT, version),
+    ROW(run, "figures_version", FIELD_TEXT, figures_version),
     ROW(run, "started_wall_ns", FIELD_TIME, started_wall_ns),
     ROW(run, "start_ns", FIELD_TIME, start_ns),
     ROW(run, "end_ns", FIELD_TIME, end_ns),

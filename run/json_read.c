@@ -287,6 +287,77 @@ static enum joulet_status add_series(struct reader *rd, json_t *v, struct run *r
     return st;
 }
 
+static enum joulet_status read_former_request(struct reader *rd, json_t *o, struct run_request *q)
+{
+    if (!json_is_object(o))
+        return reader_fail(rd, "a request", o);
+    enum joulet_status st = fields_read(rd, o, q, former_request_fields);
+    if (st == JOULET_OK)
+        st = read_request_windows(rd, o, q);
+    return st == JOULET_OK ? read_energy(rd, o, &q->energy) : st;
+}
+
+static enum joulet_status read_former_requests(struct reader *rd, json_t *o, struct run_former *f)
+{
+    json_t *list, *v;
+    size_t i;
+    enum joulet_status st = reader_list(rd, o, "requests", JSON_ARRAY, RUN_REQUESTS_MAX, &list);
+    f->requests = st == JOULET_OK ? calloc(json_array_size(list) + 1, sizeof *f->requests) : NULL;
+    if (st == JOULET_OK && !f->requests)
+        st = reader_no_memory(rd);
+    size_t back = reader_into(rd, "requests");
+    json_array_foreach(list, i, v)
+    {
+        size_t inner = reader_item(rd, i);
+        if (st != JOULET_OK)
+            return st;
+        run_request_init(&f->requests[f->n_requests++]);
+        if ((st = read_former_request(rd, v, &f->requests[i])) != JOULET_OK)
+            return st;
+        reader_back(rd, inner);
+    }
+    if (st == JOULET_OK)
+        reader_back(rd, back);
+    return st;
+}
+
+static enum joulet_status read_former_windows(struct reader *rd, json_t *o, struct run_former *f)
+{
+    json_t *list, *v;
+    size_t i;
+    enum joulet_status st = reader_list(rd, o, "windows", JSON_ARRAY, RUN_WINDOWS_MAX, &list);
+    size_t back = reader_into(rd, "windows");
+    json_array_foreach(list, i, v)
+    {
+        size_t inner = reader_item(rd, i);
+        if (st == JOULET_OK)
+            st = add_window(rd, v, NULL, &f->windows, &f->n_windows);
+        if (st != JOULET_OK)
+            return st;
+        reader_back(rd, inner);
+    }
+    if (st == JOULET_OK)
+        reader_back(rd, back);
+    return st;
+}
+
+static enum joulet_status add_former(struct reader *rd, json_t *v, struct run *r)
+{
+    struct run_former f = {0};
+    run_energy_init(&f.energy);
+    enum joulet_status st = json_is_object(v) ? fields_read(rd, v, &f, former_fields) : reader_fail(rd, "former figures", v);
+    if (st == JOULET_OK)
+        st = read_energy(rd, v, &f.energy);
+    if (st == JOULET_OK)
+        st = read_former_windows(rd, v, &f);
+    if (st == JOULET_OK)
+        st = read_former_requests(rd, v, &f);
+    if (st == JOULET_OK && !run_add_former(r, &f))
+        st = reader_no_memory(rd);
+    run_former_release(&f);
+    return st;
+}
+
 static enum joulet_status add_note(struct reader *rd, json_t *v, struct run *r)
 {
     if (!json_is_string(v))
@@ -316,10 +387,10 @@ static const struct {
     size_t max;
     enum joulet_status (*add)(struct reader *rd, json_t *v, struct run *r);
 } lists[] = {
-    {"cells", RUN_CELLS_MAX, add_cell},          {"series", RUN_SERIES_MAX, add_series},
-    {"channels", RUN_CHANNELS_MAX, add_channel}, {"baselines", RUN_BASELINES_MAX, add_baseline},
-    {"notes", RUN_NOTES_MAX, add_note},          {"windows", RUN_WINDOWS_MAX, add_run_window},
-    {"requests", RUN_REQUESTS_MAX, add_request},
+    {"cells", RUN_CELLS_MAX, add_cell},           {"series", RUN_SERIES_MAX, add_series},
+    {"channels", RUN_CHANNELS_MAX, add_channel},  {"baselines", RUN_BASELINES_MAX, add_baseline},
+    {"former", RUN_FORMER_MAX, add_former},       {"notes", RUN_NOTES_MAX, add_note},
+    {"windows", RUN_WINDOWS_MAX, add_run_window}, {"requests", RUN_REQUESTS_MAX, add_request},
 };
 
 static enum joulet_status read_lists(struct reader *rd, json_t *o, struct run *r)

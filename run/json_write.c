@@ -156,6 +156,38 @@ static json_t *requests_json(const struct run *r)
     return whole(list, ok);
 }
 
+static json_t *former_requests_json(const struct run_former *f)
+{
+    json_t *list = json_array();
+    bool ok = list;
+    for (size_t i = 0; ok && i < f->n_requests; i++) {
+        const struct run_request *q = &f->requests[i];
+        json_t *o = json_object();
+        ok = o && fields_write(o, q, former_request_fields) && put(o, "windows", named_windows(q->windows, q->n_windows)) &&
+             put(o, "energy", energy_json(&q->energy));
+        ok = !json_array_append_new(list, whole(o, ok)) && ok;
+    }
+    return whole(list, ok);
+}
+
+static json_t *former_json(const struct run *r)
+{
+    json_t *list = json_array();
+    bool ok = list;
+    for (size_t i = 0; ok && i < r->n_former; i++) {
+        const struct run_former *f = &r->former[i];
+        json_t *o = object_of(f, former_fields), *windows = json_array();
+        ok = o && windows;
+        for (size_t k = 0; ok && k < f->n_windows; k++)
+            ok = !json_array_append_new(windows, window_json(&f->windows[k], true));
+        ok = ok && put(o, "energy", energy_json(&f->energy)) && put(o, "windows", json_incref(windows)) &&
+             put(o, "requests", former_requests_json(f));
+        json_decref(windows);
+        ok = !json_array_append_new(list, whole(o, ok)) && ok;
+    }
+    return whole(list, ok);
+}
+
 static json_t *notes_json(const struct run *r)
 {
     json_t *list = json_array();
@@ -175,8 +207,8 @@ static json_t *run_json(const struct run *r, bool requests)
          put(o, "series", list_json(r->series, r->n_series, sizeof *r->series, series_fields)) &&
          put(o, "channels", list_json(r->channels, r->n_channels, sizeof *r->channels, channel_fields)) &&
          put(o, "baselines", list_json(r->baselines, r->n_baselines, sizeof *r->baselines, baseline_fields)) &&
-         put(o, "notes", notes_json(r)) && put(o, "energy", energy_json(&r->energy)) && put(o, "windows", windows_json(r)) &&
-         (!requests || put(o, "requests", requests_json(r)));
+         put(o, "former", former_json(r)) && put(o, "notes", notes_json(r)) && put(o, "energy", energy_json(&r->energy)) &&
+         put(o, "windows", windows_json(r)) && (!requests || put(o, "requests", requests_json(r)));
     return whole(o, ok);
 }
 

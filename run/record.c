@@ -78,6 +78,10 @@ void run_release(struct run *r)
         series_release(&r->series[i]);
     release_windows(r->windows, r->n_windows);
     run_energy_release(&r->energy);
+    for (size_t i = 0; i < r->n_former; i++)
+        run_former_release(&r->former[i]);
+    free(r->former);
+    free(r->figures_version);
     free(r->channels);
     free(r->baselines);
     free(r->requests);

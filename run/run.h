@@ -18,6 +18,7 @@ enum {
     RUN_CELLS_MAX = 10000,
     RUN_SERIES_MAX = 100000,
     RUN_NOTES_MAX = 1000,
+    RUN_FORMER_MAX = 100,
     RUN_PAIRS_MAX = 1000
 };
 #define RUN_JSON_MAX ((size_t)256 << 20) /* bytes of one record */
@@ -116,6 +117,17 @@ struct run_cell {
     struct run_pairs settings; /* model, quantisation, context, threads, temperature, streams, rate_per_s, ... */
 };
 
+/* Figures of a run as they were before its traces were measured again: of its requests index, windows and energy only. */
+struct run_former {
+    char *version;            /* of the joulet that made them */
+    int64_t replaced_wall_ns; /* since 1970 */
+    struct run_energy energy;
+    struct run_window *windows;
+    size_t n_windows;
+    struct run_request *requests;
+    size_t n_requests;
+};
+
 struct run {
     char id[40];   /* "20261121-152349-5f3a": sortable, unique */
     char kind[16]; /* "bench", "run", "chat", "exec", "monitor" */
@@ -124,6 +136,7 @@ struct run {
     int64_t start_ns, end_ns; /* CLOCK_MONOTONIC */
     int64_t wall_offset_ns;   /* wall - monotonic, taken once */
     char *version;            /* of joulet */
+    char *figures_version;    /* of the joulet that made the energies; NULL: the same */
     char *status;             /* "done", "running", "interrupted", "failed" */
     struct run_pairs machine; /* os, kernel, arch, cpu, threads, cores, memory_bytes, governor, virtual_machine, host (hash),
                                  power_source ("mains", "battery"), load_average, temperature_before_c, temperature_after_c,
@@ -145,9 +158,11 @@ struct run {
     size_t n_windows;
     struct run_request *requests;
     size_t n_requests;
-    struct run_energy energy; /* of the run: successful, not warm-up requests for bench/run/chat; the whole window for exec */
-    struct run_pairs sampler; /* cpu_s, reads, failed, late, dropped */
-    char **notes;             /* sentences: what was unusual */
+    struct run_energy energy;  /* of the run: successful, not warm-up requests for bench/run/chat; the whole window for exec */
+    struct run_pairs sampler;  /* cpu_s, reads, failed, late, dropped */
+    struct run_former *former; /* the oldest first */
+    size_t n_former;
+    char **notes; /* sentences: what was unusual */
     size_t n_notes;
     char *argv;        /* exec: the command; NULL else */
     int64_t exit_code; /* exec: of the child; -1 else */
@@ -166,6 +181,11 @@ struct run_window *run_add_window(struct run_window **list, size_t *n, struct ru
 struct run_request *run_add_request(struct run *r, struct run_request *x);
 bool run_add_baseline(struct run *r, const char *channel, const struct joulet_baseline *b, const char *level);
 bool run_add_channel(struct run *r, const struct joulet_channel *c); /* deep copy */
+/* Moves all energies of the run into a further `former`, and leaves the run with its windows and requests without figures.
+ * false: no memory, or RUN_FORMER_MAX reached; the run is unchanged then. */
+bool run_put_aside(struct run *r, int64_t wall_ns);
+void run_former_release(struct run_former *f);
+struct run_former *run_add_former(struct run *r, struct run_former *x); /* takes ownership as run_add_window does */
 /* An empty cell; NULL on no memory or above RUN_CELLS_MAX. The pointer holds until the next call. */
 struct run_cell *run_add_cell(struct run *r, const char *name);
 struct run_series *run_add_series(struct run *r, struct run_series *x); /* takes ownership as run_add_window does */

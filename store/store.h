@@ -43,6 +43,8 @@ enum joulet_status store_full_id(struct store *s, const char *id, char full[40],
  * nothing is kept. */
 enum joulet_status store_load_trace(struct store *s, const char *run_id, size_t channel_index, struct joulet_trace *out,
                                     struct joulet_error *err);
+/* The record takes the place of the stored one of the same id; its samples stay. JOULET_BUSY while its process still measures. */
+enum joulet_status store_replace(struct store *s, const struct run *r, struct joulet_error *err);
 /* JOULET_USAGE if the id exists with other content, unless that run was never finished: the whole record takes its place. */
 enum joulet_status store_import(struct store *s, const struct run *r, struct joulet_error *err);
 /* Its traces too. JOULET_BUSY while its process still measures. id as for store_load. */

@@ -247,6 +247,16 @@ enum joulet_status store_import(struct store *s, const struct run *r, struct jou
     return write_whole(s, r, import_work, err);
 }
 
+enum joulet_status store_replace(struct store *s, const struct run *r, struct joulet_error *err)
+{
+    char full[40];
+    bool running;
+    enum joulet_status st = store_find(s, r->id, full, &running, err);
+    if (st == JOULET_OK && running)
+        return jl_fail(err, JOULET_BUSY, "run %s is being measured right now; end it first", full);
+    return st == JOULET_OK ? write_whole(s, r, finish_work, err) : st;
+}
+
 static int delete_work(struct store *s, void *arg)
 {
     static const char *const statements[] = {"DELETE FROM samples WHERE run_id=?", "DELETE FROM traces WHERE run_id=?",

@@ -57,6 +57,40 @@ static void samples_survive(void **state)
         }
 }
 
+/* Figures that are replaced stay in the record, every one of them. */
+static void former_figures_survive(void **state)
+{
+    struct run r, was, again;
+    (void)state;
+    sample_bench(&was, SAMPLE_SENSORS);
+    sample_bench(&r, SAMPLE_SENSORS);
+    assert_true(run_put_aside(&r, 1700000000000000000));
+    assert_true(run_put_aside(&r, 1700000000000000001));
+    assert_true(isnan(r.energy.total.net_j) && isnan(r.requests[1].energy.total.net_j));
+    assert_int_equal(r.requests[1].windows[0].energy.n_channels, 0);
+    assert_int_equal(r.requests[1].windows[0].end_ns, was.requests[1].windows[0].end_ns);
+    check_round_trip(&r, &again);
+    assert_int_equal(again.n_former, 2);
+    const struct run_former *f = &again.former[0];
+    assert_string_equal(f->version, was.version);
+    assert_string_equal(again.figures_version, JOULET_VERSION);
+    assert_int_equal(f->replaced_wall_ns, 1700000000000000000);
+    assert_near(f->energy.total.net_j, was.energy.total.net_j, 1e-9);
+    assert_int_equal(f->n_windows, was.n_windows);
+    assert_near(f->windows[0].energy.total.gross_j, was.windows[0].energy.total.gross_j, 1e-9);
+    assert_int_equal(f->n_requests, was.n_requests);
+    for (size_t i = 0; i < was.n_requests; i++) {
+        assert_int_equal(f->requests[i].index, was.requests[i].index);
+        assert_int_equal(f->requests[i].n_windows, was.requests[i].n_windows);
+        if (!isnan(was.requests[i].energy.total.gross_j))
+            assert_near(f->requests[i].energy.total.gross_j, was.requests[i].energy.total.gross_j, 1e-9);
+    }
+    assert_true(isnan(again.former[1].energy.total.net_j));
+    run_release(&r);
+    run_release(&was);
+    run_release(&again);
+}
+
 static void values_are_kept(void **state)
 {
     struct run r, again;
@@ -338,6 +372,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(samples_survive),
+        cmocka_unit_test(former_figures_survive),
         cmocka_unit_test(values_are_kept),
         cmocka_unit_test(cells_are_kept),
         cmocka_unit_test(records_from_before_plans_are_read),

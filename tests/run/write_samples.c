@@ -16,6 +16,12 @@ static void make_empty(struct run *r, enum sample_machine m)
     run_add_request(r, &q);
 }
 
+static void make_measured_again(struct run *r, enum sample_machine m)
+{
+    sample_bench(r, m);
+    run_put_aside(r, 1700000000000000000);
+}
+
 static int write_one(const char *folder, const char *name, make *f, enum sample_machine m)
 {
     struct run r;
@@ -38,7 +44,11 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         make *f;
-    } kinds[] = {{"bench", sample_bench}, {"single", sample_single}, {"exec", sample_exec}, {"empty", make_empty}};
+    } kinds[] = {{"bench", sample_bench},
+                 {"single", sample_single},
+                 {"exec", sample_exec},
+                 {"empty", make_empty},
+                 {"again", make_measured_again}};
     int failed = argc != 2;
     for (size_t i = 0; !failed && i < JL_COUNT(kinds); i++)
         for (int m = SAMPLE_SENSORS; !failed && m <= SAMPLE_MIXED; m++)

@@ -1,0 +1,235 @@
+/* recompute.c - stored traces measured again with the estimators of this joulet (`runs recompute`).
+ *
+ * What was known when the run was measured is used again: windows and their moments, idle levels, what is known of each channel.
+ * What the machine and the engine were seen to do meanwhile (flags of watches) stays with the figures. */
+#include "cli/recompute.h"
+
+#include "cli/json.h"
+#include "cli/session.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Flags that the estimators do not give. */
+#define OF_WATCHES                                                                                                               \
+    (JOULET_FLAG_FOREIGN_LOAD | JOULET_FLAG_CACHED | JOULET_FLAG_TRACE_LOST | JOULET_FLAG_CLOCK_CHANGE | JOULET_FLAG_STARVED |   \
+     JOULET_FLAG_CLOCK_STEP | JOULET_FLAG_AVERAGED | JOULET_FLAG_SLOW_SENSOR)
+
+/* ---- idle levels ------------------------------------------------------------------------------------------------------------
+ */
+
+/* Levels were noted in the order in which they were taken; one of an earlier run has times of that run. */
+static bool was_known(const struct run *r, const struct run_baseline *b, joulet_mark at)
+{
+    bool of_this_run = b->b.to_ns >= r->start_ns && b->b.from_ns <= r->end_ns;
+    return !of_this_run || b->b.from_ns <= at;
+}
+
+static void set_idle(struct session *s, const char *level, joulet_mark at)
+{
+    const struct run *r = &s->run;
+    for (size_t i = 0; i < s->n_channels; i++) {
+        s->idle[i] = (struct joulet_baseline)JOULET_BASELINE_NONE;
+        for (size_t k = 0; k < r->n_baselines; k++) {
+            const struct run_baseline *b = &r->baselines[k];
+            bool fits = !level || !strcmp(b->level, level);
+            if (fits && !strcmp(b->channel, r->channels[i].id) && was_known(r, b, at))
+                s->idle[i] = b->b;
+        }
+    }
+}
+
+/* ---- energies ---------------------------------------------------------------------------------------------------------------
+ */
+
+static void keep_flags(struct run_energy *now, const struct run_energy *was)
+{
+    now->total.flags |= was->total.flags & OF_WATCHES;
+    if (!isnan(was->total.tail_j)) /* it was followed longer than the estimators do */
+        now->total.tail_j = was->total.tail_j;
+    for (size_t i = 0; i < now->n_channels; i++)
+        for (size_t k = 0; k < was->n_channels; k++)
+            if (!strcmp(now->channels[i].channel, was->channels[k].channel))
+                now->channels[i].e.flags |= was->channels[k].e.flags & OF_WATCHES;
+}
+
+static joulet_mark start_of(const struct run_request *q)
+{
+    return q->windows[0].start_ns;
+}
+
+static joulet_mark end_of(const struct run_request *q)
+{
+    return q->windows[q->n_windows - 1].end_ns;
+}
+
+/* Nothing else began before this moment. */
+static joulet_mark next_start(const struct run *r, joulet_mark end)
+{
+    joulet_mark next = r->end_ns;
+    for (size_t i = 0; i < r->n_requests; i++)
+        if (r->requests[i].n_windows && start_of(&r->requests[i]) >= end && start_of(&r->requests[i]) < next)
+            next = start_of(&r->requests[i]);
+    return next;
+}
+
+/* End of what was measured before; before the first request that is the load, or the beginning of the idle window. */
+static joulet_mark last_activity(const struct run *r, joulet_mark start)
+{
+    joulet_mark last = 0;
+    for (size_t i = 0; i < r->n_windows; i++) {
+        const struct run_window *w = &r->windows[i];
+        joulet_mark at = strcmp(w->name, "idle") ? w->end_ns : w->start_ns;
+        if (w->end_ns <= start && at > last)
+            last = at;
+    }
+    for (size_t i = 0; i < r->n_requests; i++)
+        if (r->requests[i].n_windows && end_of(&r->requests[i]) <= start && end_of(&r->requests[i]) > last)
+            last = end_of(&r->requests[i]);
+    return last;
+}
+
+/* Only a command stands alone; its one window is the run. */
+static void again_window(struct session *s, struct run_window *w, const struct run_window *was)
+{
+    struct run_energy whole;
+    bool command = !strcmp(w->name, "run");
+    run_energy_init(&whole);
+    set_idle(s, !strcmp(w->name, "load") ? "L0" : NULL, w->start_ns);
+    session_remeasure(s, w, 1, command, 0, next_start(&s->run, w->end_ns), &whole);
+    run_energy_release(&whole);
+    keep_flags(&w->energy, &was->energy);
+    for (size_t i = 0; command && i < w->energy.n_channels; i++)
+        run_energy_add_channel(&s->run.energy, w->energy.channels[i].channel, &w->energy.channels[i].e);
+}
+
+/* Requests that stood alone have their whole by the padded difference. */
+static bool was_isolated(const struct run_energy *former)
+{
+    for (size_t i = 0; i < former->n_channels; i++)
+        if (former->channels[i].e.method && jl_starts(former->channels[i].e.method, "padded-difference/"))
+            return true;
+    return false;
+}
+
+static void again_request(struct session *s, struct run_request *q, const struct run_request *was)
+{
+    if (!q->n_windows)
+        return;
+    set_idle(s, NULL, start_of(q));
+    session_remeasure(s, q->windows, q->n_windows, was_isolated(&was->energy), last_activity(&s->run, start_of(q)),
+                      next_start(&s->run, end_of(q)), &q->energy);
+    keep_flags(&q->energy, &was->energy);
+    for (size_t k = 0; k < q->n_windows; k++)
+        keep_flags(&q->windows[k].energy, &was->windows[k].energy);
+}
+
+static void measure_again(struct session *s, const struct run_former *was)
+{
+    struct run *r = &s->run;
+    for (size_t i = 0; i < r->n_windows; i++)
+        again_window(s, &r->windows[i], &was->windows[i]);
+    for (size_t i = 0; i < r->n_requests; i++)
+        again_request(s, &r->requests[i], &was->requests[i]);
+    if (r->n_requests)
+        session_sum(s);
+    else
+        run_energy_total(r, &r->energy);
+    keep_flags(&r->energy, &was->energy);
+}
+
+/* ---- traces -----------------------------------------------------------------------------------------------------------------
+ */
+
+static enum joulet_status load_traces(struct session *s, struct joulet_error *err)
+{
+    size_t found = 0;
+    s->stored = calloc(s->n_channels + 1, sizeof *s->stored);
+    s->idle = calloc(s->n_channels + 1, sizeof *s->idle);
+    if (!s->stored || !s->idle)
+        return jl_fail(err, JOULET_MEMORY, "run %s cannot be measured again: out of memory", s->run.id);
+    for (size_t i = 0; i < s->n_channels; i++) {
+        enum joulet_status st = store_load_trace(s->store, s->run.id, i, &s->stored[i], err);
+        if (st != JOULET_OK && st != JOULET_NOT_FOUND)
+            return st;
+        const struct joulet_channel *c = &s->run.channels[i];
+        found += st == JOULET_OK && s->stored[i].n && (c->quantity == JOULET_ENERGY || c->quantity == JOULET_POWER);
+    }
+    return found ? jl_ok(err)
+                 : jl_fail(err, JOULET_NOT_FOUND, "run %s has no samples in the store: traces stay where they were measured",
+                           s->run.id);
+}
+
+enum joulet_status recompute_run(struct store *store, struct run *r, struct joulet_error *err)
+{
+    struct session s = {.run = *r, .store = store, .n_channels = r->n_channels};
+    enum joulet_status st = load_traces(&s, err);
+    if (st == JOULET_OK && !run_put_aside(&s.run, jl_wall_ns()))
+        st = jl_fail(err, JOULET_LIMIT, "run %s holds %zu former sets of figures, the most that are kept; export it first", r->id,
+                     s.run.n_former);
+    if (st == JOULET_OK)
+        measure_again(&s, &s.run.former[s.run.n_former - 1]);
+    for (size_t i = 0; s.stored && i < s.n_channels; i++)
+        joulet_trace_release(&s.stored[i]);
+    free(s.stored);
+    free(s.idle);
+    *r = s.run;
+    return st;
+}
+
+/* ---- as JSON -----------------------------------------------------------------------------------------------------------------
+ */
+
+static void both(struct jl_buf *out, bool *first, const struct run_energy *was, const struct run_energy *now)
+{
+    cli_json_key(out, first, "former");
+    cli_json_energy(out, &was->total);
+    cli_json_key(out, first, "now");
+    cli_json_energy(out, &now->total);
+}
+
+static void windows_json(struct jl_buf *out, const struct run_window *was, const struct run_window *now, size_t n)
+{
+    jl_buf_str(out, "[");
+    for (size_t i = 0; i < n; i++) {
+        bool first = true;
+        jl_buf_str(out, i ? ", {" : "{");
+        cli_json_key(out, &first, "name");
+        cli_json_string(out, now[i].name);
+        both(out, &first, &was[i].energy, &now[i].energy);
+        jl_buf_str(out, "}");
+    }
+    jl_buf_str(out, "]");
+}
+
+void recompute_json(struct jl_buf *out, const struct run *r, bool stored)
+{
+    const struct run_former *f = &r->former[r->n_former - 1];
+    bool first = true;
+    jl_buf_str(out, "{");
+    cli_json_key(out, &first, "id");
+    cli_json_string(out, r->id);
+    cli_json_key(out, &first, "stored");
+    jl_buf_str(out, stored ? "true" : "false");
+    cli_json_key(out, &first, "former_version");
+    cli_json_string(out, f->version);
+    cli_json_key(out, &first, "figures_version");
+    cli_json_string(out, r->figures_version);
+    both(out, &first, &f->energy, &r->energy);
+    cli_json_key(out, &first, "windows");
+    windows_json(out, f->windows, r->windows, r->n_windows);
+    cli_json_key(out, &first, "requests");
+    jl_buf_str(out, "[");
+    for (size_t i = 0; i < r->n_requests; i++) {
+        bool head = true;
+        jl_buf_str(out, i ? ",\n {" : "\n {");
+        cli_json_key(out, &head, "index");
+        jl_buf_printf(out, "%lld", (long long)r->requests[i].index);
+        both(out, &head, &f->requests[i].energy, &r->requests[i].energy);
+        cli_json_key(out, &head, "windows");
+        windows_json(out, f->requests[i].windows, r->requests[i].windows, r->requests[i].n_windows);
+        jl_buf_str(out, "}");
+    }
+    jl_buf_str(out, "]}");
+}
