@@ -51,6 +51,10 @@ static bool collect(const struct run *r, struct bursts *out)
     *out = (struct bursts){.on = calloc(2 * r->n_requests + 2, sizeof *out->on)};
     for (size_t i = 0; all && out->on && i < r->n_requests; i++) {
         const struct run_request *q = &r->requests[i];
+        if (q->stream >= 0) { /* requests at once are measured as one level, with the pauses between them */
+            free(all);
+            return false;
+        }
         if (q->outcome == RUN_OK && !q->warmup && q->n_windows)
             all[n++] = (struct burst){q->windows[0].start_ns, q->windows[q->n_windows - 1].end_ns};
     }
