@@ -35,7 +35,8 @@ size_t fit_lengths_in(const struct fit *f, double out[8]);
 size_t fit_lengths_out(const struct fit *f, double out[8]);
 
 void report_fit(struct jl_buf *out, const struct fit *f, const struct report_style *style);
-/* Saves it as the set `name` of coefficients for estimates. JOULET_USAGE: a name that cannot be, or is taken and not `replace`. */
+/* Saves it as the set `name` of coefficients for estimates. JOULET_USAGE: a name that cannot be, or is taken and not `replace`.
+ */
 enum joulet_status fit_save(const struct fit *f, const char *name, bool replace, struct joulet_error *err);
 /* Header row, then a row for each request: run_id, request, tokens, energy, fitted, residual. */
 void fit_residuals_csv(struct jl_buf *out, const struct fit *f);

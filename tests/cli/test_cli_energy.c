@@ -242,6 +242,31 @@ static void ctrl_c_keeps_what_was_measured(void **state)
     loop_close(&l);
 }
 
+/* A token costs some 0.4 J there: a limit far below is broken, one far above is kept. */
+static void a_limit_of_the_energy_per_token(void **state)
+{
+    static const struct {
+        const char *limit;
+        int code;
+    } rows[] = {{"0.05", 1}, {"50", 0}};
+    struct loop l;
+    (void)state;
+    loop_open(&l, "curve6", NULL, "period=1ms");
+    scratch_write("one.txt", "a b c\n");
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct program p = {0};
+        program_run(&p, ARGS("bench", "--engine", l.url, "--sim", l.sim, "--prompts", scratch("one.txt"), "--baseline", "2s",
+                             "--cooldown", "0", "--warmup", "0", "-n", "20", "--max-j-per-token", rows[i].limit));
+        if (p.code != rows[i].code)
+            fail_msg("limit %s: code %d, %s", rows[i].limit, p.code, kept(&p.err));
+        must_say(kept(&p.out), "per token");
+        if (rows[i].code)
+            must_say(kept(&p.err), "surely above the limit of 0.05");
+        program_release(&p);
+    }
+    loop_close(&l);
+}
+
 /* ---- exec --------------------------------------------------------------------------------------------------------------------
  */
 
@@ -299,6 +324,7 @@ int main(void)
         cmocka_unit_test(faults_are_named_and_what_was_measured_is_kept),
         cmocka_unit_test(an_engine_that_does_no_work_is_refused),
         cmocka_unit_test(ctrl_c_keeps_what_was_measured),
+        cmocka_unit_test(a_limit_of_the_energy_per_token),
         cmocka_unit_test(exec_leaves_the_command_alone),
         cmocka_unit_test(exec_names_its_own_failures),
     };

@@ -173,7 +173,7 @@ static void exact_ranks(void **state)
     assert_near(p_of(A, 8, B, 8, NULL), 0.00186480, 1e-7); /* U 4 of 64 */
     for (int round = 0; round < 40; round++) {
         size_t na = 1 + jl_rng_below(&g, 5), nb = 1 + jl_rng_below(&g, 5);
-        double all[12], a[12], b[12];
+        double all[12] = {0}, a[12], b[12];
         for (size_t i = 0; i < na + nb; i++)
             all[i] = (double)jl_rng_below(&g, round % 2 ? 4 : 1000); /* every second round with many ties */
         memcpy(a, all, na * sizeof *a);
