@@ -197,7 +197,7 @@ struct joulet_options {
                             `sim` and `file` only when asked for */
     const char *sim;     /* power curve for `sim`: a file name or an expression (docs/sensors/sim.md) */
     const char *replay;  /* recorded trace for `file` */
-    int64_t interval_ns; /* 0: what each sensor needs; else the polling interval of counters and gauges */
+    int64_t interval_ns; /* 0: what each sensor needs; else the polling interval; counters are read every 10 s at least */
     size_t memory_bytes; /* bound on samples kept in memory; 0: 32 MiB */
     joulet_sink *sink;   /* NULL: older samples are dropped when the bound is reached */
     void *sink_user;

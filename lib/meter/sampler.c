@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define COUNTER_NS      (10 * JL_NS_PER_S) /* least rate of counters, which wrap */
 #define LATE_FILE_NS    2000000
 #define LATE_LIBRARY_NS 20000000
 #define GAUGE_NS        100000000   /* temperatures and clocks are slow, and some cost a millisecond to read */
@@ -141,6 +142,15 @@ static int64_t poll_of(const struct live_sensor *s)
     return poll;
 }
 
+/* As often as the caller wants; a counter at least so often that no wrap is missed (1.2). */
+static int64_t poll_wanted(const struct live_sensor *s, int64_t interval)
+{
+    for (size_t i = 0; i < s->sensor->n_channels; i++)
+        if (!is_gauge(&s->channels[i]->pub) && interval > COUNTER_NS)
+            return COUNTER_NS;
+    return interval;
+}
+
 static void take_in(struct lane *l, struct sensor *sensor)
 {
     size_t at = atomic_load(&l->n_sensors);
@@ -156,7 +166,7 @@ static void take_in(struct lane *l, struct sensor *sensor)
     bool made = make_channels(l, s);
     if (made) {
         sensor_calibrate(l->meter, s);
-        s->poll_ns = interval > 0 ? interval : poll_of(s);
+        s->poll_ns = interval > 0 ? poll_wanted(s, interval) : poll_of(s);
         begin_updates(l, s);
     }
     if (!made || !publish_channels(l->meter, s)) {

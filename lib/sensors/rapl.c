@@ -19,6 +19,7 @@
 #define UPDATE_S   0.001       /* new value every millisecond (1.1) */
 #define ZONE_MAX_W 2000.0      /* no package or memory draws more; beyond 1.5 x this a step is a restart (1.2) */
 #define PSYS_MAX_W 20000.0
+#define WRAPS_W    500.0 /* no zone draws that for minutes: how long a gap may be before a wrap may have been missed (1.2) */
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
@@ -270,7 +271,8 @@ static bool take_zone(struct rapl *r, const struct rapl_search *s, const struct 
     *c = (struct counter){.fd = fd,
                           .file = jl_strdup(file),
                           .count = {.range_uj = rapl_read_number(z->path, "max_energy_range_uj"),
-                                    .max_w = z->name.kind == RAPL_PSYS ? PSYS_MAX_W : ZONE_MAX_W}};
+                                    .max_w = z->name.kind == RAPL_PSYS ? PSYS_MAX_W : ZONE_MAX_W,
+                                    .wraps_w = z->name.kind == RAPL_PSYS ? PSYS_MAX_W : WRAPS_W}};
     if (c->file && describe(r, s, z, c, provenance))
         return facts(r, s, z);
     free(c->file);

@@ -2,7 +2,8 @@
  * (docs/method.md 1.2, 1.3). Pure: times come with the values. */
 #include "lib/sensors/sensor.h"
 
-#define SLACK_S 0.1 /* a step is plausible if its power over the gap, an update and this is */
+#define IN_TIME_S 0.5 /* no read that comes sooner misses a wrap of a device of the field */
+#define SLACK_S   0.1 /* a step is plausible if its power over the gap, an update and this is */
 
 uint64_t jl_counter_delta(uint64_t prev, uint64_t now, uint64_t range)
 {
@@ -13,6 +14,8 @@ uint64_t jl_counter_delta(uint64_t prev, uint64_t now, uint64_t range)
 static bool plausible(const struct jl_counter *c, uint64_t before, uint64_t now, int64_t gap_ns, uint64_t *grown)
 {
     if (now < before && c->range_uj <= before)
+        return false;
+    if (c->range_uj && jl_s(gap_ns) > IN_TIME_S && c->wraps_w * 1e6 * jl_s(gap_ns) > (double)c->range_uj)
         return false;
     *grown = jl_counter_delta(before, now, c->range_uj);
     return isnan(c->max_w) || (double)*grown * 1e-6 <= 1.5 * c->max_w * (jl_s(gap_ns) + c->longest_s + SLACK_S);

@@ -87,10 +87,11 @@ bool jl_cpuinfo(const char *key, char *buf, size_t size);
 /* Increase of a counter that restarts at 0 when it reaches `range` (1.2); right for at most one restart between reads. */
 uint64_t jl_counter_delta(uint64_t prev, uint64_t now, uint64_t range);
 
-/* raw.c: a raw counter made into energy since its first reading (1.2). Set the first four, leave the rest 0. */
+/* raw.c: a raw counter made into energy since its first reading (1.2). Set the first five, leave the rest 0. */
 struct jl_counter {
     uint64_t range_uj; /* where it restarts; 0: never */
     double max_w;      /* nothing here draws more: beyond 1.5 x this it did not count but was restarted; NAN: not known */
+    double wraps_w;    /* nor this for long: after a gap in which that would fill the range, wraps were missed; 0: not known */
     double longest_s;  /* between two of its updates */
     bool doubt;        /* some devices show nonsense now and then: a jump is believed when the next reading goes on from it */
 

@@ -32,6 +32,19 @@ static void test_reads_at_events_put_nothing_off(void **state)
     joulet_close(m);
 }
 
+/* Counters that wrap are read often enough to see each wrap, however seldom the caller wants to (1.2). */
+static void test_counters_are_read_every_10_s_at_least(void **state)
+{
+    (void)state;
+    fake_plans[0] = (struct fake_plan){.id = "a", .period_ns = MS, .watts = 1};
+    struct joulet *m = still_meter(1000 * JL_NS_PER_S);
+    assert_true(m->lanes[0]->sensors[0].poll_ns == 10 * JL_NS_PER_S);
+    joulet_close(m);
+    m = still_meter(3 * JL_NS_PER_S);
+    assert_true(m->lanes[0]->sensors[0].poll_ns == 3 * JL_NS_PER_S);
+    joulet_close(m);
+}
+
 /* A reading that is dropped beside a locked update (1.3) is no sign that nothing has changed since. */
 static void test_dropped_is_not_equal(void **state)
 {
@@ -140,6 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         LIVE(test_reads_at_events_put_nothing_off),
+        LIVE(test_counters_are_read_every_10_s_at_least),
         LIVE(test_dropped_is_not_equal),
         LIVE(test_starved),
         LIVE(test_a_run_from_the_start),
