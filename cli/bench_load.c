@@ -1,6 +1,6 @@
 /* bench_load.c - a level: requests of one cell at once, over connections of their own. Closed: n streams, each with a request
  * under way all the time. Open: requests arrive by a schedule, however many are under way. What one of them drew is not known;
- * the level has energy as a whole, from its first request to the end of its last. */
+ * the level has energy as a whole, from its first request to the end of its last, or of the time in which requests arrive. */
 #include "cli/bench.h"
 
 #include <math.h>
@@ -30,6 +30,7 @@ struct level {
     size_t n, next, ended;
     joulet_mark from;
     double first_at_s; /* arrival of the first of them */
+    joulet_mark until; /* open: end of the time in which requests arrive */
     bool open, stop;   /* stop: the engine is gone */
     pthread_mutex_t lock;
     pthread_cond_t some;
@@ -214,6 +215,8 @@ static void measure(struct level *l, bool any)
 {
     struct session *s = &l->b->s;
     joulet_mark to = s->last_end > l->from ? s->last_end : joulet_now();
+    if (l->open && !l->stop && session_wait_until(l->until) && l->until > to)
+        to = l->until;
     if (!any)
         return;
     session_window(s, "level", l->from, to, s->idle, false);
@@ -241,11 +244,12 @@ bool bench_level(struct bench *b, const struct plan_step *steps, size_t n)
         free(streams);
         return l.n == 0;
     }
-    l.first_at_s = l.steps[0]->at_s;
+    l.first_at_s = l.n == n ? 0 : l.steps[0]->at_s; /* what is left of a level goes on at once */
     pthread_mutex_init(&l.lock, NULL);
     pthread_cond_init(&l.some, NULL);
     session_watch(&b->s);
     l.from = joulet_mark_now(b->s.meter);
+    l.until = l.open ? l.from + jl_ns(plan_cell_real(c, "duration") - l.first_at_s) : 0;
     size_t started = start_streams(&l, streams, n_streams);
     if (started)
         collect(&l, streams, started);

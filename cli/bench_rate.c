@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FEW 20 /* requests whose 95th percentile is the slowest of them */
+
 /* One more cell like the first, at another rate; its steps behind those there are. */
 static bool add_level(struct bench *b, double rate, size_t *from)
 {
@@ -43,10 +45,16 @@ static bool add_level(struct bench *b, double rate, size_t *from)
     return all;
 }
 
-static bool holds(const struct bench *b, size_t cell)
+static bool holds(struct bench *b, size_t cell)
 {
     struct run_cell_sums sums;
     run_sum_cell(&b->s.run, (int64_t)cell, &sums);
+    if (sums.requests < FEW)
+        run_note(
+            &b->s.run,
+            "fewer than %d requests arrived in a level, so that the slowest of them decides whether 95 %% wait less than the "
+            "limit; give a longer --duration",
+            FEW);
     bool ttft = isnan(b->m.max_ttft_s) || sums.ttft_p95_s <= b->m.max_ttft_s;
     bool tpot = isnan(b->m.max_tpot_s) || sums.tpot_p95_s <= b->m.max_tpot_s;
     return sums.ok && ttft && tpot && sums.ok == sums.requests;
@@ -67,8 +75,8 @@ static void set_result(struct bench *b, const struct plan_search *search)
         run_pairs_set(p, "max_ttft_s", 'n', "%.15g", b->m.max_ttft_s);
     if (!isnan(b->m.max_tpot_s))
         run_pairs_set(p, "max_tpot_s", 'n', "%.15g", b->m.max_tpot_s);
-    run_pairs_set(p, "highest_rate_per_s", 'n', "%.15g", search->good);
-    run_pairs_set(p, "lowest_rate_broken_per_s", 'n', "%.15g", search->bad);
+    run_pairs_set(p, "highest_rate_per_s", 'n', "%.6g", search->good);
+    run_pairs_set(p, "lowest_rate_broken_per_s", 'n', "%.6g", search->bad);
 }
 
 /* What the run says of the level: whether it held. */

@@ -3,6 +3,7 @@
 #include "llm/plans/matrix.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct list {
@@ -58,6 +59,8 @@ static void arrivals(struct list *l, const struct plan_matrix *m, size_t cell)
         at_s -= log(1 - jl_rng_uniform(&rng)) / rate;
         if (at_s >= duration_s && i)
             return;
+        if (at_s >= duration_s) /* a level of no request would say nothing */
+            at_s = duration_s * jl_rng_uniform(&rng);
         push(l, (struct plan_step){.cell = cell, .prompt = i % n, .repeat = (int64_t)(i / n), .at_s = at_s});
         if (l->failed)
             return;
@@ -167,11 +170,21 @@ enum joulet_status plan_steps(const struct plan_matrix *m, size_t first_cell, st
 /* ---- search ---------------------------------------------------------------------------------------------------------------- */
 
 #define LEVELS_MAX 24
+#define NONE_MAX   10 /* a thousandth of the first rate */
 #define NEAR       1.1
 
 void plan_search_init(struct plan_search *s, double first_rate)
 {
     *s = (struct plan_search){.rate = first_rate, .good = NAN, .bad = NAN};
+}
+
+/* Three digits: a rate is to be read and typed again. */
+static double rounded(double rate)
+{
+    char text[32];
+    double x;
+    snprintf(text, sizeof text, "%.3g", rate);
+    return jl_parse_double(text, &x) ? x : rate;
 }
 
 bool plan_search_next(struct plan_search *s, bool held)
@@ -180,7 +193,8 @@ bool plan_search_next(struct plan_search *s, bool held)
         s->good = s->rate;
     else
         s->bad = s->rate;
-    if (++s->levels >= LEVELS_MAX)
+    s->levels++;
+    if (s->levels >= LEVELS_MAX || (isnan(s->good) && s->levels >= NONE_MAX))
         return false;
     if (isnan(s->bad))
         s->rate = 2 * s->good;
@@ -188,5 +202,6 @@ bool plan_search_next(struct plan_search *s, bool held)
         s->rate = s->bad / 2;
     else
         s->rate = sqrt(s->good * s->bad);
+    s->rate = rounded(s->rate);
     return isnan(s->good) || isnan(s->bad) || s->bad > NEAR * s->good;
 }

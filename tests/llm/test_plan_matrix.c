@@ -307,6 +307,11 @@ static void arrivals_are_poisson(void **state)
     assert_true(fabs(mean - 0.1) < 0.004 && fabs(sd - 0.1) < 0.006);
     free(s);
     plan_matrix_release(&m);
+    steps_of(&m, "prompts = chat\nrate = 0.001\nduration = 2\n", &s, &n);
+    assert_int_equal(n, 1); /* one at least, inside the duration */
+    assert_true(s[0].at_s < 2);
+    free(s);
+    plan_matrix_release(&m);
 }
 
 static void search_finds_the_rate(void **state)
@@ -325,7 +330,7 @@ static void search_finds_the_rate(void **state)
     plan_search_init(&never, 1);
     while (plan_search_next(&never, false))
         ;
-    assert_true(isnan(never.good) && never.levels == 24);
+    assert_true(isnan(never.good) && never.levels == 10);
 }
 
 int main(void)
