@@ -177,7 +177,7 @@ static void residuals(void **state)
     fit_residuals_csv(&b, &f);
     jl_csv_init(&csv, b.data, b.len);
     for (; jl_csv_next(&csv); rows++) {
-        double energy, fitted_j, rest;
+        double energy = NAN, fitted_j = NAN, rest = NAN;
         assert_int_equal(csv.n, 9);
         if (rows == 0)
             continue;
