@@ -59,7 +59,7 @@ static void tell_period(struct session *s)
 {
     struct joulet_channel *ch = &s->trace->channel;
     double found = jl_s(s->u.period_ns);
-    if (!s->u.period_found || ch->calibrated || fabs(found - ch->period_s) <= 0.05 * found)
+    if (!s->u.period_found || ch->calibrated || fabs(found - ch->period_s) <= 0.002 * found)
         return;
     ch->period_s = found;
     if (ch->contiguous)

@@ -263,7 +263,7 @@ static void take_failure(struct lane *l, struct live_channel *c, enum joulet_sta
 static void tell_period(struct joulet *m, struct live_channel *c)
 {
     double found = jl_s(c->updates.period_ns);
-    if (!c->updates.period_found || c->pub.calibrated || fabs(found - c->pub.period_s) <= 0.05 * found)
+    if (!c->updates.period_found || c->pub.calibrated || fabs(found - c->pub.period_s) <= 0.002 * found)
         return;
     pthread_mutex_lock(&m->lock);
     c->pub.period_s = found;

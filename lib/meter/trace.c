@@ -4,6 +4,7 @@
 #include <math.h>
 
 #define DENSE_BELOW_S 10e-3 /* counters updating faster are read more slowly than they change (2.2) */
+#define WHOLE         0.03  /* of a window: as near to a multiple of the period */
 #define STEP_W        1e-3  /* power readings come in milliwatts (1.1) */
 
 static double known(double x, double otherwise)
@@ -17,6 +18,13 @@ static double spacing_s(const struct joulet_trace *t)
     return t->n > 1 ? jl_s(t->samples[t->n - 1].t_ns - t->samples[0].t_ns) / (double)(t->n - 1) : 0;
 }
 
+/* A window of several updates is made of whole ones: the period, which is seen at every update, tells it better than its name. */
+static double whole_updates(double W, double U)
+{
+    double times = U > 0 ? floor(W / U + 0.5) : 0;
+    return times >= 2 && fabs(W - times * U) < WHOLE * W ? times * U : W;
+}
+
 void jl_params_of(const struct joulet_trace *trace, struct jl_params *out)
 {
     const struct joulet_channel *ch = &trace->channel;
@@ -28,7 +36,7 @@ void jl_params_of(const struct joulet_trace *trace, struct jl_params *out)
     double lag = known(ch->lag_s, 0), u_t = known(ch->u_lag_s, 0);
     *out = (struct jl_params){
         .U = U,
-        .W = contiguous ? U : W,
+        .W = contiguous ? U : whole_updates(W, U),
         .q = power ? 0 : known(ch->quantum_j, 0),
         .step_w = ch->quantum_j > 0 ? ch->quantum_j : STEP_W,
         .lag = lag,
