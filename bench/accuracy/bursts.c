@@ -145,7 +145,7 @@ void bursts_run(const struct row *row, double d, const struct levels *levels, co
     struct joulet_trace trace = {.channel = known->channel};
     struct sim_device device;
     b.length_s = draw_length(d, c);
-    b.two = uniform(c, 0, 1) < 0.5;
+    b.two = uniform(c, 0, 1) < (row->shape == SHAPE_REPEATS ? 0.5 : row->two_levels ? 1 : 0);
     b.prefill = uniform(c, 0.2, 0.6);
     truth_step(&b.truth, 0, b.level.idle);
     uint64_t seed = jl_rng_next(&c->rng);

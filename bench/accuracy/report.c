@@ -50,7 +50,7 @@ void report_cell_json(FILE *f, const struct cell *c)
 {
     const struct row *r = c->row;
     size_t i = c->length;
-    bool judged = !r->late && !r->bounds_only && !cell_is_unresolved(c);
+    bool judged = !r->late && !r->two_levels && !r->bounds_only && !cell_is_unresolved(c);
     if (r->bounds_only)
         cell_figure(f, c, "figure_given", resolved_share(c), 0, NAN, cell_meets_refusal(c));
     cell_figure(f, c, "rms", c->rms, goal_or_none(r->rms[i]), c->raw, cell_meets_rms(c));

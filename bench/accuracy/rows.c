@@ -100,6 +100,8 @@ const struct row rows[] = {
     {"p25-others", "bursts of others, 32 to 40, power 25/100, calibrated, net", .shape = SHAPE_OTHERS, POWER(25, 100), CAL,
      .sharpness = ISOLATED, .rms = {0, 0, 3.5, 2.5, 1.2, NAN}, .mean = {0, 0, 2.5, 2.5, 2.5, 2.5},
      .p95 = {0, 0, 6.5, 6.5, 6.5, 6.5}},
+    {"p25-others-two", "bursts of others that are a prefill and a decode each", .shape = SHAPE_OTHERS, POWER(25, 100), CAL,
+     .two_levels = true, .rms = {0, 0, NAN, NAN, NAN, NAN}},
     {"p25-others-short", "bursts of others, too short for the sensor", .shape = SHAPE_OTHERS, POWER(25, 100), CAL,
      .bounds_only = true, .rms = {NAN, NAN}},
     {"p25-others-locked", "bursts of others in the rhythm of the sensor", .shape = SHAPE_OTHERS, POWER(25, 100), CAL,

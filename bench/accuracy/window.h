@@ -29,6 +29,7 @@ struct row {
     bool poll_only;   /* updates are not predicted */
     bool bounds_only; /* the figure must be refused, and its bounds hold */
     bool aliased;     /* bursts follow the rhythm of the sensor */
+    bool two_levels;  /* bursts of others are a prefill and a decode */
     bool late;        /* a third of each rise and a fifth of each fall come late */
     double rms[LENGTHS], mean[LENGTHS], p95[LENGTHS];
     double sharpness; /* most that the median half-width may be of the 95th percentile of the error; 0: no goal */
