@@ -200,7 +200,7 @@ int main(int argc, char **argv)
             continue;
         size_t added = run_row(&o, &rows[i], cells + n);
         for (size_t k = 0; k < added; k++)
-            met = met && cell_meets(&cells[n + k]);
+            met = met && cell_is_as_known(&cells[n + k]);
         met = met && row_meets(cells + n, added);
         n += added;
     }

@@ -159,6 +159,17 @@ bool cell_meets(const struct cell *c)
            cell_meets_hold(c) && cell_meets_sharpness(c) && cell_meets_bounds(c);
 }
 
+bool cell_is_as_known(const struct cell *c)
+{
+    struct row row = *c->row;
+    struct cell known = *c;
+    known.row = &row;
+    for (size_t i = 0; i < LENGTHS; i++)
+        row.rms[i] = fmax(row.rms[i], row.known[i]); /* fmax leaves out what has no goal */
+    row.sharpness = fmax(row.sharpness, row.known_sharpness);
+    return cell_meets(&known);
+}
+
 double row_hold(const struct cell *cells, size_t n)
 {
     double held = 0, all = 0;

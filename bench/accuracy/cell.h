@@ -32,7 +32,8 @@ bool cell_meets_hold(const struct cell *c);
 bool cell_meets_sharpness(const struct cell *c);
 bool cell_meets_bounds(const struct cell *c);
 bool cell_meets_refusal(const struct cell *c);
-bool cell_meets(const struct cell *c); /* all of them */
+bool cell_meets(const struct cell *c);       /* all of them */
+bool cell_is_as_known(const struct cell *c); /* the same, or as good as was reached where a goal is missed */
 
 /* Share of intervals that hold over the cells of a row, and whether it is where it should be. */
 double row_hold(const struct cell *cells, size_t n);

@@ -33,7 +33,9 @@ struct row {
     bool late;        /* a third of each rise and a fifth of each fall come late */
     double rms[LENGTHS], mean[LENGTHS], p95[LENGTHS];
     double sharpness; /* most that the median half-width may be of the 95th percentile of the error; 0: no goal */
-    bool pooled;      /* over the row the interval holds in 94 to 99 % */
+    /* Where a goal is missed: the rms and the sharpness that were reached, which --check holds the cell to. */
+    double known[LENGTHS], known_sharpness;
+    bool pooled; /* over the row the interval holds in 94 to 99 % */
 };
 
 /* Centres of the load shapes of one whole table: another seed has other shapes. W, for GPUs. */
