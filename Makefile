@@ -3,6 +3,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 T ?=
 SANITIZE ?=
+SEED ?=
+WINDOWS ?=
 FUZZ_SECONDS ?= 180
 
 preset_ = default
@@ -12,7 +14,7 @@ preset_undefined = address
 preset_thread = thread
 preset = $(or $(preset_$(SANITIZE)),$(error SANITIZE=$(SANITIZE) is not known: use address,undefined or thread))
 
-.PHONY: all help setup demo check check-fresh lint fuzz bench format install clean
+.PHONY: all help setup demo check check-fresh lint fuzz bench accuracy format install clean
 .NOTPARALLEL:
 
 all: ## build the program, its modules and libjoulet into build/default
@@ -42,6 +44,9 @@ fuzz: ## every fuzzer for FUZZ_SECONDS, or the one named by T
 
 bench: ## the benches, one JSON object a line; T=overhead runs one
 	@tools/bench $(T)
+
+accuracy: ## the accuracy table into docs/accuracy.md, from a seed used once; SEED=N WINDOWS=N another
+	@tools/accuracy $(SEED) $(WINDOWS)
 
 format: ## bring the C files into the style of .clang-format
 	@tools/lint --format
