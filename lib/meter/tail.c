@@ -100,10 +100,15 @@ static void cut_at_cap(const struct jl_edges *e, double last, double tol, double
     out->flags |= JOULET_FLAG_IDLE_DRIFT;
 }
 
+/* Where the cap itself is shorter than three seconds (4.2), what fits below it must agree. */
+static bool is_brief(double cap_s)
+{
+    return cap_s < SETTLED_FOR;
+}
+
 static void follow(const struct jl_edges *e, const struct joulet_baseline *idle, double cap_s, struct joulet_tail *out)
 {
-    /* Where the cap itself is shorter than three seconds (4.2), what fits below it must agree. */
-    bool brief = cap_s < SETTLED_FOR;
+    bool brief = is_brief(cap_s);
     int count = brief ? (int)fmax(1, floor(cap_s)) : SETTLED_FOR;
     double held = e->items[e->n - 1].t, last = fmin(held, brief ? cap_s : cap_s + SETTLED_FOR);
     double tol = tolerance(idle), P0 = idle->power_w;
@@ -131,7 +136,7 @@ enum joulet_status joulet_tail_from(const struct joulet_trace *trace, const stru
     if (!idle || !isfinite(idle->power_w))
         return jl_fail(err, JOULET_USAGE, "the tail of %s needs an idle level; take one before the run", jl_channel_name(trace));
     jl_params_of(trace, &p);
-    joulet_mark until = end + jl_ns(cap_s + SETTLED_FOR + p.lag + p.W);
+    joulet_mark until = end + jl_ns(cap_s + (is_brief(cap_s) ? 0 : SETTLED_FOR) + p.lag + p.W);
     struct jl_slice s = jl_slice_of(trace, end, until, MORE, end);
     if (!jl_cut_at_restarts(&s, end, end))
         return jl_fail(err, JOULET_RESET, "%s restarted at the end of the run; its tail is unknown", jl_channel_name(trace));
