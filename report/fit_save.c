@@ -47,6 +47,7 @@ static char *day(const struct run *r)
 static void describe(struct estimate_set *s, const struct fit *f)
 {
     const struct run *r = f->rows[0].run;
+    free(s->source); /* "" from the start */
     s->source = source(f);
     s->boundary = channels(r, false);
     s->sensor = channels(r, true);
