@@ -15,7 +15,8 @@
 #define GAUGE_NS        100000000   /* temperatures and clocks are slow, and some cost a millisecond to read */
 #define RETRY_NS        JL_NS_PER_S /* between looks at a device that left */
 #define CPU_NS          100000000
-#define TOGETHER_NS     20000 /* reads due this soon are done with the present one: waking costs more */
+#define USUAL_NS        10000000 /* that a thread may have to wait for the processor */
+#define TOGETHER_NS     20000    /* reads due this soon are done with the present one: waking costs more */
 
 bool meter_forked(const struct joulet *m)
 {
@@ -338,6 +339,7 @@ static void note_starvation(const struct lane *l, struct live_sensor *s, int64_t
     for (size_t i = 0; l->idle_ns && i < s->sensor->n_channels; i++) {
         struct live_channel *c = s->channels[i];
         int64_t bearable = c->updates.period_ns / 2 > 2 * s->poll_ns ? c->updates.period_ns / 2 : 2 * s->poll_ns;
+        bearable = bearable > USUAL_NS ? bearable : USUAL_NS;
         if (c->updates.kind != UPDATES_GAUGE && now - since > bearable)
             c->starved = true;
     }
