@@ -2,6 +2,7 @@
  * for every channel alike. No figure is computed here. */
 #include "cli/session.h"
 #include "cli/session_factors.h"
+#include "cli/session_shape.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -325,9 +326,40 @@ static void measure_span(struct session *s, const struct span *sp, const struct 
     for (size_t i = 0; i < s->n_channels; i++)
         if (has_energy(&s->run.channels[i]))
             measure_channel(s, i, sp, idle ? &idle[i] : NULL, whole);
-    for (size_t k = 0; k < sp->n; k++)
+    for (size_t k = 0; k < sp->n; k++) {
         run_energy_total(&s->run, &sp->windows[k].energy);
+        session_shape(s, &sp->windows[k]);
+    }
     run_energy_total(&s->run, whole);
+}
+
+static void measure_parts(struct session *s, const struct span *sp, struct run_request *q)
+{
+    struct run_window all[8];
+    struct run_energy whole;
+    size_t before = q->n_windows - 1, n = before + q->n_parts;
+    if (!q->n_parts || q->n_parts > 2 || n > JL_COUNT(all) || strcmp(q->windows[before].name, "decode"))
+        return;
+    for (size_t i = 0; i < n; i++) {
+        const struct run_window *from = i < before ? &q->windows[i] : &q->parts[i - before];
+        run_window_init(&all[i], from->name, from->start_ns, from->end_ns);
+        all[i].u_start_s = from->u_start_s;
+        all[i].u_end_s = from->u_end_s;
+    }
+    struct span split = *sp;
+    split.windows = all;
+    split.n = n;
+    size_t notes = s->run.n_notes;
+    run_energy_init(&whole);
+    measure_span(s, &split, s->idle, &whole);
+    run_energy_release(&whole);
+    while (s->run.n_notes > notes) /* what went wrong was said of the windows */
+        free(s->run.notes[--s->run.n_notes]);
+    for (size_t i = 0; i < before; i++)
+        run_energy_release(&all[i].energy);
+    for (size_t i = 0; i < q->n_parts; i++)
+        q->parts[i] = all[before + i];
+    session_share(s, q->parts, q->n_parts, &q->windows[before]);
 }
 
 /* What the sensors of this machine see is not what the engine does. */
@@ -405,6 +437,8 @@ struct run_request *session_request(struct session *s, struct run_request *q, jo
                           .isolated = quiet_until > 0,
                           .quiet_until = quiet_until};
         measure_span(s, &sp, s->idle, &q->energy);
+        measure_parts(s, &sp, q);
+        session_request_shape(s, q);
         s->last_end = end;
     }
     session_flag_request(s, q);

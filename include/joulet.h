@@ -539,6 +539,10 @@ JOULET_API void joulet_energy_add(struct joulet_energy *sum, const struct joulet
 /* Consecutive windows of one channel: energies add; random terms in quadrature, common ones (time, idle, spec) linearly. */
 JOULET_API void joulet_energy_chain(struct joulet_energy *sum, const struct joulet_energy *next);
 
+/* Parts that were measured apart made to sum to their whole, net and gross: the difference is shared by variance (end of 2.2).
+ * Parts stay as they are where one of them or the whole has no figure. */
+JOULET_API void joulet_energy_share(struct joulet_energy *parts, size_t n, const struct joulet_energy *whole);
+
 /* Time after `end` until the power has settled at the idle level, and the energy above idle until then (4.4). */
 struct joulet_tail {
     double tail_j, settle_s; /* NAN when the trace ends before */
@@ -606,6 +610,20 @@ struct joulet_keep {
 /* load_j: net energy of loading above L0, u_load_j its standard uncertainty. NAN in, NAN out. */
 JOULET_API void joulet_keep_of(double l0_w, double u_l0_w, double l1_w, double u_l1_w, double load_j, double u_load_j,
                                struct joulet_keep *out);
+
+/* Power of several channels together: steps that add up the levels of all of them, in the order of time. */
+struct joulet_level {
+    double start_s, seconds, power_w; /* start_s: after `from` */
+};
+/* Steps in [from, to), malloc'ed, where every trace has a level; *count 0 and *out NULL when there is no such time or no memory.
+ */
+JOULET_API void joulet_levels_in(const struct joulet_trace *traces, size_t n, joulet_mark from, joulet_mark to,
+                                 struct joulet_level **out, size_t *count);
+/* Their minimum, mean, maximum and percentiles, weighted by time; `updates` is their number. */
+JOULET_API void joulet_levels_power(const struct joulet_level *levels, size_t count, struct joulet_power *out);
+/* Seconds from `from` until the first step of at least 90 % of their mean power begins; not finer than an update. NAN: fewer
+ * than 2. */
+JOULET_API double joulet_levels_ramp_s(const struct joulet_level *levels, size_t count);
 
 /* Rounds U to two significant digits and E to the same decimal: "12.40 J +- 0.74 J" (3), with U+00B1 when utf8. Unknown: "-". */
 JOULET_API const char *joulet_format_j(char *buf, size_t size, double e_j, double pm_j, bool utf8);

@@ -28,7 +28,8 @@ struct generated {
     struct jl_buf text, thinking;
     struct run_tokens tokens;
     int64_t t_sent_ns, t_header_ns, t_first_ns, t_last_ns, t_end_ns; /* 0: did not happen */
-    int64_t *token_ns;                                               /* arrival of each chunk with text */
+    int64_t t_answer_ns; /* first text of the answer after thinking; 0: no thinking before */
+    int64_t *token_ns;   /* arrival of each chunk with text */
     size_t n_token_ns, cap_token_ns;
     double server_prompt_s, server_decode_s, server_load_s, server_queue_s; /* NAN: not told */
     int64_t processed_tokens;                                               /* prompt tokens computed now; -1 not told */

@@ -79,7 +79,7 @@ static struct moments moments_of(const struct generated *g)
     return m;
 }
 
-static void add_window(struct run_request *q, const char *name, int64_t from, int64_t to, double u_from, double u_to)
+static void add_to(struct run_window **list, size_t *n, const char *name, int64_t from, int64_t to, double u_from, double u_to)
 {
     struct run_window w;
     if (to <= from)
@@ -87,8 +87,24 @@ static void add_window(struct run_request *q, const char *name, int64_t from, in
     run_window_init(&w, name, from, to);
     w.u_start_s = u_from;
     w.u_end_s = u_to;
-    if (!run_add_window(&q->windows, &q->n_windows, &w))
+    if (!run_add_window(list, n, &w))
         run_energy_release(&w.energy);
+}
+
+static void add_window(struct run_request *q, const char *name, int64_t from, int64_t to, double u_from, double u_to)
+{
+    add_to(&q->windows, &q->n_windows, name, from, to, u_from, u_to);
+}
+
+/* Decode of a model that thinks first: the turn is when the first text of the answer came. */
+static void add_parts(const struct generated *g, const struct moments *m, struct run_request *q)
+{
+    int64_t turn = g->t_answer_ns ? g->t_answer_ns : g->thinking.len ? m->end : 0;
+    if (turn <= m->boundary)
+        return;
+    turn = turn < m->end ? turn : m->end;
+    add_to(&q->parts, &q->n_parts, "thinking", m->boundary, turn, m->u, turn < m->end ? U_CLIENT_S : m->u);
+    add_to(&q->parts, &q->n_parts, "answer", turn, m->end, U_CLIENT_S, m->u);
 }
 
 /* The start is our own act and exact; where the engine told of queue and load, those edges are as good as its times. */
@@ -145,4 +161,5 @@ void engine_to_request(const struct generated *g, struct run_request *q)
     struct moments m = moments_of(g);
     set_text(&q->phase_source, m.source);
     add_windows(&m, q);
+    add_parts(g, &m, q);
 }

@@ -173,15 +173,30 @@ static void note_arrival(struct generated *g, int64_t t_ns)
     g->token_ns[g->n_token_ns++] = t_ns;
 }
 
+/* Where thinking turns into the answer: the engine says which is which, or the model writes its own marks into the text. */
+static void note_turn(struct generated *g, bool thinking, size_t before, int64_t t_ns)
+{
+    static const char begin[] = "<think>", end[] = "</think>";
+    size_t from = before > sizeof end ? before - sizeof end : 0;
+    if (thinking || g->t_answer_ns || !t_ns || g->text.failed)
+        return;
+    if (g->thinking.len)
+        g->t_answer_ns = t_ns;
+    else if (g->text.data && jl_starts(g->text.data + strspn(g->text.data, " \r\n"), begin) && strstr(g->text.data + from, end))
+        g->t_answer_ns = t_ns;
+}
+
 void wire_text(struct generated *g, const json_t *text, bool thinking, int64_t t_ns)
 {
     struct jl_buf *b = thinking ? &g->thinking : &g->text;
+    size_t before = b->len;
     if (!json_is_string(text) || json_string_length(text) == 0)
         return;
     if (!jl_buf_add(b, json_string_value(text), json_string_length(text)))
         wire_malformed(g, "a longer answer than can be kept (%zu bytes)", b->len);
     if (t_ns)
         note_arrival(g, t_ns);
+    note_turn(g, thinking, before, t_ns);
 }
 
 void wire_finish(struct generated *g, const char *word)

@@ -89,10 +89,10 @@ static void cell(struct jl_buf *b, const void *member, const struct field *f)
     }
 }
 
-/* Texts too long for a table, the tail that the energy of the same line has too, and the cell, which windows have as well. */
+/* Texts too long for a table, the tail that the energy of the same line has too, and what windows have as well. */
 static bool left_out(const struct field *rows, const struct field *f)
 {
-    return rows == request_fields && jl_word_in("prompt,answer,tail_j,cell", ',', f->key);
+    return rows == request_fields && jl_word_in("prompt,answer,tail_j,cell,power_p50_w,power_p95_w", ',', f->key);
 }
 
 /* Columns of a struct by its rows. base NULL and names false: empty cells. names: the header. */
@@ -191,6 +191,10 @@ enum joulet_status run_to_csv(const struct run *r, struct jl_buf *out, struct jo
                 out,
                 &(struct line){
                     .row = "request_window", .run = r, .request = q, .window = &q->windows[k], .energy = &q->windows[k].energy});
+        for (size_t k = 0; k < q->n_parts; k++)
+            put_line(out,
+                     &(struct line){
+                         .row = "request_part", .run = r, .request = q, .window = &q->parts[k], .energy = &q->parts[k].energy});
     }
     if (out->failed)
         return jl_fail(err, JOULET_LIMIT, "the table is longer than the %zu MiB that it may have; export JSON instead",

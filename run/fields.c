@@ -91,15 +91,12 @@ const struct field energy_fields[] = {
 };
 
 const struct field window_fields[] = {
-    ROW(run_window, "start_ns", FIELD_TIME, start_ns),
-    ROW(run_window, "end_ns", FIELD_TIME, end_ns),
-    ROW(run_window, "u_start_s", FIELD_REAL, u_start_s),
-    ROW(run_window, "u_end_s", FIELD_REAL, u_end_s),
-    ROW(run_window, "power_min_w", FIELD_REAL, power_min_w),
-    ROW(run_window, "power_mean_w", FIELD_REAL, power_mean_w),
-    ROW(run_window, "power_max_w", FIELD_REAL, power_max_w),
-    ROW(run_window, "updates", FIELD_COUNT, updates),
-    END,
+    ROW(run_window, "start_ns", FIELD_TIME, start_ns),       ROW(run_window, "end_ns", FIELD_TIME, end_ns),
+    ROW(run_window, "u_start_s", FIELD_REAL, u_start_s),     ROW(run_window, "u_end_s", FIELD_REAL, u_end_s),
+    ROW(run_window, "power_min_w", FIELD_REAL, power_min_w), ROW(run_window, "power_mean_w", FIELD_REAL, power_mean_w),
+    ROW(run_window, "power_max_w", FIELD_REAL, power_max_w), ROW(run_window, "power_p50_w", FIELD_REAL, power_p50_w),
+    ROW(run_window, "power_p95_w", FIELD_REAL, power_p95_w), ROW(run_window, "ramp_s", FIELD_REAL, ramp_s),
+    ROW(run_window, "updates", FIELD_COUNT, updates),        END,
 };
 
 static const struct field token_fields[] = {
@@ -142,6 +139,8 @@ const struct field request_fields[] = {
     ROW(run_request, "settle_s", FIELD_REAL, settle_s),
     ROW(run_request, "temperature_before_c", FIELD_REAL, temperature_before_c),
     ROW(run_request, "temperature_after_c", FIELD_REAL, temperature_after_c),
+    ROW(run_request, "power_p50_w", FIELD_REAL, power_p50_w),
+    ROW(run_request, "power_p95_w", FIELD_REAL, power_p95_w),
     END,
 };
 

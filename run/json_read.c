@@ -215,17 +215,19 @@ static enum joulet_status add_window(struct reader *rd, json_t *o, const char *n
     return st;
 }
 
-static enum joulet_status read_request_windows(struct reader *rd, json_t *o, struct run_request *q)
+/* Windows by name: those of a request, and the parts of its decode. */
+static enum joulet_status read_named_windows(struct reader *rd, json_t *o, const char *key, struct run_window **windows,
+                                             size_t *n)
 {
     json_t *list, *v;
     const char *name;
-    enum joulet_status st = reader_list(rd, o, "windows", JSON_OBJECT, RUN_WINDOWS_MAX, &list);
-    size_t back = reader_into(rd, "windows");
+    enum joulet_status st = reader_list(rd, o, key, JSON_OBJECT, RUN_WINDOWS_MAX, &list);
+    size_t back = reader_into(rd, key);
     json_object_foreach(list, name, v)
     {
         size_t inner = reader_into(rd, name);
         if (st == JOULET_OK)
-            st = add_window(rd, v, name, &q->windows, &q->n_windows);
+            st = add_window(rd, v, name, windows, n);
         if (st != JOULET_OK)
             return st;
         reader_back(rd, inner);
@@ -241,7 +243,9 @@ static enum joulet_status read_request(struct reader *rd, json_t *o, struct run_
         return reader_fail(rd, "a request", o);
     enum joulet_status st = fields_read(rd, o, q, request_fields);
     if (st == JOULET_OK)
-        st = read_request_windows(rd, o, q);
+        st = read_named_windows(rd, o, "windows", &q->windows, &q->n_windows);
+    if (st == JOULET_OK)
+        st = read_named_windows(rd, o, "parts", &q->parts, &q->n_parts);
     return st == JOULET_OK ? read_energy(rd, o, &q->energy) : st;
 }
 

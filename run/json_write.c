@@ -112,7 +112,7 @@ static json_t *request_json(const struct run_request *q)
 {
     json_t *o = json_object();
     bool ok = o && fields_write(o, q, request_fields) && put(o, "windows", named_windows(q->windows, q->n_windows)) &&
-              put(o, "energy", energy_json(&q->energy));
+              put(o, "parts", named_windows(q->parts, q->n_parts)) && put(o, "energy", energy_json(&q->energy));
     return whole(o, ok);
 }
 

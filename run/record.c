@@ -212,7 +212,7 @@ void run_window_init(struct run_window *w, const char *name, int64_t start_ns, i
 {
     *w = (struct run_window){.start_ns = start_ns, .end_ns = end_ns, .updates = -1, .cell = -1};
     snprintf(w->name, sizeof w->name, "%s", name);
-    w->power_min_w = w->power_mean_w = w->power_max_w = NAN;
+    w->power_min_w = w->power_mean_w = w->power_max_w = w->power_p50_w = w->power_p95_w = w->ramp_s = NAN;
     run_energy_init(&w->energy);
 }
 
@@ -232,7 +232,9 @@ void run_request_init(struct run_request *q)
                          &q->tail_j,
                          &q->settle_s,
                          &q->temperature_before_c,
-                         &q->temperature_after_c};
+                         &q->temperature_after_c,
+                         &q->power_p50_w,
+                         &q->power_p95_w};
     for (size_t i = 0; i < JL_COUNT(unknown); i++)
         *unknown[i] = NAN;
     run_energy_init(&q->energy);
@@ -244,6 +246,7 @@ void run_request_release(struct run_request *q)
     for (size_t i = 0; i < JL_COUNT(texts); i++)
         free(texts[i]);
     release_windows(q->windows, q->n_windows);
+    release_windows(q->parts, q->n_parts);
     run_energy_release(&q->energy);
     run_request_init(q);
 }

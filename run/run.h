@@ -42,6 +42,8 @@ struct run_window {
     int64_t start_ns, end_ns;                      /* CLOCK_MONOTONIC of the run; run.wall_offset_ns gives the wall clock */
     double u_start_s, u_end_s;                     /* standard uncertainty of the two moments */
     double power_min_w, power_mean_w, power_max_w; /* NAN unknown */
+    double power_p50_w, power_p95_w;               /* of the sum over devices, weighted by time (9); NAN unknown */
+    double ramp_s;                                 /* from its start until 90 % of its mean power; NAN unknown */
     int64_t updates;                               /* distinct sensor updates inside, of the busiest channel in the total */
     int64_t cell;                                  /* of the run's own windows: index in run.cells; -1 none or all of them */
     struct run_energy energy;
@@ -76,8 +78,11 @@ struct run_request {
     char *phase_source;         /* "server timings", "client timing": where the prefill/decode boundary comes from */
     struct run_window *windows; /* queue, load, prefill, decode: tile the request */
     size_t n_windows;
-    struct run_energy energy; /* of the request: sum of its windows */
-    double tail_j, settle_s;  /* NAN unknown */
+    struct run_window *parts; /* thinking, answer: tile the decode of a model that thinks first; nothing is added up from them */
+    size_t n_parts;
+    double power_p50_w, power_p95_w; /* over all its windows */
+    struct run_energy energy;        /* of the request: sum of its windows */
+    double tail_j, settle_s;         /* NAN unknown */
     double temperature_before_c, temperature_after_c;
 };
 
