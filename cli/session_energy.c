@@ -333,7 +333,7 @@ static void measure_span(struct session *s, const struct span *sp, const struct 
     run_energy_total(&s->run, whole);
 }
 
-static void measure_parts(struct session *s, const struct span *sp, struct run_request *q)
+static void measure_parts(struct session *s, const struct span *sp, const struct joulet_baseline *idle, struct run_request *q)
 {
     struct run_window all[8];
     struct run_energy whole;
@@ -351,14 +351,16 @@ static void measure_parts(struct session *s, const struct span *sp, struct run_r
     split.n = n;
     size_t notes = s->run.n_notes;
     run_energy_init(&whole);
-    measure_span(s, &split, s->idle, &whole);
+    measure_span(s, &split, idle, &whole);
     run_energy_release(&whole);
     while (s->run.n_notes > notes) /* what went wrong was said of the windows */
         free(s->run.notes[--s->run.n_notes]);
     for (size_t i = 0; i < before; i++)
         run_energy_release(&all[i].energy);
-    for (size_t i = 0; i < q->n_parts; i++)
+    for (size_t i = 0; i < q->n_parts; i++) {
+        run_energy_release(&q->parts[i].energy);
         q->parts[i] = all[before + i];
+    }
     session_share(s, q->parts, q->n_parts, &q->windows[before]);
 }
 
@@ -437,7 +439,7 @@ struct run_request *session_request(struct session *s, struct run_request *q, jo
                           .isolated = quiet_until > 0,
                           .quiet_until = quiet_until};
         measure_span(s, &sp, s->idle, &q->energy);
-        measure_parts(s, &sp, q);
+        measure_parts(s, &sp, s->idle, q);
         session_request_shape(s, q);
         s->last_end = end;
     }
@@ -481,6 +483,8 @@ void session_measure_again(struct session *s, struct run_request *q, const struc
     }
     struct span sp = {.windows = q->windows, .n = q->n_windows, .gap_from = gap_from};
     measure_span(s, &sp, idle, &q->energy);
+    measure_parts(s, &sp, idle, q);
+    session_request_shape(s, q);
     take_flags(&q->energy, &whole);
     for (size_t k = 0; k < q->n_windows; k++) {
         take_flags(&q->windows[k].energy, &before[k]);

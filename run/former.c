@@ -33,7 +33,7 @@ static void empty(struct run_window *w, struct run_window *old)
 {
     *old = *w;
     run_energy_init(&w->energy);
-    w->power_min_w = w->power_mean_w = w->power_max_w = NAN;
+    w->power_min_w = w->power_mean_w = w->power_max_w = w->power_p50_w = w->power_p95_w = w->ramp_s = NAN;
     w->updates = -1;
 }
 
@@ -49,7 +49,8 @@ static bool reserve(const struct run *r, struct run_former *f)
         run_request_init(&f->requests[i]);
         f->n_requests++;
         f->requests[i].windows = calloc(r->requests[i].n_windows + 1, sizeof *f->requests[i].windows);
-        ok = f->requests[i].windows;
+        f->requests[i].parts = calloc(r->requests[i].n_parts + 1, sizeof *f->requests[i].parts);
+        ok = f->requests[i].windows && f->requests[i].parts;
     }
     return ok;
 }
@@ -71,6 +72,8 @@ bool run_put_aside(struct run *r, int64_t wall_ns)
         old->index = q->index;
         for (size_t k = 0; k < q->n_windows; k++)
             empty(&q->windows[k], &old->windows[old->n_windows++]);
+        for (size_t k = 0; k < q->n_parts; k++)
+            empty(&q->parts[k], &old->parts[old->n_parts++]);
         old->energy = q->energy;
         run_energy_init(&q->energy);
     }

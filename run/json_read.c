@@ -297,7 +297,9 @@ static enum joulet_status read_former_request(struct reader *rd, json_t *o, stru
         return reader_fail(rd, "a request", o);
     enum joulet_status st = fields_read(rd, o, q, former_request_fields);
     if (st == JOULET_OK)
-        st = read_request_windows(rd, o, q);
+        st = read_named_windows(rd, o, "windows", &q->windows, &q->n_windows);
+    if (st == JOULET_OK)
+        st = read_named_windows(rd, o, "parts", &q->parts, &q->n_parts);
     return st == JOULET_OK ? read_energy(rd, o, &q->energy) : st;
 }
 

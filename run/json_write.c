@@ -164,7 +164,7 @@ static json_t *former_requests_json(const struct run_former *f)
         const struct run_request *q = &f->requests[i];
         json_t *o = json_object();
         ok = o && fields_write(o, q, former_request_fields) && put(o, "windows", named_windows(q->windows, q->n_windows)) &&
-             put(o, "energy", energy_json(&q->energy));
+             put(o, "parts", named_windows(q->parts, q->n_parts)) && put(o, "energy", energy_json(&q->energy));
         ok = !json_array_append_new(list, whole(o, ok)) && ok;
     }
     return whole(list, ok);
