@@ -4,6 +4,8 @@
 
 #include "cli/load.h"
 
+#define CALIBRATION_PULSE_S 0.6 /* mean of a pulse and its pause */
+
 enum load_kind {
     LOAD_CPU,
     LOAD_ENGINE,

@@ -200,12 +200,16 @@ static enum joulet_status send_pulses(struct calibration *k, struct joulet *m, s
 {
     struct jl_rng rng = {k->seed};
     enum joulet_status st = wait_s(LEAD_S, err);
+    double others_s = k->planned_s - (double)k->n_pulses * CALIBRATION_PULSE_S;
+    joulet_mark first = joulet_now();
     for (int64_t i = 0; i < k->n_pulses && st == JOULET_OK; i++) {
         calibration_progress(k, "pulse %lld of %lld", (long long)i + 1, (long long)k->n_pulses);
         double on = between(&rng, ON_LEAST_S, ON_MOST_S), off = between(&rng, OFF_LEAST_S, OFF_MOST_S);
         st = k->load->ops->pulse(k->load, m, on, &pulses[i], err);
         if (st == JOULET_OK)
             st = wait_s(off, err);
+        /* An engine's pulses take as long as they take. */
+        k->planned_s = others_s + (double)k->n_pulses * jl_s(joulet_now() - first) / (double)(i + 1);
     }
     if (st == JOULET_OK)
         st = wait_s(LEAD_S, err);

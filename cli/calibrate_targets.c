@@ -7,13 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define READY_S  10.0
-#define FAST_S   0.010 /* shorter periods are read quickly to be found (1.4) */
-#define PULSE_S  0.6   /* mean of a pulse and its pause */
-#define QUICK_S  2.5
-#define STEADY_S 6.5 /* one reading of counter against power */
-#define SPEED_S  3.0 /* of an engine */
-#define SETTLE_S 3.0
+#define READY_S             10.0
+#define FAST_S              0.010 /* shorter periods are read quickly to be found (1.4) */
+#define CALIBRATION_PULSE_S 0.6   /* mean of a pulse and its pause */
+#define QUICK_S             2.5
+#define STEADY_S            6.5 /* one reading of counter against power */
+#define SPEED_S             3.0 /* of an engine */
+#define SETTLE_S            3.0
 
 const char *load_words(enum load_kind kind)
 {
@@ -185,8 +185,8 @@ static double kind_s(const struct calibration *k, enum load_kind kind)
     }
     if (!any || kind == LOAD_NONE)
         return 0;
-    return SETTLE_S + (double)k->n_pulses * PULSE_S + (fast ? QUICK_S : 0) + (pair ? JOULET_READING_COUNT * STEADY_S : 0) +
-           (kind == LOAD_ENGINE ? SPEED_S : 0);
+    return SETTLE_S + (double)k->n_pulses * CALIBRATION_PULSE_S + (fast ? QUICK_S : 0) +
+           (pair ? JOULET_READING_COUNT * STEADY_S : 0) + (kind == LOAD_ENGINE ? SPEED_S : 0);
 }
 
 double calibration_plan(const struct calibration *k, enum load_kind kind)

@@ -351,14 +351,15 @@ static enum joulet_status solve(const struct joulet_trace *t, struct problem *p,
                                 struct joulet_calibration *out, struct joulet_error *err)
 {
     struct best best;
-    if (p->n > 1 && is_flat(p))
+    bool counter = t->channel.quantity == JOULET_ENERGY;
+    if ((counter || p->n > 1) && is_flat(p)) /* a counter that stands still has not even readings */
         return jl_fail(err, JOULET_FROZEN,
                        "%s showed %.4g W all the time: it stands still or does not see the load, and cannot be calibrated",
-                       jl_channel_name(t), p->obs[0].y);
+                       jl_channel_name(t), p->n ? p->obs[0].y : 0.0);
     if (p->n < READINGS_MIN)
         return jl_fail(err, JOULET_TOO_SHORT, "%s gave %zu readings during the pulses, and %d are needed: send more pulses",
                        jl_channel_name(t), p->n, READINGS_MIN);
-    if (!search(p, t->channel.quantity == JOULET_ENERGY, params->U, &best, &out->rival))
+    if (!search(p, counter, params->U, &best, &out->rival))
         return jl_fail(err, JOULET_MEMORY, "%s could not be calibrated: out of memory", jl_channel_name(t));
     describe(p, &best, params->u_r, out);
     return judge(t, p, out, err);

@@ -304,6 +304,11 @@ static void a_flat_sensor_is_refused(void **state)
     struct joulet_trace t = {.channel = channel_of(&d), .samples = samples, .n = JL_COUNT(samples)};
     assert_int_equal(joulet_calibrate_lag(&t, pulses, JL_COUNT(pulses), &c, &err), JOULET_FROZEN);
     assert_non_null(strstr(err.message, "60 W all the time"));
+    d.counter = true;
+    struct joulet_trace still = {.channel = channel_of(&d), .samples = samples, .n = 2};
+    samples[1].flags = JOULET_SAMPLE_LAST;
+    assert_int_equal(joulet_calibrate_lag(&still, pulses, JL_COUNT(pulses), &c, &err), JOULET_FROZEN);
+    samples[1].flags = 0;
     t.n = 20;
     samples[19].value++;
     assert_int_equal(joulet_calibrate_lag(&t, pulses, JL_COUNT(pulses), &c, &err), JOULET_TOO_SHORT);
