@@ -51,9 +51,12 @@ double jl_dominance(const struct jl_stratum *s, size_t k, double *of)
     return *of - not_more + (not_more - less) / 2;
 }
 
-/* The difference that `rank` others do not exceed: halving until two neighbouring numbers are left. */
+/* The difference that `rank` others do not exceed: halving until two neighbouring numbers are left. Of differences of 0 that
+ * would take a thousand steps through ever smaller numbers. */
 static double difference_at(const struct jl_stratum *s, size_t k, double rank, double lo, double hi)
 {
+    if (pairs_below(s, k, 0, false) <= rank && rank < pairs_below(s, k, 0, true))
+        return 0;
     for (;;) {
         double mid = lo + (hi - lo) / 2;
         if (!(mid > lo && mid < hi))

@@ -88,6 +88,21 @@ static void what_is_wrong_is_said(void **state)
     says(ARGS("compare", "20261121-11", "19990101"), 2, "there is no run");
 }
 
+static void every_metric_of_the_help(void **state)
+{
+    static const char *const metrics[] = {"j",      "j-per-token",       "j-per-total-token", "prefill",
+                                          "decode", "prefill-per-token", "decode-per-token",  "time"};
+    struct program p = {0};
+    (void)state;
+    program_run(&p, ARGS("compare", "--help"));
+    for (size_t i = 0; i < JL_COUNT(metrics); i++) {
+        must_say(kept(&p.out), metrics[i]);
+        says(ARGS("compare", "last", "--metric", metrics[i]), 0, i + 1 < JL_COUNT(metrics) ? "B uses" : "equal");
+        says(ARGS("compare", "last", "--metric", metrics[i], "--gross"), 0, "verdict");
+    }
+    program_release(&p);
+}
+
 static void gates_end_with_1(void **state)
 {
     (void)state;
@@ -125,6 +140,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_by_any_name),
         cmocka_unit_test(what_is_wrong_is_said),
+        cmocka_unit_test(every_metric_of_the_help),
         cmocka_unit_test(gates_end_with_1),
         cmocka_unit_test(as_json),
     };

@@ -270,6 +270,25 @@ static void effects_by_counting(void **state)
     }
 }
 
+/* A long series of equal values is compared at once, and its shift is exactly 0. */
+static void no_difference_at_all(void **state)
+{
+    (void)state;
+    enum { N = 20000 };
+    double *a = calloc(2 * N, sizeof *a), *b = a + N;
+    struct jl_comparison c;
+    assert_non_null(a);
+    for (size_t i = 0; i < N; i++)
+        a[i] = b[i] = 12.25 + (double)(i % 7);
+    struct jl_stratum s = {a, b, N, N};
+    assert_true(jl_compare_strata(&s, 1, 0, 1, &c));
+    assert_true(c.shift == 0 && c.delta == 0 && c.ratio == 1);
+    assert_near(c.p, 1, 1e-9);
+    jl_judge(&c, JL_MARGIN);
+    assert_int_equal(c.verdict, JL_EQUAL);
+    free(a);
+}
+
 static void holm(void **state)
 {
     (void)state;
@@ -300,6 +319,7 @@ int main(void)
         cmocka_unit_test(strata_are_compared_within),
         cmocka_unit_test(welch),
         cmocka_unit_test(effects_by_counting),
+        cmocka_unit_test(no_difference_at_all),
         cmocka_unit_test(holm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
