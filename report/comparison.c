@@ -363,6 +363,14 @@ static bool keep_common(struct comparison *c, struct entries *e)
     return ok && group(e);
 }
 
+static bool sent_together(const struct compare_side *s)
+{
+    for (size_t i = 0; i < s->of.run->n_requests; i++)
+        if (belongs(&s->of, &s->of.run->requests[i]) && s->of.run->requests[i].stream >= 0)
+            return true;
+    return false;
+}
+
 static enum joulet_status nothing_left(const struct comparison *c, bool any, struct joulet_error *err)
 {
     for (size_t k = 0; k < c->n_sides; k++) {
@@ -371,6 +379,11 @@ static enum joulet_status nothing_left(const struct comparison *c, bool any, str
             return jl_fail(err, JOULET_USAGE,
                            "%s (%s) holds no requests: a comparison needs runs of prompts, as `joulet bench` and `joulet run` "
                            "make them",
+                           s->label, s->of.run->id);
+        if (s->unknown && !any && sent_together(s))
+            return jl_fail(err, JOULET_USAGE,
+                           "the requests of %s (%s) were sent several at a time and have no energy of their own: compare "
+                           "configurations with one stream, or --metric time",
                            s->label, s->of.run->id);
         if (s->unknown && !any)
             return jl_fail(err, JOULET_USAGE,

@@ -212,6 +212,11 @@ static void what_is_refused(void **state)
     struct comparison c;
     compared(&c, of, 2, &seconds); /* times are of one kind */
     comparison_release(&c);
+    for (size_t i = 0; i < sim.n_requests; i++) {
+        sim.requests[i].energy.total.net_j = NAN;
+        sim.requests[i].stream = (int64_t)i % 2;
+    }
+    refused((struct compare_operand[]){{&sim, -1}, {&sim, -1}}, 2, &opt, "several at a time");
     b.requests[3].windows[1].energy.total.flags |= JOULET_FLAG_THROTTLED;
     of[1].run = &b;
     refused(of, 2, &opt, "slowed down");
