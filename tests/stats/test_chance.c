@@ -184,6 +184,45 @@ static void verdicts(void **state)
     }
 }
 
+/* Runs that were not interleaved: prompts of very different size, repeated or sent once. */
+static void runs_that_are_not_pairs(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t prompts, repeats;
+        double power; /* of finding 5 % */
+    } rows[] = {{1, 10, 0.95}, {3, 4, 0.95}, {9, 1, 0.9}};
+    enum { N = 300 };
+    for (size_t k = 0; k < JL_COUNT(rows); k++)
+        for (int same = 0; same < 2; same++) {
+            struct jl_rng g = {.s = 200 + k};
+            double ratio = same ? 1 : 1.05;
+            size_t different = 0, held = 0;
+            for (int t = 0; t < N; t++) {
+                double a[9][10], b[9][10];
+                struct jl_stratum s[9];
+                struct jl_comparison c;
+                for (size_t p = 0; p < rows[k].prompts; p++) {
+                    for (size_t i = 0; i < rows[k].repeats; i++) {
+                        a[p][i] = pow(2, (double)p) * (1 + 0.02 * draw_normal(&g));
+                        b[p][i] = ratio * pow(2, (double)p) * (1 + 0.02 * draw_normal(&g));
+                    }
+                    s[p] = (struct jl_stratum){a[p], b[p], rows[k].repeats, rows[k].repeats};
+                }
+                assert_true(jl_compare_strata(s, rows[k].prompts, 0, (uint64_t)t, &c));
+                jl_judge(&c, JL_MARGIN);
+                different += c.verdict == JL_DIFFERENT;
+                held += c.lo95 <= ratio && c.hi95 >= ratio;
+            }
+            print_message("%zu prompts, %zu times, ratio %.2f: ", rows[k].prompts, rows[k].repeats, ratio);
+            if (same)
+                no_more_than("false alarms", different, N, 0.05);
+            else
+                no_less_than("found", different, N, rows[k].power);
+            no_less_than("interval", held, N, 0.94);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +233,7 @@ int main(void)
         cmocka_unit_test(the_median_withstands),
         cmocka_unit_test(false_alarms_of_the_slope),
         cmocka_unit_test(verdicts),
+        cmocka_unit_test(runs_that_are_not_pairs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
