@@ -3,8 +3,10 @@
 #include "cli/calibrate.h"
 #include "cli/parse.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define RESULT_MAX ((size_t)4 << 20)
 #define LOOK_S     0.5
@@ -12,6 +14,18 @@
 #define CONTEXT    16384 /* of an engine that we start: prompts that keep a fast GPU busy are long */
 
 /* ---- where it is kept ------------------------------------------------------------------------------------------------- */
+
+static bool can_be_kept(const char *path, struct joulet_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? jl_strf("%.*s", slash == path ? 1 : (int)(slash - path), path) : jl_strdup(".");
+    bool ok = dir && access(dir, W_OK | X_OK) == 0;
+    if (!ok)
+        jl_fail(err, JOULET_PERMISSION, "%s could not be written after calibrating: %s; name another file with --calibration",
+                path, strerror(errno));
+    free(dir);
+    return ok;
+}
 
 /* Found before anything is measured, so that a folder that may not be written is not found out after a minute. */
 static int find_path(struct calibration *k)
@@ -32,6 +46,8 @@ static int find_path(struct calibration *k)
     struct joulet_calibration_file there;
     if (!k->path[0])
         return CLI_DONE;
+    if (!cli_flag(k->cli, "dry-run") && !can_be_kept(k->path, &err))
+        return cli_fail(k->cli, &err);
     enum joulet_status st = joulet_calibration_read(k->path, &there, &err);
     joulet_calibration_release(&there);
     return st == JOULET_OK || st == JOULET_NOT_FOUND ? CLI_DONE : cli_fail(k->cli, &err);

@@ -208,6 +208,7 @@ static void what_cannot_work_is_refused_at_once(void **state)
         {{"--sim", curve, "--devices", "gpu7"}, "no device, group or channel \"gpu7\"", 2},
         {{"--sim", curve, "--pulses", "5"}, "pulses", 2},
         {{"--sim", curve, "--calibration", "newer.txt"}, "newer joulet", 5},
+        {{"--sim", curve, "--calibration", "/nowhere/at/all.txt"}, "could not be written", 5},
         {{"--sensors", "tdp"}, "nothing to calibrate", 3},
         {{"gpu0"}, "--devices chooses", 2},
         {{"--sim", curve, "--engine", "http://127.0.0.1:9"}, "127.0.0.1:9", 4},
