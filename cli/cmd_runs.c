@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/json.h"
 #include "cli/recompute.h"
+#include "report/figures_all.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -150,6 +151,18 @@ static enum joulet_status write_run(const struct cli *c, struct jl_buf *out, str
     return jl_ok(err);
 }
 
+/* Derived figures have forms of their own: they are no part of the record. */
+static enum joulet_status write_metrics(const struct cli *c, struct jl_buf *out, const struct run *r, struct joulet_error *err)
+{
+    if (cli_json(c))
+        return metrics_to_json(r, out, err);
+    if (cli_flag(c, "csv"))
+        metrics_to_csv(r, out);
+    else
+        report_metrics(out, r, cli_style(c));
+    return jl_ok(err);
+}
+
 /* format "text": for people. */
 static int one_run(const struct cli *c, struct store *s, const char *id, const char *format)
 {
@@ -161,7 +174,7 @@ static int one_run(const struct cli *c, struct store *s, const char *id, const c
     if (cli_flag(c, "private"))
         make_private(&r);
     jl_buf_init(&out, RESULT_MAX);
-    enum joulet_status st = write_run(c, &out, s, &r, format, &err);
+    enum joulet_status st = cli_flag(c, "metrics") ? write_metrics(c, &out, &r, &err) : write_run(c, &out, s, &r, format, &err);
     run_release(&r);
     if (st == JOULET_OK)
         return write_result(c, &out);
@@ -171,6 +184,8 @@ static int one_run(const struct cli *c, struct store *s, const char *id, const c
 
 static int runs_show(const struct cli *c, struct store *s, const char *id)
 {
+    if (cli_flag(c, "csv") && !cli_flag(c, "metrics"))
+        return cli_usage(c, "--csv is for --metrics; `joulet runs export %s --format csv` writes the record as a table", id);
     return one_run(c, s, id, cli_json(c) ? "json" : "text");
 }
 
@@ -421,7 +436,7 @@ const struct command cmd_runs = {
     .name = "runs",
     .summary = "list, show, export, import, delete and recompute stored runs",
     .usage = "joulet runs [OPTION]... [list | show ID | export ID | import FILE... | delete ID... | recompute ID]",
-    .options = "format limit private all dry-run db",
+    .options = "format limit private metrics csv all dry-run db",
     .about =
         "Every run, bench, exec and chat is kept in a database with its samples. ID is the id of a run, the beginning of one\n"
         "that fits no other, or `last`.\n"
@@ -440,6 +455,7 @@ const struct command cmd_runs = {
         "A run that was killed before its end is listed as interrupted, with what was measured until then.",
     .examples = "joulet runs\n  all runs, the newest first\n"
                 "joulet runs show last\n  what the last run drew, window by window\n"
+                "joulet runs show last --metrics\n  every metric, net and gross, with --json or --csv for a script\n"
                 "joulet runs export 20261121-1523 --format csv -o bench.csv\n  a row for each window and request\n"
                 "joulet runs recompute last --dry-run\n  what this version makes of the samples of the last run\n"
                 "joulet runs import bench.json\n  a record from another machine\n",

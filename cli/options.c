@@ -346,6 +346,10 @@ const struct option_row option_table[] = {
      .choices = "json,csv,trace",
      .help = "Form of exported records."},
     {.name = "all", .type = OPTION_FLAG, .flag_only = true, .help = "Every run that is stored."},
+    {.name = "metrics",
+     .type = OPTION_FLAG,
+     .flag_only = true,
+     .help = "Show every metric of the run, above the idle level and with it, instead of the record."},
     {.name = "limit", .type = OPTION_INT, .arg = "N", .min = 1, .max = 1e9, .help = "Show the newest N only."},
 
     /* fits */

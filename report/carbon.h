@@ -89,7 +89,7 @@ void carbon_amounts_of(const struct carbon_factors *f, double energy_j, double s
 
 /* Something familiar that emits as much, with its source. */
 struct carbon_equivalent {
-    const char *unit; /* "km by an average passenger car in the US" */
+    const char *key, *unit, *what; /* "equivalent_car", "km", "by an average passenger car in the US" */
     double g_per_unit;
     const char *source;
 };
