@@ -276,6 +276,24 @@ static void choose_bins(struct jl_bursts *b)
         b->top = fmax(b->top, b->r[k].y_w);
 }
 
+/* What a level for each bin misses: readings that lie inside bursts scatter more than the power of one level does. */
+static double shape_of(const struct jl_bursts *b, const double *g, double mean_w)
+{
+    double square = 0, x[BINS + 1];
+    size_t n = 0;
+    for (size_t k = 0; k < b->n_readings; k++) {
+        double t = b->r[k].t - b->lag, inside = shares(b, t, x), e = b->r[k].y_w - b->P0;
+        if (inside <= INSIDE)
+            continue;
+        for (size_t j = 0; j <= b->n_bins; j++)
+            e -= x[j] * g[j];
+        square += e * e;
+        n++;
+    }
+    double scatter = mean_w > 0 && n > 1 ? sqrt(square / (double)(n - 1)) / mean_w : 0;
+    return fmax(SHAPE, scatter);
+}
+
 bool jl_bursts_fit(struct jl_bursts *b, struct jl_burst_fit *out)
 {
     struct jl_lsq now = {0}, moved = {0};
@@ -302,7 +320,8 @@ bool jl_bursts_fit(struct jl_bursts *b, struct jl_burst_fit *out)
     if (!ok)
         return false;
     out->net_j = energy_of(b, g, d);
-    out->u_b = hypot(sqrt(variance), SHAPE * out->net_j * b->W / median);
+    double busy = median * (double)b->n, shape = shape_of(b, g, out->net_j / busy);
+    out->u_b = hypot(sqrt(variance), shape * out->net_j * b->W / median);
     out->u_time = fabs(energy_of(b, later, d) - energy_of(b, earlier, d)) / 2;
     return true;
 }
