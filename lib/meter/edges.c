@@ -131,14 +131,15 @@ static struct jl_edge edge_of(const struct jl_slice *s, const struct joulet_samp
         .t = jl_s(x->t_ns - s->origin_ns),
         .hw = jl_s(x->hw_ns),
         .locked = x->flags & JOULET_SAMPLE_LOCKED,
+        .late = x->flags & JOULET_SAMPLE_LATE,
     };
 }
 
-static void sum_counter(const struct jl_slice *s, uint32_t skip, struct jl_edges *out)
+static void sum_counter(const struct jl_slice *s, struct jl_edges *out)
 {
     const struct joulet_sample *all = s->trace->samples;
     for (size_t i = s->lo; i < s->hi; i++) {
-        if (all[i].flags & skip)
+        if (all[i].flags & IS_NO_UPDATE)
             continue;
         struct jl_edge e = edge_of(s, &all[i]);
         if (out->n && e.t - out->items[out->n - 1].t <= SAME_TIME_S)
@@ -217,6 +218,20 @@ static void sum_power(const struct jl_slice *s, double U, bool mend, struct jl_e
     }
 }
 
+/* Leaves out what only bounds the energy, in place. */
+static void keep_for_estimates(struct jl_edges *e, const struct jl_params *p)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < e->n && !p->gauge; i++)
+        if (!e->items[i].late)
+            e->items[kept++] = e->items[i];
+    e->n = p->gauge ? e->n : kept;
+    if (p->dense)
+        e->n = jl_edges_unlock(e->items, e->n, p->U);
+    if (p->by_change)
+        e->n = jl_edges_clean(e->items, e->n, p->U);
+}
+
 bool jl_edges_of(const struct jl_slice *s, const struct jl_params *p, enum jl_edge_use use, struct jl_edges *out)
 {
     size_t most = s->hi - s->lo;
@@ -226,11 +241,21 @@ bool jl_edges_of(const struct jl_slice *s, const struct jl_params *p, enum jl_ed
     if (p->gauge)
         sum_power(s, p->U, use == JL_FOR_ESTIMATES, out);
     else
-        sum_counter(s, IS_NO_UPDATE | (use == JL_FOR_ESTIMATES ? JOULET_SAMPLE_LATE : 0), out);
-    if (use == JL_FOR_ESTIMATES && p->dense)
-        out->n = jl_edges_unlock(out->items, out->n, p->U);
-    if (use == JL_FOR_ESTIMATES && p->by_change)
-        out->n = jl_edges_clean(out->items, out->n, p->U);
+        sum_counter(s, out);
+    if (use == JL_FOR_ESTIMATES)
+        keep_for_estimates(out, p);
+    return true;
+}
+
+bool jl_edges_for_estimates(const struct jl_slice *s, const struct jl_params *p, const struct jl_edges *all, struct jl_edges *out)
+{
+    if (p->gauge) /* badly timed readings are mended, which changes the sum */
+        return jl_edges_of(s, p, JL_FOR_ESTIMATES, out);
+    *out = (struct jl_edges){.items = malloc((all->n ? all->n : 1) * sizeof(*out->items)), .n = all->n};
+    if (!out->items)
+        return false;
+    memcpy(out->items, all->items, all->n * sizeof(*out->items));
+    keep_for_estimates(out, p);
     return true;
 }
 

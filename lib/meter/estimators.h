@@ -57,7 +57,7 @@ struct jl_edge {
     double loose_u;  /* power readings: standard uncertainty of the sum by what ends here, a gap and a change of power, J */
     double hidden_u; /* of that, what a gap has hidden, or an update that was dropped */
     int repeats;     /* power readings: inserted updates since the last that was seen (1.3) */
-    bool locked;
+    bool locked, late;
 };
 struct jl_edges {
     struct jl_edge *items; /* malloc'ed */
@@ -69,6 +69,9 @@ enum jl_edge_use {
 };
 /* false: out of memory. Power readings of a contiguous or other gauge are summed up: C(t_k) = sum y_k (t_k - t_(k-1)). */
 bool jl_edges_of(const struct jl_slice *s, const struct jl_params *p, enum jl_edge_use use, struct jl_edges *out);
+/* Those for estimates out of those for bounds: of a counter without reading the samples again. */
+bool jl_edges_for_estimates(const struct jl_slice *s, const struct jl_params *p, const struct jl_edges *all,
+                            struct jl_edges *out);
 void jl_edges_release(struct jl_edges *e);
 /* 1.3, in place; both return the number that remain. */
 size_t jl_edges_clean(struct jl_edge *e, size_t n, double U);

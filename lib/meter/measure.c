@@ -96,7 +96,7 @@ static enum joulet_status cut_slice(struct jl_job *j, struct joulet_error *err)
     if (!jl_cut_at_restarts(&j->slice, origin + lag, end + lag))
         return jl_fail(err, JOULET_RESET, "%s restarted during the run, so its energy is unknown; repeat the run",
                        jl_channel_name(j->trace));
-    if (!jl_edges_of(&j->slice, &j->p, JL_FOR_ESTIMATES, &j->edges) || !jl_edges_of(&j->slice, &j->p, JL_FOR_BOUNDS, &j->all) ||
+    if (!jl_edges_of(&j->slice, &j->p, JL_FOR_BOUNDS, &j->all) || !jl_edges_for_estimates(&j->slice, &j->p, &j->all, &j->edges) ||
         (!j->p.counter && !jl_readings_of(&j->slice, j->p.U, &j->readings)))
         return jl_fail(err, JOULET_MEMORY, "out of memory for the trace of %s; measure a shorter run", jl_channel_name(j->trace));
     return jl_ok(err);
