@@ -102,6 +102,13 @@ static bool percent(const struct cli *c, const char *option, double otherwise, d
     return good;
 }
 
+/* -1: another one each time; the JSON tells which. */
+static uint64_t seed_of(const struct cli *c)
+{
+    int64_t seed = cli_int(c, "seed", 1);
+    return (uint64_t)(seed < 0 ? jl_mono_ns() & 0xffffffff : seed);
+}
+
 static int show(const struct cli *c, const struct comparison *x)
 {
     struct jl_buf out;
@@ -139,7 +146,7 @@ static int compared(const struct cli *c, const struct operands *o)
     struct compare_options opt = {.metric = compare_metric(cli_str(c, "metric")),
                                   .gross = cli_flag(c, "gross"),
                                   .allow_throttled = cli_flag(c, "allow-throttled"),
-                                  .seed = (uint64_t)cli_int(c, "seed", 1)};
+                                  .seed = seed_of(c)};
     if (!percent(c, "margin", JL_MARGIN, &opt.margin, &code) || !percent(c, "fail-above", -1, &limit, &code))
         return code;
     if (comparison_of(o->of, o->n, &opt, &x, &err) != JOULET_OK)

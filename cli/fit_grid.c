@@ -41,7 +41,8 @@ int fit_grid_options(struct fit_grid *g, const struct cli *c)
     g->repeats = cli_given(c, "repeat") ? cli_int(c, "repeat", 1) : quick ? REPEATS_QUICK : REPEATS;
     if (code == CLI_DONE && g->repeats > GRID_REPEATS_MAX)
         code = cli_usage(c, "--repeat: at most %d for a fit", GRID_REPEATS_MAX);
-    g->seed = (uint64_t)cli_int(c, "seed", 1);
+    int64_t seed = cli_int(c, "seed", 1);
+    g->seed = (uint64_t)(seed < 0 ? jl_mono_ns() & 0x7fffffff : seed); /* the record keeps it */
     g->baseline_s = jl_s(cli_duration_ns(c, "baseline"));
     return code;
 }
