@@ -185,14 +185,15 @@ const struct command cmd_fit = {
                "engine-option threads gpu-layers timeout sensors sim replay interval trust-root measured-only json output title "
                "private place grid grid-series grid-command pue wue embodied-kg lifetime-years price tariff device-hour currency "
                "db no-store quiet width color",
-    .about = "Measures a grid of requests, every length of prompt with every length of answer, 5 times each in random order, and "
-             "fits\n"
-             "E = e0 + e_in T_in + e_q T_in^2 + e_out T_out + e_x T_out (T_in + (T_out - 1)/2): what a request, a token of the "
-             "prompt\n"
-             "and a token of the answer cost, with intervals, and from which length on prefill costs more than the answer.\n"
-             "\n"
-             "Prompts share no beginning, the prompt cache is off, and answers do not end before their length. With --from the\n"
-             "requests of stored runs are fitted, if their lengths vary enough to tell the terms apart.",
+    .about =
+        "Measures a grid of requests, every length of prompt with every length of answer, in random order, each 5 times or as\n"
+        "often as --repeat says, and fits\n"
+        "E = e0 + e_in T_in + e_q T_in^2 + e_out T_out + e_x T_out (T_in + (T_out - 1)/2):\n"
+        "what a request, a token of the prompt and a token of the answer cost, with intervals, and from which length on prefill\n"
+        "costs more than the answer.\n"
+        "\n"
+        "Prompts share no beginning, the prompt cache is off, and answers do not end before their length. With --from the\n"
+        "requests of stored runs are fitted, if their lengths vary enough to tell the terms apart.",
     .examples = "joulet fit -m model.gguf --context 9216\n  the whole grid: prompts of 64 to 8192 tokens, 60 requests\n"
                 "joulet fit --quick\n  3 x 2 lengths, 18 requests\n"
                 "joulet fit --from last --save laptop\n  a set of coefficients for `joulet estimate`\n"
