@@ -55,7 +55,7 @@ static void after_run(struct session *s, bool stored, joulet_mark from, joulet_m
     struct run_energy *e = &s->run.windows[s->run.n_windows - 1].energy;
     for (size_t i = 0; i < e->n_channels; i++)
         run_energy_add_channel(&s->run.energy, e->channels[i].channel, &e->channels[i].e);
-    run_energy_total(&s->run, &s->run.energy);
+    session_total(s, &s->run.energy);
 }
 
 static int show(struct session *s)

@@ -107,8 +107,10 @@ static void note_problems(struct session *s)
 {
     for (; s->n_problems < joulet_problem_count(s->meter); s->n_problems++) {
         struct joulet_problem p;
-        if (joulet_problem_get(s->meter, s->n_problems, &p) == JOULET_OK)
-            run_note(&s->run, "%s", p.message);
+        if (joulet_problem_get(s->meter, s->n_problems, &p) != JOULET_OK)
+            continue;
+        run_note(&s->run, "%s", p.message);
+        s->refused |= p.status == JOULET_PERMISSION;
     }
 }
 

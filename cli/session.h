@@ -38,6 +38,7 @@ struct session {
     joulet_mark opened;              /* samples are there from then on: a locked database may have kept us waiting before */
     joulet_mark last_end;            /* end of the last activity measured; 0 none */
     size_t n_problems;               /* of the meter when the run began */
+    bool refused;                    /* a part of this machine may not be read: totals of what measures lack it */
     struct session_watch watch;
     bool unsaved;                 /* a write to the store failed: tried again at the end */
     struct joulet_error unopened; /* why the store took nothing from the beginning */
@@ -49,6 +50,8 @@ struct session {
 /* Opens meter and store and fills in the machine. Returns CLI_DONE, or the exit code after printing the sentence.
  * On failure nothing is left open. */
 int session_open(struct session *s, const struct cli *c, const char *kind);
+/* The sum of the channels of *e; what may not be read is missing in it. */
+void session_total(const struct session *s, struct run_energy *e);
 /* What the engine and the model are; settings of the generation. */
 void session_engine(struct session *s, const struct runtime_choice *choice);
 void session_settings(struct session *s, const struct generation *q);

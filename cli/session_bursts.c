@@ -123,6 +123,6 @@ void session_bursts(struct session *s)
         joulet_trace_release(&t);
     }
     if (any)
-        run_energy_total(&s->run, &s->run.energy);
+        session_total(s, &s->run.energy);
     free(b.on);
 }

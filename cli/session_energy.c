@@ -321,16 +321,24 @@ static void measure_channel(struct session *s, size_t i, const struct span *sp, 
     joulet_trace_release(&t);
 }
 
+/* An estimate covers the whole processor; what measures lacks the part that may not be read. */
+void session_total(const struct session *s, struct run_energy *e)
+{
+    run_energy_total(&s->run, e);
+    if (s->refused && isfinite(e->total.gross_j) && e->total.provenance != JOULET_ESTIMATED)
+        e->total.flags |= JOULET_FLAG_PARTIAL;
+}
+
 static void measure_span(struct session *s, const struct span *sp, const struct joulet_baseline *idle, struct run_energy *whole)
 {
     for (size_t i = 0; i < s->n_channels; i++)
         if (has_energy(&s->run.channels[i]))
             measure_channel(s, i, sp, idle ? &idle[i] : NULL, whole);
     for (size_t k = 0; k < sp->n; k++) {
-        run_energy_total(&s->run, &sp->windows[k].energy);
+        session_total(s, &sp->windows[k].energy);
         session_shape(s, &sp->windows[k]);
     }
-    run_energy_total(&s->run, whole);
+    session_total(s, whole);
 }
 
 static void measure_parts(struct session *s, const struct span *sp, const struct joulet_baseline *idle, struct run_request *q)

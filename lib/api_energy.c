@@ -126,6 +126,16 @@ static bool first_of_its_sensor(struct joulet *m, size_t i)
     return true;
 }
 
+/* Something here may not be read by this user: what measures is not all. */
+static bool refused(struct joulet *m)
+{
+    struct joulet_problem p;
+    for (size_t i = 0; i < joulet_problem_count(m); i++)
+        if (joulet_problem_get(m, i, &p) == JOULET_OK && p.status == JOULET_PERMISSION)
+            return true;
+    return false;
+}
+
 static enum joulet_status of_all(struct joulet *m, joulet_mark from, joulet_mark to, struct joulet_energy *out,
                                  struct joulet_error *err)
 {
@@ -134,6 +144,8 @@ static enum joulet_status of_all(struct joulet *m, joulet_mark from, joulet_mark
         if (first_of_its_sensor(m, i))
             add_sensor(m, &t, m->channels[i]->pub.sensor, from, to);
     *out = t.sum;
+    if (isfinite(out->gross_j) && out->provenance != JOULET_ESTIMATED && refused(m))
+        out->flags |= JOULET_FLAG_PARTIAL;
     if (t.parts == 0)
         return jl_fail(err, JOULET_NO_SENSOR,
                        "no channel of this meter counts in the total: ask for one channel, or open other "

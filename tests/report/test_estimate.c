@@ -109,7 +109,7 @@ static void test_score(void **state)
     jl_csv_next(&csv);
     for (; jl_csv_next(&csv); n++) {
         struct estimate_result e;
-        double wh, per_1000;
+        double wh = 0, per_1000 = 0;
         assert_true(jl_parse_double(csv.fields[5], &wh) && jl_parse_double(csv.fields[7], &per_1000));
         size_t i = estimate_model_in(&s, csv.fields[0]);
         assert_true(i < s.n);
