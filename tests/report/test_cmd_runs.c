@@ -116,7 +116,7 @@ static void mistakes_are_said(void **state)
         int code; /* -1: any but 0 */
         const char *says;
     } cases[] = {
-        {{"runs", "frobnicate"}, CLI_USAGE, "it is list, show, export, import or delete"},
+        {{"runs", "frobnicate"}, CLI_USAGE, "it is list, show, export, import, delete or recompute"},
         {{"runs", "show"}, CLI_USAGE, "needs the id of a run"},
         {{"runs", "show", "a", "b"}, CLI_USAGE, "takes one run"},
         {{"runs", "list", "x"}, CLI_USAGE, "takes no operand"},
