@@ -175,13 +175,16 @@ static void sim_close(struct sensor *sensor)
 
 static bool describe(struct sim *s, size_t index, const struct sim_outlet *o)
 {
-    char id[96], first[48], device[48];
+    char id[96], first[48], device[160];
     if (s->spec.name[0])
         snprintf(first, sizeof(first), "%s", s->spec.name);
     else
         snprintf(first, sizeof(first), "sim%zu.%s", index, sim_group_word(s->spec.group));
     snprintf(id, sizeof(id), "%s%s%s", first, o->suffix[0] ? "." : "", o->suffix);
-    snprintf(device, sizeof(device), "simulated device %zu", index);
+    if (s->spec.kinds[0]) /* another seed is another device, with a calibration of its own */
+        snprintf(device, sizeof(device), "simulated %s, seed %lld", s->spec.kinds, (long long)s->spec.seed);
+    else
+        snprintf(device, sizeof(device), "simulated device %zu", index);
     struct joulet_channel ch = o->told;
     ch.id = id;
     ch.sensor = NULL; /* its row of the table */
@@ -211,13 +214,21 @@ static bool tell_truth(struct sim *s, size_t index, const struct sim_outlet *o)
     return true;
 }
 
-static enum joulet_status load_curve(struct sim *s, struct joulet_error *err)
+/* A device of the field follows its curve as slowly as its kind does. */
+static double rise_of(const struct sim *s, const struct sim_outlet *first)
+{
+    if (!isnan(s->spec.rise_s))
+        return s->spec.rise_s;
+    return s->spec.kinds[0] ? first->told.rise_s : 0;
+}
+
+static enum joulet_status load_curve(struct sim *s, double rise_s, struct joulet_error *err)
 {
     const struct sim_play *d = &s->spec;
     struct jl_buf text;
     enum joulet_status status = JOULET_OK;
     size_t room = d->source == SIM_FOLLOW ? SIM_KNOTS_MAX : d->n_steps;
-    if (!sim_curve_init(&s->curve, room, isnan(d->rise_s) ? 0 : d->rise_s))
+    if (!sim_curve_init(&s->curve, room, rise_s))
         return jl_fail(err, JOULET_MEMORY, "out of memory while preparing a simulated device");
     for (size_t i = 0; i < d->n_steps; i++)
         sim_curve_add(&s->curve, d->t_s[i], d->p_w[i]);
@@ -264,7 +275,7 @@ static enum joulet_status build(struct sim *s, size_t index, struct sensor_list 
     bool ok = true;
     bool quick = outlets[0].told.quantity == JOULET_ENERGY && outlets[0].told.period_s < SLOW_S;
     s->base.ops = quick ? &sensor_sim : &slow_sim;
-    enum joulet_status status = load_curve(s, err);
+    enum joulet_status status = load_curve(s, rise_of(s, &outlets[0]), err);
     if (status != JOULET_OK)
         return status;
     for (size_t i = 0; i < n; i++)

@@ -374,6 +374,7 @@ static void devices_of_the_table(void **state)
     assert_int_equal(c->group, JOULET_GROUP_GPU);
     assert_true(c->in_total && !power->in_total);
     assert_string_equal(power->parent, "gpu");
+    assert_string_equal(power->device, "simulated nvml-counter+nvml-a100+nvml-average, seed 7");
     assert_near(c->lag_s, 0.025, 0);
     assert_near(c->u_lag_s, 0.014, 0);
     assert_near(power->window_s, 0.025, 0);
