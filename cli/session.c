@@ -195,7 +195,7 @@ int session_resume(struct session *s, struct run *old)
 
 void session_begin(struct session *s)
 {
-    struct joulet_error err;
+    struct joulet_error err = {0};
     if (s->store && (s->resumed ? store_head : store_begin)(s->store, &s->run, &err) != JOULET_OK) {
         s->unopened = err;
         session_unsaved(s);
@@ -243,7 +243,7 @@ void session_sum(struct session *s)
 static void rescue(struct session *s, const struct joulet_error *why)
 {
     struct jl_buf json;
-    struct joulet_error err;
+    struct joulet_error err = {0};
     jl_buf_init(&json, (size_t)256 << 20);
     char *path = jl_strf("joulet-%s.json", s->run.id);
     if (path && run_to_json(&s->run, &json, &err) == JOULET_OK &&

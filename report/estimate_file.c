@@ -279,7 +279,7 @@ static enum joulet_status read_rows(struct parser *p)
 enum joulet_status estimate_set_parse(struct estimate_set *s, const char *name, const char *text, size_t n,
                                       struct joulet_error *err)
 {
-    struct joulet_error ours;
+    struct joulet_error ours = {0};
     struct parser p = {.set = s, .name = name, .err = err ? err : &ours};
     estimate_set_init(s, name, ESTIMATE_CUSTOM);
     if (memchr(text, '\0', n))

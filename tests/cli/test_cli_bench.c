@@ -56,7 +56,7 @@ static void export_last(struct run *r)
 static void bench(struct program *p, int code, const char *const *args)
 {
     const char *all[31] = {"bench", "--engine", url, "--sim", "20", "--baseline", "0", "--cooldown", "0", "--warmup", "1"};
-    for (size_t i = 0; args[i] && i < 18; i++)
+    for (size_t i = 0; i < 18 && args[i]; i++)
         all[11 + i] = args[i];
     program_run(p, all);
     if (p->code != code)
