@@ -119,12 +119,11 @@ static joulet_mark last_activity(const struct run *r, joulet_mark start)
 /* Only a command stands alone; its one window is the run. */
 static void again_window(struct session *s, struct run_window *w, const struct run_window *was)
 {
-    struct run_energy whole;
     bool command = !strcmp(w->name, "run");
-    run_energy_init(&whole);
+    if (was->energy.n_channels == 0) /* the engine ran on another machine */
+        return;
     set_idle(s, !strcmp(w->name, "load") ? "L0" : NULL, w->start_ns);
-    session_remeasure(s, w, 1, command, 0, next_start(&s->run, w->end_ns), &whole);
-    run_energy_release(&whole);
+    session_window_again(s, w, command, next_start(&s->run, w->end_ns));
     keep_flags(&w->energy, &was->energy);
     for (size_t i = 0; command && i < w->energy.n_channels; i++)
         run_energy_add_channel(&s->run.energy, w->energy.channels[i].channel, &w->energy.channels[i].e);
@@ -147,8 +146,7 @@ static void again_request(struct session *s, struct run_request *q, const struct
         set_idle_between(s, start_of(q), end_of(q));
     else
         set_idle(s, NULL, start_of(q));
-    session_remeasure(s, q->windows, q->n_windows, was_isolated(&was->energy), last_activity(&s->run, start_of(q)),
-                      next_start(&s->run, end_of(q)), &q->energy);
+    session_request_again(s, q, was_isolated(&was->energy), last_activity(&s->run, start_of(q)), next_start(&s->run, end_of(q)));
     keep_flags(&q->energy, &was->energy);
     for (size_t k = 0; k < q->n_windows; k++)
         keep_flags(&q->windows[k].energy, &was->windows[k].energy);

@@ -103,10 +103,10 @@ struct run_request *session_request(struct session *s, struct run_request *q, jo
 void session_measure_again(struct session *s, struct run_request *q, const struct joulet_baseline *idle, joulet_mark gap_from);
 /* The same of one that has no energy of its own, because others ran at the same time. */
 struct run_request *session_request_unmeasured(struct session *s, struct run_request *q);
-/* Energies of windows of a stored run again, and of them together. gap_from: end of the activity before, 0 none; until: what came
- * after has no part in them. */
-void session_remeasure(struct session *s, struct run_window *windows, size_t n, bool isolated, joulet_mark gap_from,
-                       joulet_mark until, struct run_energy *whole);
+/* A window of a stored run once more, and a request with its windows and parts. gap_from: end of the activity before, 0 none;
+ * until: what came after has no part in them. */
+void session_window_again(struct session *s, struct run_window *w, bool isolated, joulet_mark until);
+void session_request_again(struct session *s, struct run_request *q, bool isolated, joulet_mark gap_from, joulet_mark until);
 /* The run's energy out of its requests, or of its one window. */
 void session_sum(struct session *s);
 /* Samples of a channel from memory, else from the store: a run can be longer than the meter's memory. */

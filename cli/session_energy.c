@@ -50,6 +50,8 @@ static bool part_of(const struct joulet_trace *whole, joulet_mark from, joulet_m
 bool session_trace(struct session *s, size_t channel, joulet_mark from, joulet_mark to, struct joulet_trace *out,
                    struct joulet_error *err)
 {
+    struct joulet_error own;
+    err = err ? err : &own;
     if (s->stored) {
         jl_fail(err, JOULET_NO_DATA, "no samples of it are stored for this span, so its energy is unknown");
         return part_of(&s->stored[channel], from, to, out);
@@ -397,16 +399,31 @@ void session_window(struct session *s, const char *name, joulet_mark from, joule
 
 /* ---- stored traces --------------------------------------------------------------------------------------------------------- */
 
-void session_remeasure(struct session *s, struct run_window *windows, size_t n, bool isolated, joulet_mark gap_from,
-                       joulet_mark until, struct run_energy *whole)
+static struct span span_again(struct run_window *windows, size_t n, bool isolated, joulet_mark gap_from, joulet_mark until)
 {
-    struct span sp = {.windows = windows,
-                      .n = n,
-                      .gap_from = isolated ? 0 : gap_from,
-                      .isolated = isolated,
-                      .quiet_until = isolated ? until : 0,
-                      .until = until};
-    measure_span(s, &sp, s->idle, whole);
+    return (struct span){.windows = windows,
+                         .n = n,
+                         .gap_from = isolated ? 0 : gap_from,
+                         .isolated = isolated,
+                         .quiet_until = isolated ? until : 0,
+                         .until = until};
+}
+
+void session_window_again(struct session *s, struct run_window *w, bool isolated, joulet_mark until)
+{
+    struct run_energy whole;
+    struct span sp = span_again(w, 1, isolated, 0, until);
+    run_energy_init(&whole);
+    measure_span(s, &sp, s->idle, &whole);
+    run_energy_release(&whole);
+}
+
+void session_request_again(struct session *s, struct run_request *q, bool isolated, joulet_mark gap_from, joulet_mark until)
+{
+    struct span sp = span_again(q->windows, q->n_windows, isolated, gap_from, until);
+    measure_span(s, &sp, s->idle, &q->energy);
+    measure_parts(s, &sp, s->idle, q);
+    session_request_shape(s, q);
 }
 
 /* ---- requests -------------------------------------------------------------------------------------------------------------- */

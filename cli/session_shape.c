@@ -17,7 +17,7 @@ static void total_levels(struct session *s, joulet_mark from, joulet_mark to, st
     for (size_t i = 0; t && i < s->n_channels; i++) {
         const struct joulet_channel *c = &s->run.channels[i];
         if (c->in_total && (c->quantity == JOULET_ENERGY || c->quantity == JOULET_POWER) &&
-            session_trace(s, i, from - jl_ns(SHAPE_LEAD_S), joulet_now(), &t[k], NULL))
+            session_trace(s, i, from - jl_ns(SHAPE_LEAD_S), s->stored ? to + jl_ns(SHAPE_LEAD_S) : joulet_now(), &t[k], NULL))
             k++;
     }
     if (t)
