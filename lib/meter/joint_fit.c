@@ -400,7 +400,7 @@ static bool reserve(struct jl_joint *f)
 
 /* ---- which updates ----------------------------------------------------------------------------------------------------- */
 
-/* The updates near boundaries, ascending: [lo, hi) of each, merged. Calls for every range; returns how many there are. */
+/* Indices of the updates near any boundary, ascending, each once; returns how many there are. */
 static size_t updates_near(const struct jl_edge *e, size_t n, const double *bd, size_t n_bd, size_t *index)
 {
     size_t count = 0, next = 0;
