@@ -205,15 +205,17 @@ int bench_servers(struct bench *b)
         if (streams > b->servers[server].parallel)
             b->servers[server].parallel = (int)streams;
     }
-    b->together = b->n_servers == 1 || fits_together(b);
+    bool apart = strcmp(b->m.servers, "apart") == 0, together = strcmp(b->m.servers, "together") == 0;
+    b->together = b->n_servers == 1 || together || (!apart && fits_together(b));
     if (!b->together && !in_blocks(b))
         return CLI_FAILED;
     if (b->n_servers > 1)
         run_pairs_set(&b->s.run.settings, "servers", 's', b->together ? "together" : "one after the other");
     if (!b->together && b->m.order != PLAN_LISTED)
-        run_note(&b->s.run,
-                 "the models do not fit into memory together, so the cells of one server were measured before those of the next: "
-                 "a drift of the machine between them is not cancelled");
+        run_note(
+            &b->s.run,
+            "the servers were started one after the other, so the cells of one were measured before those of the next: a drift "
+            "of the machine between them is not cancelled");
     int code = CLI_DONE;
     for (size_t i = 0; code == CLI_DONE && i < b->n_servers && (b->together || i == 0); i++)
         code = start(b, b->together ? i : b->cells[b->steps[0].cell].server);

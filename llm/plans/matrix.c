@@ -3,6 +3,7 @@
 #include "llm/plans/matrix_private.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,6 +106,7 @@ static bool take_head(const struct plan_draft *d, struct plan_matrix *m)
     m->baseline_s = head_s(d, "baseline", 10);
     m->baseline_every_s = head_s(d, "baseline-every", NAN);
     m->cooldown_s = head_s(d, "cooldown", 10);
+    snprintf(m->servers, sizeof m->servers, "%s", head(d, "servers") ? head(d, "servers") : "auto");
     m->max_ttft_s = head_s(d, "max-ttft", NAN);
     m->max_tpot_s = head_s(d, "max-tpot", NAN);
     m->find_rate = head(d, "find-rate") && strcmp(head(d, "find-rate"), "yes") == 0;

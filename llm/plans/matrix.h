@@ -45,6 +45,7 @@ struct plan_matrix {
     double max_ttft_s, max_tpot_s; /* limits at the 95th percentile; NAN none */
     bool find_rate;                /* search for the highest rate within the limits; needs one cell */
     enum plan_order order;
+    char servers[12]; /* "together", "apart"; "auto": as the memory allows */
     struct plan_cell *cells;
     size_t n_cells;
     struct plan *sets; /* of the cells */

@@ -17,6 +17,7 @@ const struct plan_key plan_keys[] = {
     {.key = "baseline", .type = PLAN_DURATION, .head = true, .min = 0, .max = 3600},
     {.key = "baseline-every", .type = PLAN_DURATION, .head = true, .min = 0, .max = 86400},
     {.key = "cooldown", .type = PLAN_DURATION, .head = true, .min = 0, .max = 3600},
+    {.key = "servers", .type = PLAN_WORD, .head = true, .words = "auto,together,apart"},
     {.key = "max-ttft", .type = PLAN_DURATION, .head = true, .min = 0, .max = 86400},
     {.key = "max-tpot", .type = PLAN_DURATION, .head = true, .min = 0, .max = 86400},
     {.key = "find-rate", .type = PLAN_YESNO, .head = true},

@@ -143,6 +143,8 @@ static void put_head(struct jl_buf *b, const struct plan_matrix *m)
     put_seconds(b, "cooldown", m->cooldown_s);
     put_seconds(b, "max-ttft", m->max_ttft_s);
     put_seconds(b, "max-tpot", m->max_tpot_s);
+    if (strcmp(m->servers, "auto") != 0)
+        jl_buf_printf(b, "servers = %s\n", m->servers);
     if (m->find_rate)
         jl_buf_str(b, "find-rate = yes\n");
 }

@@ -83,7 +83,7 @@ static void its_text_is_the_same_plan(void **state)
                                         "",
                                         "max-ttft = 1.5\nfind-rate = yes\n",
                                         "model = x-{quantisation}.gguf\n[matrix]\nquantisation = q4_0, q8_0\n",
-                                        "[matrix]\nrate = 0.5, 2\n",
+                                        "servers = apart\n[matrix]\nrate = 0.5, 2\n",
                                         "order = shuffled\norder-seed = 7\n[matrix]\nstreams = 1, 4"};
     (void)state;
     for (size_t i = 0; i < JL_COUNT(plans); i++) {
