@@ -64,6 +64,8 @@ static void carbon(struct jl_buf *out, const struct estimate_result *e, const st
     struct figure f = figure_of(e);
     const char *unit, *place = run_pairs_get(&r->factors, "place");
     carbon_factors_of(r, NULL, true, &k);
+    if (e->set->boundary && strstr(e->set->boundary, "PUE")) /* it is in the figure already */
+        k.pue = 1;
     double grams_per_j = k.grid_g_per_kwh * k.pue / 3.6e6, scale = unit_co2e(f.j * grams_per_j, style, &unit);
     if (isnan(grams_per_j))
         return;

@@ -331,7 +331,7 @@ static void source_line(const struct view *v)
     line_init(&b);
     line_init(&sensors);
     bool nothing = !known && !v->q && !v->r->argv && !v->sums.ok; /* then no sensor is the reason */
-    if (!nothing)
+    if (!nothing && (known || !local || strcmp(local, "false")))
         words_sensors(&sensors, v->r);
     if (v->mixed && v->whole.e.provenance == JOULET_ESTIMATED)
         jl_buf_str(&b, "partly ");

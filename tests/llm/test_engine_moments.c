@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "llm/engine.h"
+#include "llm/engine_wire.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -226,13 +226,50 @@ static void what_was_told_is_kept(void **state)
     generated_release(&g);
 }
 
+/* Thinking told apart by the engine, written into the text by the model, never followed by an answer, or not there at all. */
+static void thinking_turns_into_the_answer(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *first, *second; /* pieces at 100 and 200 ms */
+        bool thinking, second_too;
+        size_t parts;
+        double turn; /* ms */
+    } cases[] = {{"hm", "yes", true, false, 2, 200},
+                 {"hm", "hm", true, true, 1, 300},
+                 {"<think>hm", "</think>yes", false, false, 2, 200},
+                 {"yes", "yes", false, false, 0, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct generated g;
+        struct run_request q;
+        json_t *a = json_string(cases[i].first), *b = json_string(cases[i].second);
+        generated_init(&g);
+        run_request_init(&q);
+        g.t_sent_ns = T0;
+        wire_text(&g, a, cases[i].thinking, MS(100));
+        wire_text(&g, b, cases[i].second_too, MS(200));
+        g.t_last_ns = g.t_end_ns = MS(300);
+        g.done = true;
+        engine_to_request(&g, &q);
+        assert_int_equal(q.n_parts, cases[i].parts);
+        if (q.n_parts) {
+            assert_string_equal(q.parts[0].name, "thinking");
+            assert_int_equal(q.parts[0].start_ns, MS(100));
+            assert_int_equal(q.parts[0].end_ns, MS(cases[i].turn));
+            assert_int_equal(q.parts[q.n_parts - 1].end_ns, MS(300));
+        }
+        json_decref(a);
+        json_decref(b);
+        run_request_release(&q);
+        generated_release(&g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(windows_tile_the_request),
-        cmocka_unit_test(nothing_sent_no_window),
-        cmocka_unit_test(latencies),
-        cmocka_unit_test(what_was_told_is_kept),
+        cmocka_unit_test(windows_tile_the_request), cmocka_unit_test(nothing_sent_no_window),         cmocka_unit_test(latencies),
+        cmocka_unit_test(what_was_told_is_kept),    cmocka_unit_test(thinking_turns_into_the_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
