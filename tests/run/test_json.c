@@ -335,13 +335,15 @@ static void cells_are_kept(void **state)
 static char *older(const char *text)
 {
     static const char *const run_keys[] = {"cells", "series"}, *const request_keys[] = {"cell", "position", "stream", "check"};
-    json_t *o = json_loads(text, 0, NULL), *v;
-    size_t i;
+    json_t *o = json_loads(text, 0, NULL);
     for (size_t k = 0; k < JL_COUNT(run_keys); k++)
         assert_int_equal(json_object_del(o, run_keys[k]), 0);
-    json_array_foreach(json_object_get(o, "requests"), i, v) for (size_t k = 0; k < JL_COUNT(request_keys); k++)
-        assert_int_equal(json_object_del(v, request_keys[k]), 0);
-    json_array_foreach(json_object_get(o, "windows"), i, v) assert_int_equal(json_object_del(v, "cell"), 0);
+    const json_t *requests = json_object_get(o, "requests"), *windows = json_object_get(o, "windows");
+    for (size_t i = 0; i < json_array_size(requests); i++)
+        for (size_t k = 0; k < JL_COUNT(request_keys); k++)
+            assert_int_equal(json_object_del(json_array_get(requests, i), request_keys[k]), 0);
+    for (size_t i = 0; i < json_array_size(windows); i++)
+        assert_int_equal(json_object_del(json_array_get(windows, i), "cell"), 0);
     char *out = json_dumps(o, 0);
     json_decref(o);
     return out;
