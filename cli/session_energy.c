@@ -50,7 +50,7 @@ static bool part_of(const struct joulet_trace *whole, joulet_mark from, joulet_m
 bool session_trace(struct session *s, size_t channel, joulet_mark from, joulet_mark to, struct joulet_trace *out,
                    struct joulet_error *err)
 {
-    struct joulet_error own;
+    struct joulet_error own = {0};
     err = err ? err : &own;
     if (s->stored) {
         jl_fail(err, JOULET_NO_DATA, "no samples of it are stored for this span, so its energy is unknown");
