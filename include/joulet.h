@@ -628,6 +628,96 @@ JOULET_API double joulet_levels_ramp_s(const struct joulet_level *levels, size_t
 /* Rounds U to two significant digits and E to the same decimal: "12.40 J +- 0.74 J" (3), with U+00B1 when utf8. Unknown: "-". */
 JOULET_API const char *joulet_format_j(char *buf, size_t size, double e_j, double pm_j, bool utf8);
 
+/* ---- shares of concurrent requests (7) -------------------------------------------------------------------------------- */
+
+/* Energy of one engine step: b0 + sum bp m over prefill tokens + sum (bd + bc x) over decoding requests with context x. A
+ * request's share of it is its Shapley value: b0 by the number of those present, the rest each one's own. */
+struct joulet_weights {
+    double b0_j, bp_j, bd_j, bc_j;
+    double u_share; /* relative standard uncertainty of a share: 0.03 where the engine tells its steps, 0.06 where they are
+                       inferred */
+    bool assumed;   /* ratios only, until enough windows were seen to learn them */
+};
+
+/* What a request drew: told once, when the sensor has shown the time until it left. */
+struct joulet_share {
+    uint64_t id;
+    double net_j, u_j;   /* u_j: standard uncertainty */
+    double idle_share_j; /* of the idle power while it was there, by the number of requests; gross is both */
+    bool weights_assumed;
+};
+typedef void joulet_shared(void *user, const struct joulet_share *share);
+
+struct joulet_sharing; /* one engine and the sensors it draws from; one thread at a time */
+/* idle_w: P0. weights NULL: assumed ones, which are replaced by a fit after 50 busy windows and every 10 minutes after (7.5). */
+JOULET_API enum joulet_status joulet_sharing_open(struct joulet_sharing **out, double idle_w,
+                                                  const struct joulet_weights *weights, joulet_shared *emit, void *user,
+                                                  struct joulet_error *err);
+JOULET_API void joulet_sharing_close(struct joulet_sharing *s); /* requests that have not left get no share; NULL is fine */
+
+/* Events, each at or after the beginning of the step told last. A request joins when it arrives, computes its prompt in steps
+ * that name it, decodes in every step from joulet_sharing_decode on, and leaves; one that pauses leaves and joins again. *slot
+ * names it. */
+JOULET_API enum joulet_status joulet_sharing_join(struct joulet_sharing *s, uint64_t id, joulet_mark t, size_t *slot,
+                                                  struct joulet_error *err);
+struct joulet_prefill {
+    size_t slot;
+    double tokens; /* computed in this step */
+};
+/* A step of all that decode and of those in `prefill`, each slot once. */
+JOULET_API enum joulet_status joulet_sharing_step(struct joulet_sharing *s, joulet_mark from, joulet_mark to,
+                                                  const struct joulet_prefill *prefill, size_t n, struct joulet_error *err);
+/* context: tokens that its next step reads. */
+JOULET_API enum joulet_status joulet_sharing_decode(struct joulet_sharing *s, size_t slot, double context, joulet_mark t,
+                                                    struct joulet_error *err);
+JOULET_API enum joulet_status joulet_sharing_leave(struct joulet_sharing *s, size_t slot, joulet_mark t,
+                                                   struct joulet_error *err);
+/* The sensor's window [from, to): net energy above idle, its standard uncertainty. Every event before `to` must have been told.
+ */
+JOULET_API enum joulet_status joulet_sharing_window(struct joulet_sharing *s, joulet_mark from, joulet_mark to, double net_j,
+                                                    double u_j, struct joulet_error *err);
+
+/* measured = attributed + idle + residual, always. The shares of those that left and of those still there sum to attributed. */
+struct joulet_books {
+    double measured_j, attributed_j, idle_j, residual_j;
+    struct joulet_weights weights;
+    double AF, AN, AK; /* the sums of 7.4 */
+};
+JOULET_API void joulet_sharing_books(const struct joulet_sharing *s, struct joulet_books *out);
+
+/* ---- components of a model (8) -------------------------------------------------------------------------------------- */
+
+#define JOULET_COMPONENTS_MAX 8 /* kinds: attention, feed-forward, norm, head, ... */
+
+/* A stretch of time in which the engine computed one kind, on the clock of the windows. */
+struct joulet_stretch {
+    size_t kind;
+    double start_s, end_s;
+};
+/* Seconds of each kind in each window: seconds[window * kinds + kind]. Window i is [ends_s[i], ends_s[i + 1]) less the lag of the
+ * sensor; stretches and windows ascend in time. Where the lag is not known, the one of least rss_j2 is right (8.3). */
+JOULET_API void joulet_components_seconds(const struct joulet_stretch *stretches, size_t n, const double *ends_s, size_t windows,
+                                          double lag_s, size_t kinds, double *seconds);
+
+struct joulet_component_powers {
+    double power_w[JOULET_COMPONENTS_MAX], u_w[JOULET_COMPONENTS_MAX]; /* net; standard uncertainty from the scatter */
+    double condition; /* how well the windows tell the kinds apart: 1 best, above 30 not at all */
+    double rss_j2;    /* sum of squared residuals */
+};
+/* Non-negative least squares of the windows' net energies on the seconds. JOULET_TOO_SHORT with no more windows than kinds. */
+JOULET_API enum joulet_status joulet_components_fit(const double *energy_j, const double *seconds, size_t windows, size_t kinds,
+                                                    struct joulet_component_powers *out, struct joulet_error *err);
+
+struct joulet_component_shares {
+    double energy_j[JOULET_COMPONENTS_MAX], u_j[JOULET_COMPONENTS_MAX]; /* of one token, or of what token_s says */
+    bool limit_only[JOULET_COMPONENTS_MAX];                             /* below 3 % of the time: at most energy_j + 2 u_j */
+    double closure;                                                     /* sum over measured_j */
+    bool accepted; /* condition at most 30, closure within 5 %; else energies are time shares, "assumes equal power", u_j NAN */
+};
+/* token_s: seconds of each kind in a token without repetition; measured_j: net energy of such a token. */
+JOULET_API void joulet_components_of(const struct joulet_component_powers *p, const double *token_s, size_t kinds,
+                                     double measured_j, struct joulet_component_shares *out);
+
 /* ---- metrics (9) ------------------------------------------------------------------------------------------------- */
 
 struct joulet_metrics_in {

@@ -1,0 +1,311 @@
+/* Shares of concurrent requests (7): the vector of the method, conservation, and the sums of 7.4 against shares added up step by
+ * step. */
+#include "lib/base/base.h"
+#include "tests/base/test.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ORIGIN_NS (5 * JL_NS_PER_S)
+
+static joulet_mark at(double t_s)
+{
+    return ORIGIN_NS + (int64_t)llround(t_s * 1e9);
+}
+
+struct told {
+    struct joulet_share shares[4096];
+    size_t n;
+};
+
+static void tell(void *user, const struct joulet_share *share)
+{
+    struct told *t = user;
+    assert_true(t->n < JL_COUNT(t->shares));
+    t->shares[t->n++] = *share;
+}
+
+static const struct joulet_share *share_of(const struct told *t, uint64_t id)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (t->shares[i].id == id)
+            return &t->shares[i];
+    fail_msg("request %llu got no share", (unsigned long long)id);
+    return NULL;
+}
+
+static void ok(enum joulet_status status, const struct joulet_error *err)
+{
+    if (status != JOULET_OK)
+        fail_msg("%s", err->message);
+}
+
+/* Vector 13. */
+static void test_vector(void **state)
+{
+    const struct joulet_weights w = {.b0_j = 1.25, .bp_j = .015, .bd_j = .012, .bc_j = 1e-5, .u_share = .03};
+    struct joulet_sharing *s;
+    struct joulet_error err;
+    struct joulet_books books;
+    struct told told = {.n = 0};
+    size_t a, b;
+    (void)state;
+    ok(joulet_sharing_open(&s, 75, &w, tell, &told, &err), &err);
+    ok(joulet_sharing_join(s, 'A', at(0), &a, &err), &err);
+    ok(joulet_sharing_step(s, at(0), at(.010), &(struct joulet_prefill){a, 200}, 1, &err), &err);
+    ok(joulet_sharing_decode(s, a, 200, at(.010), &err), &err);
+    ok(joulet_sharing_step(s, at(.010), at(.016), NULL, 0, &err), &err);
+    ok(joulet_sharing_join(s, 'B', at(.016), &b, &err), &err);
+    ok(joulet_sharing_step(s, at(.016), at(.030), &(struct joulet_prefill){b, 300}, 1, &err), &err);
+    ok(joulet_sharing_window(s, at(0), at(.020), 7.4, .1, &err), &err);
+    ok(joulet_sharing_decode(s, b, 300, at(.030), &err), &err);
+    ok(joulet_sharing_step(s, at(.030), at(.036), NULL, 0, &err), &err);
+    ok(joulet_sharing_leave(s, a, at(.036), &err), &err);
+    ok(joulet_sharing_step(s, at(.036), at(.042), NULL, 0, &err), &err);
+    ok(joulet_sharing_leave(s, b, at(.042), &err), &err);
+    joulet_sharing_books(s, &books);
+    assert_near(books.residual_j, .013261, 1e-6);
+    ok(joulet_sharing_window(s, at(.020), at(.042), 7.6, .1, &err), &err);
+    joulet_sharing_books(s, &books);
+    assert_int_equal(told.n, 2);
+    assert_near(share_of(&told, 'A')->net_j, 7.119077, 1e-6);
+    assert_near(share_of(&told, 'B')->net_j, 7.824881, 1e-6);
+    assert_near(books.residual_j, .056041, 1e-6);
+    assert_near(books.AF, 4.317410, 1e-6);
+    assert_near(books.AN, 5.437216, 1e-6);
+    assert_near(books.AK, 11.183352, 1e-6);
+    assert_near(share_of(&told, 'A')->idle_share_j, 1.95, 1e-9);
+    assert_near(share_of(&told, 'B')->idle_share_j, 1.2, 1e-9);
+    assert_near(share_of(&told, 'A')->u_j, 7.119077 * hypot(sqrt(.02) / 15, .03), 1e-6);
+    assert_near(books.attributed_j + books.idle_j + books.residual_j, 15, 1e-12);
+    assert_false(share_of(&told, 'A')->weights_assumed);
+    joulet_sharing_close(s);
+}
+
+/* ---- a simulated engine ------------------------------------------------------------------------------------------------- */
+
+enum { SLOTS = 12 };
+
+struct guest {
+    bool here, decoding;
+    uint64_t id;
+    size_t slot;
+    double prompt, context, left, true_j;
+};
+
+struct engine {
+    uint64_t seed, next_id;
+    struct guest guests[SLOTS];
+    double t_s, true_j[4096];
+    double step_from_s, step_to_s, step_j;
+};
+
+static double chance(struct engine *e)
+{
+    e->seed ^= e->seed << 13;
+    e->seed ^= e->seed >> 7;
+    e->seed ^= e->seed << 17;
+    return (double)(e->seed >> 11) / 9007199254740992.0;
+}
+
+static const struct joulet_weights truth = {.b0_j = 1.1, .bp_j = .02, .bd_j = .03, .bc_j = 2e-5, .u_share = .03};
+
+static void arrive(struct engine *e, struct joulet_sharing *s)
+{
+    struct joulet_error err;
+    for (size_t i = 0; i < SLOTS; i++) {
+        struct guest *g = &e->guests[i];
+        if (g->here || chance(e) > .2)
+            continue;
+        *g = (struct guest){
+            .here = true, .id = e->next_id++, .prompt = 20 + floor(400 * chance(e)), .left = 1 + floor(60 * chance(e))};
+        ok(joulet_sharing_join(s, g->id, at(e->t_s), &g->slot, &err), &err);
+    }
+}
+
+/* One step: its energy by the true weights, to each guest the Shapley value of it. */
+static void step(struct engine *e, struct joulet_sharing *s)
+{
+    struct joulet_prefill prefill[SLOTS];
+    struct joulet_error err;
+    size_t n = 0, members = 0;
+    double before_s = e->t_s, sum = truth.b0_j;
+    for (size_t i = 0; i < SLOTS; i++) {
+        if (!e->guests[i].here)
+            continue;
+        members++;
+        if (!e->guests[i].decoding)
+            prefill[n++] = (struct joulet_prefill){e->guests[i].slot, e->guests[i].prompt};
+    }
+    e->t_s += .006 + .004 * chance(e) + .01 * (double)n;
+    for (size_t i = 0; i < SLOTS; i++) {
+        struct guest *g = &e->guests[i];
+        if (!g->here)
+            continue;
+        double own = g->decoding ? truth.bd_j + truth.bc_j * g->context : truth.bp_j * g->prompt;
+        e->true_j[g->id] += own + truth.b0_j / (double)members;
+        sum += own;
+    }
+    ok(joulet_sharing_step(s, at(before_s), at(e->t_s), prefill, n, &err), &err);
+    e->step_from_s = before_s;
+    e->step_to_s = e->t_s;
+    e->step_j = members ? sum : 0;
+    for (size_t i = 0; i < SLOTS; i++) {
+        struct guest *g = &e->guests[i];
+        if (!g->here)
+            continue;
+        g->context += 1;
+        if (!g->decoding) {
+            g->decoding = true;
+            g->context = g->prompt;
+            ok(joulet_sharing_decode(s, g->slot, g->context, at(e->t_s), &err), &err);
+        } else if (--g->left <= 0) {
+            g->here = false;
+            ok(joulet_sharing_leave(s, g->slot, at(e->t_s), &err), &err);
+        }
+    }
+}
+
+/* Plays `steps` steps with windows of 0.1 s, and idle time now and then. Returns the energy handed in. */
+static double play(struct engine *e, struct joulet_sharing *s, int steps, double noise)
+{
+    struct joulet_error err;
+    double window_s = e->t_s, energy_j = 0, sum_j = 0;
+    for (int k = 0; k < steps; k++) {
+        if (chance(e) > .97)
+            e->t_s += .35 * chance(e);
+        arrive(e, s);
+        step(e, s);
+        double from_s = e->step_from_s;
+        while (e->step_to_s >= window_s + .1) { /* the step is spread over the windows that it touches */
+            double f = fmax(0, window_s + .1 - fmax(from_s, window_s)) / (e->step_to_s - e->step_from_s);
+            double in_window = (energy_j + f * e->step_j) * (1 + noise * (chance(e) - .5));
+            sum_j += in_window;
+            ok(joulet_sharing_window(s, at(window_s), at(window_s + .1), in_window, 0, &err), &err);
+            energy_j = 0;
+            window_s += .1;
+            from_s = fmax(from_s, window_s);
+        }
+        energy_j += e->step_j * (e->step_to_s - fmax(from_s, window_s)) / (e->step_to_s - e->step_from_s);
+    }
+    return sum_j;
+}
+
+/* With true weights and exact energies everyone gets the Shapley value; with noise nothing is lost. */
+static void test_shares_of_a_busy_engine(void **state)
+{
+    (void)state;
+    for (int noisy = 0; noisy < 2; noisy++) {
+        struct engine *e = calloc(1, sizeof *e);
+        struct told *told = calloc(1, sizeof *told);
+        struct joulet_sharing *s;
+        struct joulet_error err;
+        struct joulet_books books;
+        e->seed = 42;
+        ok(joulet_sharing_open(&s, 60, &truth, tell, told, &err), &err);
+        double handed_j = play(e, s, 3000, noisy ? .1 : 0), off = 0, all = 0;
+        joulet_sharing_books(s, &books);
+        assert_near(books.measured_j, handed_j, 1e-9 * handed_j);
+        assert_near(books.attributed_j + books.idle_j + books.residual_j, handed_j, 1e-9 * handed_j);
+        assert_true(told->n > 200);
+        for (size_t i = 0; i < told->n; i++) {
+            off += fabs(told->shares[i].net_j - e->true_j[told->shares[i].id]);
+            all += e->true_j[told->shares[i].id];
+        }
+        assert_true(off / all < (noisy ? .02 : .001));
+        joulet_sharing_close(s);
+        free(told);
+        free(e);
+    }
+}
+
+/* Without weights they are learnt; what was shared before says so. Nothing is lost where they change. */
+static void test_weights_are_learnt(void **state)
+{
+    struct engine *e = calloc(1, sizeof *e);
+    struct told *told = calloc(1, sizeof *told);
+    struct joulet_sharing *s;
+    struct joulet_error err;
+    struct joulet_books books;
+    (void)state;
+    e->seed = 7;
+    ok(joulet_sharing_open(&s, 60, NULL, tell, told, &err), &err);
+    double handed_j = play(e, s, 4000, .02), off = 0, all = 0;
+    joulet_sharing_books(s, &books);
+    assert_false(books.weights.assumed);
+    assert_near(books.weights.b0_j, truth.b0_j, .2 * truth.b0_j);
+    assert_near(books.weights.bp_j, truth.bp_j, .1 * truth.bp_j);
+    assert_near(books.attributed_j + books.idle_j + books.residual_j, handed_j, 1e-9 * handed_j);
+    assert_true(told->shares[0].weights_assumed);
+    assert_false(told->shares[told->n - 1].weights_assumed);
+    for (size_t i = 0; i < told->n; i++) {
+        if (told->shares[i].weights_assumed)
+            continue;
+        off += fabs(told->shares[i].net_j - e->true_j[told->shares[i].id]);
+        all += e->true_j[told->shares[i].id];
+    }
+    assert_true(off / all < .03);
+    joulet_sharing_close(s);
+    free(told);
+    free(e);
+}
+
+static void test_vacant_time_is_nobody_s(void **state)
+{
+    struct joulet_sharing *s;
+    struct joulet_error err;
+    struct joulet_books books;
+    struct told told = {.n = 0};
+    size_t a;
+    (void)state;
+    ok(joulet_sharing_open(&s, 10, &truth, tell, &told, &err), &err);
+    ok(joulet_sharing_window(s, at(0), at(1), .5, 0, &err), &err);
+    ok(joulet_sharing_join(s, 1, at(1.5), &a, &err), &err); /* waits, computes nothing, gives up */
+    ok(joulet_sharing_leave(s, a, at(2.5), &err), &err);
+    ok(joulet_sharing_window(s, at(1), at(3), -.2, 0, &err), &err); /* below idle counts as measured */
+    joulet_sharing_books(s, &books);
+    assert_near(books.idle_j, .3, 1e-12);
+    assert_near(books.attributed_j, 0, 0);
+    assert_near(share_of(&told, 1)->net_j, 0, 0);
+    assert_near(share_of(&told, 1)->idle_share_j, 10, 1e-9);
+    joulet_sharing_close(s);
+}
+
+static void test_mistakes(void **state)
+{
+    struct joulet_sharing *s;
+    struct joulet_error err;
+    struct told told = {.n = 0};
+    size_t a;
+    (void)state;
+    assert_int_equal(joulet_sharing_open(&s, -1, NULL, tell, &told, &err), JOULET_USAGE);
+    assert_int_equal(joulet_sharing_open(&s, 1, NULL, NULL, NULL, &err), JOULET_USAGE);
+    ok(joulet_sharing_open(&s, 1, NULL, tell, &told, &err), &err);
+    assert_int_equal(joulet_sharing_leave(s, 0, at(0), &err), JOULET_NOT_FOUND);
+    ok(joulet_sharing_join(s, 1, at(1), &a, &err), &err);
+    assert_int_equal(joulet_sharing_step(s, at(1), at(2), &(struct joulet_prefill){a + 1, 3}, 1, &err), JOULET_NOT_FOUND);
+    assert_int_equal(joulet_sharing_step(s, at(1), at(1), &(struct joulet_prefill){a, 3}, 1, &err), JOULET_USAGE);
+    assert_int_equal(joulet_sharing_step(s, at(.5), at(2), &(struct joulet_prefill){a, 3}, 1, &err), JOULET_USAGE);
+    ok(joulet_sharing_decode(s, a, 5, at(1), &err), &err);
+    assert_int_equal(joulet_sharing_decode(s, a, 5, at(1), &err), JOULET_USAGE);
+    assert_int_equal(joulet_sharing_step(s, at(1), at(2), &(struct joulet_prefill){a, 3}, 1, &err), JOULET_USAGE);
+    ok(joulet_sharing_leave(s, a, at(2), &err), &err);
+    assert_int_equal(joulet_sharing_decode(s, a, 5, at(2), &err), JOULET_NOT_FOUND);
+    assert_int_equal(joulet_sharing_window(s, at(2), at(2), 1, 0, &err), JOULET_USAGE);
+    assert_int_equal(joulet_sharing_window(s, at(0), at(1), NAN, 0, &err), JOULET_USAGE);
+    joulet_sharing_close(s);
+    joulet_sharing_close(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_vector),
+        cmocka_unit_test(test_shares_of_a_busy_engine),
+        cmocka_unit_test(test_weights_are_learnt),
+        cmocka_unit_test(test_vacant_time_is_nobody_s),
+        cmocka_unit_test(test_mistakes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
