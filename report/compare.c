@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define NAMED_MAX    5 /* prompts left out that are named; the JSON has all */
+#define NOT_USEFUL   5 /* 500 %: to exclude only what is beyond says nothing */
 #define SIDES_BY_TWO 5 /* up to so many every two have a verdict in words */
 
 /* ---- words ------------------------------------------------------------------------------------------------------------------
@@ -44,6 +45,8 @@ void compare_words(struct jl_buf *out, const struct comparison *c, const struct 
         jl_buf_printf(out, "%s%s%s%sno difference seen; ", two ? "" : b, two ? "" : " and ", two ? "" : a, two ? "" : ": ");
         if (isnan(r->c.not_beyond))
             jl_buf_str(out, "too few requests to exclude any");
+        else if (r->c.not_beyond > NOT_USEFUL)
+            jl_buf_str(out, "even one of several times is not excluded, the requests are too few or too noisy");
         else
             jl_buf_printf(out, "a difference up to %s %% is not excluded", percent(r->c.not_beyond, r->c.not_beyond).text);
         return;

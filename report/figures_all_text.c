@@ -49,7 +49,7 @@ void report_metrics(struct jl_buf *out, const struct run *r, const struct report
         struct number net = figure(&m->net, list->estimate, style), gross = figure(&m->gross, list->estimate, style);
         const char *currency = run_pairs_get(&r->factors, "currency"), *unit = m->unit;
         if (!strcmp(unit, "currency"))
-            unit = currency ? currency : "";
+            unit = currency && *currency ? currency : "currency";
         const char *const cells[] = {m->key, unit, net.text, isfinite(m->gross.x) ? gross.text : ""};
         if (isfinite(m->net.x) || isfinite(m->gross.x)) /* what is not known is in the JSON as null */
             grid_add(&g, TONE_PLAIN, cells);

@@ -101,7 +101,7 @@ static void water_line(const struct view *v, const struct figure *f, const struc
 /* Of the energy and of the machine, and of both for a million tokens. */
 static void cost_lines(const struct view *v, const struct figure *f, const struct carbon_factors *k, double seconds)
 {
-    const char *currency = text_of(v, "currency") ? text_of(v, "currency") : "";
+    const char *given = text_of(v, "currency"), *currency = given && *given ? given : "units"; /* of whatever the price is in */
     const char *kind = text_of(v, "tariff") ? "a mean of " : "";
     struct carbon_amounts a;
     carbon_amounts_of(k, f->j, seconds, &a);

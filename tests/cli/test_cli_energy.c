@@ -267,6 +267,19 @@ static void a_limit_of_the_energy_per_token(void **state)
     loop_close(&l);
 }
 
+static void a_limit_that_nothing_can_keep(void **state)
+{
+    static const char *const limits[] = {"0", "-1", "nan", "x"};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(limits); i++) {
+        struct program p = {0};
+        program_run(&p, ARGS("bench", "--max-j-per-token", limits[i]));
+        assert_int_equal(p.code, 2);
+        must_say(kept(&p.err), "--max-j-per-token");
+        program_release(&p);
+    }
+}
+
 /* ---- exec --------------------------------------------------------------------------------------------------------------------
  */
 
@@ -325,6 +338,7 @@ int main(void)
         cmocka_unit_test(an_engine_that_does_no_work_is_refused),
         cmocka_unit_test(ctrl_c_keeps_what_was_measured),
         cmocka_unit_test(a_limit_of_the_energy_per_token),
+        cmocka_unit_test(a_limit_that_nothing_can_keep),
         cmocka_unit_test(exec_leaves_the_command_alone),
         cmocka_unit_test(exec_names_its_own_failures),
     };

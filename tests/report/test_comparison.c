@@ -378,6 +378,10 @@ static void few_and_broken_pairs(void **state)
     compared(&c, (struct compare_operand[]){{&r, 0}, {&r, 1}}, 2, &opt);
     assert_int_equal(c.results[0].c.verdict, JL_UNDECIDED);
     must_hold(&c, "2 pairs cannot show a difference");
+    c.results[0].c.not_beyond = 0.045;
+    must_hold(&c, "no difference seen; a difference up to 4.5 % is not excluded");
+    c.results[0].c.not_beyond = 7.9e15; /* what two pairs of very different ratio give */
+    must_hold(&c, "no difference seen; even one of several times is not excluded");
     comparison_release(&c);
     run_release(&r);
 }
