@@ -1,0 +1,168 @@
+/* session_idle.c - the idle level that net figures use, before the first request, and how the power settles after the last one
+ * (4.2, 4.4). No figure is computed here. */
+#include "cli/session_span.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BASELINE_AGE_S 600.0 /* 4.2: older levels are not used */
+#define SHORT_S        1.15  /* what the second before a request needs: the second, and a sensor's first reading */
+
+/* Whose level it is when no sensor of this machine gives it: another curve is another machine. */
+static char *played(const struct session *s)
+{
+    const char *sim = cli_str(s->cli, "sim"), *replay = cli_str(s->cli, "replay");
+    for (size_t i = 0; i < s->n_channels; i++)
+        if (s->run.channels[i].provenance == JOULET_SIMULATED)
+            return jl_strf("/%s/%s/%s", sim ? sim : "", replay ? replay : "", jl_sysfs_root());
+    return jl_strdup("");
+}
+
+/* What the idle level depends on: the machine and what is loaded on it. */
+static char *baseline_key(const struct session *s)
+{
+    char *curve = played(s);
+    const char *host = run_pairs_get(&s->run.machine, "host"), *url = run_pairs_get(&s->run.engine, "url");
+    const char *model = run_pairs_get(&s->run.model, "name"), *by = run_pairs_get(&s->run.engine, "started_by");
+    /* A server of ours has another port each time; the model says what is loaded. */
+    bool ours = by && !strcmp(by, "joulet");
+    char *key =
+        curve ? jl_strf("%s/%s/%s/%s%s", host ? host : "", s->level, ours || !url ? "" : url, model ? model : "", curve) : NULL;
+    free(curve);
+    return key;
+}
+
+static void keep_baseline(struct session *s, size_t i)
+{
+    if (!isnan(s->idle[i].power_w))
+        run_add_baseline(&s->run, s->run.channels[i].id, &s->idle[i], s->level);
+}
+
+void session_baseline(struct session *s, joulet_mark from, joulet_mark to)
+{
+    char *key = baseline_key(s);
+    for (size_t i = 0; i < s->n_channels; i++) {
+        struct joulet_trace t;
+        struct joulet_error err;
+        if (!session_has_energy(&s->run.channels[i]) || !session_trace(s, i, from, to, &t, &err))
+            continue;
+        enum joulet_status st = joulet_baseline_from(&t, from, to, &s->idle[i], &err);
+        if (st == JOULET_OK && s->store && key) /* a short one is for this run alone */
+            store_put_baseline(s->store, key, s->run.channels[i].id, &s->idle[i], jl_wall_ns(), NULL);
+        if (st == JOULET_TOO_SHORT)
+            st = joulet_baseline_short(&t, from, to, 0, 0, &s->idle[i], &err);
+        if (st == JOULET_OK)
+            keep_baseline(s, i);
+        else
+            session_note_failure(s, &t, "no idle level: ", &err);
+        joulet_trace_release(&t);
+    }
+    free(key);
+}
+
+bool session_baseline_stored(struct session *s)
+{
+    char *key = baseline_key(s);
+    bool all = s->store && key;
+    struct joulet_baseline *found = calloc(s->n_channels ? s->n_channels : 1, sizeof *found);
+    for (size_t i = 0; all && found && i < s->n_channels; i++)
+        if (session_has_energy(&s->run.channels[i]))
+            all = store_get_baseline(s->store, key, s->run.channels[i].id, BASELINE_AGE_S, &found[i], NULL) == JOULET_OK;
+    if (all && found) {
+        for (size_t i = 0; i < s->n_channels; i++)
+            if (session_has_energy(&s->run.channels[i])) {
+                s->idle[i] = found[i];
+                keep_baseline(s, i);
+            }
+    }
+    free(key);
+    free(found);
+    return all && found;
+}
+
+void session_baseline_short(struct session *s, joulet_mark start, joulet_mark after_from, joulet_mark after_to)
+{
+    for (size_t i = 0; i < s->n_channels; i++) {
+        struct joulet_trace t;
+        struct joulet_error err;
+        joulet_mark from = start - JL_NS_PER_S, to = after_to > start ? after_to : start;
+        if (!session_has_energy(&s->run.channels[i]) || !session_trace(s, i, from, to, &t, &err))
+            continue;
+        if (joulet_baseline_short(&t, from, start, after_from, after_to, &s->idle[i], &err) == JOULET_OK)
+            keep_baseline(s, i);
+        else
+            session_note_failure(s, &t, "no idle level: ", &err);
+        joulet_trace_release(&t);
+    }
+}
+
+bool session_wait_until(joulet_mark until)
+{
+    while (joulet_now() < until && !atomic_load(&cli_cancel)) {
+        joulet_mark next = joulet_now() + 20000000;
+        jl_sleep_until(next < until ? next : until);
+    }
+    return !atomic_load(&cli_cancel);
+}
+
+bool session_prepare(struct session *s)
+{
+    if (session_baseline_stored(s))
+        return true;
+    joulet_mark quiet_from = s->last_end > s->opened ? s->last_end : s->opened;
+    session_wait_until(quiet_from + jl_ns(SHORT_S));
+    return false;
+}
+
+/* ---- after the last request --------------------------------------------------------------------------------------------- */
+
+/* True when every channel of the total has settled; adds up the tails of those that have. */
+static bool settled(struct session *s, joulet_mark end, double cap_s, double *tail_j, double *settle_s, uint32_t *flags)
+{
+    bool all = true;
+    *tail_j = NAN;
+    *settle_s = NAN;
+    for (size_t i = 0; i < s->n_channels; i++) {
+        struct joulet_trace t;
+        struct joulet_tail tail;
+        struct joulet_error err;
+        if (!s->run.channels[i].in_total || isnan(s->idle[i].power_w) ||
+            !session_trace(s, i, end - JL_NS_PER_S, joulet_now(), &t, &err))
+            continue;
+        bool ok = joulet_tail_from(&t, &s->idle[i], end, cap_s, &tail, &err) == JOULET_OK;
+        joulet_trace_release(&t);
+        *flags |= ok ? tail.flags : 0;
+        if (!ok || isnan(tail.settle_s)) {
+            all = false;
+            continue;
+        }
+        *tail_j = isnan(*tail_j) ? tail.tail_j : *tail_j + tail.tail_j;
+        if (isnan(*settle_s) || tail.settle_s > *settle_s)
+            *settle_s = tail.settle_s;
+    }
+    return all && !isnan(*settle_s);
+}
+
+joulet_mark session_cooldown(struct session *s, joulet_mark end, double cap_s)
+{
+    double tail_j = NAN, settle_s = NAN;
+    uint32_t flags = 0;
+    joulet_mark until = session_elsewhere(s) ? end : end + jl_ns(cap_s);
+    while (joulet_now() < until && !atomic_load(&cli_cancel)) {
+        joulet_mark next = joulet_now() + 250000000;
+        jl_sleep_until(next < until ? next : until);
+        flags = 0;
+        if (settled(s, end, cap_s, &tail_j, &settle_s, &flags))
+            break;
+    }
+    s->run.energy.total.tail_j = tail_j;
+    if (s->run.n_requests) {
+        struct run_request *last = &s->run.requests[s->run.n_requests - 1];
+        last->tail_j = last->energy.total.tail_j = tail_j;
+        last->settle_s = settle_s;
+    }
+    if (flags & JOULET_FLAG_IDLE_DRIFT)
+        run_note(&s->run, "idle drift: the idle level after the run differs from the one before");
+    return joulet_now();
+}
