@@ -65,6 +65,12 @@ enum joulet_status reader_no_memory(struct reader *rd);
 enum joulet_status fields_read(struct reader *rd, json_t *o, void *base, const struct field *rows);
 /* Member `key` of o as an object or array of at most `max` items; *out NULL when missing or null. */
 enum joulet_status reader_list(struct reader *rd, json_t *o, const char *key, json_type type, size_t max, json_t **out);
+void reader_printable(char *s); /* what is not ASCII becomes '?' */
+/* Members "energy" and `key` of o; a request, and all lists of a run. */
+enum joulet_status reader_energy(struct reader *rd, json_t *o, struct run_energy *e);
+enum joulet_status reader_pairs(struct reader *rd, json_t *o, const char *key, struct run_pairs *p);
+enum joulet_status reader_request(struct reader *rd, json_t *o, struct run_request *q);
+enum joulet_status reader_lists(struct reader *rd, json_t *o, struct run *r);
 
 /* A static copy of a short text: the same pointer for the same text. */
 const char *run_intern(const char *s);
