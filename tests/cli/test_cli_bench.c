@@ -1,8 +1,7 @@
 /* test_cli_bench.c - plans on the built program: cells, order, checks, loads, and what is interrupted and resumed. */
 #include "lib/platform/platform.h"
-#include "run/run.h"
 #include "tests/cli/program.h"
-#include "tests/sim_engine/sim_engine.h"
+#include "tests/cli/quick.h"
 
 #include <math.h>
 #include <signal.h>
@@ -10,52 +9,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct sim_engine *engine;
-static char url[64];
+static struct quick quick;
 
 static void engine_start(double decode_ms)
 {
     struct sim_config c;
-    struct joulet_error err;
     sim_config_init(&c);
     c.prefill_ms = 0.05;
     c.decode_ms = decode_ms;
     c.tokens = 4;
-    engine = sim_engine_start(&c, &err);
-    assert_non_null(engine);
-    snprintf(url, sizeof url, "http://127.0.0.1:%d", sim_engine_port(engine));
-}
-
-static void engine_end(void)
-{
-    sim_engine_stop(engine);
-    engine = NULL;
-}
-
-static void read_record(const char *name, struct run *r)
-{
-    struct joulet_error err;
-    char *text = scratch_read(name);
-    assert_non_null(text);
-    if (run_from_json(text, strlen(text), r, &err) != JOULET_OK)
-        fail_msg("%s: %s", name, err.message);
-    free(text);
-}
-
-static void export_last(struct run *r)
-{
-    struct program p = {0};
-    program_run(&p, ARGS("runs", "export", "last", "-o", scratch("last.json")));
-    if (p.code != 0)
-        fail_msg("%s", kept(&p.err));
-    program_release(&p);
-    read_record("last.json", r);
+    quick_start(&quick, &c);
 }
 
 /* `joulet bench` on the simulated engine and sensor, without waiting; args behind. Ends with 0 unless `code` says otherwise. */
 static void bench(struct program *p, int code, const char *const *args)
 {
-    const char *all[31] = {"bench", "--engine", url, "--sim", "20", "--baseline", "0", "--cooldown", "0", "--warmup", "1"};
+    const char *all[31] = {"bench", "--engine", quick.url, "--sim", "20", "--baseline", "0", "--cooldown", "0", "--warmup", "1"};
     for (size_t i = 0; i < 18 && args[i]; i++)
         all[11 + i] = args[i];
     program_run(p, all);
@@ -77,7 +46,7 @@ static void cells_take_turns(void **state)
     bench(&p, 0, ARGS("--plan", scratch("turns.plan"), "--prompts", scratch("two.csv")));
     must_say(kept(&p.out), "temperature 0");
     program_release(&p);
-    export_last(&r);
+    record_last(&r);
     assert_int_equal(r.n_cells, 2);
     assert_string_equal(r.cells[1].name, "temperature 1");
     assert_string_equal(run_pairs_get(&r.cells[1].settings, "temperature"), "1");
@@ -96,7 +65,7 @@ static void cells_take_turns(void **state)
     for (size_t i = 0; i < JL_COUNT(cells); i++)
         assert_int_equal(r.requests[2 + i].cell, cells[i]);
     run_release(&r);
-    engine_end();
+    quick_close(&quick);
 }
 
 static void one_configuration_needs_no_cells(void **state)
@@ -108,7 +77,7 @@ static void one_configuration_needs_no_cells(void **state)
     scratch_write("one.txt", "hello\n");
     bench(&p, 0, ARGS("--prompts", scratch("one.txt"), "-n", "2", "--private", "--repeat", "6"));
     program_release(&p);
-    export_last(&r);
+    record_last(&r);
     assert_int_equal(r.n_cells, 0);
     assert_int_equal(r.requests[1].cell, -1);
     assert_int_equal(r.requests[1].position, 0);
@@ -121,7 +90,7 @@ static void one_configuration_needs_no_cells(void **state)
         warm += r.requests[i].warmup;
     assert_int_equal(warm, r.series[0].dropped);
     run_release(&r);
-    engine_end();
+    quick_close(&quick);
 }
 
 static void a_dry_run_starts_nothing(void **state)
@@ -178,12 +147,12 @@ static void long_series_follow_the_idle_level(void **state)
     (void)state;
     engine_start(0.1);
     scratch_write("two.txt", "a\nb\n");
-    program_run(&p, ARGS("bench", "--engine", url, "--sim", "20", "--baseline", "300ms", "--baseline-every", "1ms", "--cooldown",
-                         "0", "--warmup", "0", "--prompts", scratch("two.txt"), "-n", "4", "--repeat", "2"));
+    program_run(&p, ARGS("bench", "--engine", quick.url, "--sim", "20", "--baseline", "300ms", "--baseline-every", "1ms",
+                         "--cooldown", "0", "--warmup", "0", "--prompts", scratch("two.txt"), "-n", "4", "--repeat", "2"));
     if (p.code != 0)
         fail_msg("%s", kept(&p.err));
     program_release(&p);
-    export_last(&r);
+    record_last(&r);
     size_t idles = 0;
     for (size_t i = 0; i < r.n_windows; i++)
         idles += !strcmp(r.windows[i].name, "idle");
@@ -195,7 +164,7 @@ static void long_series_follow_the_idle_level(void **state)
         assert_true(e->total.gross_j > 0);
     }
     run_release(&r);
-    engine_end();
+    quick_close(&quick);
 }
 
 /* ---- load ------------------------------------------------------------------------------------------------------------------ */
@@ -227,7 +196,7 @@ static void streams_are_measured_together(void **state)
     bench(&p, 0,
           ARGS("--prompts", scratch("four.txt"), "-n", "4", "--vary", "streams=1,4", "--order", "listed", "--repeat", "2"));
     program_release(&p);
-    export_last(&r);
+    record_last(&r);
     assert_int_equal(r.n_cells, 2);
     check_level(&r, 0);
     check_level(&r, 1);
@@ -237,7 +206,7 @@ static void streams_are_measured_together(void **state)
     assert_true(most >= 1 && most <= 3);
     assert_true(r.energy.total.gross_j > 0);
     run_release(&r);
-    engine_end();
+    quick_close(&quick);
 }
 
 static void a_rate_is_searched(void **state)
@@ -252,14 +221,14 @@ static void a_rate_is_searched(void **state)
           ARGS("--prompts", scratch("four.txt"), "-n", "4", "--find-rate", "--max-ttft", "0", "--rate", "40", "--duration",
                "100ms"));
     program_release(&p);
-    export_last(&r);
+    record_last(&r);
     assert_int_equal(r.n_cells, 10);
     assert_string_equal(run_pairs_get(&r.cells[1].settings, "rate_per_s"), "20");
     assert_string_equal(run_pairs_get(&r.cells[0].settings, "limits_held"), "false");
     assert_null(run_pairs_get(&r.settings, "highest_rate_per_s"));
     check_level(&r, 0);
     run_release(&r);
-    engine_end();
+    quick_close(&quick);
 }
 
 /* ---- resume -------------------------------------------------------------------------------------------------------------------
@@ -269,7 +238,7 @@ static size_t truths(void)
 {
     struct sim_truth t;
     size_t n = 0;
-    while (sim_engine_truth(engine, n, &t))
+    while (sim_engine_truth(quick.engine, n, &t))
         n++;
     return n;
 }
@@ -315,8 +284,9 @@ static void killed_runs_go_on(void **state)
     size_t killed = 0, stored = 0;
     for (int round = 0; round < 40; round++) {
         struct program p = {0};
-        const char *const first[] = {"bench",     "--engine",           url, "--sim", "20", "--plan", scratch("resumable.plan"),
-                                     "--prompts", scratch("three.txt"), NULL};
+        const char *const first[] = {
+            "bench",     "--engine",           quick.url, "--sim", "20", "--plan", scratch("resumable.plan"),
+            "--prompts", scratch("three.txt"), NULL};
         const char *const again[] = {"bench", "--resume", "last", "--sim", "20", NULL};
         program_start(&p, round ? again : first);
         size_t more = 3 + (size_t)jl_rng_below(&rng, 6), before = truths();
@@ -331,7 +301,7 @@ static void killed_runs_go_on(void **state)
             fail_msg("round %d: code %d, %s", round, p.code, kept(&p.err));
         bool whole = !p.killed;
         program_release(&p);
-        export_last(&r);
+        record_last(&r);
         if (!*id)
             snprintf(id, sizeof id, "%s", r.id);
         assert_string_equal(r.id, id);
@@ -347,7 +317,7 @@ static void killed_runs_go_on(void **state)
     assert_int_equal(r.n_cells, 2);
     assert_true(r.energy.total.gross_j > 0);
     run_release(&r);
-    engine_end();
+    quick_close(&quick);
 }
 
 /* The same under load: a level that was cut short goes on, and only requests inside a measured one count for its energy. */
@@ -361,8 +331,8 @@ static void killed_levels_go_on(void **state)
     scratch_write("three.txt", "a\nb\nc\n");
     scratch_write("load.plan",
                   "repeat = 4\nmax-tokens = 4\nbaseline = 0\ncooldown = 0\norder = listed\n[matrix]\nstreams = 2, 3\n");
-    program_start(
-        &p, ARGS("bench", "--engine", url, "--sim", "20", "--plan", scratch("load.plan"), "--prompts", scratch("three.txt")));
+    program_start(&p, ARGS("bench", "--engine", quick.url, "--sim", "20", "--plan", scratch("load.plan"), "--prompts",
+                           scratch("three.txt")));
     wait_for_truths(1 + 12 + 1 + 4); /* in the second level */
     kill(p.pid, SIGKILL);
     program_end(&p);
@@ -371,7 +341,7 @@ static void killed_levels_go_on(void **state)
     if (p.code != 0)
         fail_msg("%s", kept(&p.err));
     program_release(&p);
-    export_last(&r);
+    record_last(&r);
     each_once(&r, 24);
     check_level(&r, 0);
     run_sum_cell(&r, 1, &s);
@@ -379,14 +349,14 @@ static void killed_levels_go_on(void **state)
     assert_true(s.levels >= 1 && s.outside <= 12);
     assert_int_equal(s.tokens_out, 4 * (int64_t)(s.ok - s.outside));
     run_release(&r);
-    engine_end();
+    quick_close(&quick);
 }
 
 static void interrupt_one(const char *prompts, const char *plan)
 {
     struct program p = {0};
     size_t before = truths();
-    program_start(&p, ARGS("bench", "--engine", url, "--sim", "20", "--plan", plan, "--prompts", prompts));
+    program_start(&p, ARGS("bench", "--engine", quick.url, "--sim", "20", "--plan", plan, "--prompts", prompts));
     wait_for_truths(before + 4);
     kill(p.pid, SIGINT);
     program_end(&p);
@@ -423,14 +393,14 @@ static void another_plan_is_refused(void **state)
     if (p.code != 0)
         fail_msg("%s", kept(&p.err));
     program_release(&p);
-    export_last(&r);
+    record_last(&r);
     each_once(&r, 3 * 2 * 4);
     run_release(&r);
     program_run(&p, ARGS("bench", "--resume", "last", "--sim", "20"));
     assert_int_equal(p.code, 2);
     must_say(kept(&p.err), "nothing to resume");
     program_release(&p);
-    engine_end();
+    quick_close(&quick);
 }
 
 /* The engine goes in the middle; another one answers at its address later. */
@@ -439,34 +409,30 @@ static void a_dead_engine_is_waited_for(void **state)
     struct program p = {0};
     struct run r;
     struct sim_config c;
-    struct joulet_error err;
     (void)state;
     sim_config_init(&c);
     c.prefill_ms = c.decode_ms = 0.1;
     assert_true(sim_config_fault(&c, "die@7"));
-    engine = sim_engine_start(&c, &err);
-    assert_non_null(engine);
-    c.port = sim_engine_port(engine);
-    snprintf(url, sizeof url, "http://127.0.0.1:%d", c.port);
+    quick_start(&quick, &c);
+    c.port = sim_engine_port(quick.engine);
     scratch_write("three.txt", "a\nb\nc\n");
     scratch_write("resumable.plan", resumable);
-    program_run(&p, ARGS("bench", "--engine", url, "--sim", "20", "--plan", scratch("resumable.plan"), "--prompts",
+    program_run(&p, ARGS("bench", "--engine", quick.url, "--sim", "20", "--plan", scratch("resumable.plan"), "--prompts",
                          scratch("three.txt")));
     assert_int_equal(p.code, 4);
     must_say(kept(&p.err), "goes on when the engine is back");
     program_release(&p);
-    engine_end();
+    quick_close(&quick);
     c.n_faults = 0;
-    engine = sim_engine_start(&c, &err);
-    assert_non_null(engine);
+    quick_start(&quick, &c);
     program_run(&p, ARGS("bench", "--resume", "last", "--sim", "20"));
     if (p.code != 0)
         fail_msg("%s", kept(&p.err));
     program_release(&p);
-    export_last(&r);
+    record_last(&r);
     each_once(&r, 3 * 2 * 4);
     run_release(&r);
-    engine_end();
+    quick_close(&quick);
 }
 
 int main(void)

@@ -1,8 +1,7 @@
 /* test_cli_energy.c - bench, run and exec against an engine whose true energy is known: the simulated engine writes the power of
  * its schedule, the `sim` sensor follows it as a real counter would, and the program must come to the engine's own books. */
-#include "run/run.h"
 #include "tests/cli/program.h"
-#include "tests/sim_engine/sim_engine.h"
+#include "tests/cli/quick.h"
 
 #include <math.h>
 #include <signal.h>
@@ -42,16 +41,6 @@ static void loop_open(struct loop *l, const char *curve, const char *fault, cons
 static void loop_close(struct loop *l)
 {
     sim_engine_stop(l->engine);
-}
-
-static void read_record(const char *name, struct run *r)
-{
-    struct joulet_error err;
-    char *text = scratch_read(name);
-    assert_non_null(text);
-    if (run_from_json(text, strlen(text), r, &err) != JOULET_OK)
-        fail_msg("%s: %s", name, err.message);
-    free(text);
 }
 
 static const struct run_window *window_of(const struct run_request *q, const char *name)
@@ -105,7 +94,7 @@ static void bench_comes_to_the_engines_books(void **state)
                              "2500ms", "--cooldown", "1s", "--max-tokens", "60", "--json", "-o", scratch("bench.json")));
         if (p.code != 0)
             fail_msg("%s", kept(&p.err));
-        read_record("bench.json", &r);
+        record_read("bench.json", &r);
         assert_string_equal(r.status, "done");
         assert_int_equal(r.n_requests, 3); /* a warm-up and two */
         assert_true(r.requests[0].warmup);
@@ -182,7 +171,7 @@ static void faults_are_named_and_what_was_measured_is_kept(void **state)
         if (p.code != 0)
             fail_msg("%s: exit %d: %s", cases[i].fault, p.code, kept(&p.err)); /* the first prompt was measured */
         assert_true(lines_of(kept(&p.err)) >= 1);
-        read_record("fault.json", &r);
+        record_read("fault.json", &r);
         assert_int_equal(r.n_requests, 2);
         assert_int_equal(r.requests[0].outcome, RUN_OK);
         assert_int_equal(r.requests[1].outcome, RUN_FAILED);
@@ -230,7 +219,7 @@ static void ctrl_c_keeps_what_was_measured(void **state)
     kill(p.pid, SIGINT);
     program_end(&p);
     assert_int_equal(p.code, 130);
-    read_record("cut.json", &r);
+    record_read("cut.json", &r);
     assert_string_equal(r.status, "interrupted");
     assert_true(r.n_requests >= 1);
     assert_int_equal(r.requests[0].outcome, RUN_OK);
@@ -297,7 +286,7 @@ static void exec_leaves_the_command_alone(void **state)
     program_run(&p, ARGS("exec", "--sim", "40", "--json", "-o", scratch("exec.json"), "--", "sleep", "0.5"));
     assert_int_equal(p.code, 0);
     assert_string_equal(kept(&p.out), "");
-    read_record("exec.json", &r);
+    record_read("exec.json", &r);
     double d = jl_s(r.windows[0].end_ns - r.windows[0].start_ns), e = r.energy.total.gross_j;
     if (!(fabs(e - 40 * d) <= r.energy.total.gross_pm_j + 0.01 * 40 * d))
         fail_msg("%.3f J printed for %.3f s at 40 W", e, d);

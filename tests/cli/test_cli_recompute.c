@@ -1,24 +1,13 @@
 /* test_cli_recompute.c - stored samples measured again: the same estimators give the same figures, former ones stay in the
  * record, and what has no samples is refused. */
-#include "run/run.h"
 #include "tests/cli/program.h"
+#include "tests/cli/quick.h"
 #include "tests/run/near.h"
-#include "tests/sim_engine/sim_engine.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void read_record(const char *name, struct run *r)
-{
-    struct joulet_error err;
-    char *text = scratch_read(name);
-    assert_non_null(text);
-    if (run_from_json(text, strlen(text), r, &err) != JOULET_OK)
-        fail_msg("%s: %s", name, err.message);
-    free(text);
-}
 
 static void must_work(struct program *p, const char *const *args)
 {
@@ -37,7 +26,7 @@ static void quietly(const char *const *args)
 static void export_last(const char *name, struct run *r)
 {
     quietly(ARGS("runs", "export", "last", "-o", scratch(name)));
-    read_record(name, r);
+    record_read(name, r);
 }
 
 static void must_be_close(const struct joulet_energy *a, const struct joulet_energy *b)

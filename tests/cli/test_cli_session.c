@@ -1,9 +1,8 @@
 /* test_cli_session.c - what a measuring run does when something is wrong: bad input is refused before anything starts, a fault is
  * one sentence and its code, and what was measured is kept. */
 #include "lib/platform/platform.h"
-#include "run/run.h"
 #include "tests/cli/program.h"
-#include "tests/sim_engine/sim_engine.h"
+#include "tests/cli/quick.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -16,45 +15,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* An engine that answers at once, with one fault or none. */
-struct quick {
-    struct sim_engine *engine;
-    char url[64];
-};
-
-static void quick_open(struct quick *k, const char *fault)
-{
-    struct sim_config c;
-    struct joulet_error err;
-    sim_config_init(&c);
-    c.prefill_ms = c.decode_ms = 1;
-    if (fault)
-        assert_true(sim_config_fault(&c, fault));
-    k->engine = sim_engine_start(&c, &err);
-    assert_non_null(k->engine);
-    snprintf(k->url, sizeof k->url, "http://127.0.0.1:%d", sim_engine_port(k->engine));
-}
-
-static void read_record(const char *name, struct run *r)
-{
-    struct joulet_error err;
-    char *text = scratch_read(name);
-    assert_non_null(text);
-    if (run_from_json(text, strlen(text), r, &err) != JOULET_OK)
-        fail_msg("%s: %s", name, err.message);
-    free(text);
-}
-
-static void export_last(struct run *r)
-{
-    struct program p = {0};
-    program_run(&p, ARGS("runs", "export", "last", "-o", scratch("last.json")));
-    if (p.code != 0)
-        fail_msg("%s", kept(&p.err));
-    program_release(&p);
-    read_record("last.json", r);
-}
 
 static void must_note(const struct run *r, const char *words)
 {
@@ -185,7 +145,7 @@ static void a_refused_request_is_one_sentence(void **state)
     assert_int_equal(lines_of(kept(&p.err)), 1);
     assert_int_equal(p.out.len, 0);
     program_release(&p);
-    export_last(&r);
+    record_last(&r);
     assert_string_equal(r.status, "failed");
     assert_int_equal(r.requests[0].outcome, RUN_FAILED);
     assert_true(isnan(r.energy.total.gross_j));
@@ -194,7 +154,7 @@ static void a_refused_request_is_one_sentence(void **state)
     program_run(&p, ARGS("runs", "list", "--limit", "1", "--json"));
     must_say(kept(&p.out), "\"provenance\":null");
     program_release(&p);
-    sim_engine_stop(k.engine);
+    quick_close(&k);
 }
 
 static void what_came_before_the_death_is_shown(void **state)
@@ -208,7 +168,7 @@ static void what_came_before_the_death_is_shown(void **state)
     must_say(kept(&p.err), "died in mid-stream");
     must_say(kept(&p.out), "gross");
     program_release(&p);
-    sim_engine_stop(k.engine);
+    quick_close(&k);
 }
 
 static void a_cut_prompt_is_noted(void **state)
@@ -221,10 +181,10 @@ static void a_cut_prompt_is_noted(void **state)
     program_run(&p, ARGS("run", "--engine", k.url, "--sim", "20", "--json", "-o", scratch("cut-run.json"), "--raw", "hi"));
     assert_int_equal(p.code, 0);
     program_release(&p);
-    read_record("cut-run.json", &r);
+    record_read("cut-run.json", &r);
     must_note(&r, "cut the prompt");
     run_release(&r);
-    sim_engine_stop(k.engine);
+    quick_close(&k);
 }
 
 /* ---- idle levels -------------------------------------------------------------------------------------------------------- */
@@ -238,7 +198,7 @@ static double level_of_run(const struct quick *k, const char *sim)
     if (p.code != 0)
         fail_msg("%s", kept(&p.err));
     program_release(&p);
-    read_record("level.json", &r);
+    record_read("level.json", &r);
     assert_true(r.n_baselines > 0);
     const struct joulet_baseline *b = &r.baselines[r.n_baselines - 1].b;
     double level_w = b->from_ns < r.start_ns ? b->power_w : -b->power_w;
@@ -263,7 +223,7 @@ static void the_idle_level_of_one_curve_is_not_that_of_another(void **state)
         fail_msg("the level of the bench was not used again: %g W", again);
     if (!(fabs(other + 5) < 0.5))
         fail_msg("another curve got the level %g W", other);
-    sim_engine_stop(k.engine);
+    quick_close(&k);
 }
 
 /* A command that asks for a long level leaves it to those that follow. */
@@ -278,8 +238,8 @@ static void exec_takes_a_long_level_when_asked(void **state)
     program_run(&p, ARGS("exec", "--sim", "17", "--json", "-o", scratch("second.json"), "--", "true"));
     assert_int_equal(p.code, 0);
     program_release(&p);
-    read_record("first.json", &first);
-    read_record("second.json", &second);
+    record_read("first.json", &first);
+    record_read("second.json", &second);
     assert_string_equal(first.windows[0].name, "idle");
     assert_int_equal(first.n_windows, 2);
     assert_int_equal(second.n_windows, 1);
@@ -299,7 +259,7 @@ static void exec_with(const char *sim, struct run *r)
     if (p.code != 0)
         fail_msg("%s: %s", sim, kept(&p.err));
     program_release(&p);
-    read_record("exec.json", r);
+    record_read("exec.json", r);
 }
 
 static void faults_of_sensors_are_noted_and_never_a_zero(void **state)
@@ -390,7 +350,7 @@ static void measured_only_is_not_met_by_a_dead_sensor(void **state)
     if (p.code != 3 || !strstr(kept(&p.err), "--measured-only"))
         fail_msg("code %d: %s", p.code, kept(&p.err));
     program_release(&p);
-    sim_engine_stop(k.engine);
+    quick_close(&k);
 }
 
 /* ---- interrupted -------------------------------------------------------------------------------------------------------- */
@@ -408,7 +368,7 @@ static void exec_starts_nothing_after_ctrl_c(void **state)
     must_say(kept(&p.err), "interrupted before touch was started");
     assert_int_not_equal(access(scratch("touched"), F_OK), 0);
     program_release(&p);
-    export_last(&r);
+    record_last(&r);
     assert_string_equal(r.status, "interrupted");
     run_release(&r);
 }
@@ -432,12 +392,12 @@ static void an_interrupted_suite_says_where_it_is(void **state)
     must_say(kept(&p.err), "interrupted after 0 of 9 prompts; what was measured is kept");
     must_say(kept(&p.out), "idle");
     program_release(&p);
-    export_last(&r);
+    record_last(&r);
     assert_string_equal(r.status, "interrupted");
     assert_int_equal(r.n_windows, 1);
     assert_true(r.n_baselines > 0 && r.baselines[0].b.flags & JOULET_FLAG_SHORT_BASELINE); /* of 1.5 s, but one */
     run_release(&r);
-    sim_engine_stop(k.engine);
+    quick_close(&k);
 }
 
 /* A llama-server that does not come up in the way given (tests/llm/fake_llama_server.c). */
@@ -492,7 +452,7 @@ static bool lives(pid_t pid)
 static void must_have_kept_the_load(const char *status, const char *note)
 {
     struct run r;
-    export_last(&r);
+    record_last(&r);
     assert_string_equal(r.status, status);
     assert_int_equal(r.n_windows, 1);
     assert_string_equal(r.windows[0].name, "load");
@@ -619,7 +579,7 @@ static void what_is_not_in_the_store_ends_with_5(void **state)
     program_run(&p, ARGS("exec", "--sim", "20", "--db", "damaged.db", "--", "sh", "-c", "exit 3"));
     assert_int_equal(p.code, 3);
     program_release(&p);
-    sim_engine_stop(k.engine);
+    quick_close(&k);
     assert_int_equal(chdir(cwd), 0);
 }
 
@@ -643,7 +603,7 @@ static void a_locked_database_is_waited_for_and_said_once(void **state)
     program_release(&p);
     sqlite3_close(db);
     assert_int_equal(chdir(cwd), 0);
-    read_record("late.json", &r);
+    record_read("late.json", &r);
     assert_int_equal(r.n_baselines, 1);
     run_release(&r);
 }
