@@ -45,8 +45,8 @@ int scratch_close(void **state)
 
 const char *scratch(const char *name)
 {
-    static char paths[8][256];
-    static unsigned next;
+    static _Thread_local char paths[8][256];
+    static _Thread_local unsigned next;
     char *path = paths[next++ % 8];
     snprintf(path, sizeof paths[0], "%s/%s", folder, name);
     return path;

@@ -10,7 +10,7 @@
 /* Scratch folder of the test; data, settings and caches of the program are below it. */
 int scratch_open(void **state);        /* group setup */
 int scratch_close(void **state);       /* group teardown */
-const char *scratch(const char *name); /* path of a file in it; valid until the 8th next call */
+const char *scratch(const char *name); /* path of a file in it; valid until the 8th next call of the same thread */
 void scratch_write(const char *name, const char *text);
 char *scratch_read(const char *name); /* malloc'ed; NULL when it is not there */
 
