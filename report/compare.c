@@ -150,7 +150,7 @@ static void test_line(struct jl_buf *out, const struct comparison *c, const stru
     jl_buf_init(&b, 4096);
     jl_buf_printf(&b, "p %s", number_digits(x->p, 2).text);
     if (x->pairs)
-        jl_buf_printf(&b, " (sign flips of %zu pairs%s)", x->pairs, x->exact ? ", exact" : "");
+        jl_buf_printf(&b, " (sign flips of %zu pair%s%s)", x->pairs, x->pairs == 1 ? "" : "s", x->exact ? ", exact" : "");
     else
         jl_buf_printf(&b, " (Mann-Whitney, %zu and %zu requests%s)", x->n_a, x->n_b, x->exact ? ", exact" : "");
     jl_buf_printf(&b, "; shift %s %s, Cliff's delta %.2f", number_digits(x->shift, 3).text, c->options.metric->unit, x->delta);

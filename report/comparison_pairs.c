@@ -276,7 +276,8 @@ static void tell_limits(struct comparison *c, const struct entries *e)
             c, "the requests did not take turns: what changed between them, as the temperature of the machine, is in the "
                "difference but not in its interval; a plan that interleaves its cells is surer");
     if (c->paired && c->results[0].c.pairs < 6)
-        comparison_note(c, "%zu pairs cannot show a difference: at least 6 are needed, 10 are better", c->results[0].c.pairs);
+        comparison_note(c, "%zu pair%s cannot show a difference: at least 6 are needed, 10 are better", c->results[0].c.pairs,
+                        c->results[0].c.pairs == 1 ? "" : "s");
     if (cached)
         comparison_note(c, "%zu requests had part of their prompt from a cache", cached);
 }
