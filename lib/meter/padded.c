@@ -82,12 +82,14 @@ bool jl_padded_power(const struct jl_reading *r, size_t n, double a, double c, d
     double P1 = level_after(r, n, end - 1, quiet, p->W);
     if (isnan(P1))
         return false;
+    /* The sum holds the level after the run for so long: the windows that end early in it still show the run itself. */
+    double beyond = last->t - c - (p->W - p->U) / 2;
     *out = (struct jl_padded){
-        .net_j = sum - (P1 - P0) * (last->t - c - (p->W - p->U) / 2),
+        .net_j = sum - (P1 - P0) * beyond,
         .start_s = r[first - 1].t,
         .end_s = last->t,
         .after_w = P1,
-        .u_b = hypot(u_b(P0, r[first - 1].hw, P1, last->hw, last->t - c), loose),
+        .u_b = hypot(u_b(P0, r[first - 1].hw, P1, last->hw, beyond), loose),
     };
     return true;
 }

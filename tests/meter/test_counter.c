@@ -279,6 +279,7 @@ static void test_padded_power(void **state)
     assert_near(d.net_j, 144, 1e-3);
     assert_near(d.end_s, 1.12, TOL);
     assert_near(d.after_w, 80, TOL);
+    assert_near(d.u_b, 0.02 * 80 * (1.12 - .75 - .1), TOL);   /* while P1 is taken off */
     double without = d.net_j + (80 - 60) * (1.12 - .75 - .1); /* what leaving the level after the run out would cost */
     assert_near(without, 149.4, 1e-3);
     assert_false(jl_padded_power(r, 11, .15, .75, INFINITY, &overlapping, 60, &d)); /* no reading for the level after */
