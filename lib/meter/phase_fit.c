@@ -13,6 +13,11 @@
 #define ROUGH           0.02  /* least relative residual with fewer than 3 readings inside ... */
 #define FINE            0.005 /* ... and otherwise */
 #define FAR_S           1e9
+#define LAG_KNOWN_S     5e-3 /* a lag known better than this is not looked for in the run */
+#define LAG_FOUND_S     3e-3 /* least uncertainty of one that was: that of a calibration */
+#define LAG_SEEN        0.4  /* nor where windows cover this much of the time: most edges lie in one of them */
+#define LAG_STEPS       24   /* between the ends of what it may be */
+#define LAG_ROUGH       0.01 /* least relative residual that tells lags apart: loads are never steady */
 
 enum { BEFORE = -1, TAIL = -2 };
 static const double tail_s[] = {0.3, 1.0, 2.5};
@@ -180,6 +185,56 @@ static void judge(struct jl_fit *f)
     f->s2 = fmax(fmax(all / fmax(1, free_all), in / fmax(1, free_in)), least * least);
 }
 
+/* ---- a lag that the run itself tells ---------------------------------------------------------------------------------- */
+
+/* Sum of the weighted squares of what is left when sensor time is `shift` later than assumed. */
+static bool misfit(struct jl_fit *f, double shift, double *sum)
+{
+    const double *beta = f->beta[LATER];
+    *sum = 0;
+    if (!fit_shifted(f, LATER, shift))
+        return false;
+    for (size_t k = 0; k < f->n_readings; k++) {
+        struct met x = meets(f, k, shift);
+        double e = f->r[k].y_w;
+        for (size_t j = x.first; j < x.first + x.count; j++)
+            e -= share(f, &x, j) * beta[j];
+        *sum += f->weight[k] * e * f->weight[k] * e;
+    }
+    return true;
+}
+
+/* Lags from end to end of the rectangle whose standard uncertainty is u_t, each as likely as its residuals are: windows
+ * hold an edge or do not. The mean replaces the lag, the spread its uncertainty: a run without steps leaves both as they were. */
+static bool find_lag(struct jl_fit *f, double *u_t)
+{
+    double left[LAG_STEPS + 1], shift[LAG_STEPS + 1], least = INFINITY, largest = 0, sum = 0, mean = 0, square = 0;
+    for (int i = 0; i <= LAG_STEPS; i++) {
+        shift[i] = sqrt(3) * *u_t * (2.0 * i / LAG_STEPS - 1);
+        if (!misfit(f, shift[i], &left[i]))
+            return false;
+        least = fmin(least, left[i]);
+    }
+    for (size_t k = 0; k < f->n_readings; k++)
+        largest = fmax(largest, f->r[k].y_w);
+    double rest = least / fmax(1, (double)f->n_readings - (double)f->n_segments), rough = LAG_ROUGH * largest;
+    double s2 = fmax(rest, rough * rough);
+    for (int i = 0; s2 > 0 && i <= LAG_STEPS; i++) {
+        double likely = exp(-(left[i] - least) / (2 * s2));
+        sum += likely;
+        mean += likely * shift[i];
+        square += likely * shift[i] * shift[i];
+    }
+    if (!(sum > 0))
+        return true;
+    mean /= sum;
+    f->lag += mean;
+    *u_t = fmin(*u_t, fmax(LAG_FOUND_S, sqrt(fmax(0, square / sum - mean * mean))));
+    return true;
+}
+
+/* ---- the fit ---------------------------------------------------------------------------------------------------------- */
+
 static bool reserve(struct jl_fit *f, const double *bd, const struct jl_params *p)
 {
     f->n_segments = 2 + JL_COUNT(tail_s);
@@ -210,7 +265,10 @@ struct jl_fit *jl_fit_open(const struct jl_reading *r, size_t n, const double *b
     for (size_t i = 0; i <= m; i++)
         f->bd[i] = bd[i];
     lay_knots(f, p);
-    if (!weigh(f) || !fit_shifted(f, NOW, 0) || !fit_shifted(f, LATER, p->u_t) || !fit_shifted(f, EARLIER, -p->u_t))
+    double u_t = p->u_t;
+    if (!weigh(f) || (u_t > LAG_KNOWN_S && f->W < LAG_SEEN * f->U && !find_lag(f, &u_t)))
+        goto fail;
+    if (!fit_shifted(f, NOW, 0) || !fit_shifted(f, LATER, u_t) || !fit_shifted(f, EARLIER, -u_t))
         goto fail;
     judge(f);
     return f;

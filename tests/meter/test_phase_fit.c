@@ -102,6 +102,32 @@ static void test_long_windows(void **state)
     jl_fit_close(fit);
 }
 
+/* A part-time sensor whose lag is 15 ms shorter than told: the windows at the edges show it. */
+static void test_lag_of_part_time_windows(void **state)
+{
+    (void)state;
+    static const struct step s[] = {{60, -9, .51}, {420, .51, .91}, {240, .91, 3.41}, {60, 3.41, 99}};
+    static const double bd[] = {.51, .91, 3.41};
+    struct jl_reading r[80];
+    struct jl_params told = {.U = .1, .W = .025, .lag = .015, .u_t = 14e-3}, trusted = told;
+    struct jl_fitted f;
+    trusted.u_t = 3e-3;
+    readings(r, 80, .025, .1, s, JL_COUNT(s));
+    struct jl_fit *fit = jl_fit_open(r, 80, bd, 2, &told);
+    assert_non_null(fit);
+    jl_fit_phases(fit, 0, 0, &f);
+    assert_near(f.e_j, 168, 1.5);
+    assert_true(fabs(f.e_j - 168) <= 2 * hypot(f.u_b, f.u_lag));
+    jl_fit_phases(fit, 1, 1, &f);
+    assert_near(f.e_j, 600, 1.5);
+    jl_fit_close(fit);
+    fit = jl_fit_open(r, 80, bd, 2, &trusted);
+    assert_non_null(fit);
+    jl_fit_phases(fit, 0, 0, &f);
+    assert_true(fabs(f.e_j - 168) > 3); /* a lag that is known stands */
+    jl_fit_close(fit);
+}
+
 static void test_unresolved(void **state)
 {
     (void)state;
@@ -145,8 +171,8 @@ static void test_an_hour(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_contiguous_windows), cmocka_unit_test(test_two_segments), cmocka_unit_test(test_long_windows),
-        cmocka_unit_test(test_unresolved),         cmocka_unit_test(test_an_hour),
+        cmocka_unit_test(test_contiguous_windows),       cmocka_unit_test(test_two_segments), cmocka_unit_test(test_long_windows),
+        cmocka_unit_test(test_lag_of_part_time_windows), cmocka_unit_test(test_unresolved),   cmocka_unit_test(test_an_hour),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
