@@ -43,7 +43,7 @@ static double chance(uint64_t *seed)
 /* Tokens of 25 ms: layers of attention and feed-forward, then the head, then the rest. */
 static size_t decode(struct joulet_stretch *s, uint64_t *seed)
 {
-    static const double each_s[KINDS] = {.9e-3, 1.6e-3, 3.5e-3, 1.4e-3};
+    static const double each_s[KINDS] = {9e-4, 1.6e-3, 3.5e-3, 1.4e-3};
     size_t n = 0;
     double t = 0;
     for (int token = 0; token < TOKENS; token++)
@@ -74,7 +74,7 @@ static void test_plain_decoding_by_rapl(void **state)
     struct joulet_error err;
     uint64_t seed = 3;
     size_t n = decode(s, &seed);
-    const double lag_s = .7e-3;
+    const double lag_s = 7e-4;
     (void)state;
     ends[0] = lag_s;
     for (size_t i = 0; i < WINDOWS; i++) {
