@@ -119,7 +119,7 @@ static void child(const struct program *p, int out, int err, const char *const *
     if (p->unreadable_files)
         give_up_rights();
     execv(argv[0], (char **)argv);
-    _exit(98);
+    _exit(PROGRAM_NOT_RUN);
 }
 
 void program_start(struct program *p, const char *const *args)

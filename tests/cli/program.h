@@ -14,6 +14,8 @@ const char *scratch(const char *name); /* path of a file in it; valid until the 
 void scratch_write(const char *name, const char *text);
 char *scratch_read(const char *name); /* malloc'ed; NULL when it is not there */
 
+#define PROGRAM_NOT_RUN 98 /* exit code when the program could not be started */
+
 struct program {
     const char *const *env; /* "K=V" added for this run, NULL-terminated; NULL: none */
     const char *out_path;   /* standard output goes there instead of being kept */

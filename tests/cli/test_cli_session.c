@@ -290,7 +290,7 @@ static void look_without_rights(const char *sysfs)
         _exit(2);
     p.env = env;
     program_run(&p, ARGS("exec", "--no-store", "--", "sleep", "0.3"));
-    if (p.code == 126 || p.code == 127 || p.code == 255) /* this build is in a folder of root's own */
+    if (p.code == PROGRAM_NOT_RUN) /* this build is in a folder of root's own */
         _exit(77);
     fputs(kept(&p.err), stderr);
     _exit(p.code                                                   ? 3
