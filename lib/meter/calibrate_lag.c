@@ -225,7 +225,7 @@ static bool counter_obs(const struct jl_slice *slice, const struct jl_params *pa
             continue;
         p->obs[p->n] = (struct obs){e.items[i - 1].t, e.items[i].t, (e.items[i].c - e.items[i - 1].c) / dt, 0};
         double ends = (e.items[i - 1].hw * e.items[i - 1].hw + e.items[i].hw * e.items[i].hw) / 3;
-        p->obs[p->n].w = ends / (dt * dt); /* relative variance by the times, for now */
+        p->obs[p->n].w = ends / (dt * dt); /* what the times add to the relative variance; a weight once the power is known */
         largest = fmax(largest, p->obs[p->n++].y);
     }
     for (size_t i = 0; p->obs && i < p->n; i++) {
