@@ -48,7 +48,8 @@ static void set_members(struct jl_buf *out, bool *first, const struct estimate_s
     text_member(out, first, "boundary", s->boundary);
     text_member(out, first, "basis", s->net ? "net" : "gross");
     cli_json_key(out, first, "measured");
-    jl_buf_str(out, s->origin == ESTIMATE_CUSTOM ? "null" : s->measured ? "true" : "false");
+    jl_buf_str(out, !s->provenance_known ? "null" : s->provenance <= JOULET_DERIVED ? "true" : "false");
+    text_member(out, first, "rests_on", s->provenance_known ? joulet_provenance_name(s->provenance) : NULL);
 }
 
 static void json_estimate(struct jl_buf *out, const struct estimate_result *e, const struct run *r, const char *also)
@@ -371,7 +372,8 @@ const struct command cmd_estimate = {
         "\n"
         "Every figure is marked `estimated` and stands between two ends that hold in about 9 of 10 cases: 0.91 to 1.10 for a "
         "fit\n"
-        "on this machine, a factor of 2 for what was published about another one. `sets create` makes a set of one model from\n"
+        "that was measured on this machine, a factor of 2 for what was published about another one. `sets create` makes a set of "
+        "one model from\n"
         "--coefficient e0=J, e_in=J (each prompt token), e_out=J (each output token), e_q=J and e_x=J (docs/estimates.md).",
     .examples = "joulet estimate Llama-3.1-8B --in 1000 --out 500\n  from the first set that knows it\n"
                 "joulet estimate --run last --set jegham-2025\n  a stored run by other figures\n"

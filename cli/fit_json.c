@@ -17,14 +17,18 @@ static void text(struct jl_buf *out, bool *first, const char *key, const char *s
     cli_json_string(out, s);
 }
 
-/* "name": {"value", "pm", "u"}; u is without the gain. */
+/* "name": {"value", "pm", "lo", "hi", "u"}; u is without the gain. */
 static void derived(struct jl_buf *out, bool *first, const char *key, const struct fit *f, struct jl_derived d)
 {
     bool inner = true;
+    double lo, hi;
+    fit_ends(f, d, &lo, &hi);
     cli_json_key(out, first, key);
     jl_buf_str(out, "{");
     number(out, &inner, "value", d.value);
     number(out, &inner, "pm", fit_pm(f, d));
+    number(out, &inner, "lo", lo);
+    number(out, &inner, "hi", hi);
     number(out, &inner, "u", d.u);
     jl_buf_str(out, "}");
 }

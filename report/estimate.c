@@ -10,9 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WORDS_MAX 24
-#define WORD_MAX  24
-#define NEAR_MAX  8 /* candidates in a sentence */
+#define WORDS_MAX  24
+#define WORD_MAX   24
+#define NEAR_MAX   8     /* candidates in a sentence */
+#define GAIN_USUAL 1.062 /* end of figure/truth of a sensor of 5 %, k = 2 */
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
@@ -202,11 +203,24 @@ enum joulet_status estimate_find(struct estimate_set *s, size_t *index, const ch
 
 /* ---- applying ---------------------------------------------------------------------------------------------------- */
 
+bool estimate_of_here(const struct estimate_set *s, const char *host)
+{
+    return s->origin == ESTIMATE_FIT && (!s->host || !*s->host || (host && !strcmp(s->host, host)));
+}
+
+/* 0.91 to 1.10 holds the gain of a usual sensor (10); what is beyond that adds, half-widths as logarithms in quadrature. */
+static double widen(double end, double gain)
+{
+    double usual = isnan(gain) ? 0 : log(gain < 1 ? 1 / GAIN_USUAL : GAIN_USUAL), more = isnan(gain) ? 0 : log(gain);
+    double log_end = log(end), all = sqrt(log_end * log_end + fmax(0, more * more - usual * usual));
+    return end < 1 ? exp(-all) : exp(all);
+}
+
 void estimate_factors(const struct estimate_set *s, const char *host, double *f_lo, double *f_hi)
 {
-    bool here = s->origin == ESTIMATE_FIT && (!s->host || !*s->host || (host && !strcmp(s->host, host)));
-    *f_lo = !isnan(s->f_lo) ? s->f_lo : here ? 0.91 : 0.5;
-    *f_hi = !isnan(s->f_hi) ? s->f_hi : here ? 1.10 : 2;
+    bool here = estimate_of_here(s, host);
+    *f_lo = !isnan(s->f_lo) ? s->f_lo : here ? widen(0.91, s->gain_lo) : widen(0.5, s->gain_lo);
+    *f_hi = !isnan(s->f_hi) ? s->f_hi : here ? widen(1.10, s->gain_hi) : widen(2, s->gain_hi);
 }
 
 static enum joulet_status predict(const struct estimate_model *m, double tokens_in, double tokens_out, double *energy_j,
@@ -229,6 +243,7 @@ static void result_of(const struct estimate_set *s, size_t index, const char *ho
                                     .tokens_in = NAN,
                                     .tokens_out = NAN,
                                     .energy = unknown};
+    out->here = estimate_of_here(s, host);
     estimate_factors(s, host, &out->f_lo, &out->f_hi);
 }
 

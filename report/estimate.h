@@ -29,15 +29,18 @@ struct estimate_model {
 struct estimate_set {
     char name[ESTIMATE_NAME_SIZE]; /* letters, digits, '-', '_', '.'; the file is NAME.csv */
     enum estimate_origin origin;
-    char *source;      /* who says so: a run, a paper; never NULL */
-    char *boundary;    /* what the energy covers: "gpu0.board", "whole system with PUE"; NULL unknown */
-    char *date;        /* "2026-11-21"; NULL unknown */
-    char *machine;     /* in words; NULL unknown */
-    char *host;        /* hash of the machine it was fitted on, as in records; NULL unknown */
-    char *sensor;      /* NULL unknown */
-    bool net;          /* above the idle level, else with it */
-    bool measured;     /* by its source; else modelled */
-    double f_lo, f_hi; /* estimate/truth; NAN: those of docs/method.md 10 for the origin */
+    char *source;   /* who says so: a run, a paper; never NULL */
+    char *boundary; /* what the energy covers: "gpu0.board", "whole system with PUE"; NULL unknown */
+    char *date;     /* "2026-11-21"; NULL unknown */
+    char *machine;  /* in words; NULL unknown */
+    char *host;     /* hash of the machine it was fitted on, as in records; NULL unknown */
+    char *sensor;   /* NULL unknown */
+    bool net;       /* above the idle level, else with it */
+    enum joulet_provenance
+        provenance; /* of what it rests on: measured, or modelled (estimated); that of a custom set is unknown */
+    bool provenance_known;
+    double gain_lo, gain_hi; /* figure/truth of the sensors that a fit rests on; NAN: not told */
+    double f_lo, f_hi;       /* estimate/truth; NAN: those of docs/method.md 10 for the origin, with the gain */
     struct estimate_model *models;
     size_t n;
 };
@@ -69,6 +72,7 @@ size_t estimate_model_in(const struct estimate_set *s, const char *model);
 enum joulet_status estimate_find(struct estimate_set *s, size_t *index, const char *set, const char *model, char *also,
                                  size_t also_size, struct joulet_error *err);
 /* Ends of estimate/truth of a set on the machine with this hash (NULL unknown): a fit holds for the machine it was made on. */
+bool estimate_of_here(const struct estimate_set *s, const char *host);
 void estimate_factors(const struct estimate_set *s, const char *host, double *f_lo, double *f_hi);
 
 /* What a set says about one request, or the requests of a run. */
@@ -79,6 +83,7 @@ struct estimate_result {
     double tokens_in, tokens_out; /* sums; NAN not told */
     size_t requests, left_out;    /* left out: without numbers of tokens */
     double f_lo, f_hi;
+    bool here; /* a fit of this machine */
     struct joulet_energy energy;
 };
 /* tokens_out NAN is fine for a set that knows prompt tokens alone. JOULET_USAGE, JOULET_LIMIT as joulet_predict. */

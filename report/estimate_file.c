@@ -27,7 +27,7 @@ const char *estimate_origin_name(enum estimate_origin o)
 
 void estimate_set_init(struct estimate_set *s, const char *name, enum estimate_origin origin)
 {
-    *s = (struct estimate_set){.origin = origin, .f_lo = NAN, .f_hi = NAN, .net = true, .measured = true};
+    *s = (struct estimate_set){.origin = origin, .f_lo = NAN, .f_hi = NAN, .gain_lo = NAN, .gain_hi = NAN, .net = true};
     snprintf(s->name, sizeof s->name, "%s", name);
     s->source = jl_strdup("");
 }
@@ -118,12 +118,38 @@ static enum joulet_status read_choice(struct parser *p, const char *key, const c
     return JOULET_OK;
 }
 
-static enum joulet_status read_factor(struct parser *p, double *out, const char *value, double lo, double hi)
+/* Ends of an interval around 1. */
+static const struct {
+    const char *key;
+    size_t at;
+    bool above;
+} ends[] = {
+    {"factor_lo", offsetof(struct estimate_set, f_lo), false},
+    {"factor_hi", offsetof(struct estimate_set, f_hi), true},
+    {"gain_lo", offsetof(struct estimate_set, gain_lo), false},
+    {"gain_hi", offsetof(struct estimate_set, gain_hi), true},
+};
+
+static enum joulet_status read_end(struct parser *p, size_t i, const char *value)
 {
+    double *out = (double *)(void *)((char *)p->set + ends[i].at), lo = ends[i].above ? 1 : 1 / FACTOR_MAX;
+    double hi = ends[i].above ? FACTOR_MAX : 1;
     if (!jl_parse_double(value, out) || *out < lo || *out > hi)
-        return FAIL(p, "%s: row %zu: '%.40s' is no end of estimate/truth: factor_lo lies in %g to 1, factor_hi in 1 to %g",
-                    p->name, p->row, value, 1 / FACTOR_MAX, FACTOR_MAX);
+        return FAIL(p, "%s: row %zu: '%.40s' is no end of estimate/truth: %s lies in %g to %g", p->name, p->row, value,
+                    ends[i].key, lo, hi);
     return JOULET_OK;
+}
+
+static enum joulet_status read_provenance(struct parser *p, const char *value)
+{
+    for (unsigned i = JOULET_MEASURED; i <= JOULET_SIMULATED; i++)
+        if (!strcmp(value, joulet_provenance_name((enum joulet_provenance)i))) {
+            p->set->provenance = (enum joulet_provenance)i;
+            p->set->provenance_known = true;
+            return JOULET_OK;
+        }
+    return FAIL(p, "%s: row %zu: '%.40s' is no provenance: it is measured, derived, estimated, imported or simulated", p->name,
+                p->row, value);
 }
 
 static enum joulet_status read_head_row(struct parser *p)
@@ -131,10 +157,11 @@ static enum joulet_status read_head_row(struct parser *p)
     const char *key = p->csv.fields[0], *value = p->csv.n > 1 ? p->csv.fields[1] : "";
     if (!strcmp(key, "origin") || !strcmp(key, "basis"))
         return read_choice(p, key, value);
-    if (!strcmp(key, "factor_lo"))
-        return read_factor(p, &p->set->f_lo, value, 1 / FACTOR_MAX, 1);
-    if (!strcmp(key, "factor_hi"))
-        return read_factor(p, &p->set->f_hi, value, 1, FACTOR_MAX);
+    if (!strcmp(key, "provenance"))
+        return read_provenance(p, value);
+    for (size_t i = 0; i < JL_COUNT(ends); i++)
+        if (!strcmp(key, ends[i].key))
+            return read_end(p, i, value);
     for (size_t i = 0; i < JL_COUNT(texts); i++) {
         if (strcmp(key, texts[i].key))
             continue;
@@ -155,6 +182,8 @@ static enum joulet_status check_head(struct parser *p)
         return FAIL(p, "%s does not say its %s", p->name, missing);
     if (isnan(p->set->f_lo) != isnan(p->set->f_hi))
         return FAIL(p, "%s has one of factor_lo and factor_hi: an interval has two ends", p->name);
+    if (isnan(p->set->gain_lo) != isnan(p->set->gain_hi))
+        return FAIL(p, "%s has one of gain_lo and gain_hi: an interval has two ends", p->name);
     return JOULET_OK;
 }
 
@@ -333,6 +362,10 @@ enum joulet_status estimate_set_text(const struct estimate_set *s, struct jl_buf
     for (size_t i = 0; i < JL_COUNT(texts); i++)
         if (*text_at(s, i) && **text_at(s, i))
             put_text(out, texts[i].key, *text_at(s, i));
+    if (s->provenance_known)
+        jl_buf_printf(out, "provenance,%s\n", joulet_provenance_name(s->provenance));
+    if (!isnan(s->gain_lo) && !isnan(s->gain_hi))
+        jl_buf_printf(out, "gain_lo,%.15g\ngain_hi,%.15g\n", s->gain_lo, s->gain_hi);
     if (!isnan(s->f_lo) && !isnan(s->f_hi))
         jl_buf_printf(out, "factor_lo,%.15g\nfactor_hi,%.15g\n", s->f_lo, s->f_hi);
     put_models(out, s);

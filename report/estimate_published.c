@@ -89,6 +89,7 @@ enum joulet_status estimate_published(struct estimate_set *s, const char *name, 
     s->date = jl_strdup(p->date);
     s->machine = jl_strdup(p->machine);
     s->net = false;
-    s->measured = p->measured;
+    s->provenance = p->measured ? JOULET_MEASURED : JOULET_ESTIMATED;
+    s->provenance_known = true;
     return read_file(s, p, err);
 }

@@ -74,6 +74,26 @@ static void carbon(struct jl_buf *out, const struct estimate_result *e, const st
     text_item(out, style, "carbon", figure_scaled(&f, grams_per_j * scale, unit, style).text, at.text, TONE_PLAIN);
 }
 
+/* What the figures of a set are, in words. */
+static const char *rests_on(const struct estimate_set *s)
+{
+    if (s->origin == ESTIMATE_PUBLISHED)
+        return s->provenance == JOULET_MEASURED ? "measured" : "modelled, not measured";
+    switch (s->provenance) {
+    case JOULET_MEASURED:
+        return "measured";
+    case JOULET_DERIVED:
+        return "derived from what was measured";
+    case JOULET_ESTIMATED:
+        return "rests on estimates: no sensor measured the requests";
+    case JOULET_IMPORTED:
+        return "rests on imported records";
+    case JOULET_SIMULATED:
+        return "rests on a simulated sensor: no energy of any machine";
+    }
+    return "of unknown origin";
+}
+
 static void source(struct jl_buf *out, const struct estimate_result *e, const char *also, const struct report_style *style)
 {
     const struct estimate_set *s = e->set;
@@ -82,16 +102,18 @@ static void source(struct jl_buf *out, const struct estimate_result *e, const ch
     jl_buf_printf(&b, "set %s: %s", s->name, s->source);
     if (s->date && *s->date)
         jl_buf_printf(&b, ", %s", s->date);
-    if (s->origin != ESTIMATE_CUSTOM)
-        jl_buf_printf(&b, "; %s", s->measured ? "measured" : "modelled, not measured");
+    if (s->provenance_known)
+        jl_buf_printf(&b, "; %s", rests_on(s));
     if (s->machine && *s->machine)
         jl_buf_printf(&b, "; on %s", s->machine);
     text_item(out, style, "source", NULL, b.data, TONE_PLAIN);
     jl_buf_clear(&b);
     jl_buf_printf(&b, "the truth lies between the two ends in about 9 of 10 cases: estimate/truth %s to %s",
                   number_plain(e->f_lo).text, number_plain(e->f_hi).text);
-    if (s->origin == ESTIMATE_FIT && e->f_lo < 0.9)
+    if (s->origin == ESTIMATE_FIT && isnan(s->f_lo) && !e->here)
         jl_buf_str(&b, ", since the fit was made on another machine");
+    if (s->origin == ESTIMATE_FIT && isnan(s->f_lo) && s->provenance_known && s->provenance == JOULET_ESTIMATED)
+        jl_buf_printf(&b, "%s the fit rests on estimates itself", e->here ? ", since" : " and");
     if (e->energy.u.b > 0)
         jl_buf_str(&b, ", widened by the scatter of its figures");
     text_item(out, style, "interval", NULL, b.data, TONE_PLAIN);
@@ -183,9 +205,13 @@ void report_set(struct jl_buf *out, const struct estimate_set *s, const struct r
                                                  {"workload", false, 0}};
     const struct {
         const char *label, *text;
-    } lines[] = {{"source", s->source},   {"date", s->date},
-                 {"machine", s->machine}, {"sensor", s->sensor},
-                 {"covers", s->boundary}, {"basis", s->net ? "net: above the idle level" : "gross: idle level included"}};
+    } lines[] = {{"source", s->source},
+                 {"date", s->date},
+                 {"machine", s->machine},
+                 {"sensor", s->sensor},
+                 {"covers", s->boundary},
+                 {"figures", s->provenance_known ? rests_on(s) : NULL},
+                 {"basis", s->net ? "net: above the idle level" : "gross: idle level included"}};
     struct grid g;
     text_rule(out, style, s->name, estimate_origin_name(s->origin), TONE_PLAIN);
     for (size_t i = 0; i < JL_COUNT(lines); i++)

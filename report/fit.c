@@ -59,6 +59,33 @@ static void take(struct fit *f, const struct run *r, const struct run_request *q
     f->provenance = e->provenance > f->provenance ? e->provenance : f->provenance;
 }
 
+/* By the channels that the energies are sums of: each has a gain of its own, and all are taken to be off the same way. */
+static void take_gain(struct fit *f)
+{
+    double sum = 0, lo = 0, hi = 0;
+    f->truth_lo = 1 - 2 * f->spec;
+    f->truth_hi = 1 + 2 * f->spec;
+    for (size_t i = 0; i < f->n; i++) {
+        const struct run_energy *e = &f->rows[i].q->energy;
+        for (size_t k = 0; k < e->n_channels; k++) {
+            const struct joulet_channel *c = run_channel(f->rows[i].run, e->channels[k].channel);
+            double j = fabs(f->gross ? e->channels[k].e.gross_j : e->channels[k].e.net_j);
+            if (!c || !c->in_total || isnan(j))
+                continue;
+            bool estimate = c->factor_lo < 1 || c->factor_hi > 1;
+            double gain = 2 * sqrt(squared(e->channels[k].e.u.spec)); /* of a sensor */
+            f->estimated |= estimate;
+            lo += estimate ? c->factor_lo * j : j - gain;
+            hi += estimate ? c->factor_hi * j : j + gain;
+            sum += j;
+        }
+    }
+    if (f->estimated && sum > 0) {
+        f->truth_lo = lo / sum;
+        f->truth_hi = hi / sum;
+    }
+}
+
 static bool differs(const struct run_pairs *a, const struct run_pairs *b, const char *key)
 {
     const char *x = run_pairs_get(a, key), *y = run_pairs_get(b, key);
@@ -98,6 +125,7 @@ static enum joulet_status solve(struct fit *f, struct joulet_error *err)
                        "number %.3g, at most %g): measure a grid of both with `joulet fit`",
                        f->model.condition, JL_TOKEN_CONDITION_MAX);
     f->spec = spec / energy;
+    take_gain(f);
     for (size_t i = 0; i < f->n; i++)
         f->rows[i].fitted_j = jl_token_energy(&f->model, f->rows[i].t.t_in, f->rows[i].t.t_out).value;
     return jl_ok(err);
@@ -137,6 +165,13 @@ void fit_release(struct fit *f)
 double fit_pm(const struct fit *f, struct jl_derived d)
 {
     return 2 * hypot(d.u, f->spec * d.value);
+}
+
+void fit_ends(const struct fit *f, struct jl_derived d, double *lo, double *hi)
+{
+    double below = (1 - f->truth_lo) * fabs(d.value), above = (f->truth_hi - 1) * fabs(d.value);
+    *lo = d.value - hypot(d.value < 0 ? above : below, 2 * d.u);
+    *hi = d.value + hypot(d.value < 0 ? below : above, 2 * d.u);
 }
 
 struct jl_derived fit_coefficient(const struct fit *f, size_t term)

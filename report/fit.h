@@ -18,7 +18,9 @@ struct fit {
     size_t n;
     size_t warmup, failed, cached, slowed, unknown; /* left out for that reason */
     bool gross;
-    double spec; /* relative standard uncertainty of the sensors' gain: in absolute figures, not in ratios */
+    double spec;               /* relative standard uncertainty of the sensors' gain: in absolute figures, not in ratios */
+    double truth_lo, truth_hi; /* ends of truth/figure by that gain: estimated figures have ends that are far from alike (10) */
+    bool estimated;            /* in part at least */
     enum joulet_provenance provenance;
     bool several_machines, several_models;
 };
@@ -29,6 +31,8 @@ void fit_release(struct fit *f);
 
 /* Half-widths of 95 % intervals, gain included. */
 double fit_pm(const struct fit *f, struct jl_derived d);
+/* The two ends of the same interval; of estimated figures those of section 10. */
+void fit_ends(const struct fit *f, struct jl_derived d, double *lo, double *hi);
 struct jl_derived fit_coefficient(const struct fit *f, size_t term);
 /* Lengths for which what follows is printed: of prompts, and of answers for the crossover. At most 8. */
 size_t fit_lengths_in(const struct fit *f, double out[8]);

@@ -2,9 +2,12 @@
 #include "report/estimate.h"
 #include "report/fit.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define GAIN_LEAST 0.01 /* truth/figure: no sensor is worse */
 
 /* "cpu0.package, cpu0.dram": channels of the total, or their sensors, each once. */
 static char *channels(const struct run *r, bool sensors)
@@ -32,8 +35,6 @@ static char *source(const struct fit *f)
             jl_buf_printf(&b, "%s%s", runs > 1 ? ", " : "fit of run ", f->rows[i].run->id);
     if (runs > 3)
         jl_buf_printf(&b, " and %zu more", runs - 3);
-    if (f->provenance == JOULET_SIMULATED || f->provenance == JOULET_ESTIMATED)
-        jl_buf_printf(&b, " (%s)", joulet_provenance_name(f->provenance));
     return jl_buf_take(&b);
 }
 
@@ -55,10 +56,13 @@ static void describe(struct estimate_set *s, const struct fit *f)
     s->machine = jl_strdup(run_pairs_get(&r->machine, "cpu"));
     s->host = f->several_machines ? NULL : jl_strdup(run_pairs_get(&r->machine, "host"));
     s->net = !f->gross;
-    s->measured = f->provenance == JOULET_MEASURED || f->provenance == JOULET_DERIVED;
+    s->provenance = f->provenance;
+    s->provenance_known = true;
+    s->gain_lo = f->truth_hi > 1 ? 1 / f->truth_hi : 1;
+    s->gain_hi = f->truth_lo < 1 ? 1 / fmax(f->truth_lo, GAIN_LEAST) : 1;
 }
 
-/* The gain of the sensor is in the interval of every estimate from a fit, and not in the covariance. */
+/* The gain of the sensors is in a row of its own, and not in the covariance. */
 static bool add_model(struct estimate_set *s, const struct fit *f)
 {
     const char *name = run_pairs_get(&f->rows[0].run->model, "name");

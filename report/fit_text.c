@@ -9,7 +9,11 @@
 static struct number derived(const struct fit *f, struct jl_derived d, double scale, const char *unit,
                              const struct report_style *style)
 {
-    return number_pm(d.value * scale, fit_pm(f, d) * scale, unit, style);
+    struct figure g = {.j = d.value, .estimate = true};
+    if (!f->estimated)
+        return number_pm(d.value * scale, fit_pm(f, d) * scale, unit, style);
+    fit_ends(f, d, &g.lo, &g.hi);
+    return figure_scaled(&g, scale, unit, style);
 }
 
 static void terms(struct jl_buf *out, const struct fit *f, const struct report_style *style)

@@ -224,6 +224,9 @@ static void test_refused(void **state)
         {"joulet-set,1\norigin,published\n", "not fit or custom", JOULET_FORMAT},
         {HEAD "colour,red\n", "'colour' is nothing", JOULET_FORMAT},
         {HEAD "factor_lo,0.5\nmodel,e_in\nm,1\n", "two ends", JOULET_FORMAT},
+        {HEAD "gain_hi,1.5\nmodel,e_in\nm,1\n", "one of gain_lo and gain_hi", JOULET_FORMAT},
+        {HEAD "gain_hi,0.9\n", "gain_hi lies in 1 to", JOULET_FORMAT},
+        {HEAD "provenance,guessed\n", "is no provenance", JOULET_FORMAT},
         {HEAD "factor_lo,1.5\n", "no end of estimate/truth", JOULET_FORMAT},
         {HEAD "factor_hi,0\n", "no end of estimate/truth", JOULET_FORMAT},
         {HEAD "model,e_in\n", "is empty", JOULET_FORMAT},
@@ -284,6 +287,22 @@ static void test_files(void **state)
     assert_true(lo == .91 && hi == 1.10);
     estimate_factors(&back, "ffff", &lo, &hi);
     assert_true(lo == .5 && hi == 2);
+    assert_false(back.provenance_known);
+    back.gain_lo = 1 / 1.05; /* a good sensor is in the interval already */
+    back.gain_hi = 1.05;
+    estimate_factors(&back, "0a1b", &lo, &hi);
+    assert_true(fabs(lo - .91) < 1e-12 && fabs(hi - 1.10) < 1e-12);
+    back.gain_lo = .4; /* figures of a guessed processor */
+    back.gain_hi = 2.5;
+    estimate_factors(&back, "0a1b", &lo, &hi);
+    assert_near(lo, exp(-sqrt(log(.91) * log(.91) + log(.4) * log(.4) - log(1.062) * log(1.062))), 1e-12);
+    assert_true(lo < .4 && hi > 2.5 && hi < 2.6);
+    estimate_factors(&back, "ffff", &lo, &hi);
+    assert_true(lo < .33 && hi > 3);
+    back.f_lo = .9; /* what the file says itself stands */
+    back.f_hi = 1.2;
+    estimate_factors(&back, "0a1b", &lo, &hi);
+    assert_true(lo == .9 && hi == 1.2);
     assert_int_equal(estimate_set_names(&names, &n, &err), JOULET_OK);
     assert_int_equal(n, 3);
     assert_string_equal(names[0], "mine-1"); /* own sets come first */

@@ -1,4 +1,5 @@
 /* test_fit.c - fits of recorded requests: the truth comes out, what must not enter does not, and bad designs are refused. */
+#include "report/estimate.h"
 #include "report/fit.h"
 #include "tests/base/test.h"
 #include "tests/report/beside.h"
@@ -7,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const double truth[] = {3, .05, 4e-7, 2.4, 1.2e-5};
 
@@ -84,6 +86,52 @@ static void the_truth_comes_out(void **state)
     must_hold(&f, "prompts of 64 to 8192 tokens, answers of 1 to 256");
     fit_release(&f);
     run_release(&r);
+}
+
+/* What the figures of a fit rest on goes along into the set and into every estimate from it. */
+static void estimated_figures_stay_estimates(void **state)
+{
+    (void)state;
+    static const struct report_style style = {.utf8 = true, .width = 400};
+    struct run r;
+    struct fit f;
+    struct estimate_set s;
+    struct estimate_result e;
+    struct joulet_error err;
+    struct jl_buf out;
+    char folder[] = "/tmp/joulet-fit-XXXXXX";
+    double lo, hi;
+    assert_non_null(mkdtemp(folder));
+    setenv("JOULET_DATA_DIR", folder, 1);
+    grid(&r, "20261121-100000-0002", 5, 42);
+    r.channels[0].factor_lo = .4;
+    r.channels[0].factor_hi = 2.5;
+    for (size_t i = 0; i < r.n_requests; i++)
+        r.requests[i].energy.total.provenance = JOULET_ESTIMATED;
+    fitted(&f, (const struct run *[]){&r}, 1);
+    assert_true(f.estimated);
+    struct jl_derived c = fit_coefficient(&f, JL_E_OUT);
+    fit_ends(&f, c, &lo, &hi);
+    assert_near(lo, c.value - hypot(.6 * c.value, 2 * c.u), 1e-9);
+    assert_near(hi, c.value + hypot(1.5 * c.value, 2 * c.u), 1e-9);
+    must_hold(&f, "≈ 2.4 (");
+    assert_int_equal(fit_save(&f, "guess", false, &err), JOULET_OK);
+    assert_int_equal(estimate_set_load(&s, "guess", &err), JOULET_OK);
+    assert_int_equal(estimate_request(&s, 0, "0123456789abcdef", 200, 100, &e, &err), JOULET_OK);
+    assert_true(e.here && e.energy.net_j / e.energy.min_j > 2.5 && e.energy.max_j / e.energy.net_j > 2.5);
+    jl_buf_init(&out, 1 << 16);
+    report_estimate(&out, &e, NULL, "", &style);
+    assert_non_null(strstr(out.data, "rests on estimates"));
+    assert_null(strstr(out.data, "; measured"));
+    jl_buf_release(&out);
+    estimate_set_release(&s);
+    fit_release(&f);
+    run_release(&r);
+    assert_int_equal(estimate_set_delete("guess", &err), JOULET_OK);
+    char *sets = jl_strf("%s/sets", folder);
+    rmdir(sets);
+    free(sets);
+    rmdir(folder);
 }
 
 static void outside_the_range(void **state)
@@ -197,9 +245,13 @@ static void residuals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_truth_comes_out),       cmocka_unit_test(outside_the_range),
-        cmocka_unit_test(only_whole_requests_enter), cmocka_unit_test(several_runs),
-        cmocka_unit_test(what_cannot_be_fitted),     cmocka_unit_test(residuals),
+        cmocka_unit_test(the_truth_comes_out),
+        cmocka_unit_test(outside_the_range),
+        cmocka_unit_test(estimated_figures_stay_estimates),
+        cmocka_unit_test(only_whole_requests_enter),
+        cmocka_unit_test(several_runs),
+        cmocka_unit_test(what_cannot_be_fitted),
+        cmocka_unit_test(residuals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
