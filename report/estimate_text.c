@@ -109,7 +109,7 @@ static void source(struct jl_buf *out, const struct estimate_result *e, const ch
     text_item(out, style, "source", NULL, b.data, TONE_PLAIN);
     jl_buf_clear(&b);
     jl_buf_printf(&b, "the truth lies between the two ends in about 9 of 10 cases: estimate/truth %s to %s",
-                  number_plain(e->f_lo).text, number_plain(e->f_hi).text);
+                  number_digits(e->f_lo, 2).text, number_digits(e->f_hi, 2).text);
     if (s->origin == ESTIMATE_FIT && isnan(s->f_lo) && !e->here)
         jl_buf_str(&b, ", since the fit was made on another machine");
     if (s->origin == ESTIMATE_FIT && isnan(s->f_lo) && s->provenance_known && s->provenance == JOULET_ESTIMATED)

@@ -16,6 +16,19 @@ static struct number derived(const struct fit *f, struct jl_derived d, double sc
     return figure_scaled(&g, scale, unit, style);
 }
 
+/* Blanks before a unit that is none. */
+static struct number without_unit(struct number n)
+{
+    size_t k = 0;
+    for (size_t i = 0; n.text[i]; i++) {
+        char next = n.text[i + 1];
+        if (n.text[i] != ' ' || (next != ' ' && next != ')' && next))
+            n.text[k++] = n.text[i];
+    }
+    n.text[k] = '\0';
+    return n;
+}
+
 static void terms(struct jl_buf *out, const struct fit *f, const struct report_style *style)
 {
     static const struct {
@@ -30,10 +43,7 @@ static void terms(struct jl_buf *out, const struct fit *f, const struct report_s
     struct grid g;
     grid_init(&g, columns, JL_COUNT(columns));
     for (size_t i = 0; i < JL_TOKEN_TERMS; i++) {
-        struct number value = derived(f, fit_coefficient(f, i), rows[i].scale, "", style);
-        size_t len = strlen(value.text);
-        if (len && value.text[len - 1] == ' ') /* before the unit that is none */
-            value.text[len - 1] = '\0';
+        struct number value = without_unit(derived(f, fit_coefficient(f, i), rows[i].scale, "", style));
         const char *const cells[] = {rows[i].name, value.text, rows[i].what};
         grid_add(&g, TONE_PLAIN, cells);
     }
