@@ -90,7 +90,7 @@ static void check_roots(const struct doctor *d, struct finding *f)
         found(f, trusted ? DOCTOR_OK : DOCTOR_ADVICE, "sensors are read below %s and %s%s", jl_sysfs_root(), jl_procfs_root(),
               trusted ? ", trusted by --trust-root" : ", so figures are marked simulated");
     if (f->verdict == DOCTOR_ADVICE)
-        remedy(f, "unset JOULET_SYSFS JOULET_PROCFS JOULET_NVML");
+        remedy(f, "unset JOULET_SYSFS JOULET_PROCFS JOULET_DEVFS JOULET_NVML");
 }
 
 static void check_governor(const struct doctor *d, struct finding *f)

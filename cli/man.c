@@ -143,8 +143,9 @@ static const struct {
      "Folder that holds joulet/, with the database and the private engine, instead of $XDG_DATA_HOME or ~/.local/share."},
     {"JOULET_CACHE_DIR", "Folder that holds joulet/, with downloads, instead of $XDG_CACHE_HOME or ~/.cache."},
     {"JOULET_MODULE_DIR", "Folder of the modules for HTTP and the live screen, instead of where they were installed."},
-    {"JOULET_SYSFS, JOULET_PROCFS", "Folders to read sensors from instead of /sys and /proc; figures are marked simulated unless "
-                                    "--trust-root is given. Ignored in a privileged process."},
+    {"JOULET_SYSFS, JOULET_PROCFS, JOULET_DEVFS",
+     "Folders to read sensors from instead of /sys, /proc and /dev; figures are marked simulated unless "
+     "--trust-root is given. Ignored in a privileged process."},
     {"JOULET_NVML", "Library to use instead of libnvidia-ml.so.1, likewise."},
     {"JOULET_TRACE", "Parts that tell on standard error what they do, as in sensor,engine, or all."},
     {"NO_COLOR", "No colours unless --color=always is given."},

@@ -126,6 +126,22 @@ enum joulet_group {
 };
 JOULET_API const char *joulet_group_name(enum joulet_group g); /* "cpu", "dram", "gpu", "platform", "other"; static */
 
+/* What of the machine a channel covers, from the outside in: a channel contains those of the domains below its own in the same
+ * machine, socket or card, so that no joule is added twice. GPU and DRAM stand beside the package. */
+enum joulet_domain {
+    JOULET_DOMAIN_NONE,    /* not told, or no energy at all: temperatures and the like */
+    JOULET_DOMAIN_WALL,    /* everything, with the losses of the power supply: a meter at the wall, an adapter, a BMC */
+    JOULET_DOMAIN_BATTERY, /* everything, while it runs from its battery */
+    JOULET_DOMAIN_PSYS,    /* everything behind the power supply, as its maker wired it: psys, the input rail of a board */
+    JOULET_DOMAIN_PACKAGE, /* one processor: cores, caches, memory controller, integrated graphics */
+    JOULET_DOMAIN_CORE,    /* inside the package */
+    JOULET_DOMAIN_UNCORE,  /* inside the package: its integrated graphics */
+    JOULET_DOMAIN_DRAM,    /* beside the package */
+    JOULET_DOMAIN_GPU,     /* a card, beside the package */
+    JOULET_DOMAIN_PART,    /* a chip or a rail: inside the wall and psys, nothing else is known */
+    JOULET_DOMAIN_COUNT
+};
+
 /* Properties of one channel. Strings live as long as the meter (or the record) they come from.
  * Source: defaults of docs/method.md 1.1; where calibration knows better, `calibrated` is set. */
 struct joulet_channel {
@@ -135,6 +151,7 @@ struct joulet_channel {
     const char *parent; /* id of the channel that physically contains this one, "" for none */
     enum joulet_quantity quantity;
     enum joulet_group group;
+    enum joulet_domain domain;
     enum joulet_provenance provenance;
     bool in_total;      /* counted in JOULET_TOTAL and in its group */
     bool calibrated;    /* lag_s and u_t_s come from a calibration of this device */

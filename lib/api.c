@@ -101,9 +101,9 @@ static enum joulet_status start_libraries(struct joulet *m, const struct sensor_
 {
     enum joulet_status status = jl_ok(err);
     for (; *table && status == JOULET_OK; table++) {
-        if ((*table)->cls != SENSOR_LIBRARY || !wanted(m, *table))
+        if ((*table)->cls == SENSOR_FILE || !wanted(m, *table))
             continue;
-        status = add_lane(m, SENSOR_LIBRARY, *table, err);
+        status = add_lane(m, (*table)->cls, *table, err);
         if (status == JOULET_OK)
             status = lane_start_library(m->lanes[m->n_lanes - 1], err);
     }
@@ -113,7 +113,7 @@ static enum joulet_status start_libraries(struct joulet *m, const struct sensor_
 static bool libraries_ready(const struct joulet *m)
 {
     for (size_t i = 0; i < m->n_lanes; i++)
-        if (m->lanes[i]->cls == SENSOR_LIBRARY && !atomic_load(&m->lanes[i]->ready))
+        if (m->lanes[i]->cls != SENSOR_FILE && !atomic_load(&m->lanes[i]->ready))
             return false;
     return true;
 }
@@ -126,14 +126,23 @@ static bool measures(const struct joulet *m)
     return false;
 }
 
+/* Something measures that counts in the total: what only stands beside it needs an estimate as much as nothing. */
+static bool counts(const struct joulet *m)
+{
+    for (size_t i = 0; i < m->n_lanes; i++)
+        if (lane_counts(m->lanes[i]))
+            return true;
+    return false;
+}
+
 /* Only when no file measures does anyone wait for the libraries: whether an estimate is needed depends on them. */
 static void fall_back(struct joulet *m, struct lane *files, const struct sensor_ops *const *table)
 {
-    while (!measures(m) && !libraries_ready(m))
+    while (!counts(m) && !libraries_ready(m))
         jl_sleep_until(jl_mono_ns() + GLANCE_NS);
     while (*table && strcmp((*table)->name, FALLBACK) != 0)
         table++;
-    if (!measures(m) && !m->opt.sensors && *table)
+    if (!counts(m) && !m->opt.sensors && *table)
         lane_discover(files, *table);
 }
 
@@ -190,7 +199,7 @@ static enum joulet_status start(struct joulet *m, const struct sensor_ops *const
     status = check_played(m, err);
     if (status != JOULET_OK)
         return status;
-    if (!lane_measures(files))
+    if (!lane_counts(files))
         fall_back(m, files, table);
     if (!m->opt.no_thread)
         return begin_sampling(m, files, err);

@@ -5,7 +5,8 @@
 
 #define SHORT_NS     100000000 /* phases below this profit from locking every update after an event (1.3) */
 #define REMEMBER_NS  (30 * JL_NS_PER_S)
-#define LEAD_SAMPLES 10 /* before and after: estimators lean on up to 6 updates beside a boundary (2.2) */
+#define LEAD_SAMPLES 10  /* before and after: estimators lean on up to 6 updates beside a boundary (2.2) */
+#define PATIENT_S    1.5 /* a battery or a BMC: nobody waits for it unless it is what counts */
 #define GLANCE_NS    1000000
 
 /* ---- marks ---------------------------------------------------------------------------------------------------------------- */
@@ -46,11 +47,13 @@ joulet_mark joulet_mark_now(struct joulet *m)
 
 /* ---- waiting -------------------------------------------------------------------------------------------------------------- */
 
-/* A channel that fails, or left, or reports no power at all: nothing to wait for. */
+/* A channel that fails, or left, or reports no power at all, or stands beside the total and takes its time: nothing to wait for.
+ */
 static bool gives_nothing(struct live_channel *c, const struct joulet_channel *pub)
 {
     bool power = pub->quantity == JOULET_ENERGY || pub->quantity == JOULET_POWER;
-    return !power || atomic_load(&c->gone_ns) || atomic_load(&c->failed_row) >= AWAY_READS;
+    return !power || (!pub->in_total && pub->period_s > PATIENT_S) || atomic_load(&c->gone_ns) ||
+           atomic_load(&c->failed_row) >= AWAY_READS;
 }
 
 /* An update after t, lag included, has come, or two could have, or none can. */

@@ -53,8 +53,8 @@ static bool is_gauge(const struct joulet_channel *c)
 /* Provenance cannot be better than the roots that the class of the sensor reads below. */
 static enum joulet_provenance provenance_of(const struct lane *l, const struct joulet_channel *c)
 {
-    bool redirected =
-        l->cls == SENSOR_LIBRARY ? jl_env("JOULET_NVML") != NULL : jl_env("JOULET_SYSFS") || jl_env("JOULET_PROCFS");
+    bool files = jl_env("JOULET_SYSFS") || jl_env("JOULET_PROCFS") || jl_env("JOULET_DEVFS");
+    bool redirected = l->cls == SENSOR_LIBRARY ? jl_env("JOULET_NVML") != NULL : files;
     if (redirected && !l->meter->opt.trust_root && c->provenance < JOULET_SIMULATED)
         return JOULET_SIMULATED;
     return c->provenance;
@@ -206,6 +206,17 @@ bool lane_measures(const struct lane *l)
     return false;
 }
 
+bool lane_counts(const struct lane *l)
+{
+    for (size_t i = 0; i < l->n_sensors; i++)
+        for (size_t k = 0; k < l->sensors[i].sensor->n_channels; k++) {
+            const struct joulet_channel *c = &l->sensors[i].channels[k]->pub;
+            if (!is_gauge(c) && c->in_total)
+                return true;
+        }
+    return false;
+}
+
 /* ---- one read ---------------------------------------------------------------------------------------------------------- */
 
 static void push(struct joulet *m, struct live_channel *c, const struct joulet_sample *sample)
@@ -278,8 +289,10 @@ void lane_take(struct lane *l, struct live_channel *c, const struct sensor_readi
     int64_t t = t0 + (t1 - t0) / 2;
     struct joulet_sample sample;
     struct updates_read read = {t0, t1, r->value, r->t_ns, r->reset, t1 - t0 > l->late_ns};
-    if (r->status == JOULET_OK && !r->has)
+    if (r->status == JOULET_OK && !r->has) { /* asked, and nothing to tell: nobody need wait for more */
+        atomic_store_explicit(&c->read_ns, t, memory_order_release);
         return;
+    }
     atomic_fetch_add_explicit(&l->reads, 1, memory_order_relaxed);
     if (r->status != JOULET_OK) {
         take_failure(l, c, r->status, t);
@@ -460,7 +473,7 @@ struct lane *lane_open(struct joulet *m, enum sensor_class cls, const struct sen
     l->meter = m;
     l->cls = cls;
     l->ops = ops;
-    l->late_ns = cls == SENSOR_LIBRARY ? LATE_LIBRARY_NS : LATE_FILE_NS;
+    l->late_ns = cls != SENSOR_FILE ? LATE_LIBRARY_NS : LATE_FILE_NS;
     return l;
 }
 

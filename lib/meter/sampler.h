@@ -91,6 +91,7 @@ void lane_release(struct lane *l, bool forked); /* closes the sensors, frees */
 /* Discovers ops' devices and takes them in. */
 void lane_discover(struct lane *l, const struct sensor_ops *ops);
 bool lane_measures(const struct lane *l);
+bool lane_counts(const struct lane *l); /* something of it is in the total */
 /* The first read of every sensor, by the caller, before the thread begins. */
 void lane_first_reads(struct lane *l);
 enum joulet_status lane_start(struct lane *l, struct joulet_error *err);         /* files: begins to sample */

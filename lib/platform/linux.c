@@ -44,9 +44,15 @@ const char *jl_procfs_root(void)
     return v ? v : "/proc";
 }
 
+const char *jl_devfs_root(void)
+{
+    const char *v = jl_env("JOULET_DEVFS");
+    return v ? v : "/dev";
+}
+
 bool jl_roots_redirected(void)
 {
-    return jl_env("JOULET_SYSFS") || jl_env("JOULET_PROCFS") || jl_env("JOULET_NVML");
+    return jl_env("JOULET_SYSFS") || jl_env("JOULET_PROCFS") || jl_env("JOULET_DEVFS") || jl_env("JOULET_NVML");
 }
 
 /* What to say, and as which status, when a call on `path` failed with errno e. */

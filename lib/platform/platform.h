@@ -9,7 +9,8 @@ const char *jl_env(const char *name); /* NULL when unset, empty, or in a privile
 bool jl_privileged(void);             /* set-user-id or file capabilities: redirecting variables are ignored */
 const char *jl_sysfs_root(void);      /* "/sys", or JOULET_SYSFS */
 const char *jl_procfs_root(void);     /* "/proc", or JOULET_PROCFS */
-bool jl_roots_redirected(void);       /* one of the two or JOULET_NVML is set and honoured */
+const char *jl_devfs_root(void);      /* "/dev", or JOULET_DEVFS */
+bool jl_roots_redirected(void);       /* one of the three or JOULET_NVML is set and honoured */
 /* Malloc'ed "<dir>/joulet", created with mode 0700 when missing; NULL and *err on failure. */
 char *jl_data_dir(struct joulet_error *err);   /* JOULET_DATA_DIR, else XDG_DATA_HOME, else ~/.local/share */
 char *jl_data_dir_name(void);                  /* the same, but nothing is created; NULL without a home folder */

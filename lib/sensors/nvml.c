@@ -137,6 +137,7 @@ static struct joulet_channel energy_or_power(const struct nvml_gpu *g, enum joul
 {
     struct joulet_channel ch = SENSOR_CHANNEL_INIT;
     ch.quantity = q;
+    ch.domain = JOULET_DOMAIN_GPU;
     ch.lag_s = LAG_S;
     ch.u_lag_s = U_LAG_S;
     ch.lag_max_s = LAG_MAX_S;

@@ -193,6 +193,11 @@ static bool describe(struct rapl *r, const struct rapl_search *s, const struct r
                                                [RAPL_CORE] = JOULET_GROUP_CPU,
                                                [RAPL_UNCORE] = JOULET_GROUP_CPU,
                                                [RAPL_PSYS] = JOULET_GROUP_PLATFORM};
+    static const enum joulet_domain domains[] = {[RAPL_PACKAGE] = JOULET_DOMAIN_PACKAGE,
+                                                 [RAPL_DRAM] = JOULET_DOMAIN_DRAM,
+                                                 [RAPL_CORE] = JOULET_DOMAIN_CORE,
+                                                 [RAPL_UNCORE] = JOULET_DOMAIN_UNCORE,
+                                                 [RAPL_PSYS] = JOULET_DOMAIN_PSYS};
     char id[64], parent[64] = "", device[192];
     bool filtered = rapl_is_filtered(s), inside = z->name.kind == RAPL_CORE || z->name.kind == RAPL_UNCORE;
     double quantum = rapl_quantum_j(c->count.range_uj);
@@ -206,6 +211,7 @@ static bool describe(struct rapl *r, const struct rapl_search *s, const struct r
     ch.parent = parent;
     ch.quantity = JOULET_ENERGY;
     ch.group = groups[z->name.kind];
+    ch.domain = domains[z->name.kind];
     ch.provenance = provenance;
     ch.in_total = z->name.kind == RAPL_PACKAGE || (z->name.kind == RAPL_DRAM && !rapl_is_client(s, z));
     ch.period_s = UPDATE_S;

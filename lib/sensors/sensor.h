@@ -42,6 +42,7 @@ void sensor_list_problem(struct sensor_list *l, const char *sensor, enum joulet_
 enum sensor_class {
     SENSOR_FILE,    /* cheap reads: all of them share one sampling thread */
     SENSOR_LIBRARY, /* a vendor library: a thread of its own, opened in the background */
+    SENSOR_SLOW,    /* files and devices that take their time to answer: likewise */
 };
 
 struct sensor_ops {
