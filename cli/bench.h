@@ -24,8 +24,8 @@ struct bench_cell {
 struct bench {
     struct session s;
     struct plan_matrix m;
-    struct generation q; /* what the command line says beside the plan: stop texts, timeout */
-    char *messages;
+    struct generation q; /* what the command line says beside the plan: stop texts, timeout, tools */
+    struct session_files files;
     struct bench_server *servers;
     size_t n_servers;
     struct bench_cell *cells; /* m.n_cells */

@@ -10,11 +10,11 @@
 #define ASSUMED_TOKENS_S 20.0 /* of a dry run, which asks no engine */
 
 /* Options that mean the same as the key of a plan. */
-static const char *const same_names[] = {"prompts",    "engine",         "context",        "threads",     "gpu-layers", "system",
-                                         "raw",        "max-tokens",     "seed",           "temperature", "top-p",      "top-k",
-                                         "min-p",      "repeat-penalty", "prompt-cache",   "repeat",      "warmup",     "order",
-                                         "order-seed", "baseline",       "baseline-every", "cooldown",    "streams",    "rate",
-                                         "duration",   "max-ttft",       "max-tpot",       "find-rate"};
+static const char *const same_names[] = {
+    "prompts",  "engine",      "context",    "threads",   "gpu-layers",     "system",         "raw",          "max-tokens",
+    "seed",     "temperature", "top-p",      "top-k",     "min-p",          "repeat-penalty", "prompt-cache", "repeat",
+    "warmup",   "order",       "order-seed", "baseline",  "baseline-every", "cooldown",       "streams",      "rate",
+    "duration", "max-ttft",    "max-tpot",   "find-rate", "think",          "think-budget",   "keep-alive"};
 
 /* Where the value of an option comes from: a settings file must not overrule a plan. */
 static enum value_source source_of(const struct cli *c, const char *name)
@@ -105,6 +105,9 @@ static void set_generation(struct bench_cell *x, const struct plan_cell *c)
     q->top_p = plan_cell_real(c, "top-p");
     q->min_p = plan_cell_real(c, "min-p");
     q->repeat_penalty = plan_cell_real(c, "repeat-penalty");
+    q->thinking = session_thinking(plan_cell_text(c, "think"));
+    q->thinking_budget = plan_cell_int(c, "think-budget", 0);
+    q->keep_alive = plan_cell_text(c, "keep-alive");
 }
 
 static bool add_option(char ***list, size_t *n, char *text)
@@ -188,7 +191,7 @@ void bench_release(struct bench *b)
     free(b->steps);
     free(b->finished);
     free(b->servers);
-    free(b->messages);
+    session_files_release(&b->files);
 }
 
 /* ---- what the record says ------------------------------------------------------------------------------------------------ */

@@ -270,9 +270,10 @@ static int run_run(struct cli *c, int argc, char **argv)
     struct session s;
     struct runtime_choice choice = {0};
     struct generation q;
-    char *messages = NULL, *prompt = NULL;
+    struct session_files files;
+    char *prompt = NULL;
     bool is_chat;
-    int code = session_generation(c, &q, &messages);
+    int code = session_generation(c, &q, &files);
     if (code == CLI_DONE)
         code = get_prompt(c, argc, argv, &prompt, &is_chat);
     q.prompt = prompt;
@@ -293,7 +294,7 @@ static int run_run(struct cli *c, int argc, char **argv)
         session_close(&s);
     }
     free(prompt);
-    free(messages);
+    session_files_release(&files);
     return code;
 }
 
@@ -302,7 +303,8 @@ const struct command cmd_run = {
     .summary = "send one prompt, or chat, and show what it cost",
     .usage = "joulet run [OPTION]... [PROMPT | -]",
     .options = "engine key model system messages raw seed temperature top-p top-k min-p repeat-penalty stop max-tokens context "
-               "engine-option threads gpu-layers prompt-cache timeout sensors sim replay interval trust-root calibration "
+               "engine-option threads gpu-layers prompt-cache think think-budget keep-alive tools timeout sensors sim replay "
+               "interval trust-root calibration "
                "measured-only json "
                "output title private place grid grid-series grid-command pue wue embodied-kg lifetime-years price tariff "
                "device-hour currency db no-store width color",

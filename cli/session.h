@@ -127,8 +127,14 @@ void session_close(struct session *s);
 /* Exit code of a finished session: 3 with --measured-only and nothing measured, 130/143 after a signal, else `otherwise`. */
 int session_exit(const struct session *s, int otherwise);
 
-/* Options of a generation from the command line; the arrays live as long as the cli. CLI_DONE or an exit code. */
-int session_generation(const struct cli *c, struct generation *q, char **messages);
+/* Texts of files that a generation points to. */
+struct session_files {
+    char *messages, *tools; /* NULL: not given */
+};
+enum thinking session_thinking(const char *name); /* "off", "high", ...; NULL: the engine's default */
+void session_files_release(struct session_files *f);
+/* Options of a generation from the command line; the arrays live as long as the cli and *files. CLI_DONE or an exit code. */
+int session_generation(const struct cli *c, struct generation *q, struct session_files *files);
 /* Engine and model from the command line. When a server is started the load is a window of its own. */
 int session_choose(struct session *s, struct runtime_choice *choice);
 /* The same with what a plan says. */

@@ -9,12 +9,12 @@
 #define MESSAGES_MAX ((size_t)16 << 20)
 #define COVER_MOST_S 3.0
 
-static int read_messages(const struct cli *c, char **messages)
+static int read_json(const struct cli *c, const char *option, char **text)
 {
-    const char *path = cli_str(c, "messages");
+    const char *path = cli_str(c, option);
     struct jl_buf b;
     struct joulet_error err;
-    *messages = NULL;
+    *text = NULL;
     if (!path)
         return CLI_DONE;
     jl_buf_init(&b, MESSAGES_MAX);
@@ -23,11 +23,27 @@ static int read_messages(const struct cli *c, char **messages)
         cli_warn(c, "%s", err.message);
         return CLI_USAGE;
     }
-    *messages = jl_buf_take(&b);
+    *text = jl_buf_take(&b);
     return CLI_DONE;
 }
 
-int session_generation(const struct cli *c, struct generation *q, char **messages)
+void session_files_release(struct session_files *f)
+{
+    free(f->messages);
+    free(f->tools);
+    *f = (struct session_files){0};
+}
+
+enum thinking session_thinking(const char *name)
+{
+    enum thinking t = THINKING_DEFAULT;
+    for (int i = THINKING_OFF; name && i <= THINKING_HIGH; i++)
+        if (strcmp(name, thinking_name((enum thinking)i)) == 0)
+            t = (enum thinking)i;
+    return t;
+}
+
+int session_generation(const struct cli *c, struct generation *q, struct session_files *files)
 {
     *q = (struct generation){
         .system = cli_str(c, "system"),
@@ -41,13 +57,20 @@ int session_generation(const struct cli *c, struct generation *q, char **message
         .min_p = cli_real(c, "min-p"),
         .repeat_penalty = cli_real(c, "repeat-penalty"),
         .prompt_cache = cli_flag(c, "prompt-cache"),
+        .thinking = session_thinking(cli_str(c, "think")),
+        .thinking_budget = cli_int(c, "think-budget", 0),
+        .keep_alive = cli_str(c, "keep-alive"),
     };
+    *files = (struct session_files){0};
     int64_t timeout = cli_duration_ns(c, "timeout");
     q->timeout_s = timeout > 0 ? jl_s(timeout) : 0;
     q->n_stop = cli_list(c, "stop", &q->stop);
     q->n_options = cli_list(c, "engine-option", &q->options);
-    int code = read_messages(c, messages);
-    q->messages_json = *messages;
+    int code = read_json(c, "messages", &files->messages);
+    if (code == CLI_DONE)
+        code = read_json(c, "tools", &files->tools);
+    q->messages_json = files->messages;
+    q->tools_json = files->tools;
     if (code == CLI_DONE && q->raw && (q->system || q->messages_json))
         code = cli_usage(c, "--raw sends the text as it is: it does not go with --system or --messages");
     if (code == CLI_DONE && q->system && q->messages_json)
@@ -63,6 +86,12 @@ static void set_count(struct run_pairs *p, const char *key, int64_t value)
         run_pairs_set(p, key, 'n', "%lld", (long long)value);
 }
 
+static void set_text(struct run_pairs *p, const char *key, const char *value)
+{
+    if (value[0])
+        run_pairs_set(p, key, 's', "%s", value);
+}
+
 static void describe_model(struct run_pairs *p, const struct engine_info *info, const char *file)
 {
     struct gguf_head h;
@@ -73,6 +102,9 @@ static void describe_model(struct run_pairs *p, const struct engine_info *info, 
     if (path[0])
         run_pairs_set(p, "path", 's', "%s", path);
     if (!path[0] || gguf_read_head(path, &h, &err) != JOULET_OK) {
+        set_text(p, "architecture", info->architecture);
+        set_text(p, "quantisation", info->quantisation);
+        set_text(p, "digest", info->digest);
         set_count(p, "parameters", info->model_params);
         set_count(p, "size_bytes", info->model_bytes);
         return;
@@ -92,8 +124,8 @@ void session_describe(const struct cli *c, const struct runtime_choice *choice, 
     struct run_pairs *p = engine;
     run_pairs_set(p, "protocol", 's', "%s", e->ops->name);
     run_pairs_set(p, "url", 's', "%s", e->url);
-    if (e->info.version[0])
-        run_pairs_set(p, "version", 's', "%s", e->info.version);
+    set_text(p, "version", e->info.version);
+    set_text(p, "runtime", e->info.runtime);
     run_pairs_set(p, "started_by", 's', choice->started ? "joulet" : "user");
     run_pairs_set(p, "local", 'b', e->local ? "true" : "false");
     if (choice->started) {
@@ -102,6 +134,7 @@ void session_describe(const struct cli *c, const struct runtime_choice *choice, 
     }
     set_count(p, "threads", cli_int(c, "threads", -1));
     set_count(p, "gpu_layers", e->info.gpu_layers >= 0 ? e->info.gpu_layers : cli_int(c, "gpu-layers", -1));
+    set_count(p, "gpu_bytes", e->info.gpu_bytes);
     set_count(p, "context_length", e->info.context_length);
     set_count(p, "slots", e->info.slots);
     describe_model(model, &e->info, choice->model_file);
@@ -137,6 +170,12 @@ void session_settings(struct session *s, const struct generation *q)
     set_count(p, "context_length", q->context_length);
     run_pairs_set(p, "raw", 'b', q->raw ? "true" : "false");
     run_pairs_set(p, "prompt_cache", 'b', q->prompt_cache ? "true" : "false");
+    if (q->thinking)
+        run_pairs_set(p, "think", 's', "%s", thinking_name(q->thinking));
+    if (q->thinking_budget > 0)
+        set_count(p, "think_budget", q->thinking_budget);
+    if (q->keep_alive)
+        run_pairs_set(p, "keep_alive", 's', "%s", q->keep_alive);
     run_pairs_set(p, "private", 'b', cli_flag(s->cli, "private") ? "true" : "false");
     if (q->system && !cli_flag(s->cli, "private"))
         run_pairs_set(p, "system", 's', "%s", q->system);
@@ -222,7 +261,7 @@ static void measure_load(struct session *s, const struct runtime_choice *choice)
 /* A load that failed or was interrupted is a run of its own: what it drew is kept. */
 static void keep_failed_load(struct session *s, const struct runtime_choice *choice, const struct joulet_error *why, bool further)
 {
-    struct engine_info told = {.model_bytes = -1, .model_params = -1}; /* nothing: it never answered */
+    struct engine_info told = {.model_bytes = -1, .model_params = -1, .gpu_bytes = -1}; /* nothing: it never answered */
     if (choice->load.to_ns <= choice->load.from_ns)
         return;
     const char *slash = strrchr(choice->load.model, '/');

@@ -20,25 +20,52 @@ static char *join(const char *a, const char *b)
     return jl_strf("%s%s", a, b);
 }
 
-enum joulet_status engine_get(const struct engine *e, const char *path, struct net_response *out, struct joulet_error *err)
+static enum joulet_status ask(const struct engine *e, const char *method, const char *path, const struct jl_buf *body,
+                              double idle_s, struct net_response *out, struct joulet_error *err)
 {
     char *url = join(e->url, path), *bearer = e->key ? join("Bearer ", e->key) : NULL;
-    const struct net_header headers[] = {{"Accept", "application/json"}, {"Authorization", bearer}};
+    struct net_header headers[3] = {{"Accept", "application/json"}};
+    size_t n = 1;
+    if (body)
+        headers[n++] = (struct net_header){"Content-Type", "application/json"};
+    if (bearer)
+        headers[n++] = (struct net_header){"Authorization", bearer};
     struct net_request q = {
-        .method = "GET",
+        .method = method,
         .url = url,
         .headers = headers,
-        .n_headers = bearer ? 2 : 1,
-        .idle_timeout_s = ASK_IDLE_S,
+        .n_headers = n,
+        .body = body ? body->data : NULL,
+        .body_len = body ? body->len : 0,
+        .idle_timeout_s = idle_s,
         .max_bytes = ASK_MAX_BYTES,
         .cancel = e->cancel,
     };
     *out = (struct net_response){.status = 0};
     enum joulet_status status =
         url && (bearer || !e->key) ? net_http(&q, out, err) : jl_fail(err, JOULET_MEMORY, "out of memory");
-    jl_trace("engine", "GET %s: HTTP %d, %zu bytes", path, out->status, out->body.len);
+    jl_trace("engine", "%s %s: HTTP %d, %zu bytes", method, path, out->status, out->body.len);
     free(url);
     free(bearer);
+    return status;
+}
+
+enum joulet_status engine_get(const struct engine *e, const char *path, struct net_response *out, struct joulet_error *err)
+{
+    return ask(e, "GET", path, NULL, ASK_IDLE_S, out, err);
+}
+
+enum joulet_status engine_ask(const struct engine *e, const char *method, const char *path, json_t *body, double idle_s,
+                              struct net_response *out, struct joulet_error *err)
+{
+    struct jl_buf text;
+    *out = (struct net_response){.status = 0};
+    enum joulet_status status = body ? body_finish(body, &text, err) : JOULET_OK;
+    if (status != JOULET_OK)
+        return status;
+    status = ask(e, method, path, body ? &text : NULL, idle_s > 0 ? idle_s : ASK_IDLE_S, out, err);
+    if (body)
+        jl_buf_release(&text);
     return status;
 }
 
@@ -47,7 +74,8 @@ enum joulet_status engine_get(const struct engine *e, const char *path, struct n
 
 static void forget(struct engine_info *i)
 {
-    *i = (struct engine_info){.context_length = -1, .model_bytes = -1, .model_params = -1, .gpu_layers = -1, .slots = -1};
+    *i = (struct engine_info){
+        .context_length = -1, .model_bytes = -1, .model_params = -1, .gpu_layers = -1, .gpu_bytes = -1, .slots = -1};
 }
 
 static bool ends_in(const char *s, size_t n, const char *end)

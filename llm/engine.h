@@ -5,7 +5,11 @@
 #include "net/net.h"
 #include "run/run.h"
 
-/* What to ask for. NAN / -1 / NULL: not given, the engine's default stays. */
+/* Reasoning before the answer. Engines that know no levels take a level for "on". */
+enum thinking { THINKING_DEFAULT, THINKING_OFF, THINKING_ON, THINKING_LOW, THINKING_MEDIUM, THINKING_HIGH };
+const char *thinking_name(enum thinking t); /* "off", "on", "low", ...; static; NULL for the engine's default */
+
+/* What to ask for. NAN / -1 / NULL: not given, the engine's default stays. What was added later is not given when it is 0. */
 struct generation {
     const char *model;
     const char *prompt;        /* one user text; or messages */
@@ -20,7 +24,13 @@ struct generation {
     const char *const *options; /* "KEY=VALUE" passed on as they are (JSON value, else string) */
     size_t n_options;
     double timeout_s; /* given up when nothing came for so long; 0 or NAN: 600 s */
+    enum thinking thinking;
+    int64_t thinking_budget; /* tokens it may think at most; 0: not given */
+    const char *keep_alive;  /* how long the model stays loaded after it: "5m", "90s", "0", "forever" (engine_keep_alive) */
+    const char *tools_json;  /* array of tools in OpenAI's form */
 };
+/* Seconds of a keep_alive; INFINITY for "forever". false: neither that, nor a time. */
+bool engine_keep_alive(const char *text, double *seconds);
 
 /* Everything one exchange told us. */
 struct generated {
@@ -40,6 +50,8 @@ struct generated {
     char error_type[48];                                                    /* the engine's word for its kind; "" not told */
     int64_t error_prompt_tokens, error_context;                             /* of a prompt that is too long; -1 not told */
     bool complete;                                                          /* framing ended as announced */
+    int64_t draft_tokens, draft_accepted; /* of speculative decoding: proposed, and taken over; -1 not told */
+    size_t tool_calls;                    /* that the answer asks for */
 };
 void generated_init(struct generated *g);
 void generated_release(struct generated *g);
@@ -61,12 +73,25 @@ struct engine_info {
     int64_t model_bytes, model_params, gpu_layers; /* -1 unknown */
     int slots;                                     /* -1 unknown */
     bool loading;
+    char runtime[48]; /* what computes inside: "llama.cpp", "mlx", ...; "" not told */
+    char quantisation[32], digest[80], architecture[48];
+    int64_t gpu_bytes; /* of the loaded model in GPU memory; -1 unknown, 0 none */
 };
+/* One model of the engine: by `models` what its list tells, by `details` all it knows. */
 struct engine_model {
     char name[256];
-    int64_t bytes, params, context_length;
+    int64_t bytes, params, context_length; /* what the model can at most; -1 unknown */
     bool loaded;
+    char runtime[48], quantisation[32], digest[80], architecture[48]; /* "" not told */
+    char capabilities[160];                                           /* "completion tools thinking" */
+    char expires[48];       /* when it will be unloaded, in the engine's words; "" not loaded or not told */
+    int64_t loaded_context; /* in force; -1 not loaded or not told */
+    int64_t loaded_bytes;   /* in memory; -1 */
+    int64_t gpu_bytes;      /* of these in GPU memory; -1 */
 };
+void engine_model_init(struct engine_model *m); /* nothing known */
+/* Steps of a pull, as they come: what is done of how much, in bytes; -1 not told. */
+typedef void engine_progress(void *user, const char *step, int64_t done, int64_t total);
 
 /* One connection: no socket is held between calls. */
 struct engine {
@@ -96,9 +121,17 @@ struct engine_ops {
                                   struct joulet_error *err);
     /* One event of the stream (SSE data, NDJSON line) or a whole body. Errors go to g->engine_error. */
     void (*event)(struct generated *g, const char *json, size_t n, int64_t t_ns);
-    /* optional: load or unload a model by request */
-    enum joulet_status (*load)(struct engine *e, const char *model, struct joulet_error *err);
+    /* Optional: all about one model by its name; JOULET_NOT_FOUND. */
+    enum joulet_status (*details)(struct engine *e, const char *model, struct engine_model *out, struct joulet_error *err);
+    /* Optional: load a model with the context, keep_alive and options of *how (NULL: the engine's own), and wait until it is
+     * there. load_s: as told by the engine, NAN not told. Or unload it. Loading what is loaded, and unloading what is not, is no
+     * error. */
+    enum joulet_status (*load)(struct engine *e, const char *model, const struct generation *how, double *load_s,
+                               struct joulet_error *err);
     enum joulet_status (*unload)(struct engine *e, const char *model, struct joulet_error *err);
+    /* Optional: the engine fetches a model from where it gets them. Ends early by e->cancel. */
+    enum joulet_status (*pull)(struct engine *e, const char *model, engine_progress *on_progress, void *user,
+                               struct joulet_error *err);
     /* optional: requests that others have in the engine now; -1 unknown */
     int (*busy)(struct engine *e);
 };

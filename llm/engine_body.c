@@ -23,6 +23,11 @@ enum joulet_status body_check(const struct generation *q, struct joulet_error *e
     if (q->raw && q->system)
         return jl_fail(err, JOULET_USAGE,
                        "a system prompt needs the model's chat template: leave raw away, or put it into the text");
+    if (q->raw && q->tools_json)
+        return jl_fail(err, JOULET_USAGE, "tools need the model's chat template: leave raw away, or leave out the tools");
+    if (q->keep_alive && !engine_keep_alive(q->keep_alive, &(double){0}))
+        return jl_fail(err, JOULET_USAGE, "the time to keep the model loaded, \"%.40s\", is none: say 90s, 5m, 0 or forever",
+                       q->keep_alive);
     for (size_t i = 0; i < q->n_options; i++) {
         static const char ours[] = "stream,stream_options,messages,prompt,model,n";
         const char *eq = strchr(q->options[i], '=');
@@ -35,6 +40,26 @@ enum joulet_status body_check(const struct generation *q, struct joulet_error *e
             return jl_fail(err, JOULET_USAGE, "the engine option %s cannot be set: the measurement needs it as it is", key);
     }
     return jl_ok(err);
+}
+
+bool engine_keep_alive(const char *text, double *seconds)
+{
+    int64_t ns;
+    if (strcmp(text, "forever") == 0 || strcmp(text, "-1") == 0)
+        *seconds = INFINITY;
+    else if (strcmp(text, "0") == 0)
+        *seconds = 0;
+    else if (jl_parse_duration(text, &ns) && ns >= 0)
+        *seconds = jl_s(ns);
+    else
+        return false;
+    return true;
+}
+
+const char *thinking_name(enum thinking t)
+{
+    static const char *const names[] = {NULL, "off", "on", "low", "medium", "high"};
+    return (size_t)t < JL_COUNT(names) ? names[t] : NULL;
 }
 
 /* ---- members ------------------------------------------------------------------------------------------------------------ */
@@ -99,6 +124,32 @@ enum joulet_status body_messages(json_t *root, const struct generation *q, struc
     return status == JOULET_OK ? add_message(list, "user", q->prompt, err) : status;
 }
 
+static enum joulet_status check_tools(const json_t *list, struct joulet_error *err)
+{
+    size_t i;
+    json_t *t;
+    if (!json_is_array(list) || json_array_size(list) == 0)
+        return jl_fail(err, JOULET_USAGE, "the tools are not a JSON array of objects with type and function");
+    json_array_foreach(list, i, t)
+    {
+        if (!wire_string(json_object_get(t, "function"), "name")[0])
+            return jl_fail(err, JOULET_USAGE, "tool %zu is not an object with a function that has a name", i + 1);
+    }
+    return JOULET_OK;
+}
+
+enum joulet_status body_tools(json_t *root, const struct generation *q, struct joulet_error *err)
+{
+    json_error_t e;
+    if (!q->tools_json)
+        return JOULET_OK;
+    json_t *list = json_loads(q->tools_json, 0, &e);
+    if (!list)
+        return jl_fail(err, JOULET_USAGE, "the tools are not JSON: line %d: %s", e.line, e.text);
+    json_object_set_new(root, "tools", list);
+    return check_tools(list, err);
+}
+
 enum joulet_status body_stop(json_t *root, const struct generation *q, struct joulet_error *err)
 {
     if (!q->n_stop)
@@ -141,6 +192,8 @@ enum joulet_status engine_check(const struct generation *q, struct joulet_error 
     enum joulet_status status = body_check(q, err);
     if (status == JOULET_OK)
         status = q->raw ? body_string(root, "prompt", q->prompt, err) : body_messages(root, q, err);
+    if (status == JOULET_OK)
+        status = body_tools(root, q, err);
     if (status == JOULET_OK)
         status = body_stop(root, q, err);
     if (status == JOULET_OK)

@@ -148,6 +148,9 @@ static void set_text(char **slot, const char *text)
 void engine_to_request(const struct generated *g, struct run_request *q)
 {
     q->tokens = g->tokens;
+    q->draft_tokens = g->draft_tokens;
+    q->draft_accepted = g->draft_accepted;
+    q->tool_calls = g->done || g->tool_calls ? (int64_t)g->tool_calls : -1;
     q->server_prompt_s = g->server_prompt_s;
     q->server_decode_s = g->server_decode_s;
     q->server_load_s = g->server_load_s;

@@ -28,6 +28,8 @@ void generated_init(struct generated *g)
         .processed_tokens = -1,
         .error_prompt_tokens = -1,
         .error_context = -1,
+        .draft_tokens = -1,
+        .draft_accepted = -1,
     };
     jl_buf_init(&g->text, TEXT_MAX);
     jl_buf_init(&g->thinking, TEXT_MAX);

@@ -215,9 +215,23 @@ void wire_finish(struct generated *g, const char *word)
         wire_clean(g->finish, sizeof(g->finish), word, strlen(word));
 }
 
-static bool calls_tool(const json_t *piece)
+/* A call may come in pieces: only its first has a name. */
+static size_t new_tool_calls(const json_t *list)
 {
-    return json_array_size(json_object_get(piece, "tool_calls")) > 0;
+    size_t i, n = 0;
+    json_t *call;
+    json_array_foreach(list, i, call) n += wire_string(json_object_get(call, "function"), "name")[0] != '\0';
+    return n;
+}
+
+void wire_tool_calls(struct generated *g, const json_t *piece, int64_t t_ns)
+{
+    const json_t *list = json_object_get(piece, "tool_calls");
+    if (json_array_size(list) == 0)
+        return;
+    g->tool_calls += new_tool_calls(list);
+    if (t_ns)
+        note_arrival(g, t_ns);
 }
 
 /* The first choice only: `usage` and `timings` cover one choice too. */
@@ -236,8 +250,7 @@ void wire_choices(struct generated *g, const json_t *root, int64_t t_ns)
         wire_text(g, json_is_string(thought) ? thought : json_object_get(piece, "reasoning"), true, t_ns);
         wire_text(g, json_object_get(piece, "content"), false, t_ns);
         wire_text(g, json_object_get(choice, "text"), false, t_ns);
-        if (t_ns && calls_tool(piece))
-            note_arrival(g, t_ns);
+        wire_tool_calls(g, piece, t_ns);
         wire_finish(g, wire_string(choice, "finish_reason"));
     }
 }
@@ -275,14 +288,23 @@ void wire_timings(struct generated *g, const json_t *root)
     else if (g->tokens.prompt < 0)
         g->tokens.prompt = processed;
     keep_count(&g->tokens.generated, wire_count(t, "predicted_n"));
+    keep_count(&g->draft_tokens, wire_count(t, "draft_n"));
+    keep_count(&g->draft_accepted, wire_count(t, "draft_n_accepted"));
     g->server_prompt_s = wire_number(t, "prompt_ms", 1e-3);
     g->server_decode_s = wire_number(t, "predicted_ms", 1e-3);
 }
 
 /* ---- models ----------------------------------------------------------------------------------------------------------- */
 
+void engine_model_init(struct engine_model *m)
+{
+    *m = (struct engine_model){
+        .bytes = -1, .params = -1, .context_length = -1, .loaded_context = -1, .loaded_bytes = -1, .gpu_bytes = -1};
+}
+
 static void read_model(const json_t *item, struct engine_model *m)
 {
+    engine_model_init(m);
     const json_t *meta = json_object_get(item, "meta"), *status = json_object_get(item, "status");
     const char *id = wire_string(item, "id"), *state = wire_string(status, "value");
     wire_clean(m->name, sizeof(m->name), id, strlen(id));

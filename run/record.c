@@ -218,8 +218,16 @@ void run_window_init(struct run_window *w, const char *name, int64_t start_ns, i
 
 void run_request_init(struct run_request *q)
 {
-    *q = (struct run_request){
-        .number = -1, .repeat = -1, .cell = -1, .position = -1, .stream = -1, .check = -1, .tokens = {-1, -1, -1, -1}};
+    *q = (struct run_request){.number = -1,
+                              .repeat = -1,
+                              .cell = -1,
+                              .position = -1,
+                              .stream = -1,
+                              .check = -1,
+                              .tokens = {-1, -1, -1, -1},
+                              .draft_tokens = -1,
+                              .draft_accepted = -1,
+                              .tool_calls = -1};
     double *unknown[] = {&q->ttft_s,
                          &q->tpot_s,
                          &q->itl_p50_s,

@@ -72,7 +72,9 @@ struct run_request {
     char *error;  /* sentence when not RUN_OK */
     char *finish; /* "stop", "length", ... ; NULL unknown */
     struct run_tokens tokens;
-    double ttft_s, tpot_s; /* client side; NAN unknown */
+    int64_t draft_tokens, draft_accepted; /* of speculative decoding: proposed, and taken over; -1 not told */
+    int64_t tool_calls;                   /* that the answer asks for; -1 not told */
+    double ttft_s, tpot_s;                /* client side; NAN unknown */
     double itl_p50_s, itl_p95_s, itl_p99_s;
     double server_prompt_s, server_decode_s, server_load_s, server_queue_s; /* engine's own; NAN not told */
     char *phase_source;         /* "server timings", "client timing": where the prefill/decode boundary comes from */
@@ -146,9 +148,9 @@ struct run {
     struct run_pairs machine; /* os, kernel, arch, cpu, threads, cores, memory_bytes, governor, virtual_machine, host (hash),
                                  power_source ("mains", "battery"), load_average, temperature_before_c, temperature_after_c,
                                  driver, power limits, ... */
-    struct run_pairs
-        engine; /* protocol, url, version, build, started_by ("joulet", "user"), pid, gpu_layers, threads, context_length, ... */
-    struct run_pairs model;    /* name, path, digest, quantisation, parameters, size_bytes, context_length, architecture */
+    struct run_pairs engine; /* protocol, url, version, build, started_by ("joulet", "user"), runtime, pid, gpu_layers, gpu_bytes,
+                                threads, context_length, ... */
+    struct run_pairs model;  /* name, path, digest, quantisation, parameters, size_bytes, context_length, architecture */
     struct run_pairs settings; /* seed, temperature, ..., repeat, warmup, baseline_s, cooldown_s, private, order */
     struct run_pairs factors;  /* grid_g_per_kwh, grid_source, pue, price_per_kwh, currency */
     struct run_cell *cells;    /* of a plan with several configurations; none: the run has one, in `settings` */
