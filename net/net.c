@@ -71,20 +71,25 @@ static const struct net_module *find_module(struct joulet_error *err)
     return m;
 }
 
+const struct net_module *net_module_get(struct joulet_error *err)
+{
+    const struct net_module *m = atomic_load(&module_loaded);
+    if (m)
+        return m;
+    m = find_module(err);
+    if (m)
+        atomic_store(&module_loaded, m); /* two threads may both open it: the loader counts */
+    return m;
+}
+
 enum joulet_status net_http(const struct net_request *q, struct net_response *out, struct joulet_error *err)
 {
     *out = (struct net_response){.status = 0};
     jl_buf_init(&out->body, 0);
     if (net_url_check(q->url, err) != JOULET_OK)
         return JOULET_USAGE;
-    const struct net_module *m = atomic_load(&module_loaded);
-    if (!m) {
-        m = find_module(err);
-        if (!m)
-            return JOULET_UNSUPPORTED;
-        atomic_store(&module_loaded, m); /* two threads may both open it: the loader counts */
-    }
-    return m->http(q, out, err);
+    const struct net_module *m = net_module_get(err);
+    return m ? m->http(q, out, err) : JOULET_UNSUPPORTED;
 }
 
 void net_response_release(struct net_response *r)

@@ -397,4 +397,8 @@ const struct net_module joulet_net_module = {
     .request_size = sizeof(struct net_request),
     .response_size = sizeof(struct net_response),
     .http = net_curl_http,
+    .dial_open = net_dial_open,
+    .dial_read = net_dial_read,
+    .dial_write = net_dial_write,
+    .dial_close = net_dial_close,
 };

@@ -6,14 +6,31 @@
 
 #define NET_MODULE_FILE    "joulet-net.so"
 #define NET_MODULE_SYMBOL  "joulet_net_module"
-#define NET_MODULE_VERSION 1
+#define NET_MODULE_VERSION 2
+
+/* A bare connection (net_dial.c). Where url has https:// its bytes go through TLS. */
+struct net_dialled;
+enum joulet_status net_dial_open(struct net_dialled **out, const char *url, double timeout_s, const atomic_bool *cancel,
+                                 struct joulet_error *err);
+/* Bytes that came; 0 none within wait_ms; -1 the other side is gone. */
+long net_dial_read(struct net_dialled *x, char *bytes, size_t size, int wait_ms);
+/* Bytes taken; 0 none yet, after having waited up to wait_ms; -1 the other side is gone. */
+long net_dial_write(struct net_dialled *x, const char *bytes, size_t n, int wait_ms);
+void net_dial_close(struct net_dialled *x);
 
 struct net_module {
     int version;
     size_t request_size,
         response_size; /* of the structs it was built with: a module of another build is refused, not crashed into */
     enum joulet_status (*http)(const struct net_request *q, struct net_response *out, struct joulet_error *err);
+    enum joulet_status (*dial_open)(struct net_dialled **out, const char *url, double timeout_s, const atomic_bool *cancel,
+                                    struct joulet_error *err);
+    long (*dial_read)(struct net_dialled *x, char *bytes, size_t size, int wait_ms);
+    long (*dial_write)(struct net_dialled *x, const char *bytes, size_t n, int wait_ms);
+    void (*dial_close)(struct net_dialled *x);
 };
+/* Opens the module on first need; NULL with JOULET_UNSUPPORTED (net.c). */
+const struct net_module *net_module_get(struct joulet_error *err);
 
 /* "http://host:port" of a URL, without user, path and query: what a sentence may show. */
 const char *net_url_origin(const char *url, char *buf, size_t size);
