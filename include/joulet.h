@@ -127,20 +127,33 @@ enum joulet_group {
 JOULET_API const char *joulet_group_name(enum joulet_group g); /* "cpu", "dram", "gpu", "platform", "other"; static */
 
 /* What of the machine a channel covers, from the outside in: a channel contains those of the domains below its own in the same
- * machine, socket or card, so that no joule is added twice. GPU and DRAM stand beside the package. */
+ * machine, socket or card, so that no joule is added twice (docs/method.md 1.1). GPU and DRAM stand beside the package. */
 enum joulet_domain {
-    JOULET_DOMAIN_NONE,    /* not told, or no energy at all: temperatures and the like */
-    JOULET_DOMAIN_WALL,    /* everything, with the losses of the power supply: a meter at the wall, an adapter, a BMC */
-    JOULET_DOMAIN_BATTERY, /* everything, while it runs from its battery */
-    JOULET_DOMAIN_PSYS,    /* everything behind the power supply, as its maker wired it: psys, the input rail of a board */
-    JOULET_DOMAIN_PACKAGE, /* one processor: cores, caches, memory controller, integrated graphics */
-    JOULET_DOMAIN_CORE,    /* inside the package */
-    JOULET_DOMAIN_UNCORE,  /* inside the package: its integrated graphics */
-    JOULET_DOMAIN_DRAM,    /* beside the package */
-    JOULET_DOMAIN_GPU,     /* a card, beside the package */
-    JOULET_DOMAIN_PART,    /* a chip or a rail: inside the wall and psys, nothing else is known */
+    JOULET_DOMAIN_NONE,       /* not told, or no energy at all: temperatures and the like */
+    JOULET_DOMAIN_WALL,       /* everything, with the losses of the power supply: a meter at the wall, an adapter */
+    JOULET_DOMAIN_CHASSIS,    /* the same as the machine's management sees it: IPMI, Redfish, ACPI power meter */
+    JOULET_DOMAIN_BATTERY,    /* everything, while it runs from its battery */
+    JOULET_DOMAIN_PSYS,       /* everything behind the power supply, as its maker wired it: psys, the input rail of a board */
+    JOULET_DOMAIN_MODULE,     /* a processor and a graphics chip on one board, read together */
+    JOULET_DOMAIN_SOC,        /* one chip with processor and graphics, read together: APU, Apple silicon */
+    JOULET_DOMAIN_PACKAGE,    /* one processor: cores, caches, memory controller, integrated graphics */
+    JOULET_DOMAIN_CORE,       /* inside the package */
+    JOULET_DOMAIN_UNCORE,     /* inside the package: its integrated graphics */
+    JOULET_DOMAIN_IGPU,       /* the same as the graphics driver sees it */
+    JOULET_DOMAIN_NPU,        /* a neural engine inside the package or chip */
+    JOULET_DOMAIN_DRAM,       /* beside the package */
+    JOULET_DOMAIN_GPU,        /* a card, beside the package */
+    JOULET_DOMAIN_GPU_CHIP,   /* inside the card: its chip */
+    JOULET_DOMAIN_GPU_MEMORY, /* inside the card: its memory */
+    JOULET_DOMAIN_PART,       /* a chip or a rail: inside the wall and psys, nothing else is known */
+    JOULET_DOMAIN_PROCESS,    /* the share of one process: never added */
     JOULET_DOMAIN_COUNT
 };
+JOULET_API const char *joulet_domain_name(enum joulet_domain d); /* "wall", "chassis", "package", ...; static */
+
+/* `place` of a card on the PCI bus, the same in every sensor that sees it. */
+#define JOULET_PLACE_PCI(domain, bus, device, function)                                                                          \
+    (INT64_C(1) << 40 | (int64_t)(domain) << 16 | (int64_t)(bus) << 8 | (int64_t)(device) << 3 | (int64_t)(function))
 
 /* Properties of one channel. Strings live as long as the meter (or the record) they come from.
  * Source: defaults of docs/method.md 1.1; where calibration knows better, `calibrated` is set. */
@@ -153,7 +166,7 @@ struct joulet_channel {
     enum joulet_group group;
     enum joulet_domain domain;
     enum joulet_provenance provenance;
-    bool in_total;      /* counted in JOULET_TOTAL and in its group */
+    bool in_total;      /* counted in JOULET_TOTAL and in its group; a sensor sets it where nothing else sees its joules better */
     bool calibrated;    /* lag_s and u_t_s come from a calibration of this device */
     bool contiguous;    /* power readings only: window_s equals period_s */
     double period_s;    /* U: time between updates */
@@ -168,6 +181,8 @@ struct joulet_channel {
     double power_max_w; /* P_max of 2.4; NAN: 1.5 x the largest reading */
     double factor_lo;   /* estimates only: true energy lies in [factor_lo, factor_hi] x the figure (10); 1 and 1 otherwise */
     double factor_hi;
+    int64_t place; /* which one of its kind, the same in every sensor: 1 + number of the socket + 256 x die, or
+                      JOULET_PLACE_PCI of a card; 0: not told */
 };
 
 enum joulet_sample_flag {
@@ -253,6 +268,37 @@ JOULET_API enum joulet_status joulet_sensor_get(size_t i, struct joulet_sensor *
 JOULET_API size_t joulet_channel_count(struct joulet *m);
 /* *out is a copy; its strings live as long as m. JOULET_USAGE if i is out of range. */
 JOULET_API enum joulet_status joulet_channel_get(struct joulet *m, size_t i, struct joulet_channel *out);
+
+/* ---- one machine, one view (1.1) --------------------------------------------------------------------------------- */
+
+/* The domain a channel tells, or what its group and id say of one that tells none (older records). */
+JOULET_API enum joulet_domain joulet_domain_of(const struct joulet_channel *c);
+/* Clears in_total where a joule would count twice. Of channels that contain each other processors, memory and cards come first
+ * (sum of packages, memory and cards), then parts of these, and what contains them only where nothing inside it counts; what
+ * measures comes before what estimates; of two that read the same, the first. Pure; any order of channels. */
+JOULET_API void joulet_tree_count(struct joulet_channel *channels, size_t n);
+
+enum joulet_counted {
+    JOULET_COUNTED,       /* in the total */
+    JOULET_COUNTED_BELOW, /* contains something that is in the total */
+    JOULET_COUNTED_ABOVE, /* inside something that is in the total */
+    JOULET_COUNTED_TWIN,  /* the same joules as `twin` */
+    JOULET_COUNTED_APART  /* shown only */
+};
+struct joulet_tree_node {
+    size_t channel; /* index */
+    size_t parent;  /* index of the channel that contains it; JOULET_TOTAL: none */
+    size_t twin;    /* index of the channel that reads the same joules; JOULET_TOTAL: none */
+    unsigned depth; /* 0: contained in nothing that is known */
+    enum joulet_counted counted;
+};
+/* The channels of energy and power as a tree, each after what contains it; nodes has room for n. Returns how many there are.
+ * Pure.
+ */
+JOULET_API size_t joulet_tree_of(const struct joulet_channel *channels, size_t n, struct joulet_tree_node *nodes);
+/* "covers cpu0.package and gpu0.board; lacks memory, board and fans, losses of the power supply", in buf. "" when nothing counts.
+ */
+JOULET_API const char *joulet_total_text(const struct joulet_channel *channels, size_t n, char *buf, size_t size);
 
 /* A sensor that exists but does not work, for doctor: what, why, and the exact remedy. */
 struct joulet_problem {

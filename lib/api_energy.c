@@ -101,13 +101,19 @@ static void add_part(struct joulet *m, struct total *t, struct joulet_energy *of
     joulet_energy_add(of_sensor, &part, true);
 }
 
+/* Whether it counts may change when another sensor joins. */
+static bool counts(struct joulet *m, size_t i)
+{
+    struct joulet_channel c;
+    return joulet_channel_get(m, i, &c) == JOULET_OK && c.in_total && has_energy(&c);
+}
+
 /* Devices of one kind err alike, those of different kinds do not: each kind is summed first (3). */
 static void add_sensor(struct joulet *m, struct total *t, const char *sensor, joulet_mark from, joulet_mark to)
 {
     struct joulet_energy of_sensor = unknown;
     for (size_t i = 0; i < atomic_load(&m->n_channels); i++) {
-        const struct joulet_channel *c = &m->channels[i]->pub;
-        if (c->in_total && has_energy(c) && strcmp(c->sensor, sensor) == 0)
+        if (counts(m, i) && strcmp(m->channels[i]->pub.sensor, sensor) == 0)
             add_part(m, t, &of_sensor, i, from, to);
     }
     joulet_energy_add(&t->sum, &of_sensor, false);
@@ -116,11 +122,10 @@ static void add_sensor(struct joulet *m, struct total *t, const char *sensor, jo
 static bool first_of_its_sensor(struct joulet *m, size_t i)
 {
     const struct joulet_channel *c = &m->channels[i]->pub;
-    if (!c->in_total || !has_energy(c))
+    if (!counts(m, i))
         return false;
     for (size_t k = 0; k < i; k++) {
-        const struct joulet_channel *other = &m->channels[k]->pub;
-        if (other->in_total && has_energy(other) && strcmp(other->sensor, c->sensor) == 0)
+        if (counts(m, k) && strcmp(m->channels[k]->pub.sensor, c->sensor) == 0)
             return false;
     }
     return true;

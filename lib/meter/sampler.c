@@ -3,6 +3,7 @@
  * A lane sleeps until the next read is due, at absolute times, or until a mark wakes it. A read is stamped with the middle of
  * the time it took; a failed one is recorded as failed and never becomes a value. Nothing here allocates while it samples. */
 #include "lib/meter/sampler.h"
+#include "lib/meter/tree.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -109,10 +110,13 @@ static bool publish_channels(struct joulet *m, struct live_sensor *s)
     bool ok = at + n <= JL_CHANNELS_MAX;
     for (size_t i = 0; ok && i < n; i++) {
         m->channels[at + i] = s->channels[i];
+        s->channels[i]->asks = s->channels[i]->pub.in_total;
         ring_add(&m->store, &s->channels[i]->ring);
     }
-    if (ok)
+    if (ok) {
         atomic_store(&m->n_channels, at + n);
+        meter_count(m);
+    }
     pthread_mutex_unlock(&m->lock);
     return ok;
 }
@@ -211,7 +215,7 @@ bool lane_counts(const struct lane *l)
     for (size_t i = 0; i < l->n_sensors; i++)
         for (size_t k = 0; k < l->sensors[i].sensor->n_channels; k++) {
             const struct joulet_channel *c = &l->sensors[i].channels[k]->pub;
-            if (!is_gauge(c) && c->in_total)
+            if (!is_gauge(c) && l->sensors[i].channels[k]->asks)
                 return true;
         }
     return false;

@@ -17,6 +17,7 @@ struct live_channel {
     _Atomic int64_t read_ns;        /* middle of the last good read; 0: none yet */
     _Atomic int64_t equal_ns;       /* the same, if that read showed the value of the last update again; else 0 */
     _Atomic int64_t gone_ns;        /* the device left at this moment; 0: it is here */
+    bool asks;                      /* would be in the total if nothing else saw its joules */
     unsigned nonsense;              /* values that cannot be */
     int64_t failed_ns;              /* last failed sample */
     bool starved;                   /* the processor came too late for the next sample */

@@ -137,13 +137,13 @@ static struct joulet_channel energy_or_power(const struct nvml_gpu *g, enum joul
 {
     struct joulet_channel ch = SENSOR_CHANNEL_INIT;
     ch.quantity = q;
-    ch.domain = JOULET_DOMAIN_GPU;
     ch.lag_s = LAG_S;
     ch.u_lag_s = U_LAG_S;
     ch.lag_max_s = LAG_MAX_S;
     ch.rise_s = RISE_S;
     ch.spec = SPEC;
     ch.power_max_w = g->limit_w * LIMIT_ROOM;
+    ch.domain = JOULET_DOMAIN_GPU;
     return ch;
 }
 
@@ -161,6 +161,7 @@ static bool add_counter(struct nvml_gpu *g)
     if (src.field < 0 && !src.get) {
         src.field = try_field(g, NVML_FIELD_ENERGY_SCOPED, NVML_SCOPE_MODULE);
         suffix = "module";
+        ch.domain = JOULET_DOMAIN_MODULE;
         ch.power_max_w = NAN;
     }
     return (src.field < 0 && !src.get) || add_channel(g, suffix, ch, src);

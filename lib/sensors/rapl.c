@@ -211,8 +211,10 @@ static bool describe(struct rapl *r, const struct rapl_search *s, const struct r
     ch.parent = parent;
     ch.quantity = JOULET_ENERGY;
     ch.group = groups[z->name.kind];
-    ch.domain = domains[z->name.kind];
     ch.provenance = provenance;
+    ch.domain = domains[z->name.kind];
+    ch.place =
+        z->name.kind == RAPL_PSYS ? 0 : 1 + (z->name.socket > 0 ? z->name.socket : 0) + 256 * (z->name.die > 0 ? z->name.die : 0);
     ch.in_total = z->name.kind == RAPL_PACKAGE || (z->name.kind == RAPL_DRAM && !rapl_is_client(s, z));
     ch.period_s = UPDATE_S;
     ch.quantum_j = isnan(quantum) ? 0x1p-14 : quantum;

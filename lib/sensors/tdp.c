@@ -139,8 +139,8 @@ static bool describe(struct tdp *t, const struct part *p, const struct joulet_op
     ch.device = p->cpu[0] ? p->cpu : "processor";
     ch.quantity = JOULET_ENERGY;
     ch.group = JOULET_GROUP_CPU;
-    ch.domain = JOULET_DOMAIN_PACKAGE;
     ch.provenance = sensor_provenance(opt, redirected) == JOULET_SIMULATED ? JOULET_SIMULATED : JOULET_ESTIMATED;
+    ch.domain = JOULET_DOMAIN_PACKAGE;
     ch.in_total = true;
     ch.period_s = jl_s(UPDATE_NS);
     ch.quantum_j = 1e-6;
