@@ -74,6 +74,13 @@ static struct joulet_energy unknown(const struct jl_job *j, uint32_t flags)
     return e;
 }
 
+/* The readings of an estimate are the load of a processor through a curve: that they do not go in steps at the moments of a run,
+ * and that whole and parts differ by a little, says nothing about energy, whose interval is the curve's. */
+static uint32_t doubts(const struct jl_job *j, uint32_t flags)
+{
+    return j->p.estimated ? flags & ~(uint32_t)(JOULET_FLAG_MISMATCH | JOULET_FLAG_INCONSISTENT) : flags;
+}
+
 static struct joulet_energy figure(const struct jl_job *j, const struct jl_group *g, bool whole)
 {
     double d = j->bd[g->last + 1] - j->bd[g->first];
@@ -83,6 +90,7 @@ static struct joulet_energy figure(const struct jl_job *j, const struct jl_group
         e.flags |= j->lost_flag;
     if (!j->consistent)
         e.flags |= JOULET_FLAG_INCONSISTENT;
+    e.flags = doubts(j, e.flags);
     if (!g->ok) { /* nothing holds it: a sum over it lacks it */
         e.flags |= JOULET_FLAG_UNRESOLVED | JOULET_FLAG_PARTIAL;
         return e;

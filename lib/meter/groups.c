@@ -7,6 +7,9 @@
 
 #include <math.h>
 
+#define IDLE_SHARE 0.1 /* so far from the idle level a device is not idle: of that level, ... */
+#define IDLE_SD    3   /* ... or of what its 1 s means scatter by */
+
 static double duration(const struct jl_job *j, const struct jl_group *g)
 {
     return j->bd[g->last + 1] - j->bd[g->first];
@@ -219,11 +222,19 @@ static bool pad(const struct jl_job *j, struct jl_padded *out)
     return jl_padded_power(j->readings.items, j->readings.n, 0, c, j->quiet, &j->p, P0, out);
 }
 
+/* The padded difference charges what lies before the run at the idle level. Where the device did not draw that just before, whole
+ * and parts would contradict each other, though they come from one counter. */
+static bool idle_before(const struct jl_job *j)
+{
+    double P0 = j->idle->power_w, far = fmax(IDLE_SHARE * P0, isfinite(j->idle->sd_w) ? IDLE_SD * j->idle->sd_w : 0);
+    return !(fabs(j->whole.before_w - P0) > far); /* not known: taken to be idle */
+}
+
 /* Isolated: the padded difference, if the trace reaches far enough on both sides. */
 static void whole_by_padding(struct jl_job *j)
 {
     struct jl_padded d;
-    if (!j->what->isolated || !j->idle || j->lost_flag || !pad(j, &d))
+    if (!j->what->isolated || !j->idle || j->lost_flag || !idle_before(j) || !pad(j, &d))
         return;
     struct jl_group *w = &j->whole;
     double P0 = j->idle->power_w, l_max = j->p.l_max, c = j->bd[j->m];

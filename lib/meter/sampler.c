@@ -317,15 +317,18 @@ void lane_take(struct lane *l, struct live_channel *c, const struct sensor_readi
     c->failed_row = 0;
 }
 
+static bool update_expected(const struct live_sensor *s, int64_t at)
+{
+    for (size_t i = 0; i < s->sensor->n_channels; i++)
+        if (updates_expected(&s->channels[i]->updates, at))
+            return true;
+    return false;
+}
+
 /* Slow reads of temperatures and the like wait while the update of a counter is looked for. */
 static bool gauges_due(const struct lane *l, const struct live_sensor *s, int64_t now)
 {
-    if (!l->meter->opt.gauges || now < s->gauge_ns)
-        return false;
-    for (size_t i = 0; i < s->sensor->n_channels; i++)
-        if (updates_expected(&s->channels[i]->updates, now))
-            return false;
-    return true;
+    return l->meter->opt.gauges && now >= s->gauge_ns && !update_expected(s, now);
 }
 
 /* A device that left is looked for seldom; otherwise the channel whose update comes first decides. */
@@ -343,8 +346,9 @@ static int64_t next_read(const struct lane *l, const struct live_sensor *s, int6
     }
     if (s->measures && !here)
         return now + RETRY_NS;
-    if (l->meter->opt.gauges && s->gauge_ns < next)
-        next = s->gauge_ns;
+    int64_t gauges = s->gauge_ns > now ? s->gauge_ns : now;
+    if (l->meter->opt.gauges && gauges < next && !update_expected(s, gauges)) /* they wait: no reason to hurry */
+        next = gauges;
     return next > now ? next : now + 1;
 }
 

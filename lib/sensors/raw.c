@@ -2,8 +2,9 @@
  * (docs/method.md 1.2, 1.3). Pure: times come with the values. */
 #include "lib/sensors/sensor.h"
 
-#define IN_TIME_S 0.5 /* no read that comes sooner misses a wrap of a device of the field */
-#define SLACK_S   0.1 /* a step is plausible if its power over the gap, an update and this is */
+#define IN_TIME_S   0.5 /* no read that comes sooner misses a wrap of a device of the field */
+#define SLACK_S     0.1 /* a step is plausible if its power over the gap, an update and this is */
+#define ODD_UPDATES 2   /* longest updates that one value may last */
 
 uint64_t jl_counter_delta(uint64_t prev, uint64_t now, uint64_t range)
 {
@@ -26,27 +27,45 @@ static void refuse(struct sensor_reading *out)
     *out = (struct sensor_reading){.status = JOULET_FORMAT};
 }
 
+/* A jump is believed when the counter goes on from it. Only moving on shows that: the same nonsense read twice does not. A
+ * counter that stands there for longer than any update lasts is a counter that stands. */
+static bool goes_on_from_odd(const struct jl_counter *c, uint64_t raw_uj, int64_t now_ns)
+{
+    uint64_t grown;
+    bool moved = raw_uj != c->odd_uj || jl_s(now_ns - c->odd_ns) > ODD_UPDATES * c->longest_s;
+    return c->odd && moved && plausible(c, c->odd_uj, raw_uj, now_ns - c->odd_ns, &grown);
+}
+
+static void note_odd(struct jl_counter *c, uint64_t raw_uj, int64_t now_ns)
+{
+    if (!c->odd || c->odd_uj != raw_uj)
+        c->odd_ns = now_ns;
+    c->odd_uj = raw_uj;
+    c->odd = true;
+}
+
 void jl_counter_take(struct jl_counter *c, uint64_t raw_uj, int64_t now_ns, struct sensor_reading *out)
 {
-    uint64_t grown = 0, since;
+    uint64_t grown = 0;
     if (raw_uj == UINT64_MAX) {
         refuse(out);
         return;
     }
-    bool goes_on = !c->started || plausible(c, c->last_uj, raw_uj, now_ns - c->last_ns, &grown);
-    bool believed = !c->doubt || (c->odd && plausible(c, c->odd_uj, raw_uj, now_ns - c->odd_ns, &since));
-    c->odd = !goes_on && !believed;
-    if (c->odd) {
-        c->odd_uj = raw_uj;
-        c->odd_ns = now_ns;
-        refuse(out);
+    bool goes_on = c->started ? plausible(c, c->last_uj, raw_uj, now_ns - c->last_ns, &grown) : !c->doubt;
+    if (!goes_on && c->doubt && !goes_on_from_odd(c, raw_uj, now_ns)) {
+        note_odd(c, raw_uj, now_ns);
+        if (c->started)
+            refuse(out);
+        else
+            *out = (struct sensor_reading){.has = false}; /* the first value may be nonsense as well */
         return;
     }
+    c->odd = false;
     c->total_uj += goes_on ? grown : 0;
     c->last_uj = raw_uj;
     c->last_ns = now_ns;
+    *out = (struct sensor_reading){.has = true, .reset = c->started && !goes_on, .value = (int64_t)c->total_uj};
     c->started = true;
-    *out = (struct sensor_reading){.has = true, .reset = !goes_on, .value = (int64_t)c->total_uj};
 }
 
 void jl_power_take(uint64_t raw_uw, double max_w, struct sensor_reading *out)

@@ -151,8 +151,10 @@ static void spoil(const struct sim_device *d, int64_t k, struct sim_update *out)
         return;
     struct jl_rng r = rng_of(d, GARBAGE, k);
     out->garbage = jl_rng_uniform(&r) < d->m.garbage_p;
-    if (out->garbage)
-        out->raw = jl_rng_below(&r, 2) ? UINT64_MAX : out->raw + (uint64_t)(JUMP_J * 1e6);
+    if (!out->garbage)
+        return;
+    bool ones = jl_rng_below(&r, 2);
+    out->raw = ones ? UINT64_MAX : out->raw + (uint64_t)(JUMP_J * 1e6 * (1 + jl_rng_uniform(&r))); /* no two alike */
 }
 
 /* The last update that is visible before t. */

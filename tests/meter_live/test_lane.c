@@ -147,6 +147,39 @@ static void test_a_run_from_the_start(void **state)
     joulet_close(m);
 }
 
+/* Temperatures that are due wait while an update is looked for, and waiting does not make the lane read faster. */
+static void test_waiting_gauges_are_no_hurry(void **state)
+{
+    static const struct {
+        int64_t since_update, gauge_in, read_in; /* ns */
+    } rows[] = {
+        {97 * MS, -5 * MS, MS},     /* the update is due in 3 ms: looked for every millisecond */
+        {97 * MS, MS / 4, MS},      /* due before the next look: still waits */
+        {50 * MS, 2 * MS, 2 * MS},  /* no update is due: the temperature is */
+        {50 * MS, 60 * MS, 44 * MS} /* 6 ms before the update */
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct joulet_options opt = JOULET_OPTIONS_INIT;
+        opt.no_thread = opt.gauges = true;
+        fake_plans[0] = (struct fake_plan){.id = "a", .show = FAKE_STILL, .period_ns = 100 * MS, .watts = 1, .gauge = true};
+        struct joulet *m = fake_meter(FAKE_TABLE(&fake_quick), &opt);
+        struct live_sensor *s = &m->lanes[0]->sensors[0];
+        struct updates *u = &s->channels[0]->updates;
+        lane_read(m->lanes[0], s, jl_mono_ns());
+        int64_t now = jl_mono_ns();
+        u->predict = u->period_found = true;
+        u->edge_ns = now - rows[i].since_update;
+        u->edge_hw = u->repeats = 0;
+        s->due_ns = now;
+        s->gauge_ns = now + rows[i].gauge_in;
+        lane_read(m->lanes[0], s, now);
+        if (s->due_ns != now + rows[i].read_in)
+            fail_msg("row %zu: read again after %.3f ms", i, 1e-6 * (double)(s->due_ns - now));
+        joulet_close(m);
+    }
+}
+
 #define LIVE(f) cmocka_unit_test_setup_teardown(f, fake_setup, fake_teardown)
 
 int main(void)
@@ -156,6 +189,7 @@ int main(void)
         LIVE(test_counters_are_read_every_10_s_at_least),
         LIVE(test_dropped_is_not_equal),
         LIVE(test_starved),
+        LIVE(test_waiting_gauges_are_no_hurry),
         LIVE(test_a_run_from_the_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,7 @@
 #define J    1000000u
 #define ONES UINT64_MAX
 
-enum told { COUNTS, RESTARTS, NONSENSE };
+enum told { COUNTS, RESTARTS, NONSENSE, WAITS }; /* WAITS: nothing yet, and nothing wrong */
 
 struct step {
     double t_s;
@@ -41,20 +41,33 @@ static const struct row {
     {"all bits set is no value", {.max_w = NAN}, {{0, 5 * J, COUNTS, 0}, {1, ONES, NONSENSE, 0}, {2, 7 * J, COUNTS, 2 * J}}},
     {"nearly all bits set is one", {.max_w = NAN}, {{0, 5, COUNTS, 0}, {1, ONES >> 1, COUNTS, (int64_t)(ONES >> 1) - 5}}},
     {"a doubted jump that is taken back",
-     {.max_w = 100, .doubt = true},
+     {.max_w = 100, .doubt = true, .started = true},
      {{0, 0, COUNTS, 0}, {1, 5000 * (uint64_t)J, NONSENSE, 0}, {2, 20 * J, COUNTS, 20 * J}}},
+    {"the same doubted value again and again is no restart",
+     {.max_w = 100, .longest_s = 1, .doubt = true, .started = true},
+     {{0, 0, COUNTS, 0},
+      {1, 5000 * (uint64_t)J, NONSENSE, 0},
+      {1.5, 5000 * (uint64_t)J, NONSENSE, 0},
+      {2, 20 * J, COUNTS, 20 * J}}},
+    {"a counter that stands where it jumped to has restarted",
+     {.max_w = 100, .longest_s = 1, .doubt = true, .started = true, .last_uj = 9 * J},
+     {{0, 9 * J, COUNTS, 0}, {1, 1 * J, NONSENSE, 0}, {2.9, 1 * J, NONSENSE, 0}, {3.1, 1 * J, RESTARTS, 0}}},
     {"a doubted jump that goes on is a restart",
-     {.max_w = 100, .doubt = true},
+     {.max_w = 100, .doubt = true, .started = true, .last_uj = 9 * J},
      {{0, 9 * J, COUNTS, 0}, {1, 1 * J, NONSENSE, 0}, {2, 2 * J, RESTARTS, 0}, {3, 3 * J, COUNTS, J}}},
     {"two doubted values that do not agree",
-     {.max_w = 100, .doubt = true},
+     {.max_w = 100, .doubt = true, .started = true},
      {{0, 0, COUNTS, 0},
       {1, 5000 * (uint64_t)J, NONSENSE, 0},
       {2, 900000 * (uint64_t)J, NONSENSE, 0},
       {3, 30 * J, COUNTS, 30 * J}}},
     {"the device begins with nonsense",
      {.max_w = 100, .doubt = true},
-     {{0, ONES, NONSENSE, 0}, {1, 5 * J, COUNTS, 0}, {2, 6 * J, COUNTS, J}}},
+     {{0, ONES, NONSENSE, 0}, {1, 5 * J, WAITS, 0}, {2, 6 * J, COUNTS, 0}, {3, 7 * J, COUNTS, J}}},
+    {"the device begins with a jump",
+     {.max_w = 100, .doubt = true},
+     {{0, 5000 * (uint64_t)J, WAITS, 0}, {1, 5 * J, WAITS, 0}, {2, 6 * J, COUNTS, 0}, {3, 7 * J, COUNTS, J}}},
+    {"a device that is not doubted begins at once", {.max_w = 100}, {{0, 5 * J, COUNTS, 0}, {1, 6 * J, COUNTS, J}}},
 };
 
 static void counters(void **state)
@@ -66,8 +79,8 @@ static void counters(void **state)
             const struct step *s = &rows[i].steps[k];
             struct sensor_reading r;
             jl_counter_take(&c, s->raw, jl_ns(s->t_s), &r);
-            enum told told = r.status == JOULET_FORMAT ? NONSENSE : r.reset ? RESTARTS : COUNTS;
-            if (told != s->told || (told == NONSENSE) == r.has || (r.has && r.value != s->total))
+            enum told told = r.status == JOULET_FORMAT ? NONSENSE : !r.has ? WAITS : r.reset ? RESTARTS : COUNTS;
+            if (told != s->told || (told == NONSENSE && r.has) || (r.has && r.value != s->total))
                 fail_msg("%s, step %zu: told %d, %lld", rows[i].name, k, (int)told, (long long)r.value);
         }
     }

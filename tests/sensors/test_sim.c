@@ -431,6 +431,34 @@ static void every_preset_can_be_read(void **state)
     }
 }
 
+/* Read at random moments, as polls, or without pause, as at an event: half of all values are nonsense, and it is never called a
+ * restart. */
+static void nonsense_is_no_restart(void **state)
+{
+    static const char *const kinds[] = {"100", "100;group=gpu", "100;device=amdgpu-energy", "100;device=rapl-small-range"};
+    (void)state;
+    for (size_t k = 0; k < JL_COUNT(kinds); k++)
+        for (int seed = 1; seed <= 20; seed++) {
+            struct sensor_list l;
+            char *expr = jl_strf("%s;garbage=0.5;seed=%d", kinds[k], seed);
+            struct sim *s = open_sim(&l, expr);
+            double t = 0, begun_s = NAN, begun_j = 0;
+            for (int i = 0; i < 600; i++, t += i % 100 < 50 ? 0.01 : 1e-4) {
+                struct sensor_reading r = reading_at(s, 0, t);
+                double j = (double)r.value * 1e-6;
+                if (r.reset)
+                    fail_msg("%s: a restart at %g s", expr, t);
+                if (r.has && isnan(begun_s))
+                    begun_s = t, begun_j = j;
+                else if (r.has)
+                    assert_near(j - begun_j, 100 * (t - begun_s), 100 * 2.5 * l.items[0]->channels[0].period_s + 0.01);
+            }
+            assert_false(isnan(begun_s));
+            close_sensors(&l);
+            free(expr);
+        }
+}
+
 /* Nonsense is a failed read and the counter goes on after it; a counter that goes back has restarted. */
 static void nonsense_and_restarts(void **state)
 {
@@ -438,8 +466,9 @@ static void nonsense_and_restarts(void **state)
     int failed = 0, resets = 0;
     (void)state;
     struct sim *s = open_sim(&l, "100;device=amdgpu-energy;garbage=0.02;seed=3");
-    double first = counter_j(s, 0.0);
-    for (int i = 1; i < 1000; i++) {
+    assert_false(reading_at(s, 0, 0.0).has); /* it might be nonsense */
+    double first = counter_j(s, 0.01) - 1;
+    for (int i = 2; i < 1000; i++) {
         struct sensor_reading r = reading_at(s, 0, i * 0.01);
         failed += r.status == JOULET_FORMAT;
         resets += r.reset;
@@ -548,6 +577,7 @@ int main(void)
         cmocka_unit_test(channels_tell_what_was_asked),
         cmocka_unit_test(devices_of_the_table),
         cmocka_unit_test(every_preset_can_be_read),
+        cmocka_unit_test(nonsense_is_no_restart),
         cmocka_unit_test(nonsense_and_restarts),
         cmocka_unit_test(nothing_to_play),
         cmocka_unit_test(a_followed_file),
