@@ -41,6 +41,7 @@ struct bench {
     joulet_mark t_first;            /* of the plan, for the ETA */
     joulet_mark idle_at, idle_from; /* end and start of the last idle level; 0 none */
     size_t idle_request;            /* first request after it */
+    bool looked, extend;            /* the power of a request was compared with it; it is taken anew for that */
     size_t done, planned;           /* in this session */
 };
 
@@ -58,6 +59,7 @@ void bench_servers_close(struct bench *b);
 
 /* bench_steps.c */
 void bench_idle(struct bench *b); /* an idle level, once the power has settled */
+bool bench_idle_doubtful(struct bench *b);
 bool bench_warm_up(struct bench *b, size_t cell);
 /* Every step that is not finished yet. Returns false when the plan must stop. */
 bool bench_run_steps(struct bench *b, const struct plan_step *steps, size_t n);

@@ -43,6 +43,17 @@ static void between_levels(struct bench *b)
     free(idle);
 }
 
+/* Is the level too uncertain for what the requests draw, which is known only once there was one (4.2)? Looked at once after each
+ * level that was taken without knowing. */
+bool bench_idle_doubtful(struct bench *b)
+{
+    bool look = !b->looked && b->idle_at && b->s.run.n_requests > b->idle_request && b->m.baseline_most_s > b->m.baseline_s &&
+                b->m.baseline_s > 0;
+    b->looked |= look;
+    b->extend = look && session_idle_doubtful(&b->s);
+    return b->extend;
+}
+
 /* Idle and cool-down are windows with energy, never bare sleeps; Ctrl-C ends them at once. A level in the middle of a run begins
  * when the power has settled after the request before (4.3). */
 void bench_idle(struct bench *b)
@@ -55,21 +66,23 @@ void bench_idle(struct bench *b)
         b->idle_at = joulet_now();
         return;
     }
-    snprintf(what, sizeof what, "idle level, %.0f s", b->m.baseline_s);
+    snprintf(what, sizeof what, "idle level, %.0f s", b->extend ? b->m.baseline_most_s : b->m.baseline_s);
     bench_progress(b, what);
     joulet_mark from = joulet_mark_now(s->meter), before = s->last_end;
     if (b->idle_at && before && s->run.n_requests) {
         from = session_cooldown(s, before, fmin(SETTLE_MOST_S, fmax(b->m.baseline_s, 1)));
         session_window(s, "cooldown", before, from, s->idle, false);
     }
-    bool whole = session_wait_until(from + jl_ns(b->m.baseline_s));
-    if (!whole && b->idle_at)
+    joulet_mark to = session_idle_wait(s, from, b->extend ? b->m.baseline_most_s : b->m.baseline_s, b->m.baseline_most_s);
+    if (atomic_load(&cli_cancel) && b->idle_at)
         return; /* the level before is better than a piece of one */
-    joulet_mark to = joulet_mark_now(s->meter);
     joulet_wait_covered(s->meter, to, 3.0, NULL);
     session_baseline(s, from, to);
     between_levels(b);
     session_window(s, "idle", from, to, s->idle, false);
+    if (b->extend)
+        session_idle_note(s);
+    b->extend = false;
     session_keep(s);
     s->last_end = from; /* what comes before the next prompt is this window */
     b->idle_at = to;

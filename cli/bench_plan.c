@@ -11,10 +11,10 @@
 
 /* Options that mean the same as the key of a plan. */
 static const char *const same_names[] = {
-    "prompts",  "engine",      "context",    "threads",   "gpu-layers",     "system",         "raw",          "max-tokens",
-    "seed",     "temperature", "top-p",      "top-k",     "min-p",          "repeat-penalty", "prompt-cache", "repeat",
-    "warmup",   "order",       "order-seed", "baseline",  "baseline-every", "cooldown",       "streams",      "rate",
-    "duration", "max-ttft",    "max-tpot",   "find-rate", "think",          "think-budget",   "keep-alive"};
+    "prompts", "engine",      "context",    "threads",  "gpu-layers",    "system",         "raw",          "max-tokens",
+    "seed",    "temperature", "top-p",      "top-k",    "min-p",         "repeat-penalty", "prompt-cache", "repeat",
+    "warmup",  "order",       "order-seed", "baseline", "baseline-most", "baseline-every", "cooldown",     "streams",
+    "rate",    "duration",    "max-ttft",   "max-tpot", "find-rate",     "think",          "think-budget", "keep-alive"};
 
 /* Where the value of an option comes from: a settings file must not overrule a plan. */
 static enum value_source source_of(const struct cli *c, const char *name)
@@ -284,6 +284,7 @@ void bench_describe(struct bench *b)
     run_pairs_set(p, "repeat", 'n', "%lld", (long long)b->m.repeat);
     run_pairs_set(p, "warmup", 'n', "%lld", (long long)b->m.warmup);
     run_pairs_set(p, "baseline_s", 'n', "%.15g", b->m.baseline_s);
+    run_pairs_set(p, "baseline_most_s", 'n', "%.15g", b->m.baseline_most_s);
     run_pairs_set(p, "baseline_every_s", 'n', "%.15g", b->m.baseline_every_s);
     run_pairs_set(p, "cooldown_s", 'n', "%.15g", b->m.cooldown_s);
     run_pairs_set(p, "order", 's', "%s", plan_order_name(b->m.order));

@@ -38,7 +38,9 @@ bool bench_go_on(enum joulet_status st)
 static void idle_when_due(struct bench *b)
 {
     bool work = b->s.run.n_requests > b->idle_request;
-    if (work && b->m.baseline_every_s > 0 && b->m.baseline_s > 0 && joulet_now() - b->idle_at > jl_ns(b->m.baseline_every_s))
+    if (bench_idle_doubtful(b))
+        bench_idle(b);
+    else if (work && b->m.baseline_every_s > 0 && b->m.baseline_s > 0 && joulet_now() - b->idle_at > jl_ns(b->m.baseline_every_s))
         bench_idle(b);
 }
 

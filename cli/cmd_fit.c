@@ -181,6 +181,7 @@ const struct command cmd_fit = {
     .summary = "fit energy to the lengths of prompts and answers",
     .usage = "joulet fit [OPTION]... [--from RUN [RUN]...]",
     .options = "tokens-in tokens-out quick repeat seed from gross allow-throttled residuals save force engine key model baseline "
+               "baseline-most "
                "context "
                "engine-option threads gpu-layers timeout sensors sim replay interval trust-root measured-only json output title "
                "private place grid grid-series grid-command pue wue embodied-kg lifetime-years price tariff device-hour currency "

@@ -13,7 +13,7 @@ struct fit_grid {
     struct grid_levels in, out;
     int64_t repeats;
     uint64_t seed;
-    double baseline_s;
+    double baseline_s, baseline_most_s;
     /* filled in */
     struct grid_words words;
     size_t done, planned, early; /* early: answers that ended before their length */

@@ -174,6 +174,14 @@ const struct option_row option_table[] = {
      .min = 0,
      .max = 3600,
      .help = "Measure the idle level for so long before the work; exec does so only when this is given."},
+    {.name = "baseline-most",
+     .type = OPTION_DURATION,
+     .arg = "TIME",
+     .min = 0,
+     .max = 3600,
+     .help =
+         "Extend the idle level to so long when it leaves more than 2 % of net energy open; otherwise 30s, or not at all when "
+         "--baseline is given."},
     {.name = "cooldown",
      .type = OPTION_DURATION,
      .arg = "TIME",

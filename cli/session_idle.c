@@ -7,7 +7,9 @@
 #include <string.h>
 
 #define BASELINE_AGE_S 600.0 /* 4.2: older levels are not used */
-#define SHORT_S        1.15  /* what the second before a request needs: the second, and a sensor's first reading */
+#define DOUBT_MOST     0.02  /* 4.2: share of net energy that a level may leave open, or it is extended */
+#define COVER_MOST_S   3.0
+#define SHORT_S        1.15 /* what the second before a request needs: the second, and a sensor's first reading */
 
 /* Whose level it is when no sensor of this machine gives it: another curve is another machine. */
 static char *played(const struct session *s)
@@ -95,6 +97,92 @@ void session_baseline_short(struct session *s, joulet_mark start, joulet_mark af
             session_note_failure(s, &t, "no idle level: ", &err);
         joulet_trace_release(&t);
     }
+}
+
+/* ---- how long ------------------------------------------------------------------------------------------------------------- */
+
+static void add_power(const struct run_energy *e, joulet_mark from, joulet_mark to, double *energy_j, double *time_s)
+{
+    if (!isfinite(e->total.gross_j) || to <= from)
+        return;
+    *energy_j += e->total.gross_j;
+    *time_s += jl_s(to - from);
+}
+
+/* Mean power of the requests so far, warm-up included; NAN when none has a figure. */
+static double run_power_w(const struct run *r)
+{
+    double energy_j = 0, time_s = 0;
+    for (size_t i = 0; i < r->n_requests; i++) {
+        const struct run_request *q = &r->requests[i];
+        if (q->outcome == RUN_OK && q->n_windows && q->stream < 0)
+            add_power(&q->energy, q->windows[0].start_ns, q->windows[q->n_windows - 1].end_ns, &energy_j, &time_s);
+    }
+    for (size_t i = 0; i < r->n_windows; i++)
+        if (!strcmp(r->windows[i].name, "level"))
+            add_power(&r->windows[i].energy, r->windows[i].start_ns, r->windows[i].end_ns, &energy_j, &time_s);
+    return time_s > 0 ? energy_j / time_s : NAN;
+}
+
+static void add_level(struct joulet_baseline *all, const struct joulet_baseline *one)
+{
+    bool first = isnan(all->power_w);
+    all->power_w = first ? one->power_w : all->power_w + one->power_w;
+    all->u_w = first ? one->u_w : hypot(all->u_w, one->u_w);
+}
+
+/* Of all channels of the total together: the level in use, or that of [from, to). NAN when not known. */
+static double doubt(struct session *s, joulet_mark from, joulet_mark to)
+{
+    struct joulet_baseline all = JOULET_BASELINE_NONE;
+    for (size_t i = 0; i < s->n_channels; i++) {
+        struct joulet_baseline one = s->idle[i];
+        struct joulet_trace t;
+        if (!s->run.channels[i].in_total || !session_has_energy(&s->run.channels[i]))
+            continue;
+        if (to > from) {
+            one = (struct joulet_baseline)JOULET_BASELINE_NONE;
+            if (!session_trace(s, i, from, to, &t, NULL))
+                continue;
+            joulet_baseline_from(&t, from, to, &one, NULL);
+            joulet_trace_release(&t);
+        }
+        if (!isnan(one.power_w))
+            add_level(&all, &one);
+    }
+    return joulet_baseline_doubt(&all, run_power_w(&s->run));
+}
+
+bool session_idle_doubtful(struct session *s)
+{
+    return doubt(s, 0, 0) > DOUBT_MOST;
+}
+
+joulet_mark session_idle_wait(struct session *s, joulet_mark from, double least_s, double most_s)
+{
+    if (!session_wait_until(from + jl_ns(least_s)))
+        return joulet_mark_now(s->meter);
+    joulet_mark to = joulet_mark_now(s->meter);
+    if (most_s <= least_s)
+        return to;
+    joulet_wait_covered(s->meter, to, COVER_MOST_S, NULL);
+    if (!(doubt(s, from, to) > DOUBT_MOST))
+        return to;
+    session_wait_until(from + jl_ns(most_s));
+    return joulet_mark_now(s->meter);
+}
+
+void session_idle_note(struct session *s)
+{
+    double open = doubt(s, 0, 0);
+    if (open > DOUBT_MOST && open < 1)
+        run_note(
+            &s->run,
+            "the idle level leaves %.2g %% of net energy open: a longer or stronger load, or a new level before each request "
+            "(--baseline-every 1ms), would leave less",
+            100 * open);
+    else if (open > DOUBT_MOST)
+        run_note(&s->run, "the requests draw hardly more than the idle level, so net energy says little: a stronger load would say more");
 }
 
 bool session_wait_until(joulet_mark until)

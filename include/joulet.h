@@ -547,6 +547,9 @@ JOULET_API void joulet_baseline_at(const struct joulet_baseline *all, size_t n, 
  * (4.2). r1: lag-one autocorrelation of the 1 s means, NAN: 0. NAN when no length is enough: 2 % of P0 is more than that; then a
  * longer or stronger load, or a level before each run. */
 JOULET_API double joulet_baseline_seconds(const struct joulet_baseline *b, double r1, double run_power_w, double relative);
+/* Share of a run's net energy that the level leaves open, 2 u(P0)/(P_run - P0): above 0.02 a level of 10 s is worth extending to
+ * 30 s (4.2). INFINITY when the run draws no more than the level; NAN when either is not known. */
+JOULET_API double joulet_baseline_doubt(const struct joulet_baseline *b, double run_power_w);
 
 /* What is measured: consecutive phases. */
 struct joulet_what {

@@ -84,3 +84,10 @@ double joulet_baseline_seconds(const struct joulet_baseline *b, double r1, doubl
     double times = K_OF_95 * b->sd_w / rise;
     return fmax(LEAST_S, ceil(times * times * (1 + r) / (1 - r) - 1e-9));
 }
+
+double joulet_baseline_doubt(const struct joulet_baseline *b, double run_power_w)
+{
+    if (!is_known(b) || isnan(run_power_w))
+        return NAN;
+    return run_power_w > b->power_w ? K_OF_95 * b->u_w / (run_power_w - b->power_w) : INFINITY;
+}

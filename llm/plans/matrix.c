@@ -7,7 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RATE_DURATION "30s"
+#define RATE_DURATION   "30s"
+#define BASELINE_MOST_S 30 /* docs/method.md 4.2: beyond that slow drift is all that is left */
 
 const char *plan_order_name(enum plan_order o)
 {
@@ -104,6 +105,7 @@ static bool take_head(const struct plan_draft *d, struct plan_matrix *m)
     m->warmup = head_int(d, "warmup", 1);
     m->seed = head_int(d, "order-seed", 1);
     m->baseline_s = head_s(d, "baseline", 10);
+    m->baseline_most_s = head_s(d, "baseline-most", head(d, "baseline") ? m->baseline_s : BASELINE_MOST_S);
     m->baseline_every_s = head_s(d, "baseline-every", NAN);
     m->cooldown_s = head_s(d, "cooldown", 10);
     snprintf(m->servers, sizeof m->servers, "%s", head(d, "servers") ? head(d, "servers") : "auto");

@@ -41,7 +41,7 @@ bool plan_same_server(const struct plan_cell *a, const struct plan_cell *b);
 struct plan_matrix {
     char *title;
     int64_t repeat, warmup, seed;
-    double baseline_s, baseline_every_s, cooldown_s;
+    double baseline_s, baseline_most_s, baseline_every_s, cooldown_s;
     double max_ttft_s, max_tpot_s; /* limits at the 95th percentile; NAN none */
     bool find_rate;                /* search for the highest rate within the limits; needs one cell */
     enum plan_order order;

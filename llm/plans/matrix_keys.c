@@ -15,6 +15,7 @@ const struct plan_key plan_keys[] = {
     {.key = "order", .type = PLAN_WORD, .head = true, .words = "listed,shuffled,abba"},
     {.key = "order-seed", .type = PLAN_INT, .head = true, .min = 0, .max = 4294967295.0},
     {.key = "baseline", .type = PLAN_DURATION, .head = true, .min = 0, .max = 3600},
+    {.key = "baseline-most", .type = PLAN_DURATION, .head = true, .min = 0, .max = 3600},
     {.key = "baseline-every", .type = PLAN_DURATION, .head = true, .min = 0, .max = 86400},
     {.key = "cooldown", .type = PLAN_DURATION, .head = true, .min = 0, .max = 3600},
     {.key = "servers", .type = PLAN_WORD, .head = true, .words = "auto,together,apart"},

@@ -139,6 +139,7 @@ static void put_head(struct jl_buf *b, const struct plan_matrix *m)
     jl_buf_printf(b, "repeat = %lld\nwarmup = %lld\norder = %s\norder-seed = %lld\n", (long long)m->repeat, (long long)m->warmup,
                   plan_order_name(m->order), (long long)m->seed);
     put_seconds(b, "baseline", m->baseline_s);
+    put_seconds(b, "baseline-most", m->baseline_most_s);
     put_seconds(b, "baseline-every", m->baseline_every_s);
     put_seconds(b, "cooldown", m->cooldown_s);
     put_seconds(b, "max-ttft", m->max_ttft_s);

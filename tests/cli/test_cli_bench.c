@@ -93,6 +93,39 @@ static void one_configuration_needs_no_cells(void **state)
     quick_close(&quick);
 }
 
+/* The load is no load here, so that the whole net energy hangs on the idle level: it is taken anew, longer, as soon as the
+ * warm-up shows it. A length that was asked for stays. */
+static void a_doubtful_idle_level_is_extended(void **state)
+{
+    (void)state;
+    engine_start(0.1);
+    scratch_write("one.txt", "hello\n");
+    for (int extend = 0; extend < 2; extend++) {
+        struct program p = {0};
+        struct run r;
+        size_t levels = 0;
+        double longest = 0;
+        program_run(&p, ARGS("bench", "--engine", quick.url, "--sim", "20", "--prompts", scratch("one.txt"), "--baseline",
+                             "300ms", "--cooldown", "0", extend ? "--baseline-most" : NULL, "600ms"));
+        assert_int_equal(p.code, 0);
+        program_release(&p);
+        record_last(&r);
+        for (size_t i = 0; i < r.n_windows; i++)
+            if (!strcmp(r.windows[i].name, "idle")) {
+                levels++;
+                longest = fmax(longest, jl_s(r.windows[i].end_ns - r.windows[i].start_ns));
+            }
+        assert_int_equal(levels, 1 + extend);
+        assert_true(extend ? longest >= 0.6 : longest >= 0.3);
+        bool said = false;
+        for (size_t i = 0; i < r.n_notes; i++)
+            said |= strstr(r.notes[i], "hardly more than the idle level") != NULL;
+        assert_int_equal(said, extend);
+        run_release(&r);
+    }
+    quick_close(&quick);
+}
+
 static void a_dry_run_starts_nothing(void **state)
 {
     struct program p = {0};
@@ -440,6 +473,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cells_take_turns),
         cmocka_unit_test(one_configuration_needs_no_cells),
+        cmocka_unit_test(a_doubtful_idle_level_is_extended),
         cmocka_unit_test(a_dry_run_starts_nothing),
         cmocka_unit_test(bad_plans_start_nothing),
         cmocka_unit_test(long_series_follow_the_idle_level),

@@ -335,6 +335,20 @@ static void test_seconds_for_an_accuracy(void **state)
     }
 }
 
+static void test_share_left_open(void **state)
+{
+    (void)state;
+    static const struct {
+        double u, run_w, want;
+    } rows[] = {{.8, 260, .008}, {.8, 80, .08}, {.8, 60, INFINITY}, {.8, 40, INFINITY}, {.8, NAN, NAN}, {NAN, 260, NAN}};
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct joulet_baseline b = {.power_w = 60, .u_w = rows[i].u};
+        double doubt = joulet_baseline_doubt(&b, rows[i].run_w), want = rows[i].want;
+        if (isfinite(want) ? !(fabs(doubt - want) < 1e-12) : isnan(want) ? !isnan(doubt) : doubt != want)
+            fail_msg("row %d: %g, want %g", (int)i, doubt, want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_between_two_levels),
         cmocka_unit_test(test_spread_of_three_levels),
         cmocka_unit_test(test_seconds_for_an_accuracy),
+        cmocka_unit_test(test_share_left_open),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
