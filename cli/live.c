@@ -272,6 +272,16 @@ static void add_type(struct live *l, size_t first)
     joulet_energy_add(&l->total, &sum, false);
 }
 
+/* An estimate covers the whole processor; what measures lacks the part that may not be read. */
+static bool may_not_be_read(struct joulet *m)
+{
+    struct joulet_problem p;
+    for (size_t i = 0; i < joulet_problem_count(m); i++)
+        if (joulet_problem_get(m, i, &p) == JOULET_OK && p.status == JOULET_PERMISSION)
+            return true;
+    return false;
+}
+
 void live_row(struct live *l, joulet_mark until)
 {
     double total = 0;
@@ -287,6 +297,9 @@ void live_row(struct live *l, joulet_mark until)
         add_type(l, i);
     }
     l->total_w = parts ? total : NAN;
+    l->refused = l->refused || may_not_be_read(l->meter);
+    if (l->refused && isfinite(l->total.gross_j) && l->total.provenance != JOULET_ESTIMATED)
+        l->total.flags |= JOULET_FLAG_PARTIAL;
     l->last = until;
 }
 

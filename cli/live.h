@@ -33,6 +33,7 @@ struct live {
     struct live_channel *channels;
     size_t n;
     joulet_mark start, last; /* of the rows: [start, last) is done */
+    bool refused;            /* a part of this machine may not be read: the total lacks it */
     double total_w;          /* NAN when a part is not known: a sum without it would look like a lower draw */
     struct joulet_energy total;
     struct live_stats total_stats;

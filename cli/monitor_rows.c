@@ -271,6 +271,9 @@ void monitor_note(const struct live *l, char *buf, size_t size)
     for (size_t i = 0; i < l->n; i++)
         if (l->channels[i].silent)
             add_note(buf, size, "%s gives no new readings: its energy is that until the last one", l->channels[i].ch.id);
+    if (l->total.flags & JOULET_FLAG_PARTIAL)
+        add_note(buf, size, "the total lacks what %s; `joulet doctor` tells why",
+                 l->refused ? "may not be read" : "gave no figure");
     for (size_t i = 0; i < l->n; i++) {
         const struct joulet_channel *ch = &l->channels[i].ch;
         if (ch->in_total && live_is_estimate(ch)) {

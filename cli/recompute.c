@@ -1,7 +1,8 @@
 /* recompute.c - stored traces measured again with the estimators of this joulet (`runs recompute`).
  *
- * What was known when the run was measured is used again: windows and their moments, idle levels, what is known of each channel.
- * What the machine and the engine were seen to do meanwhile (flags of watches) stays with the figures. */
+ * What was known when the run was measured is used again: windows and their moments, what is known of each channel, which
+ * counters might not be read. Idle levels are measured again where their samples are stored. What the machine and the engine were
+ * seen to do meanwhile (flags of watches) stays with the figures. */
 #include "cli/recompute.h"
 
 #include "cli/json.h"
@@ -24,6 +25,24 @@ static bool was_known(const struct run *r, const struct run_baseline *b, joulet_
 {
     bool of_this_run = b->b.to_ns >= r->start_ns && b->b.from_ns <= r->end_ns;
     return !of_this_run || b->b.from_ns <= at;
+}
+
+/* Idle levels are figures too (4.2): those whose span is in the stored samples are measured again. Others stay: of earlier runs,
+ * and short ones, which also hold what the level was afterwards. */
+static void again_baselines(struct session *s)
+{
+    struct run *r = &s->run;
+    for (size_t k = 0; k < r->n_baselines; k++) {
+        struct joulet_baseline *b = &r->baselines[k].b, again;
+        size_t i = 0;
+        while (i < s->n_channels && strcmp(r->channels[i].id, r->baselines[k].channel))
+            i++;
+        const struct joulet_trace *t = i < s->n_channels ? &s->stored[i] : NULL;
+        bool here = t && t->n && t->samples[0].t_ns <= b->from_ns && t->samples[t->n - 1].t_ns >= b->to_ns;
+        if (here && !(b->flags & JOULET_FLAG_SHORT_BASELINE) &&
+            joulet_baseline_from(t, b->from_ns, b->to_ns, &again, NULL) == JOULET_OK)
+            *b = again;
+    }
 }
 
 static void set_idle(struct session *s, const char *level, joulet_mark at)
@@ -152,9 +171,37 @@ static void again_request(struct session *s, struct run_request *q, const struct
         keep_flags(&q->windows[k].energy, &was->windows[k].energy);
 }
 
+/* A total that lacked something although each of its channels was whole: a counter that might not be read (session_total). */
+static bool lacked_a_counter(const struct run_energy *e)
+{
+    size_t net = 0;
+    if (!(e->total.flags & JOULET_FLAG_PARTIAL) || isnan(e->total.gross_j))
+        return false;
+    for (size_t i = 0; i < e->n_channels; i++) {
+        if (isnan(e->channels[i].e.gross_j) || (e->channels[i].e.flags & JOULET_FLAG_PARTIAL))
+            return false;
+        net += !isnan(e->channels[i].e.net_j);
+    }
+    return net == 0 || net == e->n_channels;
+}
+
+static bool some_may_not_be_read(const struct run_former *was)
+{
+    for (size_t i = 0; i < was->n_windows; i++)
+        if (lacked_a_counter(&was->windows[i].energy))
+            return true;
+    for (size_t i = 0; i < was->n_requests; i++)
+        for (size_t k = 0; k < was->requests[i].n_windows; k++)
+            if (lacked_a_counter(&was->requests[i].windows[k].energy))
+                return true;
+    return false;
+}
+
 static void measure_again(struct session *s, const struct run_former *was)
 {
     struct run *r = &s->run;
+    again_baselines(s);
+    s->refused = some_may_not_be_read(was);
     for (size_t i = 0; i < r->n_windows; i++)
         again_window(s, &r->windows[i], &was->windows[i]);
     for (size_t i = 0; i < r->n_requests; i++)
@@ -162,7 +209,7 @@ static void measure_again(struct session *s, const struct run_former *was)
     if (r->n_requests)
         session_sum(s);
     else
-        run_energy_total(r, &r->energy);
+        session_total(s, &r->energy);
     keep_flags(&r->energy, &was->energy);
 }
 
@@ -230,6 +277,35 @@ static void windows_json(struct jl_buf *out, const struct run_window *was, const
     jl_buf_str(out, "]");
 }
 
+static void level_json(struct jl_buf *out, bool *first, const char *key, const struct joulet_baseline *b)
+{
+    bool inner = true;
+    cli_json_key(out, first, key);
+    jl_buf_str(out, "{");
+    cli_json_key(out, &inner, "power_w");
+    cli_json_number(out, b->power_w);
+    cli_json_key(out, &inner, "u_w");
+    cli_json_number(out, b->u_w);
+    jl_buf_str(out, "}");
+}
+
+static void baselines_json(struct jl_buf *out, const struct run *r, const struct run_former *f)
+{
+    jl_buf_str(out, "[");
+    for (size_t i = 0; i < r->n_baselines && i < f->n_baselines; i++) {
+        bool first = true;
+        jl_buf_str(out, i ? ", {" : "{");
+        cli_json_key(out, &first, "channel");
+        cli_json_string(out, r->baselines[i].channel);
+        cli_json_key(out, &first, "level");
+        cli_json_string(out, r->baselines[i].level);
+        level_json(out, &first, "former", &f->baselines[i].b);
+        level_json(out, &first, "now", &r->baselines[i].b);
+        jl_buf_str(out, "}");
+    }
+    jl_buf_str(out, "]");
+}
+
 void recompute_json(struct jl_buf *out, const struct run *r, bool stored)
 {
     const struct run_former *f = &r->former[r->n_former - 1];
@@ -244,6 +320,8 @@ void recompute_json(struct jl_buf *out, const struct run *r, bool stored)
     cli_json_key(out, &first, "figures_version");
     cli_json_string(out, r->figures_version);
     both(out, &first, &f->energy, &r->energy);
+    cli_json_key(out, &first, "baselines");
+    baselines_json(out, r, f);
     cli_json_key(out, &first, "windows");
     windows_json(out, f->windows, r->windows, r->n_windows);
     cli_json_key(out, &first, "requests");

@@ -54,6 +54,18 @@ static void add_request(struct beside *b, const struct run_request *was, const s
         add(b, TONE_PLAIN, "", now->windows[k].name, &was->windows[k].energy, &now->windows[k].energy);
 }
 
+/* Idle levels that came out otherwise, below the table: net figures lean on them. */
+static void add_levels(struct jl_buf *out, const struct beside *b)
+{
+    for (size_t i = 0; i < b->r->n_baselines && i < b->f->n_baselines; i++) {
+        const struct run_baseline *now = &b->r->baselines[i], *was = &b->f->baselines[i];
+        if (fabs(now->b.power_w - was->b.power_w) > 1e-6 * fabs(was->b.power_w) ||
+            fabs(now->b.u_w - was->b.u_w) > 1e-6 * was->b.u_w)
+            jl_buf_printf(out, "\nIdle level %s of %s: %.4g W (u %.2g) before, %.4g W (u %.2g) now.", now->level, now->channel,
+                          was->b.power_w, was->b.u_w, now->b.power_w, now->b.u_w);
+    }
+}
+
 void report_recomputed(struct jl_buf *out, const struct run *r, const struct report_style *style)
 {
     static const struct grid_column columns[] = {{"", false, 0},       {"window", false, 0},      {"net before", true, 0},
@@ -71,4 +83,5 @@ void report_recomputed(struct jl_buf *out, const struct run *r, const struct rep
         add_request(&b, &b.f->requests[i], &r->requests[i]);
     add(&b, TONE_STRONG, "total", "", &b.f->energy, &r->energy);
     grid_write(&b.g, out, style);
+    add_levels(out, &b);
 }

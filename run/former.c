@@ -6,6 +6,9 @@
 
 void run_former_release(struct run_former *f)
 {
+    for (size_t i = 0; i < f->n_baselines; i++)
+        free(f->baselines[i].channel);
+    free(f->baselines);
     for (size_t i = 0; i < f->n_windows; i++)
         run_energy_release(&f->windows[i].energy);
     for (size_t i = 0; i < f->n_requests; i++)
@@ -37,6 +40,20 @@ static void empty(struct run_window *w, struct run_window *old)
     w->updates = -1;
 }
 
+/* Idle levels stay where they are: they are measured again one by one, where their samples are still there. */
+static bool copy_baselines(const struct run *r, struct run_former *f)
+{
+    f->baselines = calloc(r->n_baselines + 1, sizeof *f->baselines);
+    for (size_t i = 0; f->baselines && i < r->n_baselines; i++) {
+        f->baselines[i] = r->baselines[i];
+        f->baselines[i].channel = jl_strdup(r->baselines[i].channel);
+        f->n_baselines++;
+        if (!f->baselines[i].channel)
+            return false;
+    }
+    return f->baselines;
+}
+
 static bool reserve(const struct run *r, struct run_former *f)
 {
     const char *by = r->figures_version ? r->figures_version : r->version;
@@ -44,7 +61,7 @@ static bool reserve(const struct run *r, struct run_former *f)
     f->version = by ? jl_strdup(by) : NULL;
     f->windows = calloc(r->n_windows + 1, sizeof *f->windows);
     f->requests = calloc(r->n_requests + 1, sizeof *f->requests);
-    bool ok = f->windows && f->requests && (f->version || !by);
+    bool ok = f->windows && f->requests && (f->version || !by) && copy_baselines(r, f);
     for (size_t i = 0; ok && i < r->n_requests; i++) {
         run_request_init(&f->requests[i]);
         f->n_requests++;

@@ -176,11 +176,36 @@ static enum joulet_status read_former_windows(struct reader *rd, json_t *o, stru
     return st;
 }
 
+static enum joulet_status read_former_baselines(struct reader *rd, json_t *o, struct run_former *f)
+{
+    json_t *list, *v;
+    size_t i;
+    enum joulet_status st = reader_list(rd, o, "baselines", JSON_ARRAY, RUN_BASELINES_MAX, &list);
+    size_t back = reader_into(rd, "baselines");
+    f->baselines = calloc(json_array_size(list) + 1, sizeof *f->baselines);
+    if (st == JOULET_OK && !f->baselines)
+        return reader_no_memory(rd);
+    json_array_foreach(list, i, v)
+    {
+        size_t inner = reader_item(rd, i);
+        f->baselines[f->n_baselines++] = (struct run_baseline){.b = JOULET_BASELINE_NONE};
+        st = json_is_object(v) ? fields_read(rd, v, &f->baselines[i], baseline_fields) : reader_fail(rd, "an idle level", v);
+        if (st != JOULET_OK)
+            return st;
+        reader_back(rd, inner);
+    }
+    if (st == JOULET_OK)
+        reader_back(rd, back);
+    return st;
+}
+
 static enum joulet_status add_former(struct reader *rd, json_t *v, struct run *r)
 {
     struct run_former f = {0};
     run_energy_init(&f.energy);
     enum joulet_status st = json_is_object(v) ? fields_read(rd, v, &f, former_fields) : reader_fail(rd, "former figures", v);
+    if (st == JOULET_OK)
+        st = read_former_baselines(rd, v, &f);
     if (st == JOULET_OK)
         st = reader_energy(rd, v, &f.energy);
     if (st == JOULET_OK)

@@ -180,7 +180,8 @@ static json_t *former_json(const struct run *r)
         ok = o && windows;
         for (size_t k = 0; ok && k < f->n_windows; k++)
             ok = !json_array_append_new(windows, window_json(&f->windows[k], true));
-        ok = ok && put(o, "energy", energy_json(&f->energy)) && put(o, "windows", json_incref(windows)) &&
+        ok = ok && put(o, "baselines", list_json(f->baselines, f->n_baselines, sizeof *f->baselines, baseline_fields)) &&
+             put(o, "energy", energy_json(&f->energy)) && put(o, "windows", json_incref(windows)) &&
              put(o, "requests", former_requests_json(f));
         json_decref(windows);
         ok = !json_array_append_new(list, whole(o, ok)) && ok;

@@ -126,8 +126,10 @@ struct run_cell {
 
 /* Figures of a run as they were before its traces were measured again: of its requests index, windows and energy only. */
 struct run_former {
-    char *version;            /* of the joulet that made them */
-    int64_t replaced_wall_ns; /* since 1970 */
+    char *version;                  /* of the joulet that made them */
+    int64_t replaced_wall_ns;       /* since 1970 */
+    struct run_baseline *baselines; /* in the order of the run's own; none in records of before they were measured again too */
+    size_t n_baselines;
     struct run_energy energy;
     struct run_window *windows;
     size_t n_windows;

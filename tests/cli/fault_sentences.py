@@ -1,10 +1,11 @@
-"""The fault sentences of the product, as written in its sources: every format of jl_fail, sensor_list_problem, cli_warn and run_note, with
-the ellipsis for what is filled in. Formats that hold next to no words of their own pass another sentence on."""
+"""The fault sentences of the product, as written in its sources: every format of jl_fail, also behind a macro of the file, of
+sensor_list_problem, cli_warn and run_note, with the ellipsis for what is filled in. Formats that hold next to no words of their own
+pass another sentence on."""
 import glob
 import os
 import re
 
-CALL = re.compile(r"\b(jl_fail|sensor_list_problem|cli_warn|run_note)\s*\(")
+SHORT = re.compile(r"#define\s+(\w+)\(([^)]*),\s*\.\.\.\)\s*(?:\\\n\s*)?jl_fail\([^\n]*__VA_ARGS__\)")  # a file's own short form of it
 FORMAT_AT = {"jl_fail": 2, "sensor_list_problem": 3, "cli_warn": 1, "run_note": 1}
 LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"')
 CONVERSION = re.compile(r"%(?:%|[-+ #0]*(?:\*|\d+)?(?:\.(?:\*|\d+))?(?:hh|h|ll|l|z|j|t)?[diouxXeEfgGcsp])")
@@ -60,6 +61,17 @@ def alternatives(argument):
     return [argument]
 
 
+def calls(source):
+    """Arguments and place of the format of every fault in a source, also where the file has a short form for it."""
+    at = dict(FORMAT_AT)
+    for m in SHORT.finditer(source):
+        at[m.group(1)] = m.group(2).count(",") + 1
+    call = re.compile(r"\b(" + "|".join(at) + r")\s*\(")
+    for m in call.finditer(source):
+        if not source[: m.start()].endswith("#define "):
+            yield arguments(source, m.end() - 1), at[m.group(1)]
+
+
 def collect(root):
     """(file, sentence) of every fault in the sources below root, in order, each sentence once."""
     seen, out = set(), []
@@ -67,9 +79,7 @@ def collect(root):
         for path in sorted(glob.glob(os.path.join(root, room, "**", "*.c"), recursive=True)):
             with open(path, encoding="utf-8") as f:
                 source = f.read()
-            for m in CALL.finditer(source):
-                found = arguments(source, m.end() - 1)
-                at = FORMAT_AT[m.group(1)]
+            for found, at in calls(source):
                 if len(found) <= at or '"' not in found[at]:
                     continue
                 for part in alternatives(found[at]):

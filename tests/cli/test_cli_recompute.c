@@ -91,6 +91,12 @@ static void test_requests(void **state)
     export_last("bench-after.json", &after);
     assert_int_equal(after.n_former, 1);
     assert_int_equal(after.n_requests, before.n_requests);
+    /* The idle level too: its samples are stored. */
+    assert_true(before.n_baselines > 0);
+    assert_int_equal(after.n_baselines, before.n_baselines);
+    assert_int_equal(after.former[0].n_baselines, before.n_baselines);
+    assert_near(after.former[0].baselines[0].b.power_w, before.baselines[0].b.power_w, 1e-9);
+    assert_near(after.baselines[0].b.power_w, 60, 1);
     must_be_close(&before.energy.total, &after.energy.total);
     for (size_t i = 0; i < after.n_requests; i++) {
         must_be_close(&before.requests[i].energy.total, &after.requests[i].energy.total);

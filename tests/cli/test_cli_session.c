@@ -250,109 +250,6 @@ static void exec_takes_a_long_level_when_asked(void **state)
     run_release(&second);
 }
 
-/* ---- sensors ------------------------------------------------------------------------------------------------------------ */
-
-static void exec_with(const char *sim, struct run *r)
-{
-    struct program p = {0};
-    program_run(&p, ARGS("exec", "--sim", sim, "--json", "-o", scratch("exec.json"), "--", "sleep", "0.5"));
-    if (p.code != 0)
-        fail_msg("%s: %s", sim, kept(&p.err));
-    program_release(&p);
-    record_read("exec.json", r);
-}
-
-static void faults_of_sensors_are_noted_and_never_a_zero(void **state)
-{
-    static const struct {
-        const char *sim, *says;
-    } rows[] = {{"20;fail=1", "every read of sim0.cpu failed"},
-                {"20;frozen=0", "does not move"},
-                {"20;gone=0", "its device or driver went away"}};
-    (void)state;
-    for (size_t i = 0; i < JL_COUNT(rows); i++) {
-        struct run r;
-        exec_with(rows[i].sim, &r);
-        must_note(&r, rows[i].says);
-        assert_true(isnan(r.energy.total.gross_j));
-        for (size_t k = 0; k < r.n_windows; k++)
-            assert_true(isnan(r.windows[k].power_mean_w));
-        run_release(&r);
-    }
-}
-
-/* Exits with 0 when all is as it should be, else with the line of what is not. */
-static void look_without_rights(const char *sysfs)
-{
-    struct program p = {0};
-    const char *env[] = {sysfs, "JOULET_CONFIG_DIR=/dev/null", NULL};
-    if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0))
-        _exit(2);
-    p.env = env;
-    program_run(&p, ARGS("exec", "--no-store", "--", "sleep", "0.3"));
-    if (p.code == PROGRAM_NOT_RUN) /* this build is in a folder of root's own */
-        _exit(77);
-    fputs(kept(&p.err), stderr);
-    _exit(p.code                                                   ? 3
-          : !strstr(kept(&p.err), "intel-rapl:0/energy_uj may be") ? 4
-          : !strstr(kept(&p.err), "partial: a part of")            ? 5
-                                                                   : 0);
-}
-
-/* A package that may not be read is missing in the sum, also when the memory beside it may. */
-static void what_may_not_be_read_is_missing_in_the_sum(void **state)
-{
-    char sysfs[600], text[32];
-    struct stat st;
-    int status = -1;
-    (void)state;
-    scratch_write("rights/class/powercap/intel-rapl:0/name", "package-0\n");
-    scratch_write("rights/class/powercap/intel-rapl:0/energy_uj", "0\n");
-    scratch_write("rights/class/powercap/intel-rapl:0/max_energy_range_uj", "262143328850\n");
-    scratch_write("rights/class/powercap/intel-rapl:1/name", "package-1\n");
-    scratch_write("rights/class/powercap/intel-rapl:1/energy_uj", "000000000000\n");
-    scratch_write("rights/class/powercap/intel-rapl:1/max_energy_range_uj", "262143328850\n");
-    assert_int_equal(chmod(scratch("."), 0755), 0);
-    assert_int_equal(chmod(scratch("rights/class/powercap/intel-rapl:0/energy_uj"), geteuid() == 0 ? 0400 : 0), 0);
-    snprintf(sysfs, sizeof sysfs, "JOULET_SYSFS=%s", scratch("rights"));
-    int fd = open(scratch("rights/class/powercap/intel-rapl:1/energy_uj"), O_WRONLY);
-    assert_true(fd >= 0 && fstat(fd, &st) == 0);
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0)
-        look_without_rights(sysfs);
-    for (long long k = 1; waitpid(child, &status, WNOHANG) == 0; k++) { /* 10 W */
-        snprintf(text, sizeof text, "%012lld\n", k * 50000);
-        assert_int_equal(pwrite(fd, text, strlen(text), 0), (ssize_t)strlen(text));
-        jl_sleep_until(jl_mono_ns() + 5000000);
-    }
-    close(fd);
-    assert_true(WIFEXITED(status));
-    if (WEXITSTATUS(status) == 77)
-        skip();
-    assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-static void measured_only_is_not_met_by_a_dead_sensor(void **state)
-{
-    static const char *const env[] = {"JOULET_TRUST_ROOT=1", NULL};
-    struct quick k;
-    struct program p = {.env = env};
-    char sysfs[300];
-    (void)state;
-    quick_open(&k, NULL);
-    scratch_write("sys/class/powercap/intel-rapl:0/name", "package-0\n");
-    scratch_write("sys/class/powercap/intel-rapl:0/energy_uj", "1000\n"); /* never moves */
-    scratch_write("sys/class/powercap/intel-rapl:0/max_energy_range_uj", "262143328850\n");
-    snprintf(sysfs, sizeof sysfs, "JOULET_SYSFS=%s", scratch("sys"));
-    p.env = (const char *const[]){env[0], sysfs, NULL};
-    program_run(&p, ARGS("run", "--engine", k.url, "--measured-only", "hi"));
-    if (p.code != 3 || !strstr(kept(&p.err), "--measured-only"))
-        fail_msg("code %d: %s", p.code, kept(&p.err));
-    program_release(&p);
-    quick_close(&k);
-}
-
 /* ---- interrupted -------------------------------------------------------------------------------------------------------- */
 
 static void exec_starts_nothing_after_ctrl_c(void **state)
@@ -625,9 +522,6 @@ int main(void)
         cmocka_unit_test(a_cut_prompt_is_noted),
         cmocka_unit_test(the_idle_level_of_one_curve_is_not_that_of_another),
         cmocka_unit_test(exec_takes_a_long_level_when_asked),
-        cmocka_unit_test(faults_of_sensors_are_noted_and_never_a_zero),
-        cmocka_unit_test(what_may_not_be_read_is_missing_in_the_sum),
-        cmocka_unit_test(measured_only_is_not_met_by_a_dead_sensor),
         cmocka_unit_test(exec_starts_nothing_after_ctrl_c),
         cmocka_unit_test(an_interrupted_suite_says_where_it_is),
         cmocka_unit_test(an_interrupted_load_is_kept),

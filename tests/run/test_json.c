@@ -76,6 +76,12 @@ static void former_figures_survive(void **state)
     assert_string_equal(again.figures_version, JOULET_VERSION);
     assert_int_equal(f->replaced_wall_ns, 1700000000000000000);
     assert_near(f->energy.total.net_j, was.energy.total.net_j, 1e-9);
+    assert_int_equal(f->n_baselines, was.n_baselines);
+    for (size_t i = 0; i < was.n_baselines; i++) {
+        assert_string_equal(f->baselines[i].channel, was.baselines[i].channel);
+        assert_near(f->baselines[i].b.power_w, was.baselines[i].b.power_w, 1e-9);
+    }
+    assert_int_equal(again.n_baselines, was.n_baselines);
     assert_int_equal(f->n_windows, was.n_windows);
     assert_near(f->windows[0].energy.total.gross_j, was.windows[0].energy.total.gross_j, 1e-9);
     assert_int_equal(f->n_requests, was.n_requests);
