@@ -142,6 +142,7 @@ static int start(struct bench *b, size_t server)
         .options = (const char *const *)x->server_options,
         .n_options = x->n_server_options,
         .digest = b->s.resumed ? old_digest(b, server) : NULL,
+        .q = &x->q,
         .further = begun,
     };
     int code = session_choose_as(&b->s, &v->choice, &ask);

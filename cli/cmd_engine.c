@@ -18,7 +18,7 @@ static int result(const struct cli *c, struct jl_buf *out)
 /* ---- what there is --------------------------------------------------------------------------------------------------------- */
 
 struct answering {
-    char protocol[24], url[64], model[256];
+    char protocol[24], url[320], model[256];
 };
 struct here {
     char version[64]; /* of the private one; "" not installed */
@@ -28,11 +28,11 @@ struct here {
     size_t n_answering;
 };
 
-static void look_at_port(struct here *h, int port)
+static void look_at(struct here *h, const struct engine_ops *ops)
 {
     struct engine *e;
     struct answering *a = &h->answering[h->n_answering];
-    snprintf(a->url, sizeof a->url, "http://127.0.0.1:%d", port);
+    engine_address(ops, a->url, sizeof a->url);
     for (size_t i = 0; i < h->n_answering; i++)
         if (strcmp(h->answering[i].url, a->url) == 0)
             return;
@@ -54,7 +54,7 @@ static enum joulet_status look(struct here *h, struct joulet_error *err)
     runtime_background(&h->background, NULL);
     for (size_t i = 0; engine_table[i]; i++)
         if (engine_table[i]->default_port > 0)
-            look_at_port(h, engine_table[i]->default_port);
+            look_at(h, engine_table[i]);
     return JOULET_OK;
 }
 

@@ -168,7 +168,7 @@ static int fit_run(struct cli *c, int argc, char **argv)
     }
     if (code != CLI_DONE)
         return code;
-    code = session_choose(&g.s, &g.choice);
+    code = session_choose(&g.s, &g.choice, &g.q);
     if (code == CLI_DONE)
         code = measured(c, &g);
     runtime_choice_release(&g.choice);

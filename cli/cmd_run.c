@@ -283,7 +283,7 @@ static int run_run(struct cli *c, int argc, char **argv)
         code = session_open(&s, c, is_chat ? "chat" : "run");
     if (code == CLI_DONE) {
         session_settings(&s, &q);
-        code = session_choose(&s, &choice);
+        code = session_choose(&s, &choice, &q);
         if (code == CLI_DONE) {
             struct turn t = {.s = &s, .choice = &choice, .q = &q, .print = !cli_json(c)};
             q.model = choice.model;

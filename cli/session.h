@@ -143,7 +143,7 @@ void session_files_release(struct session_files *f);
 /* Options of a generation from the command line; the arrays live as long as the cli and *files. CLI_DONE or an exit code. */
 int session_generation(const struct cli *c, struct generation *q, struct session_files *files);
 /* Engine and model from the command line. When a server is started the load is a window of its own. */
-int session_choose(struct session *s, struct runtime_choice *choice);
+int session_choose(struct session *s, struct runtime_choice *choice, const struct generation *q);
 /* The same with what a plan says. */
 struct session_ask {
     const char *engine, *model;
@@ -152,8 +152,9 @@ struct session_ask {
     int parallel;
     const char *const *options; /* "KEY=VALUE" of a server that we start */
     size_t n_options;
-    const char *digest; /* the model must have this one; NULL: any */
-    bool further;       /* the run has begun: with another engine, or it is resumed */
+    const char *digest;         /* the model must have this one; NULL: any */
+    const struct generation *q; /* as requests will be: an engine that loads on demand loads the model for them now */
+    bool further;               /* the run has begun: with another engine, or it is resumed */
 };
 int session_choose_as(struct session *s, struct runtime_choice *choice, const struct session_ask *ask);
 /* What the engine and the model are, into pairs of their own. */

@@ -295,6 +295,29 @@ static bool same_model(const struct session *s, const struct runtime_choice *cho
     return same;
 }
 
+/* An engine that loads when it is asked would do so inside the first request. What is loaded as it is needed stays. */
+static enum joulet_status load_first(struct runtime_choice *choice, const struct session_ask *ask, struct session *s,
+                                     struct joulet_error *err)
+{
+    struct engine *e = choice->engine;
+    struct engine_model m;
+    double told_s;
+    const char *model = choice->model ? choice->model : e->info.model;
+    if (choice->started || !e->ops->details)
+        return JOULET_OK;
+    enum joulet_status status = e->ops->details(e, model, &m, err);
+    bool fits = m.loaded && ask->q && (ask->q->context_length < 0 || ask->q->context_length == m.loaded_context);
+    if (status != JOULET_OK || fits || !ask->q || !e->ops->load)
+        return status;
+    before_start(s);
+    cli_say(s->cli, "loading %s", model);
+    choice->load.from_ns = joulet_now();
+    status = e->ops->load(e, model, ask->q, &told_s, err);
+    choice->load.to_ns = joulet_now();
+    snprintf(choice->load.model, sizeof choice->load.model, "%s", model);
+    return status == JOULET_OK ? e->ops->details(e, model, &m, err) : status;
+}
+
 int session_choose_as(struct session *s, struct runtime_choice *choice, const struct session_ask *ask)
 {
     const struct cli *c = s->cli;
@@ -317,6 +340,10 @@ int session_choose_as(struct session *s, struct runtime_choice *choice, const st
         /* A refused key or an unknown protocol is a failure of the engine too. */
         return code == CLI_USAGE || err.status == JOULET_CANCELLED ? code : CLI_ENGINE;
     }
+    if (load_first(choice, ask, s, &err) != JOULET_OK) {
+        int code = cli_fail(c, &err);
+        return code == CLI_USAGE || err.status == JOULET_CANCELLED ? code : CLI_ENGINE;
+    }
     if (ask->digest && !same_model(s, choice, ask->digest))
         return cli_usage(
             c, "the model is another file than the one that run %s was begun with: bring that one back, or measure anew",
@@ -332,7 +359,7 @@ int session_choose_as(struct session *s, struct runtime_choice *choice, const st
     return CLI_DONE;
 }
 
-int session_choose(struct session *s, struct runtime_choice *choice)
+int session_choose(struct session *s, struct runtime_choice *choice, const struct generation *q)
 {
     const struct cli *c = s->cli;
     const struct session_ask ask = {
@@ -342,6 +369,7 @@ int session_choose(struct session *s, struct runtime_choice *choice)
         .threads = (int)cli_int(c, "threads", 0),
         .gpu_layers = (int)cli_int(c, "gpu-layers", -1),
         .parallel = 1,
+        .q = q,
     };
     return session_choose_as(s, choice, &ask);
 }

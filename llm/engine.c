@@ -147,6 +147,12 @@ enum joulet_status engine_open(struct engine **out, const char *url, const char 
     return status;
 }
 
+void engine_address(const struct engine_ops *ops, char *url, size_t size)
+{
+    if (!ops->address || !ops->address(url, size))
+        snprintf(url, size, "http://127.0.0.1:%d", ops->default_port);
+}
+
 void engine_close(struct engine *e)
 {
     if (!e)

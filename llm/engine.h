@@ -113,6 +113,8 @@ struct engine_ops {
     const char *summary;
     int default_port;
     enum engine_framing framing;
+    /* Optional: where it listens on this machine by its own settings, as OLLAMA_HOST. Else 127.0.0.1 and default_port. */
+    bool (*address)(char *url, size_t size);
     /* Looks at bodies, not at ports: fills e->info. JOULET_NOT_FOUND: something else answers. */
     enum joulet_status (*recognise)(struct engine *e, struct joulet_error *err);
     enum joulet_status (*models)(struct engine *e, struct engine_model **out, size_t *n, struct joulet_error *err);
@@ -142,6 +144,8 @@ extern const struct engine_ops *const engine_table[]; /* NULL-terminated, in ord
 enum joulet_status engine_open(struct engine **out, const char *url, const char *key, const atomic_bool *cancel,
                                struct joulet_error *err);
 void engine_close(struct engine *e);
+/* Where an engine of this protocol listens unless told otherwise. */
+void engine_address(const struct engine_ops *ops, char *url, size_t size);
 /* What no engine could answer: an empty prompt, messages or options that are none. JOULET_USAGE, before anything is measured. */
 enum joulet_status engine_check(const struct generation *q, struct joulet_error *err);
 /* Called for every piece of text as it comes. */

@@ -122,6 +122,16 @@ static enum joulet_status words_of_engine(struct engine *e, const struct generat
         return jl_fail(err, JOULET_ENGINE,
                        "the engine at %s sent %s (HTTP %d, after %s); check the address, or look into its log", e->url, w, http,
                        pieces(g).text);
+    if (strcmp(g->error_type, WIRE_REMOTE) == 0)
+        return jl_fail(err, JOULET_ENGINE,
+                       "the engine at %s passes this model on to %s: what it draws is drawn there, and no sensor here sees it; "
+                       "choose a model that runs here",
+                       e->url, w);
+    if (strcasestr(w, "token repeat limit"))
+        return jl_fail(err, JOULET_ENGINE,
+                       "the engine at %s stopped a model that repeats itself, after %s (\"%s\"): give --repeat-penalty 1.3, "
+                       "fewer tokens, or another prompt",
+                       e->url, pieces(g).text, w);
     if (http == 401 || http == 403) {
         engine_key_refused(e, w, err);
         return err ? (err->status = JOULET_ENGINE) : JOULET_ENGINE;

@@ -1,4 +1,4 @@
-/* engine_framing.c - server-sent events and JSON lines, in any cut (docs/engine.md, "Framing").
+/* engine_framing.c - server-sent events and JSON lines, in any cut (docs/engines.md, "Framing").
  *
  * SSE: lines end in \n, \r\n or \r; a blank line ends an event; the `data:` lines of an event join with \n; one blank after the
  * colon is no part of the value; a line that starts with a colon is a comment. Chunks of HTTP have nothing to do with lines. */

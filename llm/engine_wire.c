@@ -1,5 +1,5 @@
 /* engine_wire.c - foreign JSON, read with distrust: integers may overflow, members may have another type, text may hold anything.
- * The words are those of llama.cpp's and OpenAI's answers (docs/engine.md). */
+ * The words are those of llama.cpp's and OpenAI's answers (docs/engines.md). */
 #include "llm/engine_wire.h"
 
 #include <math.h>

@@ -28,6 +28,7 @@ void wire_error_text(struct generated *g, const char *json, size_t n); /* a line
 /* Not the engine's words but ours about what it sent, to follow "the engine sent"; g->error_type becomes WIRE_MALFORMED. */
 void wire_malformed(struct generated *g, const char *fmt, ...) JL_PRINTF(2, 3);
 #define WIRE_MALFORMED "malformed"
+#define WIRE_REMOTE    "remote" /* g->error_type: the engine only passes on; g->engine_error is where to */
 /* t_ns 0: the text of a whole body, whose arrival says nothing about tokens. */
 void wire_text(struct generated *g, const json_t *text, bool thinking, int64_t t_ns);
 /* The member `tool_calls` of a message: an answer too, though it holds no text. */

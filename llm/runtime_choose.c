@@ -122,13 +122,20 @@ static bool same_file(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+/* Names of models: Ollama leaves the tag ":latest" out where a user would. */
+static bool same_name(const char *full, const char *name)
+{
+    size_t n = strlen(name);
+    return strncmp(full, name, n) == 0 && (full[n] == '\0' || (!strchr(name, ':') && strcmp(full + n, ":latest") == 0));
+}
+
 /* A file is the loaded one when it is the very file; from another machine only the name can be compared. */
 static bool is_loaded(const struct engine *e, const struct choosing *x)
 {
     const struct engine_info *i = &e->info;
     if (x->c->model_file && e->local && i->model_path[0])
         return same_file(x->c->model_file, i->model_path);
-    return strcmp(x->model, i->model) == 0 || same_stem(x->model, i->model) ||
+    return same_name(i->model, x->model) || same_stem(x->model, i->model) ||
            (i->model_path[0] && same_stem(x->model, i->model_path));
 }
 
@@ -156,7 +163,7 @@ static enum joulet_status by_name(struct choosing *x, const struct engine *e, co
                                   struct joulet_error *err)
 {
     for (size_t i = 0; i < n; i++) {
-        if (strcmp(list[i].name, x->model) == 0 || (!x->c->model_file && same_stem(list[i].name, x->model))) {
+        if (same_name(list[i].name, x->model) || (!x->c->model_file && same_stem(list[i].name, x->model))) {
             x->c->model = jl_strdup(list[i].name);
             return x->c->model ? jl_ok(err) : jl_fail(err, JOULET_MEMORY, "out of memory");
         }
@@ -265,9 +272,9 @@ static const struct engine_ops *protocol_named(const char *name)
 
 static enum joulet_status take_protocol(struct choosing *x, const struct engine_ops *ops, struct joulet_error *err)
 {
-    char url[64];
+    char url[320];
     struct joulet_error why;
-    snprintf(url, sizeof(url), "http://127.0.0.1:%d", ops->default_port);
+    engine_address(ops, url, sizeof(url));
     enum joulet_status status = take(x, url, foreign_key(x), ops->name, &why);
     if (status == JOULET_OK || status == JOULET_CANCELLED)
         return status == JOULET_OK ? jl_ok(err) : jl_fail(err, status, "%s", why.message);
@@ -326,10 +333,10 @@ static enum joulet_status choose_default(struct choosing *x, struct joulet_error
     enum joulet_status status = take_background(x, &why);
     bool done = settled(x, status, &why);
     for (size_t i = 0; !done && engine_table[i]; i++) {
-        char url[64];
+        char url[320];
         if (engine_table[i]->default_port <= 0 || port_seen(i))
             continue;
-        snprintf(url, sizeof(url), "http://127.0.0.1:%d", engine_table[i]->default_port);
+        engine_address(engine_table[i], url, sizeof(url));
         status = take(x, url, foreign_key(x), NULL, &why);
         done = settled(x, status, &why);
     }

@@ -5,6 +5,7 @@
 #include "llm/engine.h"
 
 extern const struct engine_ops engine_llamacpp;
+extern const struct engine_ops engine_ollama;
 extern const struct engine_ops engine_openai;
 
 /* A body of llama.cpp's /props; false when it is none. */

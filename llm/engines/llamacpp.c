@@ -1,5 +1,5 @@
 /* llamacpp.c - llama.cpp's llama-server. Chats go to /v1/chat/completions, which applies the model's own template; raw text goes
- * to /completion. Both tell `timings`: counts and milliseconds of the server's own clock (docs/engine.md, "llama.cpp"). */
+ * to /completion. Both tell `timings`: counts and milliseconds of the server's own clock (docs/engines.md, "llama.cpp"). */
 #include "llm/engine_wire.h"
 #include "llm/engines/engines.h"
 

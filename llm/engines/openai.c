@@ -1,5 +1,5 @@
 /* openai.c - any server with OpenAI's /v1 routes: vLLM, SGLang, LM Studio, TensorRT-LLM and others. It tells counts when asked
- * (stream_options.include_usage) and no times: the boundary between prefill and decode comes from our clock (docs/engine.md,
+ * (stream_options.include_usage) and no times: the boundary between prefill and decode comes from our clock (docs/engines.md,
  * "/v1"). */
 #include "llm/engine_wire.h"
 #include "llm/engines/engines.h"

@@ -4,4 +4,4 @@
 
 #include <stddef.h>
 
-const struct engine_ops *const engine_table[] = {&engine_llamacpp, &engine_openai, NULL};
+const struct engine_ops *const engine_table[] = {&engine_llamacpp, &engine_ollama, &engine_openai, NULL};

@@ -1,4 +1,4 @@
-/* Any answer of an engine: streams and whole bodies (errors too) of both protocols, in pieces, and the windows made of what was
+/* Any answer of an engine: streams and whole bodies (errors too) of all protocols, in pieces, and the windows made of what was
  * read. The first byte chooses protocol, kind and size of the pieces. */
 #include "llm/engine.h"
 #include "llm/engines/engines.h"
@@ -21,6 +21,10 @@ static void check(const struct generated *g, const struct run_request *q)
     }
 }
 
+/* By bits 0, 6 and 7 of the first byte; the corpus counts on their places. */
+static const struct engine_ops *const kinds[8] = {&engine_llamacpp, &engine_openai, &engine_ollama, &engine_ollama,
+                                                  &engine_ollama,   &engine_ollama, &engine_ollama, &engine_ollama};
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -28,11 +32,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct run_request q;
     if (size < 1)
         return 0;
-    size_t step = (size_t)(data[0] >> 2) + 1, n = size - 1;
+    size_t step = (size_t)(data[0] >> 2 & 15) + 1, n = size - 1;
     int64_t t_ns = JL_NS_PER_S;
     generated_init(&g);
     run_request_init(&q);
-    struct engine_parser *p = engine_parser_open(data[0] & 1 ? &engine_openai : &engine_llamacpp, data[0] & 2, &g);
+    struct engine_parser *p = engine_parser_open(kinds[(data[0] & 1) | (data[0] >> 5 & 6)], data[0] & 2, &g);
     if (!p)
         return 0;
     g.t_sent_ns = t_ns;
