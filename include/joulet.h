@@ -237,6 +237,7 @@ struct joulet_options {
     bool gauges;             /* also sample temperature, clocks, utilisation, ... (for monitor and records) */
     bool no_thread;          /* discover and describe only: nothing is sampled */
     const char *calibration; /* file of joulet_calibration_keep; NULL: the one in the data folder; "": use none */
+    bool pushes;             /* channels will be pushed (joulet_push_open): to find no sensor is then no error */
 };
 #define JOULET_OPTIONS_INIT                                                                                                      \
     {                                                                                                                            \
@@ -350,6 +351,33 @@ struct joulet_stats {
     size_t memory_bytes;   /* held by traces now */
 };
 JOULET_API enum joulet_status joulet_stats_get(struct joulet *m, struct joulet_stats *out);
+
+/* ---- pushed channels: readings that the caller brings --------------------------------------------------------------------- */
+
+/* For sources that libjoulet does not read itself: a wall meter behind HTTP, an exporter, a power analyser. The caller reads at
+ * the device's rate in a thread of its own; the sampler never waits for it. From then on such a channel is like any other: trace,
+ * sink, energies, tree. */
+
+/* Adds n channels of one device that are read together, at most every poll_s seconds. Their fields are copied, strings too;
+ * `sensor`, `id`, `quantity`, `period_s` must be set, `quantum_j` is the resolution. factor_lo and factor_hi 0: taken for 1.
+ * *first: index of the first, the others follow. Whether they count in the total is decided with all others (joulet_tree_count).
+ * Error: JOULET_USAGE, JOULET_LIMIT (no room for more), JOULET_MEMORY, JOULET_FORKED. Threads: any. */
+JOULET_API enum joulet_status joulet_push_open(struct joulet *m, const struct joulet_channel *channels, size_t n, double poll_s,
+                                               size_t *first, struct joulet_error *err);
+
+/* One read of one such channel. */
+struct joulet_pushed {
+    joulet_mark asked_ns, answered_ns; /* when the read began and ended, CLOCK_MONOTONIC; the device's value held in between */
+    joulet_mark own_ns;                /* timestamp of the device's own on the same clock; 0: none */
+    int64_t value;                     /* in the unit of the channel; of counters since any origin, never wrapped */
+    bool reset;                        /* the counter restarted: no difference across this reading */
+    enum joulet_status status;         /* not JOULET_OK: the read failed, and value means nothing; JOULET_GONE: the device left */
+};
+/* Threads: one for each channel, and none after joulet_close began. Error: JOULET_USAGE (not a pushed channel, times that go
+ * back), JOULET_FORKED. */
+JOULET_API enum joulet_status joulet_push(struct joulet *m, size_t channel, const struct joulet_pushed *reading);
+/* A trouble of such a source, for joulet_problem_get. `sensor` must live as long as the meter; the message is copied. */
+JOULET_API void joulet_push_problem(struct joulet *m, const char *sensor, enum joulet_status status, const char *message);
 
 /* ---- calibration (1.4) ------------------------------------------------------------------------------------------- */
 

@@ -181,7 +181,7 @@ static enum joulet_status check_played(struct joulet *m, struct joulet_error *er
 static enum joulet_status begin_sampling(struct joulet *m, struct lane *files, struct joulet_error *err)
 {
     lane_first_reads(files); /* by this thread: the first sample waits for nobody */
-    enum joulet_status status = measures(m) ? lane_start(files, err) : no_sensor(m, err);
+    enum joulet_status status = measures(m) || m->opt.pushes ? lane_start(files, err) : no_sensor(m, err);
     return status == JOULET_OK ? sink_open(m, err) : status;
 }
 
@@ -190,8 +190,12 @@ static enum joulet_status start(struct joulet *m, const struct sensor_ops *const
     enum joulet_status status = add_lane(m, SENSOR_FILE, NULL, err);
     if (status == JOULET_OK)
         status = start_libraries(m, table, err);
+    if (status == JOULET_OK)
+        status = add_lane(m, SENSOR_PUSHED, NULL, err);
     if (status != JOULET_OK)
         return status;
+    m->pushed = m->lanes[m->n_lanes - 1];
+    atomic_store(&m->pushed->ready, true);
     struct lane *files = m->lanes[0];
     for (const struct sensor_ops *const *row = table; *row; row++)
         if ((*row)->cls == SENSOR_FILE && wanted(m, *row))
@@ -219,6 +223,7 @@ static struct joulet *new_meter(void)
     m->lock_cost_ns = LOCK_COST_NS;
     atomic_store(&m->mark_ns, INT64_MIN / 2);
     pthread_mutex_init(&m->lock, NULL);
+    pthread_mutex_init(&m->push_lock, NULL);
     return m;
 }
 

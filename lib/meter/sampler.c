@@ -13,8 +13,9 @@
 #define COUNTER_NS      (10 * JL_NS_PER_S) /* least rate of counters, which wrap */
 #define LATE_FILE_NS    2000000
 #define LATE_LIBRARY_NS 20000000
-#define GAUGE_NS        100000000   /* temperatures and clocks are slow, and some cost a millisecond to read */
-#define RETRY_NS        JL_NS_PER_S /* between looks at a device that left */
+#define LATE_PUSHED_NS  (JL_NS_PER_S / 2) /* a plug in the wireless network takes its time, and its updates a second */
+#define GAUGE_NS        100000000         /* temperatures and clocks are slow, and some cost a millisecond to read */
+#define RETRY_NS        JL_NS_PER_S       /* between looks at a device that left */
 #define CPU_NS          100000000
 #define USUAL_NS        10000000 /* that a thread may have to wait for the processor */
 #define TOGETHER_NS     20000    /* reads due this soon are done with the present one: waking costs more */
@@ -55,6 +56,8 @@ static bool is_gauge(const struct joulet_channel *c)
 static enum joulet_provenance provenance_of(const struct lane *l, const struct joulet_channel *c)
 {
     bool files = jl_env("JOULET_SYSFS") || jl_env("JOULET_PROCFS") || jl_env("JOULET_DEVFS");
+    if (l->cls == SENSOR_PUSHED) /* of another folder or library it knows nothing */
+        return c->provenance;
     bool redirected = l->cls == SENSOR_LIBRARY ? jl_env("JOULET_NVML") != NULL : files;
     if (redirected && !l->meter->opt.trust_root && c->provenance < JOULET_SIMULATED)
         return JOULET_SIMULATED;
@@ -80,7 +83,8 @@ static void begin_updates(const struct lane *l, const struct live_sensor *s)
         struct live_channel *c = s->channels[i];
         int64_t period = isfinite(c->pub.period_s) && c->pub.period_s > 0 ? jl_ns(c->pub.period_s) : 0;
         bool used = c->entry_state == JOULET_CALIBRATION_USED;
-        bool predict = l->meter->opt.interval_ns == 0 && !(used && c->entry.reading != JOULET_READING_SEARCH);
+        bool predict =
+            l->meter->opt.interval_ns == 0 && l->cls != SENSOR_PUSHED && !(used && c->entry.reading != JOULET_READING_SEARCH);
         updates_init(&c->updates, c->updates.kind, s->poll_ns, period, predict, c->pub.power_max_w);
     }
 }
@@ -156,7 +160,7 @@ static int64_t poll_wanted(const struct live_sensor *s, int64_t interval)
     return interval;
 }
 
-static void take_in(struct lane *l, struct sensor *sensor)
+bool lane_take_in(struct lane *l, struct sensor *sensor, int64_t poll_ns)
 {
     size_t at = atomic_load(&l->n_sensors);
     struct live_sensor *s = &l->sensors[at];
@@ -164,25 +168,26 @@ static void take_in(struct lane *l, struct sensor *sensor)
     int64_t interval = l->meter->opt.interval_ns;
     if (at == LANE_SENSORS) {
         ops->close(sensor);
-        return;
+        return false;
     }
     *s = (struct live_sensor){.sensor = sensor, .cheapest_ns = INT64_MAX};
     s->lockable = ops->lockable && ops->read_one;
     bool made = make_channels(l, s);
     if (made) {
         sensor_calibrate(l->meter, s);
-        s->poll_ns = interval > 0 ? poll_wanted(s, interval) : poll_of(s);
+        s->poll_ns = poll_ns > 0 ? poll_ns : interval > 0 ? poll_wanted(s, interval) : poll_of(s);
         begin_updates(l, s);
     }
     if (!made || !publish_channels(l->meter, s)) {
         meter_add_problem(l->meter, ops->name, JOULET_LIMIT,
                           jl_strf("%s: a device is left out: a meter has room for %d channels", ops->name, JL_CHANNELS_MAX));
         release_sensor(s, true);
-        return;
+        return false;
     }
     if (s->lockable || s->once)
         atomic_store(&l->has_locks, true);
     atomic_store(&l->n_sensors, at + 1);
+    return true;
 }
 
 void lane_discover(struct lane *l, const struct sensor_ops *ops)
@@ -197,7 +202,7 @@ void lane_discover(struct lane *l, const struct sensor_ops *ops)
     for (size_t i = 0; i < list->n_problems; i++)
         meter_add_problem(l->meter, list->problems[i].sensor, list->problems[i].status, (char *)list->problems[i].message);
     for (size_t i = 0; i < list->n; i++)
-        take_in(l, list->items[i]);
+        lane_take_in(l, list->items[i], 0);
     jl_trace("sensor", "%s: %zu found, %zu with a problem", ops->name, list->n, list->n_problems);
     free(list);
 }
@@ -481,7 +486,7 @@ struct lane *lane_open(struct joulet *m, enum sensor_class cls, const struct sen
     l->meter = m;
     l->cls = cls;
     l->ops = ops;
-    l->late_ns = cls != SENSOR_FILE ? LATE_LIBRARY_NS : LATE_FILE_NS;
+    l->late_ns = cls == SENSOR_PUSHED ? LATE_PUSHED_NS : cls != SENSOR_FILE ? LATE_LIBRARY_NS : LATE_FILE_NS;
     return l;
 }
 

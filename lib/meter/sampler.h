@@ -70,6 +70,8 @@ struct joulet {
     struct joulet_calibration_file calibration; /* as read when the meter was opened; constant from then on */
     bool calibration_named;                     /* the caller named the file: it is for simulated sensors too */
     struct lane *lanes[METER_LANES];
+    struct lane *pushed;       /* one of them, for channels that the caller reads */
+    pthread_mutex_t push_lock; /* one joins at a time */
     size_t n_lanes;
     struct ring_store store;
     struct live_channel *channels[JL_CHANNELS_MAX];
@@ -91,6 +93,9 @@ void lane_close(struct lane *l);                /* joins the thread; sensors sta
 void lane_release(struct lane *l, bool forked); /* closes the sensors, frees */
 /* Discovers ops' devices and takes them in. */
 void lane_discover(struct lane *l, const struct sensor_ops *ops);
+/* Takes an open sensor over; reads of it are poll_ns apart, 0: as its row of the table says. False when there is no room: it is
+ * closed then, and a problem tells. */
+bool lane_take_in(struct lane *l, struct sensor *sensor, int64_t poll_ns);
 bool lane_measures(const struct lane *l);
 bool lane_counts(const struct lane *l); /* something of it is in the total */
 /* The first read of every sensor, by the caller, before the thread begins. */

@@ -26,7 +26,7 @@ static enum joulet_domain domain_from_name(const struct joulet_channel *c)
         const char *suffix;
         enum joulet_domain domain;
     } rows[] = {{".package", JOULET_DOMAIN_PACKAGE}, {".core", JOULET_DOMAIN_CORE}, {".uncore", JOULET_DOMAIN_UNCORE},
-                {".dram", JOULET_DOMAIN_DRAM},       {".psys", JOULET_DOMAIN_PSYS},  {".board", JOULET_DOMAIN_GPU},
+                {".dram", JOULET_DOMAIN_DRAM},       {".psys", JOULET_DOMAIN_PSYS}, {".board", JOULET_DOMAIN_GPU},
                 {".module", JOULET_DOMAIN_MODULE},   {"psys", JOULET_DOMAIN_PSYS}};
     const char *id = c->id ? c->id : "";
     for (size_t i = 0; i < JL_COUNT(rows); i++)
@@ -183,10 +183,10 @@ static int rank_of(enum joulet_domain d)
 {
     static const int ranks[JOULET_DOMAIN_COUNT] = {
         [JOULET_DOMAIN_NONE] = 1, [JOULET_DOMAIN_MODULE] = 0,     [JOULET_DOMAIN_PACKAGE] = 1,  [JOULET_DOMAIN_DRAM] = 1,
-        [JOULET_DOMAIN_GPU] = 1,     [JOULET_DOMAIN_PART] = 1,       [JOULET_DOMAIN_CORE] = 2,    [JOULET_DOMAIN_UNCORE] = 2,
-        [JOULET_DOMAIN_IGPU] = 2,    [JOULET_DOMAIN_NPU] = 2,        [JOULET_DOMAIN_GPU_CHIP] = 2, [JOULET_DOMAIN_GPU_MEMORY] = 2,
-        [JOULET_DOMAIN_SOC] = 3,     [JOULET_DOMAIN_PSYS] = 3,       [JOULET_DOMAIN_BATTERY] = 4,   [JOULET_DOMAIN_CHASSIS] = 5,
-        [JOULET_DOMAIN_WALL] = 6,    [JOULET_DOMAIN_PROCESS] = RANKS};
+        [JOULET_DOMAIN_GPU] = 1,  [JOULET_DOMAIN_PART] = 1,       [JOULET_DOMAIN_CORE] = 2,     [JOULET_DOMAIN_UNCORE] = 2,
+        [JOULET_DOMAIN_IGPU] = 2, [JOULET_DOMAIN_NPU] = 2,        [JOULET_DOMAIN_GPU_CHIP] = 2, [JOULET_DOMAIN_GPU_MEMORY] = 2,
+        [JOULET_DOMAIN_SOC] = 3,  [JOULET_DOMAIN_PSYS] = 3,       [JOULET_DOMAIN_BATTERY] = 4,  [JOULET_DOMAIN_CHASSIS] = 5,
+        [JOULET_DOMAIN_WALL] = 6, [JOULET_DOMAIN_PROCESS] = RANKS};
     return ranks[d];
 }
 

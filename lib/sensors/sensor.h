@@ -43,6 +43,7 @@ enum sensor_class {
     SENSOR_FILE,    /* cheap reads: all of them share one sampling thread */
     SENSOR_LIBRARY, /* a vendor library: a thread of its own, opened in the background */
     SENSOR_SLOW,    /* files and devices that take their time to answer: likewise */
+    SENSOR_PUSHED,  /* the caller reads (joulet_push_open): no thread at all */
 };
 
 struct sensor_ops {
