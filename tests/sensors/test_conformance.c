@@ -30,6 +30,7 @@ static void prepare(struct bench *b)
     b->opt.sim = "0:60,2:300|45;group=gpu;kind=power;window=1s";
     setenv("JOULET_NVML", FAKE_NVML, 1);
     setenv("FAKE_NVML_GPUS", "2", 1);
+    setenv("JOULET_POWERMETRICS", POWERMETRICS, 1);
 }
 
 static void clean(struct bench *b)
@@ -38,6 +39,7 @@ static void clean(struct bench *b)
     machine_close(&b->machine);
     free(b->replay);
     unsetenv("JOULET_NVML");
+    unsetenv("JOULET_POWERMETRICS");
 }
 
 /* Opens the row's devices; skips the check when there are none. */

@@ -1,0 +1,289 @@
+/* powermetrics.c - CPU, GPU and neural engine of a Mac as Apple's powermetrics tells them (docs/method.md 1.1, 1.3).
+ *
+ * Its samples cover consecutive spans, each of a length of its own: the values are laid on the clock by these lengths and summed
+ * up to counters. On macOS the program is started; anywhere JOULET_POWERMETRICS names a pipe that carries its output, a program
+ * to start instead, or a recorded file, which is played at its own pace. docs/sensors/powermetrics.md. */
+#include "lib/sensors/powermetrics.h"
+#include "lib/sensors/sensor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+extern const struct sensor_ops sensor_powermetrics;
+
+#define SENSOR_NAME "powermetrics"
+#define FIRST_NS    (12 * JL_NS_PER_S) /* for the first sample: a pipe may carry one every 5 s */
+#define GLANCE_NS   5000000
+#define PIECE       65536
+#if defined(__APPLE__)
+#define PROGRAM    "/usr/bin/powermetrics"
+#define ON_REQUEST false
+#else
+#define PROGRAM    NULL
+#define ON_REQUEST true
+#endif
+
+struct powermetrics {
+    struct sensor base;
+    struct pm_decoder decoder;
+    struct jl_spans spans;
+    FILE *program; /* a program that was started; NULL: a pipe or file */
+    int fd;
+    bool recorded, ended, waiting, started, restarted;
+    int64_t open_ns, pending_ns; /* when the first bytes of the sample in the decoder came */
+    double played_s;
+    struct pm_span span; /* read and not told yet, when `waiting` */
+    uint64_t bad;
+    enum pm_part parts[PM_PARTS]; /* of each channel */
+    double total_j[PM_PARTS];
+};
+
+/* ---- bytes -------------------------------------------------------------------------------------------------------------- */
+
+static void fill(struct powermetrics *p)
+{
+    static _Thread_local char piece[PIECE]; /* a read never allocates for what it may not need */
+    for (int k = 0; k < 16 && !p->ended; k++) {
+        ssize_t n = read(p->fd, piece, sizeof(piece));
+        if (n > 0) {
+            if (p->decoder.bytes.len == 0)
+                p->pending_ns = jl_mono_ns();
+            pm_feed(&p->decoder, piece, (size_t)n);
+            if (p->recorded)
+                return;
+        } else {
+            p->ended = n == 0 || (errno != EAGAIN && errno != EINTR);
+            return;
+        }
+    }
+}
+
+/* The next span into p->span; *arrival_ns when its sample came. */
+static bool take_span(struct powermetrics *p, int64_t *arrival_ns)
+{
+    if (p->waiting)
+        return true;
+    bool got = pm_next(&p->decoder, p->ended, &p->span);
+    if (!got) {
+        fill(p);
+        got = pm_next(&p->decoder, p->ended, &p->span);
+    }
+    *arrival_ns = p->pending_ns;
+    if (got)
+        p->pending_ns = jl_mono_ns(); /* what is left in the decoder begins the next sample */
+    return got;
+}
+
+/* ---- readings ----------------------------------------------------------------------------------------------------------- */
+
+static void tell(struct powermetrics *p, struct sensor_reading *readings, double t_s)
+{
+    for (size_t i = 0; i < p->base.n_channels; i++)
+        readings[i] = (struct sensor_reading){
+            .has = true, .reset = p->restarted, .t_ns = jl_ns(t_s), .value = (int64_t)(p->total_j[p->parts[i]] * 1e6)};
+    p->restarted = false;
+}
+
+static void add_span(struct powermetrics *p)
+{
+    for (int i = 0; i < PM_PARTS; i++)
+        p->total_j[i] += isnan(p->span.energy_j[i]) ? 0 : p->span.energy_j[i];
+}
+
+/* A sample that cannot be understood leaves a hole of unknown length: the spans begin anew after it. */
+static void mind_holes(struct powermetrics *p)
+{
+    if (p->decoder.bad == p->bad)
+        return;
+    p->bad = p->decoder.bad;
+    p->spans = (struct jl_spans){0};
+    p->restarted = p->started;
+    p->started = false;
+}
+
+static void gone(struct powermetrics *p, struct sensor_reading *readings)
+{
+    for (size_t i = 0; i < p->base.n_channels; i++)
+        readings[i] = (struct sensor_reading){.status = JOULET_GONE};
+}
+
+/* Where the span ends: a live one by its arrival and the lengths, a recorded one by the lengths alone. */
+static double end_of_span(struct powermetrics *p, int64_t arrival_ns)
+{
+    if (p->recorded)
+        return jl_s(p->open_ns) + p->played_s + p->span.elapsed_s;
+    return jl_spans_end(&p->spans, jl_s(arrival_ns), p->span.elapsed_s);
+}
+
+static void powermetrics_read(struct sensor *s, struct sensor_reading *readings, bool gauges)
+{
+    struct powermetrics *p = jl_container_of(s, struct powermetrics, base);
+    int64_t arrival_ns = 0;
+    (void)gauges;
+    memset(readings, 0, p->base.n_channels * sizeof(*readings));
+    if (!take_span(p, &arrival_ns)) {
+        if (p->ended)
+            gone(p, readings);
+        return;
+    }
+    mind_holes(p);
+    if (p->recorded && jl_mono_ns() < p->open_ns + jl_ns(p->played_s + p->span.elapsed_s)) {
+        p->waiting = true;
+        return;
+    }
+    p->waiting = false;
+    double end_s = end_of_span(p, arrival_ns);
+    p->played_s += p->span.elapsed_s;
+    if (p->started)
+        add_span(p); /* else it only sets the origin: the time before it is not covered */
+    p->started = true;
+    tell(p, readings, end_s);
+}
+
+/* ---- opening --------------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *id;
+    enum joulet_group group;
+    enum joulet_domain domain;
+} part_rows[PM_PARTS] = {
+    [PM_CPU] = {"soc0.cpu", JOULET_GROUP_CPU, JOULET_DOMAIN_CORE},
+    [PM_GPU] = {"soc0.gpu", JOULET_GROUP_GPU, JOULET_DOMAIN_IGPU},
+    [PM_ANE] = {"soc0.ane", JOULET_GROUP_OTHER, JOULET_DOMAIN_NPU},
+    [PM_DRAM] = {"soc0.dram", JOULET_GROUP_DRAM, JOULET_DOMAIN_DRAM},
+    [PM_COMBINED] = {"soc0.combined", JOULET_GROUP_PLATFORM, JOULET_DOMAIN_SOC},
+    [PM_PACKAGE] = {"cpu0.package", JOULET_GROUP_CPU, JOULET_DOMAIN_PACKAGE},
+};
+
+static bool describe(struct powermetrics *p, const struct joulet_options *opt, bool redirected)
+{
+    bool combined = !isnan(p->span.energy_j[PM_COMBINED]);
+    for (int i = PM_PARTS - 1; i >= 0; i--) { /* what contains others first */
+        struct joulet_channel ch = SENSOR_CHANNEL_INIT;
+        bool part = i == PM_CPU || i == PM_GPU || i == PM_ANE;
+        if (isnan(p->span.energy_j[i]))
+            continue;
+        ch.id = part_rows[i].id;
+        ch.device = "Mac";
+        ch.parent = part && combined ? part_rows[PM_COMBINED].id : "";
+        ch.quantity = JOULET_ENERGY;
+        ch.group = part_rows[i].group;
+        ch.domain = part_rows[i].domain;
+        ch.provenance = sensor_provenance(opt, redirected);
+        ch.in_total = true; /* what is a sum of others gives way to them */
+        ch.period_s = p->span.elapsed_s;
+        ch.quantum_j = 0.001;
+        ch.u_lag_s = 0.02;
+        ch.lag_max_s = 0.06;
+        ch.rise_s = 0.003;
+        ch.spec = 0.1;
+        p->parts[p->base.n_channels] = (enum pm_part)i;
+        if (!sensor_channel_add(&p->base, &ch))
+            return false;
+    }
+    return true;
+}
+
+static void powermetrics_close(struct sensor *s)
+{
+    struct powermetrics *p = jl_container_of(s, struct powermetrics, base);
+    if (p->program)
+        pclose(p->program); /* its next line finds the pipe closed, and it ends */
+    else if (p->fd >= 0)
+        close(p->fd);
+    pm_release(&p->decoder);
+    sensor_release(s);
+    free(p);
+}
+
+static bool start_program(struct powermetrics *p, const char *path)
+{
+    char command[1200];
+    if (strlen(path) > 1000 || strpbrk(path, "'\\"))
+        return false;
+    snprintf(command, sizeof(command), "exec '%s' -i 100 -f plist -b 0 --samplers cpu_power,gpu_power,ane_power 2>/dev/null",
+             path);
+    p->program = popen(command, "r");
+    p->fd = p->program ? fileno(p->program) : -1;
+    return p->program && fcntl(p->fd, F_SETFL, O_NONBLOCK) == 0 && fcntl(p->fd, F_SETFD, FD_CLOEXEC) == 0;
+}
+
+static bool open_source(struct powermetrics *p, const char *path)
+{
+    struct stat st;
+    p->fd = -1;
+    if (stat(path, &st) != 0)
+        return false;
+    if (S_ISREG(st.st_mode) && access(path, X_OK) == 0)
+        return start_program(p, path);
+    p->recorded = S_ISREG(st.st_mode);
+    p->fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    return p->fd >= 0;
+}
+
+/* A named pipe that nobody writes to yet is at its end: that is no end. */
+static bool first_span(struct powermetrics *p)
+{
+    int64_t until = jl_mono_ns() + FIRST_NS, arrival;
+    while (jl_mono_ns() < until) {
+        if (take_span(p, &arrival)) {
+            p->waiting = p->recorded; /* a live one is over; the next sets the origin */
+            return true;
+        }
+        if (p->ended && (p->recorded || p->program || p->decoder.bytes.len))
+            return false;
+        p->ended = false;
+        jl_sleep_until(jl_mono_ns() + GLANCE_NS);
+    }
+    return false;
+}
+
+static enum joulet_status powermetrics_discover(struct sensor_list *out, const struct joulet_options *opt,
+                                                struct joulet_error *err)
+{
+    const char *named = jl_env("JOULET_POWERMETRICS"), *path = named ? named : PROGRAM;
+    if (!path) {
+        sensor_list_problem(
+            out, SENSOR_NAME, JOULET_UNSUPPORTED,
+            "powermetrics is a program of macOS: elsewhere set JOULET_POWERMETRICS to a pipe or file with its output");
+        return jl_ok(err);
+    }
+    struct powermetrics *p = calloc(1, sizeof(*p));
+    if (!p)
+        return jl_fail(err, JOULET_MEMORY, "out of memory while opening the output of powermetrics");
+    p->base.ops = &sensor_powermetrics;
+    pm_init(&p->decoder);
+    if (!open_source(p, path))
+        sensor_list_problem(out, SENSOR_NAME, errno == EACCES ? JOULET_PERMISSION : JOULET_NOT_FOUND,
+                            "%s, the output of powermetrics, cannot be read: %s; check JOULET_POWERMETRICS", path,
+                            strerror(errno));
+    else if (!first_span(p))
+        sensor_list_problem(
+            out, SENSOR_NAME, JOULET_FORMAT,
+            "%s shows no sample of powermetrics with power in it: run joulet with sudo on a Mac, elsewhere write the "
+            "output of `powermetrics --samplers cpu_power,gpu_power` into it",
+            path);
+    else if (!describe(p, opt, named != NULL))
+        jl_fail(err, JOULET_MEMORY, "out of memory while opening the output of powermetrics");
+    p->open_ns = jl_mono_ns();
+    if (p->base.n_channels > 0 && sensor_list_add(out, &p->base))
+        return jl_ok(err);
+    powermetrics_close(&p->base);
+    return jl_ok(err);
+}
+
+const struct sensor_ops sensor_powermetrics = {
+    .name = SENSOR_NAME,
+    .summary = "CPU, GPU and neural engine of a Mac, by Apple's powermetrics",
+    .cls = SENSOR_SLOW,
+    .on_request = ON_REQUEST,
+    .poll_ns = 10000000LL,
+    .discover = powermetrics_discover,
+    .read = powermetrics_read,
+    .close = powermetrics_close,
+};
