@@ -68,6 +68,8 @@ static void a_machine_without_sensors_gets_estimates(void **state)
     (void)state;
     assert_string_equal(field(list, "rapl", "verdict"), "advice");
     assert_string_equal(field(list, "rapl", "remedy"), "sudo modprobe intel_rapl_msr");
+    assert_null(strstr(field(list, "rapl", "message"), "virtual")); /* the near case of the next test */
+    assert_null(strstr(field(list, "machine", "message"), "virtual"));
     assert_string_equal(field(list, "estimate", "verdict"), "advice");
     must_say(field(list, "estimate", "message"), "nothing here measures");
     must_say(field(list, "estimate", "message"), "the truth lies between");

@@ -41,32 +41,72 @@ static void ok(enum joulet_status status, const struct joulet_error *err)
         fail_msg("%s", err->message);
 }
 
+static const struct joulet_weights vector_weights = {.b0_j = 1.25, .bp_j = .015, .bd_j = .012, .bc_j = 1e-5, .u_share = .03};
+
+/* A sensor window of vector 13. */
+struct closing {
+    double end_s, net_j;
+    void (*look)(const struct joulet_books *before, const struct joulet_books *after, size_t i);
+};
+
+/* The steps of vector 13; each window is told as soon as every event before its end was. */
+static void tell_vector(struct joulet_sharing *s, const struct closing *windows, size_t n)
+{
+    static const double ends[] = {.010, .016, .030, .036, .042};
+    struct joulet_error err;
+    size_t a, b, k = 0;
+    double from = 0;
+    ok(joulet_sharing_join(s, 'A', at(0), &a, &err), &err);
+    for (size_t i = 0; i < JL_COUNT(ends); i++) {
+        double start = i ? ends[i - 1] : 0;
+        struct joulet_books before, after;
+        if (i == 1)
+            ok(joulet_sharing_decode(s, a, 200, at(start), &err), &err);
+        if (i == 2)
+            ok(joulet_sharing_join(s, 'B', at(start), &b, &err), &err);
+        if (i == 3)
+            ok(joulet_sharing_decode(s, b, 300, at(start), &err), &err);
+        if (i == 4)
+            ok(joulet_sharing_leave(s, a, at(start), &err), &err);
+        struct joulet_prefill computes = {i == 0 ? a : b, i == 0 ? 200 : 300};
+        ok(joulet_sharing_step(s, at(start), at(ends[i]), &computes, i == 0 || i == 2, &err), &err);
+        if (i == 4)
+            ok(joulet_sharing_leave(s, b, at(ends[i]), &err), &err);
+        for (; k < n && windows[k].end_s <= ends[i]; from = windows[k++].end_s) {
+            joulet_sharing_books(s, &before);
+            ok(joulet_sharing_window(s, at(from), at(windows[k].end_s), windows[k].net_j, .1, &err), &err);
+            joulet_sharing_books(s, &after);
+            windows[k].look(&before, &after, k);
+        }
+    }
+}
+
+/* lam from the sum of lam over the steps in the window (7.4), M from what was shared, G from both (7.3). */
+static void look_at_window(const struct joulet_books *before, const struct joulet_books *after, size_t i)
+{
+    static const struct {
+        double steps, E, M, G, lam, carry;
+    } want[] = {{2 + 4. / 14, 7.4, 7.160860, .944548, 1.031544, .013261},
+                {10. / 14 + 2, 7.6, 6.661180, .941138, 1.134517, .056041}};
+    double lam = (after->AN - before->AN) / want[i].steps, M = (after->attributed_j - before->attributed_j) / lam;
+    double held = want[i].E + before->residual_j;
+    assert_near(lam, want[i].lam, 1e-6);
+    assert_near(M, want[i].M, 1e-6);
+    assert_near((lam - 1) / (held / M - 1), want[i].G, 1e-5); /* a quotient of small differences */
+    assert_near(after->residual_j, want[i].carry, 1e-6);
+}
+
 /* Vector 13. */
 static void test_vector(void **state)
 {
-    const struct joulet_weights w = {.b0_j = 1.25, .bp_j = .015, .bd_j = .012, .bc_j = 1e-5, .u_share = .03};
+    static const struct closing windows[] = {{.020, 7.4, look_at_window}, {.042, 7.6, look_at_window}};
     struct joulet_sharing *s;
     struct joulet_error err;
     struct joulet_books books;
     struct told told = {.n = 0};
-    size_t a, b;
     (void)state;
-    ok(joulet_sharing_open(&s, 75, &w, tell, &told, &err), &err);
-    ok(joulet_sharing_join(s, 'A', at(0), &a, &err), &err);
-    ok(joulet_sharing_step(s, at(0), at(.010), &(struct joulet_prefill){a, 200}, 1, &err), &err);
-    ok(joulet_sharing_decode(s, a, 200, at(.010), &err), &err);
-    ok(joulet_sharing_step(s, at(.010), at(.016), NULL, 0, &err), &err);
-    ok(joulet_sharing_join(s, 'B', at(.016), &b, &err), &err);
-    ok(joulet_sharing_step(s, at(.016), at(.030), &(struct joulet_prefill){b, 300}, 1, &err), &err);
-    ok(joulet_sharing_window(s, at(0), at(.020), 7.4, .1, &err), &err);
-    ok(joulet_sharing_decode(s, b, 300, at(.030), &err), &err);
-    ok(joulet_sharing_step(s, at(.030), at(.036), NULL, 0, &err), &err);
-    ok(joulet_sharing_leave(s, a, at(.036), &err), &err);
-    ok(joulet_sharing_step(s, at(.036), at(.042), NULL, 0, &err), &err);
-    ok(joulet_sharing_leave(s, b, at(.042), &err), &err);
-    joulet_sharing_books(s, &books);
-    assert_near(books.residual_j, .013261, 1e-6);
-    ok(joulet_sharing_window(s, at(.020), at(.042), 7.6, .1, &err), &err);
+    ok(joulet_sharing_open(&s, 75, &vector_weights, tell, &told, &err), &err);
+    tell_vector(s, windows, JL_COUNT(windows));
     joulet_sharing_books(s, &books);
     assert_int_equal(told.n, 2);
     assert_near(share_of(&told, 'A')->net_j, 7.119077, 1e-6);
@@ -80,6 +120,33 @@ static void test_vector(void **state)
     assert_near(share_of(&told, 'A')->u_j, 7.119077 * hypot(sqrt(.02) / 15, .03), 1e-6);
     assert_near(books.attributed_j + books.idle_j + books.residual_j, 15, 1e-12);
     assert_false(share_of(&told, 'A')->weights_assumed);
+    joulet_sharing_close(s);
+}
+
+/* Where a window holds one step and draws what the model says, nothing is scaled. */
+static void look_at_step(const struct joulet_books *before, const struct joulet_books *after, size_t i)
+{
+    static const double model_j[] = {4.25, 1.264, 5.76401, 1.27902, 1.26501};
+    assert_near(after->AN - before->AN, 1, 1e-9);
+    assert_near(after->attributed_j - before->attributed_j, model_j[i], 1e-6);
+    assert_near(after->residual_j, 0, 1e-9);
+}
+
+static void test_vector_unscaled(void **state)
+{
+    static const struct closing windows[] = {{.010, 4.25, look_at_step},
+                                             {.016, 1.264, look_at_step},
+                                             {.030, 5.76401, look_at_step},
+                                             {.036, 1.27902, look_at_step},
+                                             {.042, 1.26501, look_at_step}};
+    struct joulet_sharing *s;
+    struct joulet_error err;
+    struct told told = {.n = 0};
+    (void)state;
+    ok(joulet_sharing_open(&s, 75, &vector_weights, tell, &told, &err), &err);
+    tell_vector(s, windows, JL_COUNT(windows));
+    assert_near(share_of(&told, 'A')->net_j, 6.79203, 1e-6);
+    assert_near(share_of(&told, 'B')->net_j, 7.03001, 1e-6);
     joulet_sharing_close(s);
 }
 
@@ -302,6 +369,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vector),
+        cmocka_unit_test(test_vector_unscaled),
         cmocka_unit_test(test_shares_of_a_busy_engine),
         cmocka_unit_test(test_weights_are_learnt),
         cmocka_unit_test(test_vacant_time_is_nobody_s),

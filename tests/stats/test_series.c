@@ -99,6 +99,12 @@ static void outliers(void **state)
 {
     (void)state;
     double score[12];
+    double sorted[12], away[12];
+    memcpy(sorted, series, sizeof(sorted));
+    assert_near(jl_median(sorted, 12), 12.025, 1e-9);
+    for (size_t i = 0; i < 12; i++)
+        away[i] = fabs(series[i] - 12.025);
+    assert_near(jl_median(away, 12), 0.035, 1e-9); /* MAD */
     assert_true(jl_outlier_scores(series, 12, score));
     assert_near(score[0], 20.7168, 1e-4);
     for (size_t i = 2; i < 12; i++)
