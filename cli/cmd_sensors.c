@@ -34,8 +34,10 @@ static void format_lag(char *buf, size_t size, const struct joulet_channel *ch)
 {
     if (!live_is_power(ch) || live_is_estimate(ch) || isnan(ch->lag_s))
         snprintf(buf, size, "-");
-    else
+    else if (ch->lag_s < 0.0995)
         snprintf(buf, size, "%.3g ms", ch->lag_s * 1e3);
+    else
+        snprintf(buf, size, "%.3g s", ch->lag_s);
 }
 
 static void format_throttle(char *buf, size_t size, double bits)
@@ -82,7 +84,7 @@ static void text_channels(struct jl_buf *out, const struct live *l, bool utf8)
     int width = 8;
     for (size_t i = 0; i < l->n; i++)
         width = (int)strlen(l->channels[i].ch.id) > width ? (int)strlen(l->channels[i].ch.id) : width;
-    jl_buf_printf(out, "%-*s  %-11s  %-6s  %7s  %7s  %10s  figures\n", width, "channel", "what", "sensor", "every", "lag", "now");
+    jl_buf_printf(out, "%-*s  %-11s  %-8s  %7s  %7s  %10s  figures\n", width, "channel", "what", "sensor", "every", "lag", "now");
     for (size_t i = 0; i < l->n; i++) {
         const struct live_channel *x = &l->channels[i];
         char period[24], lag[24], now[64], place[80];
@@ -91,7 +93,7 @@ static void text_channels(struct jl_buf *out, const struct live *l, bool utf8)
         format_now(now, sizeof now, x, utf8);
         part_of(place, sizeof place, &x->ch);
         int pad = 10 + (strstr(now, "°") ? 1 : 0);
-        jl_buf_printf(out, "%-*s  %-11s  %-6s  %7s  %7s  %*s  %-9s%s%s%s\n", width, x->ch.id, quantity_names[x->ch.quantity],
+        jl_buf_printf(out, "%-*s  %-11s  %-8s  %7s  %7s  %*s  %-9s%s%s%s\n", width, x->ch.id, quantity_names[x->ch.quantity],
                       x->ch.sensor, period, lag, pad, now, joulet_provenance_name(x->ch.provenance), place[0] ? "  " : "", place,
                       x->ch.calibrated ? ", calibrated" : "");
     }
@@ -130,7 +132,7 @@ static bool has_problem(struct joulet *m, const char *sensor)
 
 static void text_sensors(struct jl_buf *out, const struct live *l, int width)
 {
-    enum { SUMMARY_COLUMN = 23 };
+    enum { SUMMARY_COLUMN = 25 };
     struct joulet_sensor row;
     jl_buf_str(out, "\nsensors that joulet knows\n");
     for (size_t i = 0; joulet_sensor_get(i, &row) == JOULET_OK; i++) {
@@ -143,20 +145,20 @@ static void text_sensors(struct jl_buf *out, const struct live *l, int width)
                      has_problem(l->meter, row.name) ? "in trouble"
                      : row.on_request                ? "on request"
                                                      : "not here");
-        jl_buf_printf(out, "  %-6s  %-11s  ", row.name, state);
+        jl_buf_printf(out, "  %-8s  %-11s  ", row.name, state);
         text_wrap(out, row.summary, strlen(row.summary), SUMMARY_COLUMN, SUMMARY_COLUMN, width);
     }
 }
 
 static void text_problems(struct jl_buf *out, const struct live *l, int width)
 {
-    enum { PROBLEM_COLUMN = 10 };
+    enum { PROBLEM_COLUMN = 12 };
     struct joulet_problem p;
     if (joulet_problem_count(l->meter))
         jl_buf_str(out, "\nin the way\n");
     for (size_t i = 0; i < joulet_problem_count(l->meter); i++)
         if (joulet_problem_get(l->meter, i, &p) == JOULET_OK) {
-            jl_buf_printf(out, "  %-6s  ", p.sensor);
+            jl_buf_printf(out, "  %-8s  ", p.sensor);
             text_wrap(out, p.message, strlen(p.message), PROBLEM_COLUMN, PROBLEM_COLUMN, width);
         }
 }

@@ -131,12 +131,20 @@ static bool first_of_its_sensor(struct joulet *m, size_t i)
     return true;
 }
 
+static bool stands_beside(const char *sensor)
+{
+    for (size_t i = 0; sensor_table[i]; i++)
+        if (strcmp(sensor_table[i]->name, sensor) == 0)
+            return sensor_table[i]->beside;
+    return false;
+}
+
 /* Something here may not be read by this user: what measures is not all. */
 static bool refused(struct joulet *m)
 {
     struct joulet_problem p;
     for (size_t i = 0; i < joulet_problem_count(m); i++)
-        if (joulet_problem_get(m, i, &p) == JOULET_OK && p.status == JOULET_PERMISSION)
+        if (joulet_problem_get(m, i, &p) == JOULET_OK && p.status == JOULET_PERMISSION && !stands_beside(p.sensor))
             return true;
     return false;
 }

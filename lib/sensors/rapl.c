@@ -4,7 +4,9 @@
  * of servers are summed; core and uncore lie inside the package; psys holds all of it and stands apart; the memory-mapped twin
  * of a package is left out (1.1). Counters restart at max_energy_range_uj (1.2). What the zones mean is in docs/sensors/rapl.md.
  */
+#include "lib/sensors/rapl_channel.h"
 #include "lib/sensors/rapl_find.h"
+#include "lib/sensors/rapl_ways.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,11 +17,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define RETRY_NS   JL_NS_PER_S /* between two looks whether a lost counter is back */
-#define UPDATE_S   0.001       /* new value every millisecond (1.1) */
-#define ZONE_MAX_W 2000.0      /* no package or memory draws more; beyond 1.5 x this a step is a restart (1.2) */
-#define PSYS_MAX_W 20000.0
-#define WRAPS_W    500.0 /* no zone draws that for minutes: how long a gap may be before a wrap may have been missed (1.2) */
+#define RETRY_NS JL_NS_PER_S /* between two looks whether a lost counter is back */
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
@@ -152,77 +150,16 @@ static void rapl_close(struct sensor *s)
 
 /* ---- discovery -------------------------------------------------------------------------------------------------- */
 
-/* "cpu0.package", "cpu0.die1.dram", "platform.psys" */
-static void zone_id(char *buf, size_t size, const struct rapl_name *n, enum rapl_kind kind)
-{
-    static const char *const names[] = {"package", "dram", "core", "uncore"};
-    if (kind == RAPL_PSYS && n->socket > 0)
-        snprintf(buf, size, "platform.psys%d", n->socket);
-    else if (kind == RAPL_PSYS)
-        snprintf(buf, size, "platform.psys");
-    else if (n->die >= 0)
-        snprintf(buf, size, "cpu%d.die%d.%s", n->socket < 0 ? 0 : n->socket, n->die, names[kind]);
-    else
-        snprintf(buf, size, "cpu%d.%s", n->socket < 0 ? 0 : n->socket, names[kind]);
-}
-
-static double gain_error(const struct rapl_search *s, enum rapl_kind kind)
-{
-    if (s->amd)
-        return 0.10;
-    return kind == RAPL_DRAM ? 0.20 : 0.05;
-}
-
-static void zone_device(const struct rapl_search *s, const struct rapl_name *n, char *buf, size_t size)
-{
-    if (n->kind == RAPL_DRAM)
-        snprintf(buf, size, "memory of socket %d", n->socket);
-    else if (n->kind == RAPL_PSYS)
-        snprintf(buf, size, "whole platform");
-    else if (n->kind == RAPL_CORE && s->amd) /* the register of the first core only, not a sum */
-        snprintf(buf, size, "%s, one core of all", s->cpu[0] ? s->cpu : "AMD");
-    else
-        snprintf(buf, size, "%s", s->cpu);
-}
-
 static bool describe(struct rapl *r, const struct rapl_search *s, const struct rapl_found *z, const struct counter *c,
                      enum joulet_provenance provenance)
 {
-    static const enum joulet_group groups[] = {[RAPL_PACKAGE] = JOULET_GROUP_CPU,
-                                               [RAPL_DRAM] = JOULET_GROUP_DRAM,
-                                               [RAPL_CORE] = JOULET_GROUP_CPU,
-                                               [RAPL_UNCORE] = JOULET_GROUP_CPU,
-                                               [RAPL_PSYS] = JOULET_GROUP_PLATFORM};
-    static const enum joulet_domain domains[] = {[RAPL_PACKAGE] = JOULET_DOMAIN_PACKAGE,
-                                                 [RAPL_DRAM] = JOULET_DOMAIN_DRAM,
-                                                 [RAPL_CORE] = JOULET_DOMAIN_CORE,
-                                                 [RAPL_UNCORE] = JOULET_DOMAIN_UNCORE,
-                                                 [RAPL_PSYS] = JOULET_DOMAIN_PSYS};
-    char id[64], parent[64] = "", device[192];
-    bool filtered = rapl_is_filtered(s), inside = z->name.kind == RAPL_CORE || z->name.kind == RAPL_UNCORE;
-    double quantum = rapl_quantum_j(c->count.range_uj);
-    zone_id(id, sizeof(id), &z->name, z->name.kind);
-    if (inside)
-        zone_id(parent, sizeof(parent), &z->name, RAPL_PACKAGE);
-    zone_device(s, &z->name, device, sizeof(device));
-    struct joulet_channel ch = SENSOR_CHANNEL_INIT;
-    ch.id = id;
-    ch.device = device;
-    ch.parent = parent;
-    ch.quantity = JOULET_ENERGY;
-    ch.group = groups[z->name.kind];
-    ch.provenance = provenance;
-    ch.domain = domains[z->name.kind];
-    ch.place =
-        z->name.kind == RAPL_PSYS ? 0 : 1 + (z->name.socket > 0 ? z->name.socket : 0) + 256 * (z->name.die > 0 ? z->name.die : 0);
-    ch.in_total = z->name.kind == RAPL_PACKAGE || (z->name.kind == RAPL_DRAM && !rapl_is_client(s, z));
-    ch.period_s = UPDATE_S;
-    ch.quantum_j = isnan(quantum) ? 0x1p-14 : quantum;
-    ch.u_lag_s = filtered ? 0.001 : 0.0003;
-    ch.lag_max_s = 0.002;
-    ch.rise_s = 0.0003;
-    ch.spec = filtered ? 0.25 : gain_error(s, z->name.kind);
-    return sensor_channel_add(&r->base, &ch);
+    struct rapl_place place = {.name = z->name,
+                               .amd = s->amd,
+                               .client = z->name.kind == RAPL_DRAM && rapl_is_client(s, z),
+                               .filtered = rapl_is_filtered(s),
+                               .quantum_j = rapl_quantum_j(c->count.range_uj),
+                               .cpu = s->cpu};
+    return rapl_channel_add(&r->base, &place, provenance);
 }
 
 /* Power limits change what a run costs: kept with every record. */
@@ -279,8 +216,8 @@ static bool take_zone(struct rapl *r, const struct rapl_search *s, const struct 
     *c = (struct counter){.fd = fd,
                           .file = jl_strdup(file),
                           .count = {.range_uj = rapl_read_number(z->path, "max_energy_range_uj"),
-                                    .max_w = z->name.kind == RAPL_PSYS ? PSYS_MAX_W : ZONE_MAX_W,
-                                    .wraps_w = z->name.kind == RAPL_PSYS ? PSYS_MAX_W : WRAPS_W}};
+                                    .max_w = rapl_max_w(z->name.kind),
+                                    .wraps_w = rapl_wraps_w(z->name.kind)}};
     if (c->file && describe(r, s, z, c, provenance))
         return facts(r, s, z);
     free(c->file);
@@ -353,7 +290,9 @@ static enum joulet_status build(const struct rapl_search *s, struct sensor_list 
     }
     r->base.ops = &sensor_rapl;
     bool ok = open_zones(s, r, opt, &no);
-    tell_refused(out, &no);
+    bool spared = !r->base.n_channels && rapl_wanted(opt, "perf") && rapl_perf_works(opt);
+    if (!spared) /* closed here and open there is no trouble */
+        tell_refused(out, &no);
     if (ok && r->base.n_channels && sensor_list_add(out, &r->base))
         return jl_ok(err);
     bool none = ok && !r->base.n_channels;

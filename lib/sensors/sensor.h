@@ -50,6 +50,7 @@ struct sensor_ops {
     const char *name;    /* short and stable, kept in stored runs: "rapl" */
     const char *summary; /* one line for `joulet sensors` */
     enum sensor_class cls;
+    bool beside;     /* never in the total: that it may not be read makes no total partial */
     bool on_request; /* only when named (`sim`, `file`), or when nothing measures (`tdp`) */
     int64_t poll_ns; /* default polling interval: 10 ms RAPL, 5 ms NVML, 100 ms tdp */
     bool lockable;   /* event-locked reads make sense (RAPL: a read costs less than 50 us) */

@@ -9,7 +9,8 @@
 #include <unistd.h>
 
 /* In order of preference: what measures, then what estimates, then what plays. */
-#define SENSOR_ROWS(X) X(rapl) X(nvml) X(powermetrics) X(tdp) X(sim) X(file)
+#define SENSOR_ROWS(X)                                                                                                           \
+    X(rapl) X(perf) X(msr) X(nvml) X(amdgpu) X(intelgpu) X(powermetrics) X(hwmon) X(battery) X(ipmi) X(tdp) X(sim) X(file)
 
 #define SENSOR_DECLARE(name) extern const struct sensor_ops sensor_##name;
 #define SENSOR_ROW(name)     &sensor_##name,

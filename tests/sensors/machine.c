@@ -3,6 +3,7 @@
 
 #include "tests/base/test.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,23 +55,30 @@ static void lay_out(const struct machine *m, char *line)
     free(path);
 }
 
-void machine_open(struct machine *m, const char *name)
+void machine_lay_out(const struct machine *m, const char *name)
 {
     char line[8192], *tree = jl_strf("%s/machines/%s.tree", FIXTURES, name);
-    strcpy(m->dir, "/tmp/joulet-machine-XXXXXX");
-    assert_non_null(mkdtemp(m->dir));
     FILE *f = fopen(tree, "r");
     assert_non_null(f);
     while (fgets(line, sizeof(line), f))
         lay_out(m, line);
     fclose(f);
     free(tree);
-    char *sys = path_of(m, "sys"), *proc = path_of(m, "proc");
+}
+
+void machine_open(struct machine *m, const char *name)
+{
+    strcpy(m->dir, "/tmp/joulet-machine-XXXXXX");
+    assert_non_null(mkdtemp(m->dir));
+    machine_lay_out(m, name);
+    char *sys = path_of(m, "sys"), *proc = path_of(m, "proc"), *dev = path_of(m, "dev");
     chmod(m->dir, 0755); /* the test of permissions reads it as another user */
     setenv("JOULET_SYSFS", sys, 1);
     setenv("JOULET_PROCFS", proc, 1);
+    setenv("JOULET_DEVFS", dev, 1);
     free(sys);
     free(proc);
+    free(dev);
 }
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
@@ -86,6 +94,28 @@ void machine_close(struct machine *m)
     nftw(m->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     unsetenv("JOULET_SYSFS");
     unsetenv("JOULET_PROCFS");
+    unsetenv("JOULET_DEVFS");
+}
+
+void machine_write_at(const struct machine *m, const char *file, int64_t at, const void *bytes, size_t n)
+{
+    char *path = path_of(m, file);
+    make_parent(path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, bytes, n, (off_t)at), n);
+    close(fd);
+    free(path);
+}
+
+void machine_empty(const struct machine *m)
+{
+    const char *parts[] = {"sys", "dev"};
+    for (size_t i = 0; i < JL_COUNT(parts); i++) {
+        char *path = path_of(m, parts[i]);
+        nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        free(path);
+    }
 }
 
 void machine_write(const struct machine *m, const char *file, const char *fmt, ...)
