@@ -101,7 +101,7 @@ static enum joulet_status one(struct bench *b, const struct plan_step *step, boo
     run_request_init(&q);
     q.temperature_before_c = jl_temperature_c();
     session_watch(s);
-    session_place(s, s->run.n_requests);
+    session_place(s, (size_t)(step->repeat < 0 ? 0 : step->repeat) + step->prompt); /* repeats of a prompt are seen all over */
     joulet_mark_now(s->meter);
     enum joulet_status st = engine_generate(e, &ask, &g, mark_first, &first, &err);
     joulet_mark_now(s->meter);

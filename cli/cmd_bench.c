@@ -182,7 +182,8 @@ const struct command cmd_bench = {
         "plan vary dry-run resume prompts repeat warmup order order-seed baseline baseline-most baseline-every cooldown streams "
         "rate duration "
         "find-rate max-ttft max-tpot trial engine key model system raw seed temperature top-p top-k min-p "
-        "repeat-penalty stop max-tokens context engine-option threads gpu-layers prompt-cache think think-budget keep-alive tools timeout sensors sim replay "
+        "repeat-penalty stop max-tokens context engine-option threads gpu-layers prompt-cache think think-budget keep-alive "
+        "tools timeout sensors sim replay "
         "interval trust-root calibration measured-only json output title private place grid grid-series grid-command pue wue "
         "embodied-kg lifetime-years price tariff device-hour currency db no-store quiet width color max-j-per-token",
     .about = "Sends the prompts one after the other and measures each: queue, prefill and decode. Around them stand the load of\n"

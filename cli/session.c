@@ -234,8 +234,7 @@ void session_sum(struct session *s)
     double tail_j = s->run.energy.total.tail_j;
     if (!s->run.n_requests || !run_energy_from_requests(&s->run))
         return;
-    if (!s->run.n_cells) /* the requests of different cells are not alike */
-        session_bursts(s);
+    session_bursts(s);
     s->run.energy.total.tail_j = tail_j;
 }
 

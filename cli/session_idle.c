@@ -182,7 +182,8 @@ void session_idle_note(struct session *s)
             "(--baseline-every 1ms), would leave less",
             100 * open);
     else if (open > DOUBT_MOST)
-        run_note(&s->run, "the requests draw hardly more than the idle level, so net energy says little: a stronger load would say more");
+        run_note(&s->run,
+                 "the requests draw hardly more than the idle level, so net energy says little: a stronger load would say more");
 }
 
 bool session_wait_until(joulet_mark until)

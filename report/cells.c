@@ -11,6 +11,10 @@
 /* Energy of the cell, with what estimates need of each part. */
 static void add_parts(struct part *p, const struct run *r, int64_t cell)
 {
+    if (cell >= 0 && (size_t)cell < r->n_cells && run_cell_is_joint(&r->cells[cell])) {
+        part_add_energy(p, r, &r->cells[cell].energy);
+        return;
+    }
     for (size_t i = 0; i < r->n_requests; i++)
         if (r->requests[i].cell == cell && r->requests[i].stream < 0 && counted(&r->requests[i]))
             part_add_request(p, r, &r->requests[i]);

@@ -149,6 +149,11 @@ static void add_energy(struct part *p, const struct run *r, const struct run_ene
     p->n++;
 }
 
+void part_add_energy(struct part *p, const struct run *r, const struct run_energy *e)
+{
+    add_energy(p, r, e);
+}
+
 static void add_power(struct part *p, const struct run_window *w)
 {
     double before_s = p->seconds, now_s = run_window_s(w);

@@ -63,6 +63,7 @@ struct part {
 void part_init(struct part *p, const char *name);
 void part_add_window(struct part *p, const struct run *r, const struct run_window *w);
 void part_add_request(struct part *p, const struct run *r, const struct run_request *q);
+void part_add_energy(struct part *p, const struct run *r, const struct run_energy *e); /* without time and power */
 /* Energies of all requests together, where the record has them so (2.5). */
 void part_jointly(struct part *p, const struct run *r);
 void part_of_run(struct part *p, const struct run *r); /* exec: the whole */

@@ -106,7 +106,10 @@ static enum joulet_status add_cell(struct reader *rd, json_t *v, struct run *r)
         return reader_fail(rd, "a cell", v);
     struct run_cell *c = run_add_cell(r, "");
     enum joulet_status st = c ? fields_read(rd, v, c, cell_fields) : reader_no_memory(rd);
-    return st == JOULET_OK ? reader_pairs(rd, v, "settings", &c->settings) : st;
+    if (st == JOULET_OK)
+        st = reader_pairs(rd, v, "settings", &c->settings);
+    bool joint = json_is_object(json_object_get(v, "energy")); /* records from before plans were measured together have none */
+    return st == JOULET_OK && joint ? reader_energy(rd, v, &c->energy) : st;
 }
 
 static enum joulet_status add_series(struct reader *rd, json_t *v, struct run *r)

@@ -132,7 +132,8 @@ static json_t *cells_json(const struct run *r)
     bool ok = list;
     for (size_t i = 0; ok && i < r->n_cells; i++) {
         json_t *o = object_of(&r->cells[i], cell_fields);
-        ok = o && put(o, "settings", pairs_json(&r->cells[i].settings));
+        ok = o && put(o, "settings", pairs_json(&r->cells[i].settings)) &&
+             put(o, "energy", run_cell_is_joint(&r->cells[i]) ? energy_json(&r->cells[i].energy) : json_null());
         ok = !json_array_append_new(list, whole(o, ok)) && ok;
     }
     return whole(list, ok);

@@ -73,6 +73,7 @@ void run_release(struct run *r)
     for (size_t i = 0; i < r->n_cells; i++) {
         free(r->cells[i].name);
         run_pairs_release(&r->cells[i].settings);
+        run_energy_release(&r->cells[i].energy);
     }
     for (size_t i = 0; i < r->n_series; i++)
         series_release(&r->series[i]);
@@ -304,6 +305,7 @@ struct run_cell *run_add_cell(struct run *r, const char *name)
     if (!copy)
         return NULL;
     grown[r->n_cells] = (struct run_cell){.name = copy};
+    run_energy_init(&grown[r->n_cells].energy);
     return &grown[r->n_cells++];
 }
 

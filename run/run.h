@@ -122,6 +122,7 @@ void run_pairs_release(struct run_pairs *p);
 struct run_cell {
     char *name;
     struct run_pairs settings; /* model, quantisation, context, threads, temperature, streams, rate_per_s, ... */
+    struct run_energy energy;  /* of its requests, where they were measured together (2.5); else without channels */
 };
 
 /* Figures of a run as they were before its traces were measured again: of its requests index, windows and energy only. */
@@ -201,8 +202,10 @@ struct run_series *run_add_series(struct run *r, struct run_series *x); /* takes
 bool run_energy_add_channel(struct run_energy *e, const char *channel, const struct joulet_energy *x);
 const struct joulet_channel *run_channel(const struct run *r, const char *id); /* NULL when the run has no such channel */
 /* Energy of the run from its successful, not warm-up requests and its levels: every channel chained over them, then total and
- * groups. */
+ * groups. Cells that were measured together give what they have. */
 bool run_energy_from_requests(struct run *r);
+/* Channels of those requests of one cell, -1: of all that no cell has an energy for; no total yet. */
+bool run_energy_of_cell(const struct run *r, int64_t cell, struct run_energy *e);
 /* Total and groups from `channels`: only those with in_total of the run's channel list, by joulet_energy_add. */
 void run_energy_total(const struct run *r, struct run_energy *e);
 
@@ -238,6 +241,7 @@ double run_window_s(const struct run_window *w);
 double run_request_s(const struct run_request *q); /* from its first window to its last; NAN without windows */
 /* The energy of all requests was found together (2.5): run.energy is surer than the sum over them, and run_sum gives it. */
 bool run_is_joint(const struct run *r);
+bool run_cell_is_joint(const struct run_cell *c); /* the same of one cell */
 void run_sum(const struct run *r, const char *category /* NULL: all */, struct run_sums *out);
 
 /* The same of one cell. Requests that ran at once have no energy of their own: the windows called "level" of the cell have it,

@@ -133,14 +133,26 @@ static void sum_whole_run(const struct run *r, struct run_sums *out)
         out->wall_s = jl_s(r->end_ns - r->start_ns);
 }
 
+static bool is_joint(const struct joulet_energy *e)
+{
+    return e->method && (jl_starts(e->method, "burst-fit/") || jl_starts(e->method, "padded-block/"));
+}
+
+bool run_cell_is_joint(const struct run_cell *c)
+{
+    return c->energy.n_channels > 0;
+}
+
 bool run_is_joint(const struct run *r)
 {
     bool joint = false;
     for (size_t i = 0; r->n_requests && i < r->energy.n_channels; i++) {
         const struct run_channel_energy *c = &r->energy.channels[i];
         const struct joulet_channel *channel = run_channel(r, c->channel);
-        joint |= channel && channel->in_total && c->e.method && jl_starts(c->e.method, "burst-fit/");
+        joint |= channel && channel->in_total && is_joint(&c->e);
     }
+    for (size_t i = 0; r->n_requests && i < r->n_cells; i++)
+        joint |= run_cell_is_joint(&r->cells[i]);
     return joint && isfinite(r->energy.total.gross_j);
 }
 
@@ -219,6 +231,8 @@ void run_sum_cell(const struct run *r, int64_t cell, struct run_cell_sums *out)
         out->ok++;
         cell_request(r, q, out);
     }
+    if (cell >= 0 && (size_t)cell < r->n_cells && run_cell_is_joint(&r->cells[cell]))
+        out->energy = r->cells[cell].energy.total;
     out->ttft_p95_s = p95_of(r, cell, offsetof(struct run_request, ttft_s));
     out->tpot_p95_s = p95_of(r, cell, offsetof(struct run_request, tpot_s));
 }
@@ -275,14 +289,29 @@ bool run_is_level(const struct run_window *w)
     return !strcmp(w->name, "level");
 }
 
+static bool has_joint_cell(const struct run *r, int64_t cell)
+{
+    return cell >= 0 && (size_t)cell < r->n_cells && run_cell_is_joint(&r->cells[cell]);
+}
+
+bool run_energy_of_cell(const struct run *r, int64_t cell, struct run_energy *e)
+{
+    bool ok = true;
+    run_energy_init(e);
+    for (size_t i = 0; ok && i < r->n_requests; i++) {
+        const struct run_request *q = &r->requests[i];
+        if (q->outcome == RUN_OK && !q->warmup && q->stream < 0 && (cell < 0 ? !has_joint_cell(r, q->cell) : q->cell == cell))
+            ok = chain(e, &q->energy);
+    }
+    return ok;
+}
+
 bool run_energy_from_requests(struct run *r)
 {
     struct run_energy e;
-    bool ok = true;
-    run_energy_init(&e);
-    for (size_t i = 0; ok && i < r->n_requests; i++)
-        if (r->requests[i].outcome == RUN_OK && !r->requests[i].warmup && r->requests[i].stream < 0)
-            ok = chain(&e, &r->requests[i].energy);
+    bool ok = run_energy_of_cell(r, -1, &e);
+    for (size_t i = 0; ok && i < r->n_cells; i++)
+        ok = chain(&e, &r->cells[i].energy);
     for (size_t i = 0; ok && i < r->n_windows; i++) /* requests at once have no energy of their own, only together */
         if (run_is_level(&r->windows[i]))
             ok = chain(&e, &r->windows[i].energy);
