@@ -39,6 +39,8 @@ static void net_line(const struct view *v, const struct number *net)
         char *idle = jl_buf_take(&b);
         jl_buf_printf(&b, "above %s", idle && *idle ? idle : "the idle level");
         free(idle);
+    } else if (v->whole.e.flags & JOULET_FLAG_UNRESOLVED) {
+        jl_buf_str(&b, "too short for the sensor: bounds only");
     } else {
         jl_buf_str(&b, "not known without an idle level");
     }

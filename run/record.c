@@ -185,6 +185,23 @@ static bool sum_of_type(const struct run *r, const struct run_energy *e, size_t 
     return true;
 }
 
+/* Where no channel has a figure but all have bounds, so has their sum. */
+static void bounds_of_parts(const struct run *r, struct run_energy *e)
+{
+    double lo = 0, hi = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < e->n_channels; i++) {
+        const struct joulet_channel *c = run_channel(r, e->channels[i].channel);
+        if (!c || !c->in_total)
+            continue;
+        lo += e->channels[i].e.min_j;
+        hi += e->channels[i].e.max_j;
+        n++;
+    }
+    e->total.min_j = n ? lo : NAN;
+    e->total.max_j = n ? hi : NAN;
+}
+
 void run_energy_total(const struct run *r, struct run_energy *e)
 {
     static const struct joulet_energy unknown = JOULET_ENERGY_UNKNOWN;
@@ -203,6 +220,8 @@ void run_energy_total(const struct run *r, struct run_energy *e)
         joulet_energy_add(&e->groups[c->group], &sum, false);
         e->has_group[c->group] = true;
     }
+    if (isnan(e->total.gross_j))
+        bounds_of_parts(r, e);
     if (isnan(e->total.tail_j))
         e->total.tail_j = tail_j; /* a tail that was found for the whole stays */
 }

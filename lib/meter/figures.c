@@ -119,7 +119,7 @@ static void fill_group(const struct jl_job *j, const struct jl_group *g, struct 
         struct joulet_energy *e = &parts[j->index[i]];
         if (i == carrier) {
             *e = figure(j, g, false);
-            e->flags |= g->first < g->last ? JOULET_FLAG_JOINED : 0;
+            e->flags |= g->first < g->last && g->ok ? JOULET_FLAG_JOINED : 0;
         } else {
             *e = unknown(j, JOULET_FLAG_UNRESOLVED | window_flags(j, j->bd[i], j->bd[i + 1]));
             bounds(j, i, i, e);

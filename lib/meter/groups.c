@@ -234,7 +234,8 @@ static bool idle_before(const struct jl_job *j)
 static void whole_by_padding(struct jl_job *j)
 {
     struct jl_padded d;
-    if (!j->what->isolated || !j->idle || j->lost_flag || !idle_before(j) || !pad(j, &d))
+    bool part_time = !j->p.counter && j->p.W < j->p.U; /* what it did not see of a single run, no padding brings back (2.5) */
+    if (part_time || !j->what->isolated || !j->idle || j->lost_flag || !idle_before(j) || !pad(j, &d))
         return;
     struct jl_group *w = &j->whole;
     double P0 = j->idle->power_w, l_max = j->p.l_max, c = j->bd[j->m];

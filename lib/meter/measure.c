@@ -249,6 +249,11 @@ static enum joulet_status run_job(struct jl_job *j, struct joulet_measured *out,
     if (j->lost_flag)
         return jl_fail(err, JOULET_GONE, "%s left during the run; the figures hold what was measured before",
                        jl_channel_name(trace));
+    if (isnan(out->whole.gross_j) && joulet_is_part_time(&trace->channel))
+        return jl_fail(
+            err, JOULET_TOO_SHORT,
+            "%s looks a part of the time only, and a single run is too short for it; measure 8 repeats or more together",
+            jl_channel_name(trace));
     if (isnan(out->whole.gross_j))
         return jl_fail(err, JOULET_TOO_SHORT, "no reading of %s falls inside the run; only its bounds are known",
                        jl_channel_name(trace));

@@ -89,10 +89,44 @@ static void a_plan_of_repeats(void **state)
     sim_engine_stop(l.engine);
 }
 
+/* One request is known by itself from two periods on; a shorter one has bounds, and the sentence says what would help. */
+static void one_request(void **state)
+{
+    struct loop l;
+    struct program p = {0};
+    struct run r;
+    struct sim_truth t;
+    (void)state;
+    loop_open(&l, "run-curve", 5);
+    program_run(&p, ARGS("run", "--engine", l.url, "--sim", l.sim, "-n", "60", "--json", "-o", scratch("long.json"), "one two"));
+    assert_int_equal(p.code, 0);
+    program_release(&p);
+    record_read("long.json", &r);
+    assert_true(sim_engine_truth(l.engine, 0, &t));
+    double truth = t.prefill_j + t.decode_j - IDLE_W * jl_s(t.t_end_ns - t.t_prefill_ns);
+    near_truth("one request", &r.energy.total, truth);
+    run_release(&r);
+    program_run(&p, ARGS("run", "--engine", l.url, "--sim", l.sim, "-n", "4", "--json", "-o", scratch("short.json"), "one two"));
+    assert_int_equal(p.code, 0);
+    program_release(&p);
+    record_read("short.json", &r);
+    assert_true(sim_engine_truth(l.engine, 1, &t));
+    assert_true(isnan(r.energy.total.net_j) && isnan(r.energy.total.gross_j));
+    const struct joulet_energy *e = &r.energy.channels[0].e; /* a sum without a figure has no bounds */
+    assert_true(e->min_j <= t.prefill_j + t.decode_j && e->max_j >= t.prefill_j + t.decode_j);
+    bool said = false;
+    for (size_t i = 0; i < r.n_notes; i++)
+        said |= strstr(r.notes[i], "measure 8 repeats or more together") != NULL;
+    assert_true(said);
+    run_release(&r);
+    sim_engine_stop(l.engine);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plan_of_repeats),
+        cmocka_unit_test(one_request),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }
