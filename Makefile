@@ -14,7 +14,7 @@ preset_undefined = address
 preset_thread = thread
 preset = $(or $(preset_$(SANITIZE)),$(error SANITIZE=$(SANITIZE) is not known: use address,undefined or thread))
 
-.PHONY: all help setup demo check check-fresh lint fuzz bench accuracy format install clean
+.PHONY: all help setup demo check check-engines check-fresh lint fuzz bench accuracy format install clean
 .NOTPARALLEL:
 
 all: ## build the program, its modules and libjoulet into build/default
@@ -32,6 +32,9 @@ demo: ## set up, build, and measure nine prompts on a real engine
 
 check: ## set up, build and run all tests; T=rapl runs one, SANITIZE=... runs them under a sanitizer
 	@tools/check $(if $(SANITIZE),--preset $(preset)) $(T)
+
+check-engines: ## get real engines (Ollama, vLLM) into the user's cache, and run the tests that talk to them
+	@tools/check-engines
 
 check-fresh: ## demo and check on a minimal Debian 12 made for it, as root and as a user (needs root)
 	@tools/check-fresh

@@ -228,7 +228,13 @@ static char *only_model_file(struct cli *c, int *code)
 {
     struct joulet_error err;
     const char *model = cli_str(c, "model");
-    char *path = model ? runtime_model_find(model) : NULL;
+    char *path = NULL;
+    if (model && runtime_store_find(model, &path, &err) != JOULET_OK) {
+        *code = cli_fail_named(c, &err);
+        return NULL;
+    }
+    if (model && !path)
+        path = runtime_model_find(model);
     if (!model && runtime_model_only(&path, &err) != JOULET_OK)
         *code = cli_fail(c, &err);
     else if (model && !path)

@@ -111,7 +111,11 @@ static int show_run(struct cli *c, const char *name)
     name = name ? name : cli_str(c, "model");
     if (!name)
         return cli_usage(c, "model show needs a GGUF file or the name of a model in the models folder");
-    char *path = runtime_model_find(name);
+    char *path = NULL;
+    if (runtime_store_find(name, &path, &err) != JOULET_OK)
+        return cli_fail_named(c, &err);
+    if (!path)
+        path = runtime_model_find(name);
     enum joulet_status status = gguf_read_head(path ? path : name, &h, &err);
     if (status != JOULET_OK) {
         free(path);

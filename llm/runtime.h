@@ -63,8 +63,13 @@ enum joulet_status runtime_background_stop(struct joulet_error *err);
 
 /* Folder of the models that joulet made or was given: <data>/models, malloc'ed, created when missing. */
 char *runtime_models_dir(struct joulet_error *err);
-/* A model by path or by its name in that folder, with or without ".gguf"; malloc'ed path, NULL when there is none. */
+/* A model by path or by its name in that folder, with or without ".gguf", or as another program keeps it ("ollama:NAME");
+ * malloc'ed path, NULL when there is none. */
 char *runtime_model_find(const char *name);
+/* "PROGRAM:NAME", a model that another program keeps: its file. JOULET_OK and *path NULL when it is no such name. */
+enum joulet_status runtime_store_find(const char *model, char **path, struct joulet_error *err);
+/* NAME of "PROGRAM:NAME"; NULL when it is none of that program. */
+const char *runtime_store_name(const char *model, const char *program);
 /* The only model in that folder; JOULET_NOT_FOUND when there is none, JOULET_USAGE (with their names) when there are several. */
 enum joulet_status runtime_model_only(char **path, struct joulet_error *err);
 

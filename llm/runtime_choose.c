@@ -17,6 +17,7 @@ struct choosing {
     struct runtime_choice *c;
     const char *model; /* as given; NULL */
     const struct runtime_start *how;
+    bool named;                /* the engine was */
     struct joulet_error first; /* why the first engine that answered does not do */
 };
 
@@ -45,6 +46,9 @@ char *runtime_models_dir(struct joulet_error *err)
 
 char *runtime_model_find(const char *name)
 {
+    char *kept;
+    if (runtime_store_find(name, &kept, NULL) != JOULET_OK || kept)
+        return kept;
     if (is_file(name))
         return jl_strdup(name);
     char *dir = !strchr(name, '/') ? runtime_models_dir(NULL) : NULL;
@@ -176,6 +180,13 @@ static enum joulet_status by_name(struct choosing *x, const struct engine *e, co
 /* OK: the engine has what is asked for, and x->c->model is the name to ask it by, NULL for the loaded one. */
 static enum joulet_status has_model(struct choosing *x, struct engine *e, struct joulet_error *err)
 {
+    const char *kept = x->named && x->model ? runtime_store_name(x->model, e->ops->name) : NULL;
+    if (kept) { /* "ollama:NAME" asked of Ollama is NAME */
+        struct choosing y = *x;
+        y.model = kept;
+        y.named = false;
+        return has_model(&y, e, err);
+    }
     struct engine_model *list = NULL;
     size_t n = 0;
     bool loaded = e->info.model[0] || e->info.model_path[0];
@@ -358,6 +369,9 @@ static enum joulet_status resolve_model(struct choosing *x, struct joulet_error 
         return jl_ok(err);
     if (!*x->model)
         return jl_fail(err, JOULET_USAGE, "-m is empty: give a model's name or a GGUF file");
+    enum joulet_status status = runtime_store_find(x->model, &x->c->model_file, err);
+    if (status != JOULET_OK || x->c->model_file)
+        return status;
     x->c->model_file = runtime_model_find(x->model);
     if (!x->c->model_file && ends_in_gguf(x->model) && strchr(x->model, '/') && jl_starts(x->model, "/"))
         return jl_fail(err, JOULET_USAGE, "%s: no such file; `joulet model list` shows the models there are", x->model);
@@ -367,7 +381,7 @@ static enum joulet_status resolve_model(struct choosing *x, struct joulet_error 
 enum joulet_status runtime_choose(struct runtime_choice *c, const char *engine, const char *model,
                                   const struct runtime_start *how, struct joulet_error *err)
 {
-    struct choosing x = {.c = c, .model = model, .how = how};
+    struct choosing x = {.c = c, .model = model, .how = how, .named = engine && *engine};
     *c = (struct runtime_choice){.server.process = {.pid = -1, .ended = true}};
     enum joulet_status status = resolve_model(&x, err);
     if (status == JOULET_OK)

@@ -128,4 +128,7 @@ enum joulet_status runtime_assemble(const char *tree, const char *folder, struct
 /* The copyright file of a package; true when it has one. */
 bool runtime_copy_licence(const char *tree, struct slice package, const char *folder);
 
+/* store_ollama.c: the GGUF file that Ollama keeps of a model NAME[:TAG], NAMESPACE/NAME[:TAG] or HOST/NAMESPACE/NAME[:TAG]. */
+enum joulet_status runtime_store_ollama(const char *name, char **path, struct joulet_error *err);
+
 #endif
