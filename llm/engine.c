@@ -20,16 +20,30 @@ static char *join(const char *a, const char *b)
     return jl_strf("%s%s", a, b);
 }
 
+/* Who asks: the key as the protocol wants it. Appends to headers[*n]; false: no memory. *owned is to be freed. */
+static bool add_key(const struct engine *e, struct net_header *headers, size_t *n, char **owned)
+{
+    *owned = NULL;
+    if (e->ops && e->ops->headers) {
+        *n += e->ops->headers(e, headers + *n);
+        return true;
+    }
+    if (!e->key)
+        return true;
+    *owned = join("Bearer ", e->key);
+    headers[(*n)++] = (struct net_header){"Authorization", *owned};
+    return *owned != NULL;
+}
+
 static enum joulet_status ask(const struct engine *e, const char *method, const char *path, const struct jl_buf *body,
                               double idle_s, struct net_response *out, struct joulet_error *err)
 {
-    char *url = join(e->url, path), *bearer = e->key ? join("Bearer ", e->key) : NULL;
-    struct net_header headers[3] = {{"Accept", "application/json"}};
+    char *url = join(e->url, path), *owned;
+    struct net_header headers[2 + ENGINE_HEADERS_MAX] = {{"Accept", "application/json"}};
     size_t n = 1;
     if (body)
         headers[n++] = (struct net_header){"Content-Type", "application/json"};
-    if (bearer)
-        headers[n++] = (struct net_header){"Authorization", bearer};
+    bool ok = add_key(e, headers, &n, &owned) && url;
     struct net_request q = {
         .method = method,
         .url = url,
@@ -42,11 +56,10 @@ static enum joulet_status ask(const struct engine *e, const char *method, const 
         .cancel = e->cancel,
     };
     *out = (struct net_response){.status = 0};
-    enum joulet_status status =
-        url && (bearer || !e->key) ? net_http(&q, out, err) : jl_fail(err, JOULET_MEMORY, "out of memory");
+    enum joulet_status status = ok ? net_http(&q, out, err) : jl_fail(err, JOULET_MEMORY, "out of memory");
     jl_trace("engine", "%s %s: HTTP %d, %zu bytes", method, path, out->status, out->body.len);
     free(url);
-    free(bearer);
+    free(owned);
     return status;
 }
 
@@ -69,6 +82,23 @@ enum joulet_status engine_ask(const struct engine *e, const char *method, const 
     return status;
 }
 
+/* Some servers answer 200 to a path they do not have, with an error in the body; others 404, as they also say that the empty
+ * name is no model of theirs, but then in an object with `type` (Anthropic's form) or a code of their own. */
+enum joulet_status engine_has_route(const struct engine *e, const char *path, struct joulet_error *err)
+{
+    struct net_response r;
+    enum joulet_status status = engine_ask(e, "POST", path, json_object(), 0, &r, err);
+    json_t *root = status == JOULET_OK ? wire_object(r.body.data ? r.body.data : "", r.body.len) : NULL;
+    const json_t *error = json_object_get(root, "error");
+    bool refused = r.status == 400 || r.status == 401 || r.status == 403 || r.status == 422 || r.status == 500;
+    bool theirs = strcmp(wire_string(root, "type"), "error") == 0 && json_is_object(error);
+    if (status == JOULET_OK && (!root || !(refused || (theirs && r.status == 404))))
+        status = jl_fail(err, JOULET_NOT_FOUND, "%s has no %s", e->url, path);
+    json_decref(root);
+    net_response_release(&r);
+    return status;
+}
+
 /* ---- opening ----------------------------------------------------------------------------------------------------------------
  */
 
@@ -87,7 +117,8 @@ static bool ends_in(const char *s, size_t n, const char *end)
 /* "127.0.0.1:8080/v1/" is what people paste: scheme added, slash and /v1 taken off. */
 static char *tidy_url(const char *url)
 {
-    char *s = jl_strf("%s%s", strstr(url, "://") ? "" : "http://", url);
+    const struct engine_cloud *cloud = strstr(url, "://") ? NULL : engine_cloud_at(url);
+    char *s = jl_strf("%s%s", cloud ? "https://" : strstr(url, "://") ? "" : "http://", url);
     if (!s)
         return NULL;
     size_t n = strlen(s);
@@ -98,48 +129,139 @@ static char *tidy_url(const char *url)
     while (n && s[n - 1] == '/')
         n--;
     s[n] = '\0';
-    return s;
+    const struct engine_cloud *at = engine_cloud_at(s);
+    if (!at || !at->base[0] || strchr(strstr(s, "://") + 3, '/'))
+        return s;
+    char *whole = join(s, at->base); /* a service's own path, which people leave out */
+    free(s);
+    return whole;
+}
+
+/* What stands there instead, when no protocol knows it: people paste addresses of pages, and of proxies in front. */
+static enum joulet_status unknown_there(const struct engine *e, struct joulet_error *err)
+{
+    struct net_response r;
+    const char *body = "";
+    enum joulet_status status = engine_get(e, "/v1/models", &r, NULL);
+    if (status == JOULET_OK && r.body.data)
+        body = r.body.data + strspn(r.body.data, " \t\r\n");
+    if (status == JOULET_OK && r.status >= 300 && r.status < 400)
+        jl_fail(err, JOULET_NOT_FOUND,
+                "what answers at %s sends elsewhere (HTTP %d), and joulet does not follow: give the address it leads to", e->url,
+                r.status);
+    else if (status == JOULET_OK && body[0] == '<')
+        jl_fail(err, JOULET_NOT_FOUND,
+                "what answers at %s sends a web page (HTTP %d), as a login page or a proxy does: give the engine's own address",
+                e->url, r.status);
+    else
+        jl_fail(err, JOULET_NOT_FOUND,
+                "what answers at %s is no engine that joulet knows: llama.cpp's routes and /v1/models are missing there", e->url);
+    net_response_release(&r);
+    return JOULET_NOT_FOUND;
 }
 
 /* A reason that belongs to the engine at all, not to one protocol, ends the search. */
+static enum joulet_status try_row(struct engine *e, const struct engine_ops *row, struct joulet_error *err)
+{
+    struct joulet_error why;
+    e->ops = row;
+    enum joulet_status status = row->recognise(e, &why);
+    jl_trace("engine", "%s at %s: %s", row->name, e->url, joulet_status_text(status));
+    if (status == JOULET_OK)
+        return snprintf(e->info.protocol, sizeof(e->info.protocol), "%s", row->name), jl_ok(err);
+    e->ops = NULL;
+    if (status == JOULET_UNREACHABLE || status == JOULET_IO)
+        return engine_unreachable(e->url, &why, err);
+    return jl_fail(err, status, "%s", why.message);
+}
+
 static enum joulet_status recognise(struct engine *e, struct joulet_error *err)
 {
     for (size_t i = 0; engine_table[i]; i++) {
-        struct joulet_error why;
+        if (engine_table[i]->beside)
+            continue;
         forget(&e->info);
-        enum joulet_status status = engine_table[i]->recognise(e, &why);
-        jl_trace("engine", "%s at %s: %s", engine_table[i]->name, e->url, joulet_status_text(status));
-        if (status == JOULET_OK) {
-            e->ops = engine_table[i];
-            snprintf(e->info.protocol, sizeof(e->info.protocol), "%s", e->ops->name);
-            return jl_ok(err);
-        }
-        if (status == JOULET_UNREACHABLE || status == JOULET_IO)
-            return engine_unreachable(e->url, &why, err);
+        enum joulet_status status = try_row(e, engine_table[i], err);
         if (status != JOULET_NOT_FOUND)
-            return jl_fail(err, status, "%s", why.message);
+            return status;
     }
-    return jl_fail(err, JOULET_NOT_FOUND,
-                   "what answers at %s is no engine that joulet knows: llama.cpp's routes and /v1/models are missing there",
-                   e->url);
+    return unknown_there(e, err);
 }
 
-enum joulet_status engine_open(struct engine **out, const char *url, const char *key, const atomic_bool *cancel,
-                               struct joulet_error *err)
+static const struct engine_ops *row_named(const char *name)
 {
+    for (size_t i = 0; name && engine_table[i]; i++)
+        if (strcasecmp(engine_table[i]->name, name) == 0)
+            return engine_table[i];
+    return NULL;
+}
+
+/* By the protocol that was named: what is spoken beside others keeps what those tell of the server and its model. */
+static enum joulet_status recognise_as(struct engine *e, const struct engine_ops *row, struct joulet_error *err)
+{
+    enum joulet_status status = JOULET_OK;
+    forget(&e->info);
+    if (row->beside && !e->cloud) {
+        status = recognise(e, err);
+        if (status != JOULET_OK && status != JOULET_NOT_FOUND)
+            return status;
+    }
+    status = try_row(e, row, err);
+    if (status == JOULET_NOT_FOUND)
+        return jl_fail(err, status,
+                       "what answers at %s does not speak the protocol %s: leave --protocol out to find the right one", e->url,
+                       row->name);
+    return status;
+}
+
+/* The key of a service is for its own host, and only over TLS. */
+static enum joulet_status take_key(struct engine *e, const char *key, struct joulet_error *err)
+{
+    if ((!key || !key[0]) && e->cloud)
+        key = jl_env(e->cloud->key_variable);
+    if (!key || !key[0])
+        return JOULET_OK;
+    if (strpbrk(key, "\r\n"))
+        return jl_fail(err, JOULET_USAGE, "the engine's key holds a line end: check the file or variable it comes from");
+    if (e->cloud && strncasecmp(e->url, "https://", 8) != 0)
+        return jl_fail(err, JOULET_USAGE, "the key of %s would travel unencrypted to %s: write https://", e->cloud->name, e->url);
+    e->key = jl_strdup(key);
+    return e->key ? JOULET_OK : jl_fail(err, JOULET_MEMORY, "out of memory");
+}
+
+static enum joulet_status no_protocol(const char *name, struct joulet_error *err)
+{
+    struct jl_buf names;
+    jl_buf_init(&names, 240);
+    for (size_t i = 0; engine_table[i]; i++)
+        jl_buf_printf(&names, "%s%s", i ? ", " : "", engine_table[i]->name);
+    jl_fail(err, JOULET_USAGE, "there is no protocol \"%.60s\": it is one of %s", name, names.data ? names.data : "");
+    jl_buf_release(&names);
+    return JOULET_USAGE;
+}
+
+enum joulet_status engine_open_as(struct engine **out, const char *url, const char *key, const char *protocol,
+                                  const atomic_bool *cancel, struct joulet_error *err)
+{
+    const struct engine_ops *row = row_named(protocol);
     *out = NULL;
     if (!url || !url[0])
         return jl_fail(err, JOULET_USAGE, "the engine's address is empty: give one as in http://127.0.0.1:8080");
-    if (key && strpbrk(key, "\r\n"))
-        return jl_fail(err, JOULET_USAGE, "the engine's key holds a line end: check the file or variable it comes from");
+    if (protocol && !row)
+        return no_protocol(protocol, err);
     struct engine *e = calloc(1, sizeof(*e));
-    if (!e || !(e->url = tidy_url(url)) || (key && key[0] && !(e->key = jl_strdup(key)))) {
+    if (!e || !(e->url = tidy_url(url))) {
         engine_close(e);
         return jl_fail(err, JOULET_MEMORY, "out of memory");
     }
     e->cancel = cancel;
     e->local = net_url_is_local(e->url);
-    enum joulet_status status = recognise(e, err);
+    e->cloud = engine_cloud_at(e->url);
+    if (e->cloud && !row)
+        row = row_named(e->cloud->protocol);
+    enum joulet_status status = take_key(e, key, err);
+    if (status == JOULET_OK)
+        status = row ? recognise_as(e, row, err) : recognise(e, err);
     if (status != JOULET_OK)
         engine_close(e);
     else
@@ -151,6 +273,12 @@ void engine_address(const struct engine_ops *ops, char *url, size_t size)
 {
     if (!ops->address || !ops->address(url, size))
         snprintf(url, size, "http://127.0.0.1:%d", ops->default_port);
+}
+
+enum joulet_status engine_open(struct engine **out, const char *url, const char *key, const atomic_bool *cancel,
+                               struct joulet_error *err)
+{
+    return engine_open_as(out, url, key, NULL, cancel, err);
 }
 
 void engine_close(struct engine *e)
@@ -260,16 +388,20 @@ static void end_call(struct call *c, const struct net_response *r)
         g->done = true; /* some servers send no [DONE] after the reason */
 }
 
-static enum joulet_status exchange(struct call *c, const struct generation *q, const char *url, const char *bearer,
-                                   const struct jl_buf *body, struct joulet_error *err)
+static enum joulet_status exchange(struct call *c, const struct generation *q, const char *url, const struct jl_buf *body,
+                                   struct joulet_error *err)
 {
-    const struct net_header headers[] = {
-        {"Content-Type", "application/json"}, {"Accept", "text/event-stream, application/json"}, {"Authorization", bearer}};
+    struct net_header headers[2 + ENGINE_HEADERS_MAX] = {{"Content-Type", "application/json"},
+                                                         {"Accept", "text/event-stream, application/json"}};
+    size_t n_headers = 2;
+    char *owned;
+    if (!add_key(c->e, headers, &n_headers, &owned))
+        return jl_fail(err, JOULET_MEMORY, "out of memory");
     struct net_request n = {
         .method = "POST",
         .url = url,
         .headers = headers,
-        .n_headers = bearer ? 3 : 2,
+        .n_headers = n_headers,
         .body = body->data,
         .body_len = body->len,
         .idle_timeout_s = q->timeout_s > 0 ? q->timeout_s : 0,
@@ -284,7 +416,31 @@ static enum joulet_status exchange(struct call *c, const struct generation *q, c
     enum joulet_status status = net_http(&n, &r, err);
     end_call(c, &r);
     net_response_release(&r);
+    free(owned);
     return status;
+}
+
+static enum joulet_status post(struct call *c, struct engine *e, const struct generation *q, struct joulet_error *net_err,
+                               bool *asked, struct joulet_error *err)
+{
+    struct jl_buf body;
+    const char *path = NULL;
+    jl_buf_init(&body, 0);
+    enum joulet_status status = e->ops->request(e, q, &path, &body, err);
+    char *url = status == JOULET_OK ? join(e->url, path) : NULL;
+    if (status == JOULET_OK && !url)
+        status = jl_fail(err, JOULET_MEMORY, "out of memory");
+    *asked = status == JOULET_OK;
+    if (*asked)
+        status = exchange(c, q, url, &body, net_err);
+    free(url);
+    jl_buf_release(&body);
+    return status;
+}
+
+static void arrived(void *user)
+{
+    hand_on(user);
 }
 
 enum joulet_status engine_generate(struct engine *e, const struct generation *q, struct generated *g, engine_text *on_text,
@@ -292,25 +448,20 @@ enum joulet_status engine_generate(struct engine *e, const struct generation *q,
 {
     struct call c = {.e = e, .g = g, .on_text = on_text, .user = user};
     struct joulet_error net_err = {.status = JOULET_OK};
-    struct jl_buf body;
-    const char *path = NULL;
+    bool asked = true;
     enum joulet_status status = body_check(q, err);
-    jl_buf_init(&body, 0);
-    if (status == JOULET_OK)
-        status = e->ops->request(e, q, &path, &body, err);
-    if (status != JOULET_OK) {
-        jl_buf_release(&body);
+    if (status != JOULET_OK)
         return status;
-    }
-    char *url = join(e->url, path), *bearer = e->key ? join("Bearer ", e->key) : NULL;
-    if (!url || (e->key && !bearer))
-        status = jl_fail(err, JOULET_MEMORY, "out of memory");
+    if (e->ops->converse)
+        status = e->ops->converse(e, q, g, arrived, &c, &net_err);
     else
-        status = engine_verdict(e, q, g, exchange(&c, q, url, bearer, &body, &net_err), &net_err, err);
-    jl_trace("engine", "POST %s: HTTP %d, %lld tokens, finish \"%s\", %s", path, g->http_status, (long long)g->tokens.generated,
-             g->finish, joulet_status_text(status));
-    free(url);
-    free(bearer);
-    jl_buf_release(&body);
+        status = post(&c, e, q, &net_err, &asked, err);
+    if (!asked) /* the wish cannot be fulfilled: nothing was sent */
+        return status;
+    if (e->ops->converse && status != JOULET_OK && !g->t_sent_ns && (status == JOULET_ENGINE || status == JOULET_USAGE))
+        return jl_fail(err, status, "%s", net_err.message);
+    status = engine_verdict(e, q, g, status, &net_err, err);
+    jl_trace("engine", "%s: HTTP %d, %lld tokens, finish \"%s\", %s", e->ops->name, g->http_status,
+             (long long)g->tokens.generated, g->finish, joulet_status_text(status));
     return status;
 }

@@ -52,6 +52,9 @@ struct generated {
     bool complete;                                                          /* framing ended as announced */
     int64_t draft_tokens, draft_accepted; /* of speculative decoding: proposed, and taken over; -1 not told */
     size_t tool_calls;                    /* that the answer asks for */
+    int64_t t_prefill_ns;                 /* the engine announced the end of the prompt's processing; 0: it did not */
+    size_t prefills;                      /* announced phases of prompt processing; more than one: tools ran in between */
+    char runtime[64], instance[128];      /* what computed it, and the loaded instance, in the engine's words; "" not told */
 };
 void generated_init(struct generated *g);
 void generated_release(struct generated *g);
@@ -99,14 +102,28 @@ struct engine {
     char *url; /* "http://127.0.0.1:8080", no trailing slash */
     char *key; /* NULL none; sent as Authorization: Bearer; never logged */
     bool local;
+    const struct engine_cloud *cloud; /* a known service; NULL: none */
     const atomic_bool *cancel;
     struct engine_info info; /* from recognition */
 };
 
+/* A service in the cloud: nothing of it can be measured, and its key goes to its host alone (engine_cloud.c). */
+struct engine_cloud {
+    const char *name;         /* for --engine: "groq" */
+    const char *host, *base;  /* "api.groq.com", "/openai" before /v1 */
+    const char *key_variable; /* of the environment */
+    const char *protocol;     /* name of its row in engine_table */
+};
+/* The service of that name, or of the host in an address; NULL none. */
+const struct engine_cloud *engine_cloud_named(const char *name);
+const struct engine_cloud *engine_cloud_at(const char *url);
+
 enum engine_framing {
     ENGINE_SSE,   /* server-sent events: "data:" lines, blank line */
     ENGINE_LINES, /* one JSON object a line */
+    ENGINE_SOCKET /* text messages of a WebSocket */
 };
+enum { ENGINE_HEADERS_MAX = 4 };
 
 struct engine_ops {
     const char *name; /* "llama.cpp", "openai" */
@@ -115,12 +132,22 @@ struct engine_ops {
     enum engine_framing framing;
     /* Optional: where it listens on this machine by its own settings, as OLLAMA_HOST. Else 127.0.0.1 and default_port. */
     bool (*address)(char *url, size_t size);
+    bool beside;   /* spoken by servers of other protocols too: taken only by its name, after another row recognised the server */
+    bool mute_end; /* some of its answers never tell why they ended */
+    bool says_why; /* a whole answer always tells why it ended; one that does not was broken off */
     /* Looks at bodies, not at ports: fills e->info. JOULET_NOT_FOUND: something else answers. */
     enum joulet_status (*recognise)(struct engine *e, struct joulet_error *err);
     enum joulet_status (*models)(struct engine *e, struct engine_model **out, size_t *n, struct joulet_error *err);
     /* Body and path of the request; always streaming. */
     enum joulet_status (*request)(const struct engine *e, const struct generation *q, const char **path, struct jl_buf *body,
                                   struct joulet_error *err);
+    /* Optional: what carries the key, and other headers, instead of Authorization: Bearer. Values are those of *e or constants.
+     */
+    size_t (*headers)(const struct engine *e, struct net_header out[ENGINE_HEADERS_MAX]);
+    /* Optional, instead of one POST: the whole exchange, each piece through `event`, then `arrived`. Fills the moments and
+     * http_status of *g; status and sentence as of net_http. */
+    enum joulet_status (*converse)(struct engine *e, const struct generation *q, struct generated *g, void (*arrived)(void *user),
+                                   void *user, struct joulet_error *err);
     /* One event of the stream (SSE data, NDJSON line) or a whole body. Errors go to g->engine_error. */
     void (*event)(struct generated *g, const char *json, size_t n, int64_t t_ns);
     /* Optional: all about one model by its name; JOULET_NOT_FOUND. */
@@ -143,6 +170,10 @@ extern const struct engine_ops *const engine_table[]; /* NULL-terminated, in ord
  */
 enum joulet_status engine_open(struct engine **out, const char *url, const char *key, const atomic_bool *cancel,
                                struct joulet_error *err);
+/* The same, to be spoken to by the protocol of that name (NULL: the first that recognises it). JOULET_NOT_FOUND when the server
+ * does not speak it, JOULET_USAGE when there is none of that name. */
+enum joulet_status engine_open_as(struct engine **out, const char *url, const char *key, const char *protocol,
+                                  const atomic_bool *cancel, struct joulet_error *err);
 void engine_close(struct engine *e);
 /* Where an engine of this protocol listens unless told otherwise. */
 void engine_address(const struct engine_ops *ops, char *url, size_t size);

@@ -138,6 +138,14 @@ static enum joulet_status check_tools(const json_t *list, struct joulet_error *e
     return JOULET_OK;
 }
 
+enum joulet_status body_lacks(const struct engine *e, bool given, const char *what, struct joulet_error *err)
+{
+    if (!given)
+        return JOULET_OK;
+    return jl_fail(err, JOULET_ENGINE, "the protocol %s has no %s: leave it out, or speak another protocol with the engine at %s",
+                   e->ops->name, what, e->url);
+}
+
 enum joulet_status body_tools(json_t *root, const struct generation *q, struct joulet_error *err)
 {
     json_error_t e;

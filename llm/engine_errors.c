@@ -25,8 +25,9 @@ enum joulet_status engine_key_refused(const struct engine *e, const char *words,
 {
     char quote[QUOTE_MAX];
     wire_clean(quote, sizeof(quote), words, strlen(words));
-    return jl_fail(err, JOULET_PERMISSION, "the engine at %s wants %s key%s%s%s: give it with --key or in JOULET_ENGINE_KEY",
-                   e->url, e->key ? "another" : "a", quote[0] ? " (" : "", quote, quote[0] ? ")" : "");
+    return jl_fail(err, JOULET_PERMISSION, "the engine at %s wants %s key%s%s%s: give it with --key or in %s", e->url,
+                   e->key ? "another" : "a", quote[0] ? " (" : "", quote, quote[0] ? ")" : "",
+                   e->cloud ? e->cloud->key_variable : "JOULET_ENGINE_KEY");
 }
 
 /* ---- the engine's own words --------------------------------------------------------------------------------------------- */
@@ -223,6 +224,13 @@ static bool no_reason(const struct generation *q, const struct generated *g)
     return !g->finish[0] && g->tokens.generated >= 0 && g->tokens.generated < q->max_tokens;
 }
 
+/* "[DONE]" alone is no success: servers send it after errors too, and when another request takes their place. */
+static bool broken_off(const struct engine *e, const struct generation *q, const struct generated *g)
+{
+    int64_t made = g->tokens.generated >= 0 ? g->tokens.generated : (int64_t)g->n_token_ns;
+    return e->ops->says_why && !g->finish[0] && (q->max_tokens < 0 || made < q->max_tokens);
+}
+
 static enum joulet_status judge(struct engine *e, const struct generation *q, const struct generated *g, enum joulet_status net,
                                 const struct joulet_error *net_err, struct joulet_error *err)
 {
@@ -244,7 +252,13 @@ static enum joulet_status judge(struct engine *e, const struct generation *q, co
             err, JOULET_ENGINE,
             "the engine at %s did no work: it says that its %lld tokens took no time; nothing can be measured from that", e->url,
             (long long)g->tokens.generated);
-    if (no_reason(q, g))
+    if (broken_off(e, q, g))
+        return jl_fail(
+            err, JOULET_ENGINE,
+            "the engine at %s broke the answer off after %s without a reason: another request may have taken its place "
+            "(llama-cpp-python does so unless started with --interrupt_requests False)",
+            e->url, pieces(g).text);
+    if (!e->ops->mute_end && no_reason(q, g))
         return jl_fail(err, JOULET_ENGINE,
                        "the engine at %s stopped after %lld of %lld tokens and gave no reason; its log may say why", e->url,
                        (long long)g->tokens.generated, (long long)q->max_tokens);

@@ -21,6 +21,7 @@ struct moments {
     int64_t start, load, prefill, boundary, end; /* load: where loading begins, prefill: where prefill begins */
     double u;
     const char *source;
+    bool mixed; /* several phases of prompt processing: no one boundary */
 };
 
 static int64_t latest(int64_t a, int64_t b)
@@ -57,6 +58,12 @@ static int64_t decode_end(const struct generated *g, int64_t boundary)
     return told > g->t_end_ns ? latest(end, g->t_end_ns) : latest(end, told);
 }
 
+/* The engine announced the end of the prompt's processing: seen by our clock like a first text, and no later than that. */
+static bool announced(const struct generated *g, int64_t prefill_from)
+{
+    return g->t_prefill_ns > prefill_from && (!g->t_first_ns || g->t_prefill_ns < g->t_first_ns);
+}
+
 static struct moments moments_of(const struct generated *g)
 {
     struct moments m = {.start = g->t_sent_ns, .load = g->t_sent_ns, .prefill = g->t_sent_ns, .u = U_CLIENT_S};
@@ -72,8 +79,9 @@ static struct moments moments_of(const struct generated *g)
         m.end = g->tokens.generated == 1 ? m.boundary
                                          : latest(decode_end(g, m.boundary), m.boundary); /* the first token is prefill's */
     } else {
-        m.source = g->t_first_ns ? "client timing" : NULL;
-        m.boundary = latest(g->t_first_ns ? g->t_first_ns : over, m.prefill);
+        int64_t first = announced(g, m.prefill) ? g->t_prefill_ns : g->t_first_ns;
+        m.source = !first ? NULL : first == g->t_first_ns ? "client timing" : "engine events";
+        m.boundary = latest(first ? first : over, m.prefill);
         m.end = latest(g->done && g->t_last_ns ? g->t_last_ns : over, m.boundary);
     }
     return m;
@@ -112,6 +120,10 @@ static void add_windows(const struct moments *m, struct run_request *q)
 {
     add_window(q, "queue", m->start, m->load, 0, U_SERVER_S);
     add_window(q, "load", m->load, m->prefill, m->load > m->start ? U_SERVER_S : 0, U_SERVER_S);
+    if (m->mixed) { /* tools ran, and the prompt was processed again after each: prefill and decode alternate */
+        add_window(q, "generation", m->prefill, m->end, m->prefill > m->start ? U_SERVER_S : 0, m->u);
+        return;
+    }
     add_window(q, "prefill", m->prefill, m->boundary, m->prefill > m->start ? U_SERVER_S : 0, m->u);
     add_window(q, "decode", m->boundary, m->end, m->u, m->u);
 }
@@ -162,7 +174,9 @@ void engine_to_request(const struct generated *g, struct run_request *q)
         return;
     }
     struct moments m = moments_of(g);
-    set_text(&q->phase_source, m.source);
+    m.mixed = g->prefills > 1;
+    set_text(&q->phase_source, m.mixed ? NULL : m.source);
     add_windows(&m, q);
-    add_parts(g, &m, q);
+    if (!m.mixed)
+        add_parts(g, &m, q);
 }

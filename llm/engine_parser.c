@@ -1,6 +1,7 @@
 /* engine_parser.c - bytes of an answer, in any cut, into a `generated`: framing first, then the protocol's own events. */
 #include "llm/engine_framing.h"
 #include "llm/engine_wire.h"
+#include "net/net_ws.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@ struct engine_parser {
     bool stream;
     int64_t t_ns; /* of the bytes being read */
     struct framing framing;
+    struct ws_reader socket;
     struct jl_buf body;
 };
 
@@ -75,6 +77,19 @@ static void on_event(void *user, enum frame_kind kind, const char *bytes, size_t
         p->g->t_end_ns = p->t_ns;
 }
 
+static bool on_message(void *user, enum ws_kind kind, const char *bytes, size_t n)
+{
+    if (kind == WS_TEXT)
+        on_event(user, FRAME_DATA, bytes, n);
+    return true;
+}
+
+static void socket_bytes(struct engine_parser *p, const char *bytes, size_t n)
+{
+    if (!ws_reader_bytes(&p->socket, bytes, n, on_message, p) && p->socket.problem && !over(p->g))
+        wire_malformed(p->g, "%s", p->socket.problem);
+}
+
 struct engine_parser *engine_parser_open(const struct engine_ops *ops, bool stream, struct generated *g)
 {
     struct engine_parser *p = calloc(1, sizeof(*p));
@@ -84,6 +99,7 @@ struct engine_parser *engine_parser_open(const struct engine_ops *ops, bool stre
     p->g = g;
     p->stream = stream;
     framing_init(&p->framing, ops->framing, on_event, p);
+    ws_reader_init(&p->socket, false, FRAMING_MAX);
     jl_buf_init(&p->body, FRAMING_MAX);
     return p;
 }
@@ -96,7 +112,9 @@ static void too_long(struct engine_parser *p, const char *what)
 void engine_parser_bytes(struct engine_parser *p, const char *bytes, size_t n, int64_t t_ns)
 {
     p->t_ns = t_ns;
-    if (p->stream) {
+    if (p->stream && p->ops->framing == ENGINE_SOCKET) {
+        socket_bytes(p, bytes, n);
+    } else if (p->stream) {
         framing_bytes(&p->framing, bytes, n);
         if (p->framing.overflow)
             too_long(p, "an event");
@@ -108,9 +126,9 @@ void engine_parser_bytes(struct engine_parser *p, const char *bytes, size_t n, i
 void engine_parser_end(struct engine_parser *p, int64_t t_ns)
 {
     p->t_ns = t_ns;
-    if (p->stream)
+    if (p->stream && p->ops->framing != ENGINE_SOCKET)
         framing_end(&p->framing);
-    else if (p->body.len && !over(p->g))
+    else if (!p->stream && p->body.len && !over(p->g))
         p->ops->event(p->g, p->body.data, p->body.len, 0); /* 0: when it came says nothing about tokens */
     if (!p->g->t_end_ns)
         p->g->t_end_ns = t_ns;
@@ -121,6 +139,7 @@ void engine_parser_close(struct engine_parser *p)
     if (!p)
         return;
     framing_release(&p->framing);
+    ws_reader_release(&p->socket);
     jl_buf_release(&p->body);
     free(p);
 }

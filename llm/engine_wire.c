@@ -126,6 +126,9 @@ bool wire_error(struct generated *g, const json_t *root)
         free(all);
     } else if (json_is_string(error)) {
         keep_error(g, error, root);
+        const char *kind = wire_string(root, "error_type"); /* TGI */
+        if (kind[0] && !g->error_type[0])
+            wire_clean(g->error_type, sizeof(g->error_type), kind, strlen(kind));
     } else if (json_is_string(message) && strcmp(wire_string(root, "object"), "error") == 0) {
         keep_error(g, message, root);
     } else if (json_is_string(json_object_get(root, "detail")) && json_object_size(root) == 1) {
@@ -155,7 +158,7 @@ void wire_error_text(struct generated *g, const char *json, size_t n)
 
 /* ---- answers ---------------------------------------------------------------------------------------------------------- */
 
-static void note_arrival(struct generated *g, int64_t t_ns)
+void wire_arrival(struct generated *g, int64_t t_ns)
 {
     if (!g->t_first_ns)
         g->t_first_ns = t_ns;
@@ -195,7 +198,7 @@ void wire_text(struct generated *g, const json_t *text, bool thinking, int64_t t
     if (!jl_buf_add(b, json_string_value(text), json_string_length(text)))
         wire_malformed(g, "a longer answer than can be kept (%zu bytes)", b->len);
     if (t_ns)
-        note_arrival(g, t_ns);
+        wire_arrival(g, t_ns);
     note_turn(g, thinking, before, t_ns);
 }
 
@@ -204,8 +207,29 @@ void wire_finish(struct generated *g, const char *word)
     static const struct {
         const char *theirs, *ours;
     } words[] = {
-        {"eos", "stop"},           {"word", "stop"}, {"limit", "length"},    {"eos_token", "stop"},
-        {"stop_sequence", "stop"}, {"none", ""},     {"tool_calls", "tool"}, {"function_call", "tool"},
+        {"eos", "stop"},
+        {"word", "stop"},
+        {"limit", "length"},
+        {"eos_token", "stop"},
+        {"stop_sequence", "stop"},
+        {"none", ""},
+        {"tool_calls", "tool"},
+        {"function_call", "tool"},
+        /* Anthropic */
+        {"end_turn", "stop"},
+        {"max_tokens", "length"},
+        {"model_context_window_exceeded", "length"},
+        {"tool_use", "tool"},
+        /* LM Studio */
+        {"eosFound", "stop"},
+        {"stopStringFound", "stop"},
+        {"maxPredictedTokensReached", "length"},
+        {"contextLengthReached", "length"},
+        {"toolCalls", "tool"},
+        {"userStopped", "cancelled"},
+        /* OpenAI's responses */
+        {"max_output_tokens", "length"},
+        {"completed", "stop"},
     };
     for (size_t i = 0; i < JL_COUNT(words); i++) {
         if (strcmp(word, words[i].theirs) == 0)
@@ -231,7 +255,7 @@ void wire_tool_calls(struct generated *g, const json_t *piece, int64_t t_ns)
         return;
     g->tool_calls += new_tool_calls(list);
     if (t_ns)
-        note_arrival(g, t_ns);
+        wire_arrival(g, t_ns);
 }
 
 /* The first choice only: `usage` and `timings` cover one choice too. */

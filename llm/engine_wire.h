@@ -31,6 +31,8 @@ void wire_malformed(struct generated *g, const char *fmt, ...) JL_PRINTF(2, 3);
 #define WIRE_REMOTE    "remote" /* g->error_type: the engine only passes on; g->engine_error is where to */
 /* t_ns 0: the text of a whole body, whose arrival says nothing about tokens. */
 void wire_text(struct generated *g, const json_t *text, bool thinking, int64_t t_ns);
+/* Something of the answer came that is no text: the arguments of a call. */
+void wire_arrival(struct generated *g, int64_t t_ns);
 /* The member `tool_calls` of a message: an answer too, though it holds no text. */
 void wire_tool_calls(struct generated *g, const json_t *piece, int64_t t_ns);
 /* `choices` of chat and text completions. */
@@ -46,6 +48,8 @@ enum joulet_status wire_models(const char *json, size_t n, struct engine_model *
 enum joulet_status body_check(const struct generation *q, struct joulet_error *err); /* what no engine could answer */
 enum joulet_status body_string(json_t *root, const char *key, const char *text, struct joulet_error *err);
 enum joulet_status body_messages(json_t *root, const struct generation *q, struct joulet_error *err);
+/* A wish that the protocol has no word for, refused: JOULET_ENGINE. `what`: "a seed". Nothing when !given. */
+enum joulet_status body_lacks(const struct engine *e, bool given, const char *what, struct joulet_error *err);
 enum joulet_status body_tools(json_t *root, const struct generation *q, struct joulet_error *err);
 enum joulet_status body_stop(json_t *root, const struct generation *q, struct joulet_error *err);
 void body_count(json_t *root, const char *key, int64_t value); /* not when < 0 */
@@ -61,6 +65,8 @@ enum joulet_status engine_get(const struct engine *e, const char *path, struct n
 /* A request with a JSON body (freed here; NULL: none) and an answer that comes whole. idle_s 0: as for a GET. */
 enum joulet_status engine_ask(const struct engine *e, const char *method, const char *path, json_t *body, double idle_s,
                               struct net_response *out, struct joulet_error *err);
+/* Asks with an empty object, which no server answers with tokens: does POST `path` exist? JOULET_NOT_FOUND: no. */
+enum joulet_status engine_has_route(const struct engine *e, const char *path, struct joulet_error *err);
 /* The sentence for an exchange that failed (engine_errors.c); e may be NULL. */
 enum joulet_status engine_unreachable(const char *url, const struct joulet_error *net, struct joulet_error *err);
 enum joulet_status engine_key_refused(const struct engine *e, const char *words, struct joulet_error *err);

@@ -7,6 +7,10 @@
 extern const struct engine_ops engine_llamacpp;
 extern const struct engine_ops engine_ollama;
 extern const struct engine_ops engine_openai;
+extern const struct engine_ops engine_lmstudio;
+extern const struct engine_ops engine_lmstudio_ws;
+extern const struct engine_ops engine_responses;
+extern const struct engine_ops engine_anthropic;
 
 /* A body of llama.cpp's /props; false when it is none. */
 bool llamacpp_read_props(const char *json, size_t n, struct engine_info *info);

@@ -4,4 +4,5 @@
 
 #include <stddef.h>
 
-const struct engine_ops *const engine_table[] = {&engine_llamacpp, &engine_ollama, &engine_openai, NULL};
+const struct engine_ops *const engine_table[] = {
+    &engine_llamacpp, &engine_ollama, &engine_lmstudio, &engine_openai, &engine_responses, &engine_anthropic, NULL};
