@@ -252,16 +252,16 @@ static enum joulet_status judge(struct engine *e, const struct generation *q, co
             err, JOULET_ENGINE,
             "the engine at %s did no work: it says that its %lld tokens took no time; nothing can be measured from that", e->url,
             (long long)g->tokens.generated);
+    if (!e->ops->mute_end && no_reason(q, g))
+        return jl_fail(err, JOULET_ENGINE,
+                       "the engine at %s stopped after %lld of %lld tokens and gave no reason; its log may say why", e->url,
+                       (long long)g->tokens.generated, (long long)q->max_tokens);
     if (broken_off(e, q, g))
         return jl_fail(
             err, JOULET_ENGINE,
             "the engine at %s broke the answer off after %s without a reason: another request may have taken its place "
             "(llama-cpp-python does so unless started with --interrupt_requests False)",
             e->url, pieces(g).text);
-    if (!e->ops->mute_end && no_reason(q, g))
-        return jl_fail(err, JOULET_ENGINE,
-                       "the engine at %s stopped after %lld of %lld tokens and gave no reason; its log may say why", e->url,
-                       (long long)g->tokens.generated, (long long)q->max_tokens);
     return jl_ok(err);
 }
 
