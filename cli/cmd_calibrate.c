@@ -88,6 +88,7 @@ static int choose_engine(struct calibration *k)
                                 .parallel = 1,
                                 .gpu_layers = (int)cli_int(c, "gpu-layers", -1),
                                 .key = cli_str(c, "key"),
+                                .protocol = cli_str(c, "protocol"),
                                 .cancel = &cli_cancel};
     if (!needs_engine(k))
         return CLI_DONE;
@@ -210,7 +211,7 @@ const struct command cmd_calibrate = {
     .name = "calibrate",
     .summary = "find out how late and how often each sensor tells the truth",
     .usage = "joulet calibrate [OPTION]...",
-    .options = "devices dry-run pulses seed calibration engine key model gpu-layers sensors sim trust-root",
+    .options = "devices dry-run pulses seed calibration engine protocol key model gpu-layers sensors sim trust-root",
     .about =
         "Sends pulses of load to each device and finds from its readings how often it updates, over which time it averages and "
         "how late it is; whether its counter agrees with its power readings; and what the sampler itself costs. That takes about "

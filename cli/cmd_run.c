@@ -302,12 +302,13 @@ const struct command cmd_run = {
     .name = "run",
     .summary = "send one prompt, or chat, and show what it cost",
     .usage = "joulet run [OPTION]... [PROMPT | -]",
-    .options = "engine key model system messages raw seed temperature top-p top-k min-p repeat-penalty stop max-tokens context "
-               "engine-option threads gpu-layers prompt-cache think think-budget keep-alive tools timeout sensors sim replay "
-               "interval trust-root calibration "
-               "measured-only json "
-               "output title private place grid grid-series grid-command pue wue embodied-kg lifetime-years price tariff "
-               "device-hour currency db no-store width color",
+    .options =
+        "engine protocol key model system messages raw seed temperature top-p top-k min-p repeat-penalty stop max-tokens context "
+        "engine-option threads gpu-layers prompt-cache think think-budget keep-alive tools timeout sensors sim replay "
+        "interval trust-root calibration "
+        "measured-only json "
+        "output title private place grid grid-series grid-command pue wue embodied-kg lifetime-years price tariff "
+        "device-hour currency db no-store width color",
     .about =
         "Streams the answer, then prints its energy: gross and above idle, by phase and device, per token, with the interval\n"
         "that holds. Without a prompt on a terminal it is a chat: the context is kept, each turn shows its energy (with\n"

@@ -330,6 +330,7 @@ int session_choose_as(struct session *s, struct runtime_choice *choice, const st
         .options = ask->options,
         .n_options = ask->n_options,
         .key = cli_str(c, "key"),
+        .protocol = cli_str(c, "protocol"),
         .cancel = &cli_cancel,
         .before_start = before_start,
         .user = s,

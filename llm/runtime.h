@@ -34,6 +34,7 @@ struct runtime_start {
     size_t n_options;
     bool background; /* survives us: `joulet engine start` */
     const char *key; /* of a server that is not ours (--key); NULL: JOULET_ENGINE_KEY, else none */
+    const char *protocol; /* to speak with whatever answers; NULL: the first that recognises it */
     const atomic_bool *cancel;
     void (*before_start)(
         void *user); /* called once just before a server is started: the time to have seen the machine idle; NULL: none */

@@ -206,10 +206,10 @@ static enum joulet_status take(struct choosing *x, const char *url, const char *
                                struct joulet_error *err)
 {
     struct engine *e;
-    enum joulet_status status = engine_open(&e, url, key, x->how->cancel, err);
+    enum joulet_status status = engine_open_as(&e, url, key, x->how->protocol, x->how->cancel, err);
     if (status != JOULET_OK)
         return status;
-    if (protocol && strcmp(e->ops->name, protocol) != 0)
+    if (protocol && !x->how->protocol && strcmp(e->ops->name, protocol) != 0)
         status =
             jl_fail(err, JOULET_NOT_FOUND, "what answers at %s speaks %s, not %s: give the engine's address with --engine URL",
                     e->url, e->ops->name, protocol);
@@ -260,7 +260,7 @@ static enum joulet_status start_own(struct choosing *x, const char *program, boo
     if (status != JOULET_OK)
         return status;
     c->started = true;
-    return engine_open(&c->engine, c->server.url, c->server.key, how.cancel, err);
+    return engine_open_as(&c->engine, c->server.url, c->server.key, how.protocol, how.cancel, err);
 }
 
 /* ---- the named one -----------------------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ static bool is_address(const char *s)
 {
     int64_t port;
     const char *colon = strrchr(s, ':');
-    return strstr(s, "://") || (colon && colon > s && !strchr(s, ' ') && jl_parse_i64(colon + 1, &port));
+    return strstr(s, "://") || engine_cloud_at(s) || (colon && colon > s && !strchr(s, ' ') && jl_parse_i64(colon + 1, &port));
 }
 
 static const struct engine_ops *protocol_named(const char *name)
@@ -294,11 +294,21 @@ static enum joulet_status take_protocol(struct choosing *x, const struct engine_
     return jl_fail(err, status, "%s", why.message);
 }
 
+static enum joulet_status choose_default(struct choosing *x, struct joulet_error *err);
+
 static enum joulet_status choose_named(struct choosing *x, const char *engine, struct joulet_error *err)
 {
     const struct engine_ops *ops = protocol_named(engine);
-    if (is_address(engine))
-        return take(x, engine, foreign_key(x), NULL, err);
+    const struct engine_cloud *cloud = engine_cloud_named(engine);
+    if (is_address(engine) || cloud)
+        return take(x, cloud ? cloud->host : engine, foreign_key(x), NULL, err);
+    if (ops && ops->beside) { /* has no port of its own: by it with whatever answers */
+        struct runtime_start how = *x->how;
+        struct choosing by_name = *x;
+        how.protocol = ops->name;
+        by_name.how = &how;
+        return choose_default(&by_name, err);
+    }
     if (strcasecmp(engine, "private") == 0)
         return start_own(x, NULL, true, err);
     if (ops)
