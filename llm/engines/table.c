@@ -4,5 +4,5 @@
 
 #include <stddef.h>
 
-const struct engine_ops *const engine_table[] = {
-    &engine_llamacpp, &engine_ollama, &engine_lmstudio, &engine_openai, &engine_responses, &engine_anthropic, NULL};
+const struct engine_ops *const engine_table[] = {&engine_llamacpp, &engine_ollama,    &engine_lmstudio,  &engine_lmstudio_ws,
+                                                 &engine_openai,   &engine_responses, &engine_anthropic, NULL};
