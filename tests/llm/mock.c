@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <jansson.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -306,6 +307,7 @@ static void *serve(void *arg)
     struct connection *x = arg;
     struct jl_buf in;
     bool on = true;
+    setsockopt(x->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)); /* small pieces, none may wait for the one before */
     jl_buf_init(&in, 1 << 24);
     while (on && read_request(x, &in)) {
         if (x->m->c->lmstudio && strcasestr(in.data, "Upgrade: websocket")) {
