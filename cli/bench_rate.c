@@ -60,6 +60,13 @@ static bool holds(struct bench *b, size_t cell)
     return sums.ok && ttft && tpot && sums.ok == sums.requests;
 }
 
+static bool is_alone(const struct bench *b, size_t cell)
+{
+    struct run_cell_sums sums;
+    run_sum_cell(&b->s.run, (int64_t)cell, &sums);
+    return sums.requests == 1;
+}
+
 static void say_level(const struct bench *b, size_t cell, bool held)
 {
     struct run_cell_sums sums;
@@ -112,7 +119,8 @@ bool bench_find_rate(struct bench *b)
         bool held = holds(b, cell);
         say_level(b, cell, held);
         set_held(b, cell, held);
-        bool more = plan_search_next(&search, held);
+        bool alone = !held && is_alone(b, cell); /* a lower rate would send the same one request */
+        bool more = plan_search_next(&search, held) && !alone;
         set_result(b, &search);
         session_keep(&b->s);
         if (!more)

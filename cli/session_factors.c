@@ -115,7 +115,7 @@ static void ask_again(struct session *s)
     double g;
     if (f->asked_ns && now - f->asked_ns < ASK_EVERY_NS)
         return;
-    bool kept = !f->grid.n && kept_value(command, &kept_ns, &g);
+    bool opening = !f->asked_ns, kept = !f->grid.n && kept_value(command, &kept_ns, &g);
     if (kept)
         carbon_series_add(&f->grid, kept_ns, g);
     f->asked_ns = kept ? kept_ns : now;
@@ -123,7 +123,7 @@ static void ask_again(struct session *s)
         return;
     f->asked_ns = now; /* a command that fails is not asked more often than one that works */
     if (ask(command, &g, &err) == JOULET_OK) {
-        carbon_series_add(&f->grid, f->grid.n ? now : first_ns(&s->run), g);
+        carbon_series_add(&f->grid, opening ? first_ns(&s->run) : now, g);
         keep_value(command, now, g);
     } else if (f->grid.n) {
         run_note(&s->run, "%s; its last value, %.6g g/kWh, is used, and its age printed", err.message,

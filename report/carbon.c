@@ -14,7 +14,8 @@
 /* Tailpipe of the average passenger vehicle of the US: 400 g of CO2 a mile. */
 const struct carbon_equivalent carbon_equivalents[] = {
     {"equivalent_car", "km", "an average passenger car in the US", 400 / 1.609344,
-     "US EPA, Greenhouse Gas Emissions from a Typical Passenger Vehicle, 400 g of CO2 a mile from the tailpipe"},
+     "US EPA, Greenhouse Gas Emissions from a Typical Passenger Vehicle (EPA-420-F-23-014), 400 g of CO2 a mile from the "
+     "tailpipe"},
 };
 const size_t carbon_equivalent_count = JL_COUNT(carbon_equivalents);
 

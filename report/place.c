@@ -1,8 +1,8 @@
 /* place.c - emission factors of countries, states, provinces, Nordic zones and cloud regions, and PUE and WUE of the latter, from
  * the files of data/ (sources, licences and what each column is: data/README.md).
  *
- * What a row means is said here where the file does not: the factors of Our World in Data and of Google count the life cycle,
- * those of EPA, EEA, EMA and of Canada's fuel mix what power stations emit. A factor of 0 in the first file is a gap. */
+ * What a row means is said here where the file does not: the factors of Our World in Data count the life cycle, those of Google,
+ * EPA, EEA, EMA and of Canada's fuel mix what power stations emit. A factor of 0 in the first file is a gap. */
 #include "report/carbon.h"
 
 #include "data/data.h"
@@ -103,11 +103,9 @@ static void region(struct places *p, char **f)
     x->g_per_kwh = number(f[3]);
 }
 
-static const char *cloud_basis(const char *provider, const char *source)
+static const char *cloud_basis(const char *source)
 {
-    static const char *const direct[] = {"origin EPA", "origin EEA", "origin EMA"};
-    if (!strcmp(provider, "gcp"))
-        return LIFE_CYCLE;
+    static const char *const direct[] = {"Google", "origin EPA", "origin EEA", "origin EMA"};
     for (size_t i = 0; i < JL_COUNT(direct); i++)
         if (strstr(source, direct[i]))
             return DIRECT;
@@ -134,7 +132,7 @@ static void cloud(struct places *p, char **f)
     set(x->name, sizeof x->name, f[2]);
     set(x->year, sizeof x->year, f[4]);
     set(x->source, sizeof x->source, f[6]);
-    x->basis = cloud_basis(f[0], f[6]);
+    x->basis = cloud_basis(f[6]);
     x->g_per_kwh = number(f[3]);
 }
 
