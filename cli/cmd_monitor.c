@@ -123,6 +123,15 @@ static int finish(struct monitor *m)
     return code != CLI_DONE ? code : sig ? 128 + sig : CLI_DONE;
 }
 
+/* Sensors that exist and are not read, or a calibration that cannot be used: they are not in the rows. */
+static void warn_of_problems(const struct monitor *m)
+{
+    struct joulet_problem p;
+    for (size_t i = 0; i < joulet_problem_count(m->live.meter); i++)
+        if (joulet_problem_get(m->live.meter, i, &p) == JOULET_OK)
+            cli_warn(m->cli, "%s", p.message);
+}
+
 static int monitor_run(struct cli *c, int argc, char **argv)
 {
     struct monitor m = {.cli = c};
@@ -143,6 +152,7 @@ static int monitor_run(struct cli *c, int argc, char **argv)
     if (code != CLI_DONE)
         return code;
     jl_memory_trim();
+    warn_of_problems(&m);
     m.columns = monitor_columns_for(&m.live, cli_style(c));
     if (m.terminal && m.form == MONITOR_TEXT && !m.batch && !cli_flag(c, "stream") && terminal_is(STDIN_FILENO))
         screen_open(&m.screen, &m.live, cli_style(c), jl_s(m.interval_ns));

@@ -121,16 +121,19 @@ static void take(struct outlet *o, int64_t open_ns, double t_s, struct sensor_re
         out->t_ns = open_ns + jl_ns(o->shown.own_s);
 }
 
-/* Whether this read works; a late one sleeps for half its time before and is to sleep the rest after. */
-static enum joulet_status begin_read(struct sim *s, int64_t *until_ns)
+/* Whether this read works; a late one sleeps for half its time before and is to sleep the rest after. *at_ns is the moment it is
+ * of: taken before a followed file is read, which then holds all that happened until that moment. */
+static enum joulet_status begin_read(struct sim *s, int64_t *at_ns, int64_t *until_ns)
 {
     int64_t n = ++s->reads, now = jl_mono_ns(), late = jl_ns(s->outlets[0].device.m.late_s);
+    *at_ns = now;
     if (jl_s(now - s->open_ns) >= s->spec.gone_s)
         return JOULET_GONE;
     if (s->spec.late && n % s->spec.late == 0) {
         *until_ns = now + late;
         jl_sleep_until(now + late / 2);
     }
+    *at_ns = jl_mono_ns();
     if (s->spec.fail && n % s->spec.fail == 0)
         return JOULET_IO;
     return s->spec.source == SIM_FOLLOW && !tail(s) ? JOULET_FORMAT : JOULET_OK;
@@ -138,9 +141,9 @@ static enum joulet_status begin_read(struct sim *s, int64_t *until_ns)
 
 static void read_outlets(struct sim *s, size_t from, size_t n, struct sensor_reading *out)
 {
-    int64_t until = 0;
-    enum joulet_status status = begin_read(s, &until);
-    double t = jl_s(jl_mono_ns() - s->open_ns);
+    int64_t at = 0, until = 0;
+    enum joulet_status status = begin_read(s, &at, &until);
+    double t = jl_s(at - s->open_ns);
     for (size_t i = 0; i < n; i++) {
         out[i] = (struct sensor_reading){.status = status};
         if (status == JOULET_OK)

@@ -262,6 +262,18 @@ enum joulet_status plan_draft_parse(struct plan_draft *d, const char *name, cons
     return status;
 }
 
+/* More than blanks and comments. */
+static bool says_something(const char *text)
+{
+    for (; *text; text += *text == '\n') {
+        text += strspn(text, " \t\r");
+        if (*text != '#' && *text != '\n' && *text)
+            return true;
+        text += strcspn(text, "\n");
+    }
+    return false;
+}
+
 enum joulet_status plan_draft_file(struct plan_draft *d, const char *path, struct joulet_error *err)
 {
     struct jl_buf text;
@@ -270,6 +282,9 @@ enum joulet_status plan_draft_file(struct plan_draft *d, const char *path, struc
     if (status == JOULET_LIMIT)
         status = jl_fail(err, JOULET_LIMIT, "%s is larger than 1 MiB: that is no plan", path);
     const char *slash = strrchr(path, '/');
+    if (status == JOULET_OK && !says_something(text.data ? text.data : ""))
+        status = jl_fail(err, JOULET_FORMAT, "%s is empty: a plan says at least what varies or how often, one key = value a line",
+                         path);
     if (status == JOULET_OK)
         status = plan_draft_parse(d, slash ? slash + 1 : path, text.data ? text.data : "", text.len, err);
     jl_buf_release(&text);

@@ -145,16 +145,18 @@ static void bad_plans_start_nothing(void **state)
     static const struct {
         const char *plan, *option, *value, *says;
     } rows[] = {
+        {"", NULL, NULL, "is empty"},
+        {" \n# repeat = 2\n", NULL, NULL, "is empty"},
         {"thread = 2\n", NULL, NULL, "line 1: there is no key"},
         {"version = 2\n", NULL, NULL, "update joulet"},
-        {"", "--vary", "threads", "KEY=VALUE"},
-        {"", "--vary", "repeat=1,2", "cannot be varied"},
+        {"max-tokens = 4\n", "--vary", "threads", "KEY=VALUE"},
+        {"max-tokens = 4\n", "--vary", "repeat=1,2", "cannot be varied"},
         {"[matrix]\nthreads = 2, 4\n", "--threads", "8", "varies threads in line 2"},
-        {"", "--prompts", "none.txt", "none.txt"},
-        {"", "--prompts", "empty.txt", "holds no prompt"},
+        {"max-tokens = 4\n", "--prompts", "none.txt", "none.txt"},
+        {"max-tokens = 4\n", "--prompts", "empty.txt", "holds no prompt"},
         {"streams = 2\n", "--rate", "1", "exclude each other"},
         {"find-rate = yes\n", NULL, NULL, "needs a limit"},
-        {"", "--resume", "last", "no run yet"},
+        {"max-tokens = 4\n", "--resume", "last", "no run yet"},
     };
     (void)state;
     scratch_write("empty.txt", "\n");

@@ -36,6 +36,21 @@ static void csv_has_a_header_and_rows(void **state)
     program_release(&p);
 }
 
+/* What is not in the rows is said before them. */
+static void what_cannot_be_used_is_said(void **state)
+{
+    struct program p = {0};
+    (void)state;
+    scratch_write("newer", "joulet calibration 9\n");
+    program_run(&p, ARGS("monitor", "--sim", "40", "--calibration", scratch("newer"), "--samples", "1", "--interval", "100ms"));
+    assert_int_equal(p.code, 0);
+    must_say(kept(&p.err), "is of form 9");
+    program_release(&p);
+    program_run(&p, ARGS("monitor", "--sim", "40", "--samples", "1", "--interval", "100ms"));
+    assert_null(strstr(kept(&p.err), "joulet: "));
+    program_release(&p);
+}
+
 static void every_json_row_is_an_object(void **state)
 {
     struct program p = {0};
@@ -223,6 +238,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(csv_has_a_header_and_rows),
+        cmocka_unit_test(what_cannot_be_used_is_said),
         cmocka_unit_test(every_json_row_is_an_object),
         cmocka_unit_test(what_cannot_be_read_is_a_dash),
         cmocka_unit_test(narrow_lines_leave_out_what_is_not_in_the_total),

@@ -38,6 +38,7 @@ struct sim_truth {
     int64_t prompt_tokens, cached_tokens, generated_tokens;
     int64_t t_arrival_ns, t_prefill_ns, t_decode_ns, t_end_ns; /* decode begins when the first token is made */
     double prefill_j, decode_j;
+    double late_s; /* so long after a change of power it was written to the curve, at worst: the machine was busy with others */
 };
 
 struct sim_engine;

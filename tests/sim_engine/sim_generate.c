@@ -274,12 +274,19 @@ static void put_whole(const struct job *j, struct jl_buf *b)
 
 /* ---- time and power -------------------------------------------------------------------------------------------------- */
 
+/* A sensor that follows the curve cannot have seen the change before it was written. */
+static void tell_power(struct job *j, int64_t t_ns, double watts)
+{
+    sim_power(j->e, t_ns, watts);
+    j->t.late_s = fmax(j->t.late_s, jl_s(jl_mono_ns() - t_ns));
+}
+
 /* Waits until LEAD before t and writes the change to the curve. */
 static bool announce(struct job *j, int64_t t_ns, double watts)
 {
     if (!sim_wait_until(j->c, t_ns - LEAD_NS))
         return false;
-    sim_power(j->e, t_ns, watts);
+    tell_power(j, t_ns, watts);
     j->t_announced = t_ns;
     return true;
 }
@@ -303,7 +310,7 @@ static void break_off(struct job *j, const char *outcome)
 {
     int64_t now = jl_mono_ns();
     int64_t end = now > j->t_announced ? now : j->t_announced;
-    sim_power(j->e, end, j->e->config.idle_w);
+    tell_power(j, end, j->e->config.idle_w);
     close_books(j, outcome, end);
     j->c->broken = true;
 }
@@ -422,7 +429,7 @@ static void run(struct job *j)
         close_books(j, "failed", t->t_prefill_ns);
         return;
     }
-    sim_power(j->e, t->t_prefill_ns, f->prefill_w);
+    tell_power(j, t->t_prefill_ns, f->prefill_w);
     j->t_announced = t->t_prefill_ns;
     bool ok = (!j->stream || sim_stream_begin(j->c)) && announce(j, t->t_decode_ns, j->tokens > 1 ? f->decode_w : f->idle_w);
     if (!ok || !make_tokens(j)) {
