@@ -81,6 +81,13 @@ bool cli_flush(const struct cli *c); /* hands written lines on; false: end, the 
  * otherwise: its joules are not this machine's and must not be summed with them. The strings live as long as c. */
 void cli_meter_options(const struct cli *c, struct joulet_options *opt);
 
+/* The meters of --meter, added to an open meter of libjoulet; *out NULL when none is named. Those that do not answer are problems
+ * of the meter. JOULET_USAGE for an address that is none. */
+struct meters;
+enum joulet_status cli_meters_check(const struct cli *c, struct joulet_options *opt,
+                                    struct joulet_error *err); /* before joulet_open */
+enum joulet_status cli_meters_open(const struct cli *c, struct joulet *m, struct meters **out, struct joulet_error *err);
+
 /* Set by SIGINT and SIGTERM; a second SIGINT ends at once. */
 extern atomic_bool cli_cancel;
 extern atomic_int cli_signal; /* the signal that came, 0 none */

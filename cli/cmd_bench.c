@@ -183,7 +183,7 @@ const struct command cmd_bench = {
         "rate duration "
         "find-rate max-ttft max-tpot trial engine protocol key model system raw seed temperature top-p top-k min-p "
         "repeat-penalty stop max-tokens context engine-option threads gpu-layers prompt-cache think think-budget keep-alive "
-        "tools timeout sensors sim replay "
+        "tools timeout sensors meter sim replay "
         "interval trust-root calibration measured-only json output title private place grid grid-series grid-command pue wue "
         "embodied-kg lifetime-years price tariff device-hour currency db no-store quiet width color max-j-per-token",
     .about = "Sends the prompts one after the other and measures each: queue, prefill and decode. Around them stand the load of\n"

@@ -110,6 +110,45 @@ static void conclusion(struct tally *t)
 
 /* ---- the command -------------------------------------------------------------------------------------------------- */
 
+static bool said_before(const char *const *names, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static void examine_meter(const struct doctor *d, struct tally *t, const char *const *names, size_t n)
+{
+    struct joulet_sensor row = {.name = names[n], .summary = "a meter behind HTTP"};
+    struct finding f = {.verdict = DOCTOR_UNKNOWN};
+    doctor_sensor(d, &row, &f);
+    tell(t, row.name, &f);
+}
+
+/* The meters of --meter, one finding for each kind: those that answer and those in trouble. */
+static void examine_meters(const struct doctor *d, struct tally *t)
+{
+    const char *names[8];
+    struct joulet_problem p;
+    size_t n = 0;
+    if (!d->live.meter)
+        return;
+    for (size_t i = 0; i < joulet_problem_count(d->live.meter) && n < JL_COUNT(names); i++)
+        if (joulet_problem_get(d->live.meter, i, &p) == JOULET_OK && live_is_pushed(p.sensor) &&
+            !said_before(names, n, p.sensor)) {
+            names[n] = p.sensor;
+            examine_meter(d, t, names, n++);
+        }
+    for (size_t i = 0; i < d->live.n && n < JL_COUNT(names); i++) {
+        const char *sensor = d->live.channels[i].ch.sensor;
+        if (live_is_pushed(sensor) && !said_before(names, n, sensor)) {
+            names[n] = sensor;
+            examine_meter(d, t, names, n++);
+        }
+    }
+}
+
 static void examine(const struct doctor *d, struct tally *t)
 {
     struct joulet_sensor row;
@@ -122,6 +161,7 @@ static void examine(const struct doctor *d, struct tally *t)
         doctor_sensor(d, &row, &f);
         tell(t, row.name, &f);
     }
+    examine_meters(d, t);
     for (size_t i = 0; i < doctor_check_count && !atomic_load(&cli_cancel); i++) {
         struct finding f = {.verdict = DOCTOR_UNKNOWN};
         doctor_checks[i].look(d, &f);
@@ -166,7 +206,7 @@ const struct command cmd_doctor = {
     .name = "doctor",
     .summary = "say what can be measured here, and what is in the way",
     .usage = "joulet doctor [OPTION]...",
-    .options = "sensors sim replay trust-root calibration engine key db",
+    .options = "sensors meter sim replay trust-root calibration engine key db",
     .about =
         "Looks at everything a measurement depends on and says how it stands: ok, advice (works, could be better), cannot tell, "
         "or "

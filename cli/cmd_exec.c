@@ -155,10 +155,11 @@ const struct command cmd_exec = {
     .name = "exec",
     .summary = "measure one command from start to exit",
     .usage = "joulet exec [OPTION]... -- COMMAND [ARG]...",
-    .options = "baseline sensors sim replay interval trust-root calibration measured-only json output title private place grid "
-               "grid-series "
-               "grid-command pue wue embodied-kg lifetime-years price tariff device-hour currency db "
-               "no-store width color",
+    .options =
+        "baseline sensors meter sim replay interval trust-root calibration measured-only json output title private place grid "
+        "grid-series "
+        "grid-command pue wue embodied-kg lifetime-years price tariff device-hour currency db "
+        "no-store width color",
     .about =
         "Runs COMMAND and measures the energy that this machine draws until it exits. The command keeps its input, output and\n"
         "exit code; the result goes to stderr, or to the file of -o. Our own failures exit with 125, a command that cannot be\n"

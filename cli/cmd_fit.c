@@ -184,7 +184,7 @@ const struct command cmd_fit = {
                "baseline "
                "baseline-most "
                "context "
-               "engine-option threads gpu-layers timeout sensors sim replay interval trust-root measured-only json output title "
+               "engine-option threads gpu-layers timeout sensors meter sim replay interval trust-root measured-only json output title "
                "private place grid grid-series grid-command pue wue embodied-kg lifetime-years price tariff device-hour currency "
                "db no-store quiet width color",
     .about =

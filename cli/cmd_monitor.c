@@ -164,7 +164,7 @@ const struct command cmd_monitor = {
     .name = "monitor",
     .summary = "show live power of every channel and the energy so far",
     .usage = "joulet monitor [OPTION]...",
-    .options = "interval samples csv stream batch sensors sim replay trust-root calibration measured-only",
+    .options = "interval samples csv stream batch sensors meter sim replay trust-root calibration measured-only",
     .about =
         "Shows what every channel of every sensor draws, and the energy since the start: as a live screen on a terminal (q ends, "
         "space pauses), as lines in a pipe or with --stream, and with --batch all at once at the end. Energy is as the sensors "

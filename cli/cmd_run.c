@@ -304,7 +304,7 @@ const struct command cmd_run = {
     .usage = "joulet run [OPTION]... [PROMPT | -]",
     .options =
         "engine protocol key model system messages raw seed temperature top-p top-k min-p repeat-penalty stop max-tokens context "
-        "engine-option threads gpu-layers prompt-cache think think-budget keep-alive tools timeout sensors sim replay "
+        "engine-option threads gpu-layers prompt-cache think think-budget keep-alive tools timeout sensors meter sim replay "
         "interval trust-root calibration "
         "measured-only json "
         "output title private place grid grid-series grid-command pue wue embodied-kg lifetime-years price tariff "

@@ -132,7 +132,7 @@ static bool has_problem(struct joulet *m, const char *sensor)
 
 static void text_sensors(struct jl_buf *out, const struct live *l, int width)
 {
-    enum { SUMMARY_COLUMN = 25 };
+    enum { SUMMARY_COLUMN = 29 };
     struct joulet_sensor row;
     jl_buf_str(out, "\nsensors that joulet knows\n");
     for (size_t i = 0; joulet_sensor_get(i, &row) == JOULET_OK; i++) {
@@ -145,20 +145,20 @@ static void text_sensors(struct jl_buf *out, const struct live *l, int width)
                      has_problem(l->meter, row.name) ? "in trouble"
                      : row.on_request                ? "on request"
                                                      : "not here");
-        jl_buf_printf(out, "  %-8s  %-11s  ", row.name, state);
+        jl_buf_printf(out, "  %-12s  %-11s  ", row.name, state);
         text_wrap(out, row.summary, strlen(row.summary), SUMMARY_COLUMN, SUMMARY_COLUMN, width);
     }
 }
 
 static void text_problems(struct jl_buf *out, const struct live *l, int width)
 {
-    enum { PROBLEM_COLUMN = 12 };
+    enum { PROBLEM_COLUMN = 16 };
     struct joulet_problem p;
     if (joulet_problem_count(l->meter))
         jl_buf_str(out, "\nin the way\n");
     for (size_t i = 0; i < joulet_problem_count(l->meter); i++)
         if (joulet_problem_get(l->meter, i, &p) == JOULET_OK) {
-            jl_buf_printf(out, "  %-8s  ", p.sensor);
+            jl_buf_printf(out, "  %-12s  ", p.sensor);
             text_wrap(out, p.message, strlen(p.message), PROBLEM_COLUMN, PROBLEM_COLUMN, width);
         }
 }
@@ -275,6 +275,109 @@ static void json_all(struct jl_buf *out, const struct live *l)
     jl_buf_str(out, "\n  ]\n}\n");
 }
 
+/* ---- the tree ------------------------------------------------------------------------------------------------------- */
+
+/* Channels as the tree wants them. malloc'ed, NULL when out of memory. */
+static struct joulet_channel *plain_channels(const struct live *l)
+{
+    struct joulet_channel *all = calloc(l->n + 1, sizeof *all);
+    for (size_t i = 0; all && i < l->n; i++)
+        all[i] = l->channels[i].ch;
+    return all;
+}
+
+static void why_not(char *buf, size_t size, const struct joulet_channel *all, const struct joulet_tree_node *x)
+{
+    static const char *const words[] = {[JOULET_COUNTED] = "in the total",
+                                        [JOULET_COUNTED_BELOW] = "beside the total, which is inside it",
+                                        [JOULET_COUNTED_ABOVE] = "counted above",
+                                        [JOULET_COUNTED_APART] = "beside the total"};
+    if (x->counted == JOULET_COUNTED_TWIN)
+        snprintf(buf, size, "the same joules as %s", all[x->twin].id);
+    else
+        snprintf(buf, size, "%s", words[x->counted]);
+}
+
+static void text_tree(struct jl_buf *out, const struct live *l, const struct joulet_channel *all,
+                      const struct joulet_tree_node *nodes, size_t n, bool utf8)
+{
+    char lacks[1024];
+    int width = 0;
+    for (size_t i = 0; i < n; i++) {
+        int w = (int)(2 * nodes[i].depth + strlen(all[nodes[i].channel].id));
+        width = w > width ? w : width;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct live_channel *x = &l->channels[nodes[i].channel];
+        char now[64], why[120];
+        format_now(now, sizeof now, x, utf8);
+        why_not(why, sizeof why, all, &nodes[i]);
+        jl_buf_printf(out, "%*s%-*s  %-10s  %-11s  %10s  %-9s  %s\n", (int)(2 * nodes[i].depth), "",
+                      width - (int)(2 * nodes[i].depth), x->ch.id, joulet_domain_name(joulet_domain_of(&x->ch)), x->ch.sensor,
+                      now, joulet_provenance_name(x->ch.provenance), why);
+    }
+    joulet_total_text(all, l->n, lacks, sizeof lacks);
+    jl_buf_printf(out, "\nthe total %s\n", lacks[0] ? lacks : "covers nothing");
+}
+
+static void json_node(struct jl_buf *out, const struct live *l, const struct joulet_channel *all,
+                      const struct joulet_tree_node *x)
+{
+    static const char *const words[] = {[JOULET_COUNTED] = "counted",
+                                        [JOULET_COUNTED_BELOW] = "contains what is counted",
+                                        [JOULET_COUNTED_ABOVE] = "inside what is counted",
+                                        [JOULET_COUNTED_TWIN] = "twin",
+                                        [JOULET_COUNTED_APART] = "apart"};
+    const struct joulet_channel *ch = &all[x->channel];
+    const char *const texts[][2] = {{"id", ch->id},
+                                    {"domain", joulet_domain_name(joulet_domain_of(ch))},
+                                    {"sensor", ch->sensor},
+                                    {"inside", x->parent == JOULET_TOTAL ? "" : all[x->parent].id},
+                                    {"twin", x->twin == JOULET_TOTAL ? "" : all[x->twin].id},
+                                    {"total", words[x->counted]},
+                                    {"provenance", joulet_provenance_name(ch->provenance)}};
+    bool first = true;
+    jl_buf_str(out, "{");
+    json_texts(out, &first, texts, JL_COUNT(texts));
+    cli_json_key(out, &first, "depth");
+    cli_json_number(out, x->depth);
+    cli_json_key(out, &first, "now_w");
+    cli_json_number(out, l->channels[x->channel].now);
+    jl_buf_str(out, "}");
+}
+
+static void json_tree(struct jl_buf *out, const struct live *l, const struct joulet_channel *all,
+                      const struct joulet_tree_node *nodes, size_t n)
+{
+    char lacks[1024];
+    jl_buf_str(out, "{\n  \"tree\": [");
+    for (size_t i = 0; i < n; i++) {
+        jl_buf_str(out, i ? ",\n    " : "\n    ");
+        json_node(out, l, all, &nodes[i]);
+    }
+    jl_buf_str(out, "\n  ],\n  \"total\": ");
+    cli_json_string(out, joulet_total_text(all, l->n, lacks, sizeof lacks));
+    jl_buf_str(out, ",\n  \"problems\": [");
+    json_problems(out, l->meter);
+    jl_buf_str(out, "\n  ]\n}\n");
+}
+
+static void show_tree(struct cli *c, struct jl_buf *out, const struct live *l)
+{
+    struct joulet_channel *all = plain_channels(l);
+    struct joulet_tree_node *nodes = calloc(l->n + 1, sizeof *nodes);
+    size_t n = all && nodes ? joulet_tree_of(all, l->n, nodes) : 0;
+    const struct report_style *style = cli_style(c);
+    if (n && cli_json(c)) {
+        json_tree(out, l, all, nodes, n);
+    } else if (n) {
+        text_tree(out, l, all, nodes, n, style->utf8);
+        text_problems(out, l, style->width ? style->width : 100);
+    }
+    free(all);
+    free(nodes);
+}
+
 /* ---- the command -------------------------------------------------------------------------------------------------- */
 
 /* Long enough for two updates of the slowest device. */
@@ -300,7 +403,9 @@ static int sensors_run(struct cli *c, int argc, char **argv)
         return code;
     look(&l);
     jl_buf_init(&out, 4 << 20);
-    if (cli_json(c))
+    if (cli_flag(c, "tree"))
+        show_tree(c, &out, &l);
+    else if (cli_json(c))
         json_all(&out, &l);
     else
         text_all(&out, &l, cli_style(c));
@@ -314,7 +419,7 @@ const struct command cmd_sensors = {
     .name = "sensors",
     .summary = "list what can be read on this machine, and what it says now",
     .usage = "joulet sensors [OPTION]...",
-    .options = "sensors sim replay trust-root calibration measured-only",
+    .options = "tree sensors meter sim replay trust-root calibration measured-only",
     .about =
         "Lists the channels of every sensor found: what they report, how often it changes, the value now, where the figures come "
         "from, and whether they count in the total. Each joule counts once: a channel inside another is shown and not added.\n\n"
@@ -324,6 +429,8 @@ const struct command cmd_sensors = {
         "With --json the result is an object with `channels`, `problems`, `facts` about devices, and `sensors`, the sources that "
         "joulet knows. Keys name their unit; what is not known is null.",
     .examples = "joulet sensors\n  everything that is here\n"
+                "joulet sensors --tree\n  what is inside what, and what the total lacks\n"
+                "joulet sensors --tree --meter shelly://192.168.1.20\n  the same with a plug in the wall\n"
                 "joulet sensors --sensors tdp\n  what an estimate would say\n"
                 "joulet sensors --json | jq -r .channels[].id\n  the names of the channels\n",
     .run = sensors_run,

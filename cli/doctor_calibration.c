@@ -14,6 +14,8 @@ struct calibrations {
 static bool first_of_device(const struct doctor *d, size_t i)
 {
     size_t n = strcspn(d->live.channels[i].ch.id, ".") + 1;
+    if (live_is_pushed(d->live.channels[i].ch.sensor)) /* nothing here drives what hangs on its plug in steps of its own */
+        return false;
     for (size_t k = 0; k < i; k++)
         if (strncmp(d->live.channels[k].ch.id, d->live.channels[i].ch.id, n) == 0 && live_is_power(&d->live.channels[k].ch))
             return false;

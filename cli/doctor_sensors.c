@@ -82,7 +82,7 @@ static void present(const struct doctor *d, const struct joulet_sensor *row, str
             continue;
         n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", n ? ", " : "", x->ch.id);
         n = n < sizeof list ? n : sizeof list - 1;
-        if (isnan(x->now) && !silent[0])
+        if (isnan(x->now) && !silent[0] && !live_is_pushed(x->ch.sensor))
             snprintf(silent, sizeof silent, "%s", x->ch.id);
         if (!driver[0])
             driver = fact_of(d->live.meter, x->ch.id, "driver");

@@ -1,6 +1,7 @@
 /* live.c - rows of power and energy from a running meter. The joules are made by joulet.h: each row measures the stretch that is
  * still open, and what lies far enough back is summed up and let go. See live.h. */
 #include "cli/live.h"
+#include "meters/meters.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -73,9 +74,15 @@ enum joulet_status live_try(struct live *l, const struct cli *c, int64_t poll_ns
     o.gauges = true;
     o.memory_bytes = MEMORY_BYTES;
     o.interval_ns = poll_ns;
-    enum joulet_status st = joulet_open(&l->meter, &o, err);
-    if (st != JOULET_OK)
+    enum joulet_status st = cli_meters_check(c, &o, err);
+    if (st == JOULET_OK)
+        st = joulet_open(&l->meter, &o, err);
+    if (st == JOULET_OK)
+        st = cli_meters_open(c, l->meter, &l->meters, err);
+    if (st != JOULET_OK) {
+        live_close(l);
         return st;
+    }
     if (joulet_wait_ready(l->meter, wait_s, err) != JOULET_OK)
         cli_warn(c, "%s", err->message);
     st = take_channels(l, err);
@@ -92,6 +99,15 @@ enum joulet_status live_try(struct live *l, const struct cli *c, int64_t poll_ns
 bool live_is_estimate(const struct joulet_channel *ch)
 {
     return ch->provenance == JOULET_ESTIMATED || ch->factor_lo < ch->factor_hi;
+}
+
+bool live_is_pushed(const char *sensor)
+{
+    struct joulet_sensor row;
+    for (size_t i = 0; joulet_sensor_get(i, &row) == JOULET_OK; i++)
+        if (strcmp(row.name, sensor) == 0)
+            return false;
+    return true;
 }
 
 bool live_measures(const struct live *l)
@@ -120,6 +136,7 @@ void live_close(struct live *l)
         live_stats_release(&l->channels[i].stats);
     live_stats_release(&l->total_stats);
     free(l->channels);
+    meters_close(l->meters);
     joulet_close(l->meter);
     *l = (struct live){0};
 }

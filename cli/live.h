@@ -30,6 +30,7 @@ struct live_channel {
 
 struct live {
     struct joulet *meter;
+    struct meters *meters; /* of --meter; NULL none */
     struct live_channel *channels;
     size_t n;
     joulet_mark start, last; /* of the rows: [start, last) is done */
@@ -53,6 +54,8 @@ void live_close(struct live *l);
 bool live_is_power(const struct joulet_channel *ch); /* energy or power: has a draw */
 /* A model of the hardware, no sensor; also where it is marked simulated because it was read below a redirected folder. */
 bool live_is_estimate(const struct joulet_channel *ch);
+/* Read by the program and pushed (--meter): no row of the sensor table. */
+bool live_is_pushed(const char *sensor);
 bool live_measures(const struct live *l); /* something in the total is more than an estimate */
 /* "W", "°C" (or "C"), "MHz", "%", "MiB" for people; *scale turns the SI value into it. */
 const char *live_unit(enum joulet_quantity q, bool utf8, double *scale);

@@ -147,7 +147,11 @@ static const struct {
      "Folders to read sensors from instead of /sys, /proc and /dev; figures are marked simulated unless "
      "--trust-root is given. Ignored in a privileged process."},
     {"JOULET_NVML", "Library to use instead of libnvidia-ml.so.1, likewise."},
-    {"JOULET_POWERMETRICS", "Pipe or file with the output of Apple's powermetrics, or a program to start instead, for --sensors powermetrics."},
+    {"JOULET_POWERMETRICS",
+     "Pipe or file with the output of Apple's powermetrics, or a program to start instead, for --sensors powermetrics."},
+    {"JOULET_METER_USER, JOULET_METER_PASSWORD, JOULET_METER_TOKEN",
+     "Who asks the meters of --meter: user and password, or the token of a Redfish session."},
+    {"JOULET_METER_CA", "File of certificates to trust for meters behind https, instead of the system's."},
     {"JOULET_TRACE", "Parts that tell on standard error what they do, as in sensor,engine, or all."},
     {"NO_COLOR", "No colours unless --color=always is given."},
 };

@@ -2,6 +2,7 @@
 #include "cli/session.h"
 #include "cli/session_factors.h"
 #include "cli/session_sink.h"
+#include "meters/meters.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -94,7 +95,8 @@ static int open_meter(struct session *s)
     o.sink_user = s->sink;
     o.memory_bytes = s->store ? 0 : MEMORY_WITHOUT_STORE;
     struct joulet_error err;
-    if (joulet_open(&s->meter, &o, &err) != JOULET_OK)
+    if (cli_meters_check(c, &o, &err) != JOULET_OK || joulet_open(&s->meter, &o, &err) != JOULET_OK ||
+        cli_meters_open(c, s->meter, &s->meters, &err) != JOULET_OK)
         return cli_fail(c, &err);
     s->opened = joulet_now();
     if (joulet_wait_ready(s->meter, READY_TIMEOUT_S, &err) != JOULET_OK)
@@ -300,6 +302,8 @@ void session_finish(struct session *s, const char *status)
     note_problems(s);
     session_sum(s);
     describe_total(&s->run);
+    meters_close(s->meters);
+    s->meters = NULL;
     joulet_close(s->meter); /* flushes the last samples to the sink */
     s->meter = NULL;
     store_whole(s);
@@ -309,6 +313,8 @@ void session_close(struct session *s)
 {
     if (s->sink)
         session_sink_start(s->sink, NULL, &s->run); /* lets a waiting sink thread go */
+    meters_close(s->meters);
+    s->meters = NULL;
     joulet_close(s->meter);
     session_sink_close(s->sink);
     store_close(s->store);

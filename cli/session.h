@@ -28,6 +28,7 @@ struct session {
     const struct cli *cli;
     struct run run;
     struct joulet *meter;
+    struct meters *meters;       /* of --meter; NULL none */
     struct joulet_trace *stored; /* NULL; the traces of a stored run that is measured again (then there is no meter) */
     struct store *store;         /* NULL with --no-store and in a trial, or when it could not be opened */
     struct session_sink *sink;

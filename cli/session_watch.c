@@ -1,6 +1,7 @@
 /* session_watch.c - what happened to the machine and the engine during a request: flags on its energy, a note where a sentence
  * says more than a flag. Judged by libjoulet (joulet_watch); the looks are taken outside the windows. */
 #include "cli/session.h"
+#include "meters/meters.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@ void session_watch_engine(struct session *s, const struct runtime_choice *choice
 {
     s->watch.choice = choice;
     s->watch.pid = engine_pid(choice);
+    meters_engine(s->meters, s->watch.pid);
 }
 
 void session_watch(struct session *s)

@@ -18,11 +18,14 @@ struct net_request {
     size_t n_headers;
     const void *body; /* NULL: none */
     size_t body_len;
-    double connect_timeout_s;  /* 0: 5 s */
-    double idle_timeout_s;     /* no byte for so long: JOULET_UNREACHABLE; 0: 600 s */
-    double total_timeout_s;    /* 0: none */
-    size_t max_bytes;          /* of the answer; 0: 64 MiB */
-    const atomic_bool *cancel; /* becomes true: the exchange is closed at once, JOULET_CANCELLED */
+    double connect_timeout_s;     /* 0: 5 s */
+    double idle_timeout_s;        /* no byte for so long: JOULET_UNREACHABLE; 0: 600 s */
+    double total_timeout_s;       /* 0: none */
+    size_t max_bytes;             /* of the answer; 0: 64 MiB */
+    const char *login, *password; /* NULL: none; basic or digest, as the server asks */
+    const char *ca_file;          /* certificates to trust instead of the system's; NULL: those */
+    bool insecure;                /* https:// without looking at the certificate */
+    const atomic_bool *cancel;    /* becomes true: the exchange is closed at once, JOULET_CANCELLED */
     void *user;
     /* Optional. Called on the caller's thread, with the time the bytes came (stamped on recv). Returning false ends the exchange
      * without error. */

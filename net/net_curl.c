@@ -244,6 +244,22 @@ static void set_method(CURL *c, const struct net_request *q)
     }
 }
 
+/* Who asks, and whom it believes. */
+static void set_access(CURL *c, const struct net_request *q)
+{
+    if (q->login) {
+        curl_easy_setopt(c, CURLOPT_HTTPAUTH, (long)(CURLAUTH_BASIC | CURLAUTH_DIGEST));
+        curl_easy_setopt(c, CURLOPT_USERNAME, q->login);
+        curl_easy_setopt(c, CURLOPT_PASSWORD, q->password ? q->password : "");
+    }
+    if (q->ca_file)
+        curl_easy_setopt(c, CURLOPT_CAINFO, q->ca_file);
+    if (q->insecure) {
+        curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
+}
+
 static void set_up(struct exchange *x, struct curl_slist *headers)
 {
     CURL *c = x->easy;
@@ -268,6 +284,7 @@ static void set_up(struct exchange *x, struct curl_slist *headers)
     curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_connected);
     curl_easy_setopt(c, CURLOPT_PREREQDATA, x);
     curl_easy_setopt(c, CURLOPT_SOCKOPTFUNCTION, on_socket);
+    set_access(c, q);
     set_method(c, q);
 }
 

@@ -1,0 +1,15 @@
+/* page.c - what all formats share: figures that can be believed. */
+#include "meters/page.h"
+
+#include <math.h>
+
+#define WATTS_MAX  1e7
+#define JOULES_MAX 9e12 /* as microjoule it still is an int64 */
+
+bool page_add(struct page *out, const struct page_value *v)
+{
+    if (out->n == PAGE_VALUES || !isfinite(v->value) || v->value < 0 || v->value > (v->counter ? JOULES_MAX : WATTS_MAX))
+        return false;
+    out->values[out->n++] = *v;
+    return true;
+}

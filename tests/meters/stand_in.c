@@ -1,0 +1,215 @@
+/* stand_in.c - see stand_in.h. One thread, one connection at a time, closed after each answer. */
+#include "tests/meters/stand_in.h"
+#include "lib/platform/platform.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <stdatomic.h>
+
+struct stand_in {
+    enum stand_kind kind;
+    double watts, watts_after;
+    int64_t began_ns;
+    _Atomic int64_t step_ns, boot_ns;
+    atomic_int fault, requests;
+    atomic_bool stop;
+    int listener, port;
+    struct jl_thread *thread;
+};
+
+static double power_w(const struct stand_in *s, int64_t t)
+{
+    int64_t step = atomic_load(&s->step_ns);
+    return step && t >= step ? s->watts_after : s->watts;
+}
+
+/* Of its counter, which a reboot sets back. */
+static double energy_j(const struct stand_in *s, int64_t t)
+{
+    int64_t from = s->began_ns, step = atomic_load(&s->step_ns), boot = atomic_load(&s->boot_ns);
+    double before = step && step < t ? jl_s(step - from) : jl_s(t - from);
+    double after = step && step < t ? jl_s(t - step) : 0;
+    return boot ? s->watts_after * jl_s(t - boot) : 100000 + s->watts * before + s->watts_after * after;
+}
+
+static bool body_of(const struct stand_in *s, const char *path, char *b, size_t size)
+{
+    int64_t t = jl_mono_ns();
+    double w = power_w(s, t), j = energy_j(s, t);
+    switch (s->kind) {
+    case STAND_GEN1:
+        snprintf(
+            b, size,
+            "{\"relays\":[{\"ison\":true}],\"meters\":[{\"power\":%.2f,\"is_valid\":true,\"counters\":[1,2,3],\"total\":%.0f}]}",
+            w, j / 60);
+        return strcmp(path, "/status") == 0;
+    case STAND_GEN2:
+    case STAND_PM1:
+        snprintf(b, size,
+                 "{\"id\":0,\"output\":true,\"apower\":%.1f,\"voltage\":227.9,\"aenergy\":{\"total\":%.3f,\"by_minute\":[34.7,45."
+                 "5,45.5],\"minute_ts\":1707326925}}",
+                 w, j / 3600);
+        return strcmp(path, s->kind == STAND_GEN2 ? "/rpc/Switch.GetStatus?id=0" : "/rpc/PM1.GetStatus?id=0") == 0;
+    case STAND_TASMOTA:
+        snprintf(b, size,
+                 "{\"StatusSNS\":{\"Time\":\"2026-08-21T10:00:00\",\"ENERGY\":{\"Total\":%.3f,\"Power\":%.0f,\"Voltage\":221}}}",
+                 j / 3.6e6, w);
+        return strcmp(path, "/cm?cmnd=Status%208") == 0;
+    case STAND_REDFISH:
+        if (strcmp(path, "/redfish/v1/Chassis") == 0)
+            return snprintf(
+                       b, size,
+                       "{\"Members\":[{\"@odata.id\":\"/redfish/v1/Chassis/Fans\"},{\"@odata.id\":\"/redfish/v1/Chassis/1\"}]}") >
+                   0;
+        snprintf(b, size, "{\"Name\":\"Power\",\"PowerControl\":[{\"PowerConsumedWatts\":%.0f}]}", w);
+        return strcmp(path, "/redfish/v1/Chassis/1/Power") == 0;
+    case STAND_ENVIRONMENT:
+        snprintf(b, size, "{\"Name\":\"Chassis\",\"PowerWatts\":{\"Reading\":%.0f},\"EnergykWh\":{\"Reading\":%.3f}}", w,
+                 j / 3.6e6);
+        return strcmp(path, "/redfish/v1/Chassis/1U/EnvironmentMetrics") == 0;
+    case STAND_SCAPHANDRE:
+        snprintf(b, size,
+                 "# HELP scaph_host_energy_microjoules Energy\n# TYPE scaph_host_energy_microjoules counter\n"
+                 "scaph_host_energy_microjoules{value_source=\"powercap_rapl_pkg\"} "
+                 "%.0f\nscaph_socket_energy_microjoules{socket_id=\"0\"} %.0f\n"
+                 "scaph_process_power_consumption_microwatts{pid=\"4242\",exe=\"llama\"} %.0f\n",
+                 j * 1e6, j * 0.8e6, w * 0.5e6);
+        return strcmp(path, "/metrics") == 0;
+    }
+    return false;
+}
+
+static void answer(struct stand_in *s, int fd, const char *path)
+{
+    char body[2048] = "", head[256];
+    const char *status = "200 OK", *more = "";
+    if (!body_of(s, path, body, sizeof(body)))
+        status = "404 Not Found";
+    switch ((enum stand_fault)atomic_load(&s->fault)) {
+    case STAND_401:
+        status = "401 Unauthorized";
+        more = "WWW-Authenticate: Basic realm=\"meter\"\r\n";
+        break;
+    case STAND_HTML:
+        snprintf(body, sizeof(body), "<!DOCTYPE html><html><body>Welcome</body></html>");
+        status = "200 OK";
+        break;
+    case STAND_GARBAGE:
+        snprintf(body, sizeof(body), "{\"apower\": 12.");
+        break;
+    case STAND_REDIRECT:
+        status = "302 Found";
+        more = "Location: http://127.0.0.1:1/\r\n";
+        break;
+    default:
+        break;
+    }
+    int n = snprintf(head, sizeof(head), "HTTP/1.1 %s\r\nContent-Length: %zu\r\nConnection: close\r\n%s\r\n", status,
+                     strlen(body), more);
+    if (send(fd, head, (size_t)n, MSG_NOSIGNAL) == n)
+        send(fd, body, strlen(body), MSG_NOSIGNAL);
+}
+
+static void serve(struct stand_in *s, int fd)
+{
+    char request[2048];
+    size_t len = 0;
+    ssize_t n;
+    while (len < sizeof(request) - 1 && (n = recv(fd, request + len, sizeof(request) - 1 - len, 0)) > 0) {
+        len += (size_t)n;
+        request[len] = '\0';
+        if (strstr(request, "\r\n\r\n"))
+            break;
+    }
+    request[len] = '\0';
+    char *path = strchr(request, ' ');
+    if (path) {
+        path++;
+        path[strcspn(path, " ")] = '\0';
+        int fault = atomic_load(&s->fault);
+        if (fault == STAND_SILENT)
+            for (int k = 0; k < 600 && !atomic_load(&s->stop); k++)
+                jl_sleep_until(jl_mono_ns() + 10000000);
+        else if (fault != STAND_DEAD)
+            answer(s, fd, path);
+        atomic_fetch_add(&s->requests, 1);
+    }
+    close(fd);
+}
+
+static void run(void *arg)
+{
+    struct stand_in *s = arg;
+    while (!atomic_load(&s->stop)) {
+        int fd = accept(s->listener, NULL, NULL);
+        if (fd >= 0)
+            serve(s, fd);
+    }
+}
+
+struct stand_in *stand_in_start(enum stand_kind kind, double watts, double watts_after)
+{
+    struct stand_in *s = calloc(1, sizeof(*s));
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof(a);
+    struct joulet_error err;
+    if (!s)
+        abort();
+    s->kind = kind;
+    s->watts = watts;
+    s->watts_after = watts_after;
+    s->began_ns = jl_mono_ns();
+    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (bind(s->listener, (struct sockaddr *)&a, sizeof(a)) != 0 || listen(s->listener, 16) != 0 ||
+        getsockname(s->listener, (struct sockaddr *)&a, &n) != 0 ||
+        jl_thread_start(&s->thread, "stand-in", run, s, &err) != JOULET_OK)
+        abort();
+    s->port = ntohs(a.sin_port);
+    return s;
+}
+
+void stand_in_stop(struct stand_in *s)
+{
+    atomic_store(&s->stop, true);
+    shutdown(s->listener, SHUT_RDWR);
+    jl_thread_join(s->thread);
+    close(s->listener);
+    free(s);
+}
+
+int stand_in_port(const struct stand_in *s)
+{
+    return s->port;
+}
+
+void stand_in_step(struct stand_in *s)
+{
+    atomic_store(&s->step_ns, jl_mono_ns());
+}
+
+void stand_in_fail(struct stand_in *s, enum stand_fault fault)
+{
+    if (fault == STAND_REBOOTED)
+        atomic_store(&s->boot_ns, jl_mono_ns());
+    else
+        atomic_store(&s->fault, fault);
+}
+
+int stand_in_requests(const struct stand_in *s)
+{
+    return atomic_load(&s->requests);
+}
+
+void stand_in_await(const struct stand_in *s, int n)
+{
+    int from = stand_in_requests(s);
+    int64_t until = jl_mono_ns() + 60 * JL_NS_PER_S;
+    while (stand_in_requests(s) < from + n && jl_mono_ns() < until)
+        jl_sleep_until(jl_mono_ns() + 5000000);
+}
