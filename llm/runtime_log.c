@@ -14,6 +14,8 @@ static const struct {
     {"invalid magic", "give a GGUF file", false},
     {"not within the file bounds", "the file is cut off: copy it again", false},
     {"model is corrupted or incomplete", "the file is damaged: copy it again", false},
+    {"requires flash_attn", "a quantised KV cache needs flash attention: switch it on, or take f16 as the type of the cache",
+     false},
     {"std::bad_alloc", "there is not enough memory: use a smaller model, quantisation or --context", false},
     {"Cannot allocate memory", "there is not enough memory: use a smaller model, quantisation or --context", false},
     {"insufficient memory", "there is not enough memory: use a smaller model, quantisation or --context", false},

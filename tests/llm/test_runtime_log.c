@@ -22,6 +22,10 @@ static void causes(void **state)
         {"ggml_backend_cuda_buffer_type_alloc_buffer: allocating 4096.00 MiB on device 0: cudaMalloc failed: out of memory\n",
          "cudaMalloc failed", "fewer --gpu-layers"},
         {"ggml_vulkan: vk::Device::allocateMemory: ErrorOutOfDeviceMemory\n", "ErrorOutOfDeviceMemory", "GPU memory"},
+        {"0.01.103.736 E llama_init_from_model: quantized V cache requires flash_attn to be enabled\n"
+         "0.01.103.756 E srv    load_model: failed to create_context with model 'x'\n"
+         "0.01.104.398 E srv  llama_server: exiting due to model loading error\n",
+         "requires flash_attn", "take f16"},
         {"error: invalid argument: --nonsense\n", "error: invalid argument: --nonsense", "--engine-option"},
         {"llama-server: error while loading shared libraries: libssl.so.3: cannot open\n", "libssl.so.3",
          "engine install --force"},
