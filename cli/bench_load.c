@@ -248,11 +248,13 @@ bool bench_level(struct bench *b, const struct plan_step *steps, size_t n)
     pthread_mutex_init(&l.lock, NULL);
     pthread_cond_init(&l.some, NULL);
     session_watch(&b->s);
+    b->s.watch.level = true;
     l.from = joulet_mark_now(b->s.meter);
     l.until = l.open ? l.from + jl_ns(plan_cell_real(c, "duration") - l.first_at_s) : 0;
     size_t started = start_streams(&l, streams, n_streams);
     if (started)
         collect(&l, streams, started);
+    b->s.watch.level = false;
     session_watched(&b->s);
     measure(&l, l.ended > 0);
     bool ok = started && !l.stop && !atomic_load(&cli_cancel);

@@ -181,7 +181,7 @@ const struct command cmd_bench = {
     .options =
         "plan vary dry-run resume prompts repeat warmup order order-seed baseline baseline-most baseline-every cooldown streams "
         "rate duration "
-        "find-rate max-ttft max-tpot trial engine protocol key model system raw seed temperature top-p top-k min-p "
+        "find-rate max-ttft max-tpot trial engine protocol key pid remote model system raw seed temperature top-p top-k min-p "
         "repeat-penalty stop max-tokens context engine-option threads gpu-layers prompt-cache think think-budget keep-alive "
         "tools timeout sensors meter sim replay "
         "interval trust-root calibration measured-only json output title private place grid grid-series grid-command pue wue "

@@ -93,9 +93,10 @@ static void tell(struct tally *t, const char *name, const struct finding *f)
     t->n[f->verdict]++;
 }
 
-static void conclusion(struct tally *t)
+static void conclusion(const struct doctor *d, struct tally *t)
 {
     if (t->json) {
+        doctor_models_json(d, &t->out);
         jl_buf_printf(&t->out, "\n  ],\n  \"ok\": %zu, \"advice\": %zu, \"cannot_tell\": %zu, \"failed\": %zu\n}\n",
                       t->n[DOCTOR_OK], t->n[DOCTOR_ADVICE], t->n[DOCTOR_UNKNOWN], t->n[DOCTOR_FAILED]);
         return;
@@ -167,7 +168,7 @@ static void examine(const struct doctor *d, struct tally *t)
         doctor_checks[i].look(d, &f);
         tell(t, doctor_checks[i].name, &f);
     }
-    conclusion(t);
+    conclusion(d, t);
 }
 
 static void open_sensors(struct doctor *d)
@@ -186,6 +187,10 @@ static int doctor_run(struct cli *c, int argc, char **argv)
     struct tally t = {.json = cli_json(c), .style = cli_style(c)};
     if (argc > 0)
         return cli_usage(c, "doctor takes no argument '%s'", argv[0]);
+    if (cli_flag(c, "fix") && cli_flag(c, "undo"))
+        return cli_usage(c, "--fix and --undo exclude each other");
+    if (cli_flag(c, "fix") || cli_flag(c, "undo"))
+        return (cli_flag(c, "fix") ? doctor_fix : doctor_undo)(c);
     jl_buf_init(&t.out, 1 << 20);
     jl_machine_get(&d.machine);
     open_sensors(&d);
@@ -206,14 +211,21 @@ const struct command cmd_doctor = {
     .name = "doctor",
     .summary = "say what can be measured here, and what is in the way",
     .usage = "joulet doctor [OPTION]...",
-    .options = "sensors meter sim replay trust-root calibration engine key db",
+    .options = "fix undo yes root sensors meter sim replay trust-root calibration engine key db",
     .about =
         "Looks at everything a measurement depends on and says how it stands: ok, advice (works, could be better), cannot tell, "
         "or "
         "failed (in the way). Below advice and failures stand the commands that help; nothing is changed.\n\n"
+        "--fix shows what lets the group joulet read the energy counters of the CPU, and nobody else, asks, and writes it: a "
+        "rule "
+        "of udev, the group, and a capability of the program where there is only perf. --undo removes exactly that. Both need "
+        "root, and say so.\n\n"
         "The exit code is 0 unless a check failed, then 1. With --json the result is an object with `checks`, a list of objects "
-        "with `check`, `verdict`, `message` and `remedy` (null when there is nothing to do), and the number of each verdict.",
+        "with `check`, `verdict`, `message` and `remedy` (null when there is nothing to do), `models`, a list of shapes with "
+        "what "
+        "they need and whether they fit, and the number of each verdict.",
     .examples = "joulet doctor\n  everything\n"
-                "joulet doctor --json | jq '.checks[] | select(.verdict == \"failed\")'\n  what is in the way, for a script\n",
+                "joulet doctor --json | jq '.checks[] | select(.verdict == \"failed\")'\n  what is in the way, for a script\n"
+                "sudo joulet doctor --fix\n  let the group joulet read the energy counters\n",
     .run = doctor_run,
 };

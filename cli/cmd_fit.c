@@ -180,7 +180,8 @@ const struct command cmd_fit = {
     .name = "fit",
     .summary = "fit energy to the lengths of prompts and answers",
     .usage = "joulet fit [OPTION]... [--from RUN [RUN]...]",
-    .options = "tokens-in tokens-out quick repeat seed from gross allow-throttled residuals save force engine protocol key model "
+    .options = "tokens-in tokens-out quick repeat seed from gross allow-throttled residuals save force engine protocol key pid "
+               "remote model "
                "baseline "
                "baseline-most "
                "context "

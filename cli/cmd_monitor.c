@@ -16,7 +16,8 @@
 struct monitor {
     const struct cli *cli;
     struct live live;
-    struct screen *screen; /* NULL: lines */
+    struct screen *screen;       /* NULL: lines */
+    struct processes *processes; /* NULL: not asked for */
     enum monitor_form form;
     struct monitor_columns columns;
     bool batch, terminal;
@@ -50,21 +51,29 @@ static bool emit_header(struct monitor *m)
 {
     if (m->screen)
         return true;
-    monitor_header(&m->out, &m->live, m->form, m->columns);
+    if (m->processes && m->form == MONITOR_CSV)
+        processes_csv_header(&m->out);
+    else
+        monitor_header(&m->out, &m->live, m->form, m->columns);
     return m->form == MONITOR_JSON || hand_on(m);
 }
 
 static bool emit_row(struct monitor *m, joulet_mark from)
 {
     m->rows++;
+    struct joulet_error err;
     live_count(&m->live, jl_s(m->live.last - from));
+    if (m->processes && !processes_row(m->processes, &m->live, jl_s(m->live.last - from), &err)) {
+        cli_warn(m->cli, "%s", err.message);
+        return false;
+    }
     if (m->screen) {
-        screen_row(m->screen, &m->live);
+        screen_row(m->screen, &m->live, m->processes);
         return true;
     }
     if (m->terminal && m->form == MONITOR_TEXT && !m->batch && m->rows % HEADER_EVERY == 0)
         monitor_header(&m->out, &m->live, m->form, m->columns);
-    monitor_row(&m->out, &m->live, from, m->form, m->columns, cli_style(m->cli));
+    monitor_row(&m->out, &m->live, from, m->form, m->columns, m->processes, cli_style(m->cli));
     return hand_on(m);
 }
 
@@ -119,6 +128,7 @@ static int finish(struct monitor *m)
         fwrite(m->out.data, 1, m->out.len, stderr);
     }
     jl_buf_release(&m->out);
+    processes_close(m->processes);
     live_close(&m->live);
     return code != CLI_DONE ? code : sig ? 128 + sig : CLI_DONE;
 }
@@ -153,9 +163,15 @@ static int monitor_run(struct cli *c, int argc, char **argv)
         return code;
     jl_memory_trim();
     warn_of_problems(&m);
+    struct joulet_error err;
+    if (cli_flag(c, "processes") && !(m.processes = processes_open(&m.live, &err))) {
+        live_close(&m.live);
+        jl_buf_release(&m.out);
+        return cli_fail(c, &err);
+    }
     m.columns = monitor_columns_for(&m.live, cli_style(c));
     if (m.terminal && m.form == MONITOR_TEXT && !m.batch && !cli_flag(c, "stream") && terminal_is(STDIN_FILENO))
-        screen_open(&m.screen, &m.live, cli_style(c), jl_s(m.interval_ns));
+        screen_open(&m.screen, &m.live, m.processes, cli_style(c), jl_s(m.interval_ns));
     watch(&m);
     return finish(&m);
 }
@@ -164,7 +180,7 @@ const struct command cmd_monitor = {
     .name = "monitor",
     .summary = "show live power of every channel and the energy so far",
     .usage = "joulet monitor [OPTION]...",
-    .options = "interval samples csv stream batch sensors meter sim replay trust-root calibration measured-only",
+    .options = "interval samples processes csv stream batch sensors meter sim replay trust-root calibration measured-only",
     .about =
         "Shows what every channel of every sensor draws, and the energy since the start: as a live screen on a terminal (q ends, "
         "space pauses), as lines in a pipe or with --stream, and with --batch all at once at the end. Energy is as the sensors "
@@ -176,9 +192,13 @@ const struct command cmd_monitor = {
         "With --json every row is one object: `time` and `t_ns` of its end (monotonic clock), `dt_s` its length, `channels` with "
         "`power_w` and `energy` of each (or `value_c`, `value_hz`, `value_share`, `value_bytes` for what is not power), and "
         "`total`. "
-        "With --csv the same figures stand in columns.",
+        "With --csv the same figures stand in columns.\n\n"
+        "With --processes the energy of the CPU is shared out by processor time: the busiest processes on the screen and below "
+        "each line, `processes` in JSON, and with --csv a row for each process in place of the channels. It is a share of time, "
+        "blind to GPUs; what ended meanwhile is in the rest.",
     .examples = "joulet monitor\n  live screen\n"
                 "joulet monitor --interval 100ms --samples 600 --csv -o power.csv\n  one minute, ten rows a second, to a file\n"
-                "joulet monitor --json | jq .total.power_w\n  the total, second by second\n",
+                "joulet monitor --json | jq .total.power_w\n  the total, second by second\n"
+                "joulet monitor --processes\n  who uses the CPU's energy\n",
     .run = monitor_run,
 };

@@ -303,7 +303,8 @@ const struct command cmd_run = {
     .summary = "send one prompt, or chat, and show what it cost",
     .usage = "joulet run [OPTION]... [PROMPT | -]",
     .options =
-        "engine protocol key model system messages raw seed temperature top-p top-k min-p repeat-penalty stop max-tokens context "
+        "engine protocol key pid remote model system messages raw seed temperature top-p top-k min-p repeat-penalty stop "
+        "max-tokens context "
         "engine-option threads gpu-layers prompt-cache think think-budget keep-alive tools timeout sensors meter sim replay "
         "interval trust-root calibration "
         "measured-only json "

@@ -38,6 +38,14 @@ void remedy(struct finding *f, const char *fmt, ...) JL_PRINTF(2, 3);
 /* doctor_calibration.c */
 void doctor_calibration(const struct doctor *d, struct finding *f);
 
+/* doctor_models.c */
+void doctor_models(const struct doctor *d, struct finding *f);
+void doctor_models_json(const struct doctor *d, struct jl_buf *out); /* ends the list of checks, begins that of models */
+
+/* doctor_fix.c: the commands themselves; exit codes */
+int doctor_fix(const struct cli *c);
+int doctor_undo(const struct cli *c);
+
 /* doctor_sensors.c: one finding for each row of the sensor table that is used without being asked for. */
 void doctor_sensor(const struct doctor *d, const struct joulet_sensor *row, struct finding *f);
 

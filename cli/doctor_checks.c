@@ -289,9 +289,18 @@ static void check_private_engine(const struct doctor *d, struct finding *f)
 }
 
 const struct check doctor_checks[] = {
-    {"estimate", check_estimate}, {"sampling", check_sampling},   {"calibration", doctor_calibration},
-    {"machine", check_machine},   {"container", check_container}, {"roots", check_roots},
-    {"governor", check_governor}, {"power", check_power},         {"clock", check_clock},
-    {"database", check_database}, {"engine", check_engine},       {"own engine", check_private_engine},
+    {"estimate", check_estimate},
+    {"sampling", check_sampling},
+    {"calibration", doctor_calibration},
+    {"machine", check_machine},
+    {"models", doctor_models},
+    {"container", check_container},
+    {"roots", check_roots},
+    {"governor", check_governor},
+    {"power", check_power},
+    {"clock", check_clock},
+    {"database", check_database},
+    {"engine", check_engine},
+    {"own engine", check_private_engine},
 };
 const size_t doctor_check_count = JL_COUNT(doctor_checks);

@@ -13,6 +13,7 @@ static const struct {
     const char *lines;
 } remedies[] = {
     {"rapl", JOULET_PERMISSION,
+     "sudo joulet doctor --fix   # does the following, when you have seen it\n"
      "for good: a group that may read the counters, and nobody else\n"
      "sudo groupadd -f joulet\n"
      "sudo usermod -aG joulet \"$USER\"   # log in again after this\n"

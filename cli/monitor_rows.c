@@ -191,7 +191,7 @@ static void json_channels(struct jl_buf *out, const struct live *l)
     jl_buf_str(out, "}");
 }
 
-static void json_row(struct jl_buf *out, const struct live *l, joulet_mark from)
+static void json_row(struct jl_buf *out, const struct live *l, joulet_mark from, const struct processes *processes)
 {
     char text[40];
     bool first = true;
@@ -210,7 +210,12 @@ static void json_row(struct jl_buf *out, const struct live *l, joulet_mark from)
     cli_json_number(out, l->total_w);
     jl_buf_str(out, ",\"energy\":");
     cli_json_energy(out, &l->total);
-    jl_buf_str(out, "}}\n");
+    jl_buf_str(out, "}");
+    if (processes) {
+        cli_json_key(out, &first, "processes");
+        processes_write(out, processes, MONITOR_JSON, text, l->last, jl_s(l->last - from), NULL);
+    }
+    jl_buf_str(out, "}\n");
 }
 
 /* ---- all forms ---------------------------------------------------------------------------------------------------- */
@@ -224,14 +229,20 @@ void monitor_header(struct jl_buf *out, const struct live *l, enum monitor_form 
 }
 
 void monitor_row(struct jl_buf *out, const struct live *l, joulet_mark from, enum monitor_form form,
-                 struct monitor_columns columns, const struct report_style *style)
+                 struct monitor_columns columns, const struct processes *processes, const struct report_style *style)
 {
-    if (form == MONITOR_CSV)
-        csv_row(out, l, from);
-    else if (form == MONITOR_JSON)
-        json_row(out, l, from);
-    else
+    char time[40];
+    if (form == MONITOR_JSON) {
+        json_row(out, l, from, processes);
+        return;
+    }
+    if (form == MONITOR_TEXT)
         text_row(out, l, from, columns, style->utf8);
+    else if (!processes)
+        csv_row(out, l, from);
+    utc(time, sizeof time, l->last);
+    if (processes)
+        processes_write(out, processes, form, time, l->last, jl_s(l->last - from), style);
 }
 
 /* ---- summary ------------------------------------------------------------------------------------------------------ */

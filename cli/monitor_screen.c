@@ -12,7 +12,7 @@
 #error "the build must say where modules are installed"
 #endif
 
-enum { HISTORY = 240, SHOW_NS = 250000000 };
+enum { HISTORY = 240, SHOW_NS = 250000000, PROCESSES_TOP = 8 };
 
 struct screen_line {
     float history[HISTORY];
@@ -27,7 +27,8 @@ struct screen {
     const struct tui_module *module;
     struct tui_row *rows; /* of the view; the total is the last row that draws power, gauges follow */
     struct screen_line *lines;
-    size_t n;
+    size_t n, n_shown; /* channels, total and gauges; with the processes of the last row */
+    struct screen_line top[PROCESSES_TOP + 1];
     double interval_s;
     bool paused, utf8, colour;
 };
@@ -55,7 +56,7 @@ static bool load(struct screen *s)
     return s->module && s->module->version == TUI_VERSION && s->module->view_size == sizeof(struct tui_view);
 }
 
-bool screen_open(struct screen **out, const struct live *l, const struct report_style *style, double interval_s)
+bool screen_open(struct screen **out, const struct live *l, bool processes, const struct report_style *style, double interval_s)
 {
     struct screen *s = calloc(1, sizeof *s);
     *out = NULL;
@@ -65,7 +66,8 @@ bool screen_open(struct screen **out, const struct live *l, const struct report_
     s->utf8 = style->utf8;
     s->colour = style->colour;
     s->n = l->n + 1;
-    s->rows = calloc(s->n, sizeof *s->rows);
+    s->n_shown = s->n;
+    s->rows = calloc(s->n + (processes ? PROCESSES_TOP + 1 : 0), sizeof *s->rows);
     s->lines = calloc(s->n, sizeof *s->lines);
     if (!s->rows || !s->lines || !load(s)) {
         s->module = NULL;
@@ -130,7 +132,30 @@ static void fill(struct screen *s, size_t at, const char *name, double value, co
                                    .n_history = line->n};
 }
 
-void screen_row(struct screen *s, const struct live *l)
+/* The busiest, by name and number: which they are changes, so they have no history. */
+static void fill_processes(struct screen *s, const struct processes *processes)
+{
+    size_t n, at = 0;
+    const struct process_row *rows = processes_rows(processes, &n);
+    for (size_t i = 0; i < n && at < PROCESSES_TOP + 1; i++) {
+        struct screen_line *line = &s->top[at];
+        if (!(rows[i].share.used_s > 0) || (at == PROCESSES_TOP && rows[i].pid))
+            continue;
+        if (rows[i].pid)
+            snprintf(line->name, sizeof line->name, "%.0f%% %s (%lld)", rows[i].share.share * 100, rows[i].name,
+                     (long long)rows[i].pid);
+        else
+            snprintf(line->name, sizeof line->name, "%.0f%% rest", rows[i].share.share * 100);
+        for (char *c = line->name; *c; c++)
+            *c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
+        joulet_format_j(line->energy, sizeof line->energy, rows[i].energy.gross_j, NAN, s->utf8);
+        s->rows[s->n + at++] = (struct tui_row){
+            .name = line->name, .now = rows[i].power_w, .mean = NAN, .max = NAN, .unit = "W", .energy = line->energy};
+    }
+    s->n_shown = s->n + at;
+}
+
+void screen_row(struct screen *s, const struct live *l, const struct processes *processes)
 {
     size_t at = 0;
     for (size_t i = 0; i < l->n; i++) {
@@ -146,6 +171,8 @@ void screen_row(struct screen *s, const struct live *l)
         if (!live_is_power(&x->ch))
             fill(s, at++, x->ch.id, x->now * scale, unit, false, NULL);
     }
+    if (processes)
+        fill_processes(s, processes);
 }
 
 static void show(const struct screen *s, const struct live *l)
@@ -159,7 +186,7 @@ static void show(const struct screen *s, const struct live *l)
                                   .status = status,
                                   .note = note,
                                   .rows = s->rows,
-                                  .n_rows = s->lines[0].n ? s->n : 0,
+                                  .n_rows = s->lines[0].n ? s->n_shown : 0,
                                   .paused = s->paused,
                                   .utf8 = s->utf8,
                                   .colour = s->colour};

@@ -3,6 +3,19 @@
 #include "cli/cli.h"
 
 const struct option_row option_table[] = {
+    /* rights */
+    {.name = "fix",
+     .type = OPTION_FLAG,
+     .flag_only = true,
+     .help = "Let the group joulet read the energy counters of the CPU, when you have seen how."},
+    {.name = "undo", .type = OPTION_FLAG, .flag_only = true, .help = "Take back what --fix wrote, and nothing else."},
+    {.name = "yes", .type = OPTION_FLAG, .flag_only = true, .help = "Do not ask."},
+    {.name = "root",
+     .type = OPTION_STRING,
+     .arg = "DIR",
+     .flag_only = true,
+     .help = "Look and write below this folder in place of /, to prepare an image or to try it."},
+
     /* live view */
     {.name = "interval",
      .type = OPTION_DURATION,
@@ -16,6 +29,7 @@ const struct option_row option_table[] = {
      .min = 1,
      .max = 1e15,
      .help = "End after N rows; otherwise go on until interrupted."},
+    {.name = "processes", .type = OPTION_FLAG, .help = "Show the CPU's energy by process, in proportion to processor time."},
     {.name = "csv", .type = OPTION_FLAG, .help = "Write rows as CSV with a header row."},
     {.name = "stream", .type = OPTION_FLAG, .help = "Write each row as a line when it comes, on a terminal too."},
     {.name = "batch",
@@ -36,6 +50,16 @@ const struct option_row option_table[] = {
      .type = OPTION_STRING,
      .arg = "NAME",
      .help = "Speak this protocol with the engine, as responses, anthropic or openai; without it the best one that it knows."},
+    {.name = "pid",
+     .type = OPTION_INT,
+     .arg = "PID",
+     .min = 1,
+     .max = 4194304,
+     .flag_only = true,
+     .help = "Process of the engine on this machine, as in a container; otherwise the one that serves its port."},
+    {.name = "remote",
+     .type = OPTION_FLAG,
+     .help = "The engine runs on another machine whatever its address says, as behind ssh -L: no sensor of this one is charged."},
     {.name = "model",
      .letter = 'm',
      .type = OPTION_LIST,

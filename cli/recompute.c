@@ -159,6 +159,8 @@ static bool was_isolated(const struct run_energy *former)
 
 static void again_request(struct session *s, struct run_request *q, const struct run_request *was)
 {
+    if (was->energy.n_channels == 0 && was->energy.total.provenance == JOULET_ESTIMATED) /* published: no trace changes it */
+        q->energy.total = was->energy.total;
     if (!q->n_windows || was->energy.n_channels == 0) /* others ran at the same time: only together they have an energy */
         return;
     if (!strcmp(s->run.kind, "bench"))

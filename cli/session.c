@@ -142,6 +142,7 @@ static int take_channels(struct session *s)
 int session_open(struct session *s, const struct cli *c, const char *kind)
 {
     *s = (struct session){.cli = c, .level = "L0"};
+    run_cpu_time_init(&s->watch.cpu);
     run_init(&s->run, kind);
     if (cli_str(c, "title"))
         s->run.title = jl_strdup(cli_str(c, "title"));
@@ -238,6 +239,7 @@ void session_sum(struct session *s)
         return;
     session_bursts(s);
     s->run.energy.total.tail_j = tail_j;
+    session_estimate_run(s);
 }
 
 /* Nothing that was measured may be lost: when the store fails at the end, the record goes to a file of its own. */
@@ -319,6 +321,8 @@ void session_close(struct session *s)
     session_sink_close(s->sink);
     store_close(s->store);
     session_factors_close(s);
+    session_unfollow(s);
+    session_estimate_close(s);
     free(s->idle);
     run_release(&s->run);
     *s = (struct session){0};

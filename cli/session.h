@@ -13,7 +13,11 @@
 struct session_watch {
     const struct runtime_choice *choice; /* NULL: no engine, the work is a command of ours */
     int64_t pid;                         /* of the engine; JOULET_CHILDREN, JOULET_NOBODY */
+    struct joulet_followed *followed;    /* its processes; NULL: not known, or elsewhere */
     bool on;                             /* between session_watch and session_watched */
+    bool level;                          /* until the end of a level, whatever ends before */
+    struct joulet_cpu_look look;         /* when it began */
+    struct run_cpu_time cpu;             /* of what was watched last; the energies are not in it yet */
     struct joulet_surroundings before;
     struct joulet_watched seen;
     int others, served;               /* requests of others in the engine before, and meanwhile; -1 not known */
@@ -22,6 +26,7 @@ struct session_watch {
 };
 
 struct session_factors;
+struct session_estimate;
 struct session_sink; /* hands samples to the store; its own lock */
 
 struct session {
@@ -32,14 +37,15 @@ struct session {
     struct joulet_trace *stored; /* NULL; the traces of a stored run that is measured again (then there is no meter) */
     struct store *store;         /* NULL with --no-store and in a trial, or when it could not be opened */
     struct session_sink *sink;
-    struct session_factors *factors; /* what changes during the run: emission factors */
-    size_t n_channels;               /* of the meter when the run began; indices as in run.channels */
-    struct joulet_baseline *idle;    /* n_channels; the level that net figures use */
-    char level[8];                   /* "L0" without a model server, "L1" with the model loaded */
-    joulet_mark opened;              /* samples are there from then on: a locked database may have kept us waiting before */
-    joulet_mark last_end;            /* end of the last activity measured; 0 none */
-    size_t n_problems;               /* of the meter when the run began */
-    bool refused;                    /* a part of this machine may not be read: totals of what measures lack it */
+    struct session_estimate *estimate; /* of an engine elsewhere; NULL: not looked for yet */
+    struct session_factors *factors;   /* what changes during the run: emission factors */
+    size_t n_channels;                 /* of the meter when the run began; indices as in run.channels */
+    struct joulet_baseline *idle;      /* n_channels; the level that net figures use */
+    char level[8];                     /* "L0" without a model server, "L1" with the model loaded */
+    joulet_mark opened;                /* samples are there from then on: a locked database may have kept us waiting before */
+    joulet_mark last_end;              /* end of the last activity measured; 0 none */
+    size_t n_problems;                 /* of the meter when the run began */
+    bool refused;                      /* a part of this machine may not be read: totals of what measures lack it */
     struct session_watch watch;
     bool unsaved;                 /* a write to the store failed: tried again at the end */
     struct joulet_error unopened; /* why the store took nothing from the beginning */
@@ -91,6 +97,21 @@ bool session_prepare(struct session *s);
 void session_watch(struct session *s);
 void session_watched(struct session *s);
 void session_watch_engine(struct session *s, const struct runtime_choice *choice);
+/* What is published stands in for what cannot be measured: an engine on another machine (session_estimate.c). */
+void session_estimate_note(struct session *s);
+void session_estimate_request(struct session *s, struct run_request *q);
+void session_estimate_run(struct session *s);
+void session_estimate_close(struct session *s);
+/* Whether the engine is on this machine: what the user said, else who serves its port. CLI_DONE, or an exit code after the
+ * sentence (session_processes.c). */
+int session_locate(struct session *s, struct runtime_choice *choice);
+void session_follow(struct session *s, const struct runtime_choice *choice);
+void session_unfollow(struct session *s);
+void session_look_before(struct session *s);
+void session_look_after(struct session *s, struct joulet_surroundings *after);
+/* The engine's part of the CPU's energy, by the share that is already there. */
+void session_cpu_window(const struct session *s, struct run_window *w);
+void session_cpu_request(const struct session *s, struct run_request *q);
 /* Flags and notes for what was seen between the two. Figures of simulated sensors are not flagged: they see nothing of this
  * machine. */
 void session_flag_request(struct session *s, struct run_request *q);

@@ -45,6 +45,7 @@ void session_window_again(struct session *s, struct run_window *w, bool isolated
     struct session_span sp = span_again(w, 1, isolated, 0, until);
     run_energy_init(&whole);
     session_measure(s, &sp, s->idle, &whole);
+    session_cpu_window(s, w);
     run_energy_release(&whole);
 }
 
@@ -54,6 +55,7 @@ void session_request_again(struct session *s, struct run_request *q, bool isolat
     session_measure(s, &sp, s->idle, &q->energy);
     session_measure_parts(s, &sp, s->idle, q);
     session_request_shape(s, q);
+    session_cpu_request(s, q);
 }
 
 /* ---- requests -------------------------------------------------------------------------------------------------------------- */
@@ -98,6 +100,7 @@ struct run_request *session_request(struct session *s, struct run_request *q, jo
         session_request_shape(s, q);
         s->last_end = end;
     }
+    session_estimate_request(s, q);
     session_flag_request(s, q);
     return keep_request(s, q);
 }
@@ -106,6 +109,7 @@ struct run_request *session_request_unmeasured(struct session *s, struct run_req
 {
     if (q->n_windows && q->windows[q->n_windows - 1].end_ns > s->last_end)
         s->last_end = q->windows[q->n_windows - 1].end_ns;
+    session_estimate_request(s, q); /* a published figure is one of requests, whatever ran beside */
     return keep_request(s, q);
 }
 
@@ -140,6 +144,7 @@ void session_measure_again(struct session *s, struct run_request *q, const struc
     session_measure(s, &sp, idle, &q->energy);
     session_measure_parts(s, &sp, idle, q);
     session_request_shape(s, q);
+    session_cpu_request(s, q);
     take_flags(&q->energy, &whole);
     for (size_t k = 0; k < q->n_windows; k++) {
         take_flags(&q->windows[k].energy, &before[k]);

@@ -144,11 +144,7 @@ void session_engine(struct session *s, const struct runtime_choice *choice)
 {
     session_describe(s->cli, choice, &s->run.engine, &s->run.model);
     if (!choice->engine->local)
-        run_note(
-            &s->run,
-            "the engine runs on another machine: the sensors of this one say nothing about its energy; `joulet estimate --run "
-            "%s` gives a published figure where there is one",
-            s->run.id);
+        session_estimate_note(s);
 }
 
 static void set_real(struct run_pairs *p, const char *key, double value)
@@ -217,7 +213,8 @@ void session_request_of(struct session *s, struct run_request *q, const struct g
                         enum joulet_status st, const struct joulet_error *err)
 {
     struct jl_sha256 sha;
-    session_watched(s);
+    if (!s->watch.level)
+        session_watched(s);
     engine_to_request(g, q);
     jl_sha256_init(&sha);
     jl_sha256_add(&sha, prompt, strlen(prompt));
@@ -349,6 +346,9 @@ int session_choose_as(struct session *s, struct runtime_choice *choice, const st
         return cli_usage(
             c, "the model is another file than the one that run %s was begun with: bring that one back, or measure anew",
             s->run.id);
+    int code = session_locate(s, choice);
+    if (code != CLI_DONE)
+        return code;
     if (!ask->further)
         session_engine(s, choice);
     session_watch_engine(s, choice);

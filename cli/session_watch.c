@@ -11,17 +11,6 @@
 #define SLOT_NS   50000000
 #define WARMED_K  15.0 /* a processor that gets warmer by more draws measurably more at the same work */
 
-/* The engine's process on this machine: ours, else whoever listens where it is reached. */
-static int64_t engine_pid(const struct runtime_choice *choice)
-{
-    const struct engine *e = choice->engine;
-    if (choice->started)
-        return choice->server.process.pid;
-    const char *colon = e && e->local ? strrchr(e->url, ':') : NULL;
-    int64_t pid = colon && atoi(colon + 1) > 0 ? jl_pid_listening(atoi(colon + 1)) : -1;
-    return pid > 0 ? pid : JOULET_NOBODY;
-}
-
 /* Requests of others in an engine that is not ours alone; -1 not known. */
 static int others(const struct session *s)
 {
@@ -31,15 +20,14 @@ static int others(const struct session *s)
 
 void session_watch_engine(struct session *s, const struct runtime_choice *choice)
 {
-    s->watch.choice = choice;
-    s->watch.pid = engine_pid(choice);
+    session_follow(s, choice);
     meters_engine(s->meters, s->watch.pid);
 }
 
 void session_watch(struct session *s)
 {
     s->watch.others = others(s);
-    joulet_surroundings_now(s->watch.pid, &s->watch.before);
+    session_look_before(s);
     s->watch.on = true;
 }
 
@@ -125,7 +113,7 @@ void session_watched(struct session *s)
     if (!s->watch.on)
         return;
     s->watch.on = false;
-    joulet_surroundings_now(s->watch.pid, &after);
+    session_look_after(s, &after);
     joulet_watch(&s->watch.before, &after, &s->watch.seen);
     int now = others(s);
     if (now > 0) { /* our own slot may be in use for a moment after the last byte */
@@ -175,10 +163,16 @@ void session_flag_request(struct session *s, struct run_request *q)
             watch_clocks(s, q);
     }
     s->watch.seen = (struct joulet_watched){.foreign_threads = NAN};
+    q->cpu_time = s->watch.cpu;
+    session_cpu_request(s, q);
+    run_cpu_time_init(&s->watch.cpu);
 }
 
 void session_flag_window(struct session *s, struct run_window *w)
 {
+    w->cpu_time = s->watch.cpu;
+    session_cpu_window(s, w);
+    run_cpu_time_init(&s->watch.cpu);
     if (!of_this_machine(s))
         return;
     flag_energy(&w->energy, s->watch.seen.flags, NULL);

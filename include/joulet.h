@@ -722,6 +722,52 @@ JOULET_API double joulet_levels_ramp_s(const struct joulet_level *levels, size_t
 /* Rounds U to two significant digits and E to the same decimal: "12.40 J +- 0.74 J" (3), with U+00B1 when utf8. Unknown: "-". */
 JOULET_API const char *joulet_format_j(char *buf, size_t size, double e_j, double pm_j, bool utf8);
 
+/* ---- processes (6.4): whose processor time it was -------------------------------------------------------------------- */
+
+/* Processor time between two looks. Seconds over all hardware threads. */
+struct joulet_cpu_use {
+    double used_s;   /* by the processes followed; NAN not known */
+    double busy_s;   /* by everybody: time that the hardware threads were not idle */
+    double total_s;  /* idle or not */
+    double tick_s;   /* step in which the kernel tells them */
+    double readings; /* truncated counters that used_s is made of; 0: it is exact (a control group) */
+};
+/* Share of the busy time, with its 95 % interval (k = 2): counters are cut to ticks, and who is busy is looked at once in each.
+ * All of them NAN when nothing was busy or something is not known. It is a share of time: blind to clocks, to the width of the
+ * instructions, to memory and to GPUs. */
+struct joulet_cpu_share {
+    double share, share_pm; /* share within [0, 1] */
+    double used_s, busy_s;
+};
+#define JOULET_CPU_SHARE_UNKNOWN                                                                                                 \
+    {                                                                                                                            \
+        NAN, NAN, NAN, NAN                                                                                                       \
+    }
+JOULET_API void joulet_cpu_share_of(const struct joulet_cpu_use *use, struct joulet_cpu_share *out);
+/* The part of the CPU's energy that goes with a share of its busy time: beside the whole, never instead. Derived at best; the
+ * interval is that of both together, min_j and max_j go to the ends of the share. */
+JOULET_API void joulet_energy_of_share(const struct joulet_energy *cpu, const struct joulet_cpu_share *share,
+                                       struct joulet_energy *out);
+
+/* A process with all its descendants, whatever becomes of it, or the control group that holds it and nothing else, or the
+ * container. One thread at a time. */
+struct joulet_followed;
+struct joulet_cpu_look {
+    joulet_mark t_ns;
+    double used_s; /* since joulet_follow, never falls; NAN when it can no longer be read */
+    double busy_s, total_s, tick_s, readings;
+    size_t processes; /* alive now */
+};
+/* Error: JOULET_NOT_FOUND when there is no such process, JOULET_UNSUPPORTED where processes cannot be seen. */
+JOULET_API enum joulet_status joulet_follow(struct joulet_followed **out, int64_t pid, struct joulet_error *err);
+JOULET_API void joulet_follow_look(struct joulet_followed *f, struct joulet_cpu_look *out);
+/* "process tree" or "control group"; static. */
+JOULET_API const char *joulet_follow_source(const struct joulet_followed *f);
+JOULET_API void joulet_unfollow(struct joulet_followed *f); /* NULL is fine */
+/* Between two looks at the same processes. */
+JOULET_API void joulet_cpu_use_between(const struct joulet_cpu_look *from, const struct joulet_cpu_look *to,
+                                       struct joulet_cpu_use *out);
+
 /* ---- shares of concurrent requests (7) -------------------------------------------------------------------------------- */
 
 /* Energy of one engine step: b0 + sum bp m over prefill tokens + sum (bd + bc x) over decoding requests with context x. A

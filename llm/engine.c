@@ -255,7 +255,7 @@ enum joulet_status engine_open_as(struct engine **out, const char *url, const ch
         return jl_fail(err, JOULET_MEMORY, "out of memory");
     }
     e->cancel = cancel;
-    e->local = net_url_is_local(e->url);
+    e->local = net_url_is_here(e->url);
     e->cloud = engine_cloud_at(e->url);
     if (e->cloud && !row)
         row = row_named(e->cloud->protocol);

@@ -55,5 +55,9 @@ enum joulet_status net_http(const struct net_request *q, struct net_response *ou
 char *net_escape(const char *s);
 /* True for loopback host names and addresses in a URL: its energy is this machine's. */
 bool net_url_is_local(const char *url);
+/* True when the host of the URL is this machine: loopback, or a name or address that leads to one of its network interfaces. Asks
+ * the resolver, so it may take as long as connecting. A name that leads nowhere is elsewhere. */
+bool net_url_is_here(const char *url);
+int net_url_port(const char *url); /* 80 or 443 where the URL has none; -1 no http:// or https:// address */
 
 #endif

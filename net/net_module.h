@@ -34,6 +34,8 @@ const struct net_module *net_module_get(struct joulet_error *err);
 
 /* "http://host:port" of a URL, without user, path and query: what a sentence may show. */
 const char *net_url_origin(const char *url, char *buf, size_t size);
+/* Host without user, port and brackets. */
+bool net_url_host(const char *url, char *host, size_t size);
 /* JOULET_USAGE unless it is http:// or https:// with a host and without blanks or control characters. */
 enum joulet_status net_url_check(const char *url, struct joulet_error *err);
 

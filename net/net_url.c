@@ -18,7 +18,7 @@ static const char *authority(const char *url, size_t *n)
 }
 
 /* Host without user, port and brackets. A user part may look like a host ("http://127.0.0.1@elsewhere"): the last @ decides. */
-static bool host_of(const char *url, char *host, size_t size)
+bool net_url_host(const char *url, char *host, size_t size)
 {
     size_t n = 0;
     const char *p = authority(url, &n);
@@ -78,7 +78,7 @@ enum joulet_status net_url_check(const char *url, struct joulet_error *err)
             return jl_fail(err, JOULET_USAGE, "the address \"%.200s\" holds a blank or a control character: percent-encode it",
                            url);
     }
-    if (!host_of(url, host, sizeof(host)))
+    if (!net_url_host(url, host, sizeof(host)))
         return jl_fail(err, JOULET_USAGE, "\"%.200s\" is no http:// or https:// address: give one as in http://127.0.0.1:8080",
                        url);
     return jl_ok(err);
@@ -95,7 +95,7 @@ static bool is_loopback_v4(const char *host)
 bool net_url_is_local(const char *url)
 {
     char host[256];
-    if (!url || !host_of(url, host, sizeof(host)))
+    if (!url || !net_url_host(url, host, sizeof(host)))
         return false;
     size_t n = strlen(host);
     if (n > 1 && host[n - 1] == '.')
@@ -107,6 +107,18 @@ bool net_url_is_local(const char *url)
     if (strncasecmp(host, "::ffff:", 7) == 0)
         return is_loopback_v4(host + 7);
     return is_loopback_v4(host);
+}
+
+int net_url_port(const char *url)
+{
+    size_t n = 0;
+    const char *p = url ? authority(url, &n) : NULL;
+    if (!p)
+        return -1;
+    for (size_t i = n; i > 0 && p[i - 1] != ']'; i--)
+        if (p[i - 1] == ':')
+            return i < n ? atoi(p + i) : -1;
+    return strncasecmp(url, "https", 5) == 0 ? 443 : 80;
 }
 
 char *net_escape(const char *s)

@@ -137,6 +137,7 @@ void report_block(struct jl_buf *out, const struct run *r, const struct run_requ
     if (r->n_requests)
         metrics_tokens(&v);
     metrics_power(&v);
+    metrics_cpu_time(&v);
     metrics_money(&v);
     metrics_source(&v);
 }

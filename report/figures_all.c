@@ -250,6 +250,31 @@ static void powers(struct work *w)
         plain(w, "ramp", "s", of_run_window(w->r, offsetof(struct run_window, ramp_s)));
 }
 
+/* ---- processes ---------------------------------------------------------------------------------------------------- */
+
+static void of_energy(struct work *w, const char *key, const struct joulet_energy *e)
+{
+    struct figure net, gross;
+    processes_figures(w->r, e, &net, &gross);
+    add(w, key, "J", of_figure(&net, 1), of_figure(&gross, 1));
+}
+
+/* Only where the engine's processes were followed. */
+static void processes(struct work *w)
+{
+    struct run_cpu_time t;
+    if (w->v.q)
+        t = w->v.q->cpu_time;
+    else
+        run_cpu_time_of(w->r, &t);
+    if (isnan(t.share))
+        return;
+    add(w, "cpu_time_share", "1", (struct metric_value){t.share, fmax(0, t.share - t.share_pm), fmin(1, t.share + t.share_pm)},
+        unknown);
+    of_energy(w, "e_llm", &t.e_llm);
+    of_energy(w, "m_eff", &t.m_eff);
+}
+
 /* ---- carbon, cost and the whole list ----------------------------------------------------------------------------- */
 
 static void amounts(struct work *w)
@@ -305,6 +330,7 @@ void metrics_of_run(const struct run *r, struct metric_list *out)
     add(&w, "cv_of_repeats", "1", (struct metric_value){variation(r, true), NAN, NAN},
         (struct metric_value){variation(r, false), NAN, NAN});
     powers(&w);
+    processes(&w);
     amounts(&w);
     jl_buf_release(&none);
 }

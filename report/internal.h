@@ -142,6 +142,8 @@ void metrics_energy(const struct view *v); /* net, gross, tail */
 void metrics_tokens(const struct view *v); /* tokens, per token, speed, latency */
 void metrics_brief(const struct view *v);  /* the same in a line or two, and the names of the flags */
 void metrics_power(const struct view *v);
+void metrics_cpu_time(const struct view *v); /* processes.c: the engine's part of the CPU's energy */
+void processes_figures(const struct run *r, const struct joulet_energy *e, struct figure *net, struct figure *gross);
 void metrics_money(const struct view *v);  /* carbon, embodied share, water, cost (money.c) */
 void metrics_source(const struct view *v); /* provenance, flags, notes */
 

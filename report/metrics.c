@@ -333,15 +333,18 @@ static void source_line(const struct view *v)
     line_init(&b);
     line_init(&sensors);
     bool nothing = !known && !v->q && !v->r->argv && !v->sums.ok; /* then no sensor is the reason */
-    if (!nothing && (known || !local || strcmp(local, "false")))
+    bool elsewhere = local && !strcmp(local, "false");
+    if (!nothing && !elsewhere)
         words_sensors(&sensors, v->r);
     if (v->mixed && v->whole.e.provenance == JOULET_ESTIMATED)
         jl_buf_str(&b, "partly ");
-    if (known)
+    if (known && elsewhere)
+        jl_buf_str(&b, "estimated from what is published for the model; no sensor of this machine sees an engine on another one");
+    else if (known)
         jl_buf_str(&b, words_provenance(v->whole.e.provenance));
     else if (nothing)
         jl_buf_str(&b, "no request succeeded, so there is nothing to sum");
-    else if (local && !strcmp(local, "false"))
+    else if (elsewhere)
         jl_buf_printf(
             &b, "no sensor of this machine sees an engine on another one; `joulet estimate --run %s` tells what is published",
             v->r->id);

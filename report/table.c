@@ -278,6 +278,7 @@ void report_table(struct jl_buf *out, const struct run *r, const struct report_s
         metrics_energy(&v);
         metrics_tokens(&v);
         metrics_power(&v);
+        metrics_cpu_time(&v);
         metrics_money(&v);
     }
     metrics_source(&v);

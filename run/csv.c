@@ -127,6 +127,24 @@ static void group_columns(struct jl_buf *b, unsigned g, const struct run_energy 
     }
 }
 
+/* Share of the processor time and the four figures of what goes with it. */
+static void cpu_time_columns(struct jl_buf *b, const struct run_cpu_time *t)
+{
+    const struct joulet_energy *both[] = {&t->e_llm, &t->m_eff};
+    const double shares[] = {t->share, t->share_pm, t->engine_s, t->busy_s};
+    for (size_t i = 0; i < JL_COUNT(shares); i++) {
+        jl_buf_str(b, ",");
+        real_cell(b, shares[i]);
+    }
+    for (size_t k = 0; k < JL_COUNT(both); k++) {
+        const double figures[] = {both[k]->net_j, both[k]->net_pm_j, both[k]->gross_j, both[k]->gross_pm_j};
+        for (size_t i = 0; i < JL_COUNT(figures); i++) {
+            jl_buf_str(b, ",");
+            real_cell(b, figures[i]);
+        }
+    }
+}
+
 static void header(struct jl_buf *b)
 {
     jl_buf_str(b, "run_id,kind,row,window,cell,cell_name,duration_s");
@@ -137,7 +155,19 @@ static void header(struct jl_buf *b)
         const char *name = joulet_group_name((enum joulet_group)g);
         jl_buf_printf(b, ",%s_net_j,%s_net_pm_j,%s_gross_j,%s_gross_pm_j", name, name, name, name);
     }
-    jl_buf_str(b, "\r\n");
+    jl_buf_str(b, ",cpu_time_share,cpu_time_share_pm,cpu_time_engine_s,cpu_time_busy_s");
+    jl_buf_str(b, ",e_llm_net_j,e_llm_net_pm_j,e_llm_gross_j,e_llm_gross_pm_j");
+    jl_buf_str(b, ",m_eff_net_j,m_eff_net_pm_j,m_eff_gross_j,m_eff_gross_pm_j\r\n");
+}
+
+static void cpu_time_of(const struct line *l, struct run_cpu_time *out)
+{
+    if (l->window)
+        *out = l->window->cpu_time;
+    else if (l->request)
+        *out = l->request->cpu_time;
+    else
+        run_cpu_time_of(l->run, out);
 }
 
 static double duration_s(const struct line *l)
@@ -161,6 +191,8 @@ static void cell_columns(struct jl_buf *b, const struct line *l)
 
 static void put_line(struct jl_buf *b, const struct line *l)
 {
+    struct run_cpu_time cpu;
+    cpu_time_of(l, &cpu);
     text_cell(b, l->run->id);
     jl_buf_str(b, ",");
     text_cell(b, l->run->kind);
@@ -174,6 +206,7 @@ static void put_line(struct jl_buf *b, const struct line *l)
     columns(b, "", energy_fields, &l->energy->total, false);
     for (unsigned g = 0; g < JOULET_GROUP_COUNT; g++)
         group_columns(b, g, l->energy);
+    cpu_time_columns(b, &cpu);
     jl_buf_str(b, "\r\n");
 }
 

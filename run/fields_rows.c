@@ -80,6 +80,18 @@ const struct field energy_fields[] = {
     END,
 };
 
+const struct field cpu_time_fields[] = {
+    ROW(run_cpu_time, "share", FIELD_REAL, share),
+    ROW(run_cpu_time, "share_pm", FIELD_REAL, share_pm),
+    ROW(run_cpu_time, "engine_s", FIELD_REAL, engine_s),
+    ROW(run_cpu_time, "busy_s", FIELD_REAL, busy_s),
+    ROW(run_cpu_time, "processes", FIELD_COUNT, processes),
+    ROW(run_cpu_time, "source", FIELD_CHARS, source),
+    OBJECT(run_cpu_time, "e_llm", e_llm, energy_fields),
+    OBJECT(run_cpu_time, "m_eff", m_eff, energy_fields),
+    END,
+};
+
 const struct field window_fields[] = {
     ROW(run_window, "start_ns", FIELD_TIME, start_ns),       ROW(run_window, "end_ns", FIELD_TIME, end_ns),
     ROW(run_window, "u_start_s", FIELD_REAL, u_start_s),     ROW(run_window, "u_end_s", FIELD_REAL, u_end_s),

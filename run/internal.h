@@ -31,7 +31,7 @@ struct field {
 };
 
 extern const struct field energy_fields[], window_fields[], request_fields[], channel_fields[], baseline_fields[], run_fields[],
-    run_end_fields[], cell_fields[], series_fields[], former_fields[],
+    run_end_fields[], cell_fields[], cpu_time_fields[], series_fields[], former_fields[],
     former_request_fields[]; /* each ends with a row without a key */
 
 /* The pairs of a run, in the order of the record. */

@@ -6,6 +6,18 @@
 
 /* ---- windows and requests ---------------------------------------------------------------------------------------- */
 
+static enum joulet_status read_cpu_time(struct reader *rd, json_t *o, struct run_cpu_time *t)
+{
+    json_t *v = json_object_get(o, "cpu_time");
+    size_t back = reader_into(rd, "cpu_time");
+    enum joulet_status st = !v || json_is_null(v) ? JOULET_OK
+                            : json_is_object(v)   ? fields_read(rd, v, t, cpu_time_fields)
+                                                  : reader_fail(rd, "an object", v);
+    if (st == JOULET_OK)
+        reader_back(rd, back);
+    return st;
+}
+
 /* name NULL: from the key "name". */
 static enum joulet_status read_window(struct reader *rd, json_t *o, const char *name, struct run_window *w)
 {
@@ -19,6 +31,8 @@ static enum joulet_status read_window(struct reader *rd, json_t *o, const char *
     enum joulet_status st = fields_read(rd, o, w, window_fields);
     if (st == JOULET_OK && w->end_ns < w->start_ns)
         return reader_fail(rd, "a window that ends after its start", o);
+    if (st == JOULET_OK)
+        st = read_cpu_time(rd, o, &w->cpu_time);
     return st == JOULET_OK ? reader_energy(rd, o, &w->energy) : st;
 }
 
@@ -75,6 +89,8 @@ enum joulet_status reader_request(struct reader *rd, json_t *o, struct run_reque
         st = read_named_windows(rd, o, "windows", &q->windows, &q->n_windows);
     if (st == JOULET_OK)
         st = read_named_windows(rd, o, "parts", &q->parts, &q->n_parts);
+    if (st == JOULET_OK)
+        st = read_cpu_time(rd, o, &q->cpu_time);
     return st == JOULET_OK ? reader_energy(rd, o, &q->energy) : st;
 }
 

@@ -84,11 +84,17 @@ static json_t *energy_json(const struct run_energy *e)
     return whole(o, ok);
 }
 
+/* Left out where nobody was followed: a key that is missing is unknown. */
+static bool put_cpu_time(json_t *o, const struct run_cpu_time *t)
+{
+    return isnan(t->engine_s) || put(o, "cpu_time", object_of(t, cpu_time_fields));
+}
+
 static json_t *window_json(const struct run_window *w, bool named)
 {
     json_t *o = json_object();
     bool ok = o && (!named || put(o, "name", text_or_null(w->name))) && fields_write(o, w, window_fields) &&
-              (!named || put(o, "cell", w->cell < 0 ? json_null() : json_integer(w->cell))) &&
+              (!named || put(o, "cell", w->cell < 0 ? json_null() : json_integer(w->cell))) && put_cpu_time(o, &w->cpu_time) &&
               put(o, "energy", energy_json(&w->energy));
     return whole(o, ok);
 }
@@ -112,7 +118,8 @@ static json_t *request_json(const struct run_request *q)
 {
     json_t *o = json_object();
     bool ok = o && fields_write(o, q, request_fields) && put(o, "windows", named_windows(q->windows, q->n_windows)) &&
-              put(o, "parts", named_windows(q->parts, q->n_parts)) && put(o, "energy", energy_json(&q->energy));
+              put(o, "parts", named_windows(q->parts, q->n_parts)) && put_cpu_time(o, &q->cpu_time) &&
+              put(o, "energy", energy_json(&q->energy));
     return whole(o, ok);
 }
 
@@ -201,6 +208,8 @@ static json_t *notes_json(const struct run *r)
 
 static json_t *run_json(const struct run *r, bool requests)
 {
+    struct run_cpu_time cpu;
+    run_cpu_time_of(r, &cpu);
     json_t *o = json_object();
     bool ok = o && put(o, "schema", json_string(RUN_SCHEMA)) && fields_write(o, r, run_fields);
     for (size_t i = 0; ok && i < pairs_count; i++)
@@ -209,8 +218,9 @@ static json_t *run_json(const struct run *r, bool requests)
          put(o, "series", list_json(r->series, r->n_series, sizeof *r->series, series_fields)) &&
          put(o, "channels", list_json(r->channels, r->n_channels, sizeof *r->channels, channel_fields)) &&
          put(o, "baselines", list_json(r->baselines, r->n_baselines, sizeof *r->baselines, baseline_fields)) &&
-         put(o, "former", former_json(r)) && put(o, "notes", notes_json(r)) && put(o, "energy", energy_json(&r->energy)) &&
-         put(o, "windows", windows_json(r)) && (!requests || put(o, "requests", requests_json(r)));
+         put(o, "former", former_json(r)) && put(o, "notes", notes_json(r)) && put_cpu_time(o, &cpu) &&
+         put(o, "energy", energy_json(&r->energy)) && put(o, "windows", windows_json(r)) &&
+         (!requests || put(o, "requests", requests_json(r)));
     return whole(o, ok);
 }
 

@@ -234,6 +234,7 @@ void run_window_init(struct run_window *w, const char *name, int64_t start_ns, i
     snprintf(w->name, sizeof w->name, "%s", name);
     w->power_min_w = w->power_mean_w = w->power_max_w = w->power_p50_w = w->power_p95_w = w->ramp_s = NAN;
     run_energy_init(&w->energy);
+    run_cpu_time_init(&w->cpu_time);
 }
 
 void run_request_init(struct run_request *q)
@@ -266,6 +267,7 @@ void run_request_init(struct run_request *q)
     for (size_t i = 0; i < JL_COUNT(unknown); i++)
         *unknown[i] = NAN;
     run_energy_init(&q->energy);
+    run_cpu_time_init(&q->cpu_time);
 }
 
 void run_request_release(struct run_request *q)

@@ -36,6 +36,17 @@ struct run_energy {
     size_t n_channels;
 };
 
+/* Whose processor time it was (docs/method.md 6.4). */
+struct run_cpu_time {
+    double share, share_pm;     /* of the engine's processes in the busy time, and half of its 95 % interval; NAN unknown */
+    double engine_s, busy_s;    /* processor time, over all hardware threads */
+    int64_t processes;          /* of the engine, at the end; -1 not known */
+    char source[24];            /* "process tree", "control group"; "" unknown */
+    struct joulet_energy e_llm; /* the engine's part of the CPU's energy; blind to GPUs */
+    struct joulet_energy m_eff; /* what of it fell into prefill and decode */
+};
+void run_cpu_time_init(struct run_cpu_time *t); /* all unknown */
+
 /* A half-open interval of the run (idle, load, cooldown) or of a request (queue, load, prefill, decode). */
 struct run_window {
     char name[24];
@@ -46,6 +57,7 @@ struct run_window {
     double ramp_s;                                 /* from its start until 90 % of its mean power; NAN unknown */
     int64_t updates;                               /* distinct sensor updates inside, of the busiest channel in the total */
     int64_t cell;                                  /* of the run's own windows: index in run.cells; -1 none or all of them */
+    struct run_cpu_time cpu_time;                  /* of a level and of a command; else unknown */
     struct run_energy energy;
 };
 
@@ -84,6 +96,7 @@ struct run_request {
     size_t n_parts;
     double power_p50_w, power_p95_w; /* over all its windows */
     struct run_energy energy;        /* of the request: sum of its windows */
+    struct run_cpu_time cpu_time;    /* beside the energy, never instead */
     double tail_j, settle_s;         /* NAN unknown */
     double temperature_before_c, temperature_after_c;
 };
@@ -243,6 +256,8 @@ double run_request_s(const struct run_request *q); /* from its first window to i
 bool run_is_joint(const struct run *r);
 bool run_cell_is_joint(const struct run_cell *c); /* the same of one cell */
 void run_sum(const struct run *r, const char *category /* NULL: all */, struct run_sums *out);
+/* Of the same requests, of their levels, or of a command; all unknown when nobody was followed. m_eff lacks levels. */
+void run_cpu_time_of(const struct run *r, struct run_cpu_time *out);
 
 /* The same of one cell. Requests that ran at once have no energy of their own: the windows called "level" of the cell have it,
  * and tokens are those of the requests inside them. */

@@ -7,7 +7,16 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { NAME_WIDTH = 16, NUMBER_WIDTH = 8, ENERGY_WIDTH = 18, GRAPH_LEAST = 8, GRAPH_COLOUR = 1, NOTE_COLOUR };
+enum {
+    NAME_WIDTH = 16,
+    NAME_MOST = 30,
+    ROOMY = 80,
+    NUMBER_WIDTH = 8,
+    ENERGY_WIDTH = 18,
+    GRAPH_LEAST = 8,
+    GRAPH_COLOUR = 1,
+    NOTE_COLOUR
+};
 
 /* ncurses would end the program when a terminal is unknown: newterm reports it. */
 static SCREEN *screen;
@@ -83,14 +92,34 @@ static void history(int y, int x, int width, const struct tui_row *row, bool utf
     attroff(COLOR_PAIR(GRAPH_COLOUR));
 }
 
+/* Columns of a text: bytes that begin a character. */
+static int columns_of(const char *s)
+{
+    int n = 0;
+    for (; *s; s++)
+        n += (*s & 0xc0) != 0x80;
+    return n;
+}
+
 /* Columns from left to right; those that do not fit are left out: energy before the graph, the graph before mean and max. */
 struct layout {
-    int now, mean, max, energy, graph, graph_width;
+    int name, now, mean, max, energy, graph, graph_width;
 };
 
-static struct layout lay_out(int columns)
+/* As wide as the longest name wants, where there is room. */
+static int name_width(const struct tui_view *view, int columns)
 {
-    struct layout l = {.now = NAME_WIDTH + 1, .mean = -1, .max = -1, .energy = -1, .graph = -1};
+    int width = NAME_WIDTH;
+    for (size_t i = 0; i < view->n_rows; i++)
+        if (columns_of(view->rows[i].name) > width)
+            width = columns_of(view->rows[i].name);
+    int most = columns >= ROOMY ? NAME_MOST : NAME_WIDTH;
+    return width < most ? width : most;
+}
+
+static struct layout lay_out(int columns, int name)
+{
+    struct layout l = {.name = name, .now = name + 1, .mean = -1, .max = -1, .energy = -1, .graph = -1};
     int x = l.now + NUMBER_WIDTH + 4;
     if (x + 2 * (NUMBER_WIDTH + 1) <= columns) {
         l.mean = x;
@@ -124,20 +153,11 @@ static void heads(int y, const struct layout *l)
     attroff(A_UNDERLINE);
 }
 
-/* Columns of a text: bytes that begin a character. */
-static int columns_of(const char *s)
-{
-    int n = 0;
-    for (; *s; s++)
-        n += (*s & 0xc0) != 0x80;
-    return n;
-}
-
 static void line(int y, const struct layout *l, const struct tui_row *row, bool utf8)
 {
     if (row->strong)
         attron(A_BOLD);
-    mvprintw(y, 0, "%-*.*s", NAME_WIDTH, NAME_WIDTH, row->name);
+    mvprintw(y, 0, "%-*.*s", l->name, l->name, row->name);
     number(y, l->now, row->now);
     mvprintw(y, l->now + NUMBER_WIDTH + 1, "%s", isnan(row->now) ? "" : row->unit);
     if (l->mean >= 0) {
@@ -155,7 +175,7 @@ static void line(int y, const struct layout *l, const struct tui_row *row, bool 
 
 static void tui_draw(const struct tui_view *view)
 {
-    struct layout l = lay_out(COLS);
+    struct layout l = lay_out(COLS, name_width(view, COLS));
     int bottom = LINES - 2;
     erase();
     attron(A_BOLD);

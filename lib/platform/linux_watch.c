@@ -1,4 +1,4 @@
-/* linux_watch.c - what watches ask of the machine: processor time of processes, clocks, heat, who listens on a port. */
+/* linux_watch.c - what watches ask of the machine: processor time of processes, clocks, heat. */
 #include "lib/platform/platform.h"
 
 #include <math.h>
@@ -80,64 +80,4 @@ int64_t jl_throttle_events(void)
 int64_t jl_clock_limit_khz(void)
 {
     return sum_over_cpus("cpufreq/scaling_max_freq");
-}
-
-/* ---- who listens ------------------------------------------------------------------------------------------------------- */
-
-/* Socket number of the listener on `port`, from net/tcp or net/tcp6 ("sl local:PORT remote st ... inode"; state 0A is LISTEN). */
-static bool listening_socket(const char *table, int port, unsigned long *inode)
-{
-    char path[4096];
-    snprintf(path, sizeof(path), "%s/net/%s", jl_procfs_root(), table);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return false;
-    char line[512];
-    bool found = false;
-    while (!found && fgets(line, sizeof(line), f)) {
-        unsigned local = 0, state = 0;
-        found = sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*s %*s %lu", &local, &state, inode) == 3 &&
-                state == 0x0a && local == (unsigned)port;
-    }
-    fclose(f);
-    return found;
-}
-
-static bool holds_socket(const char *pid, const char *wanted)
-{
-    char dir[4096], path[4400], target[64];
-    char **names;
-    size_t n;
-    bool found = false;
-    snprintf(dir, sizeof(dir), "%s/%s/fd", jl_procfs_root(), pid);
-    if (jl_list_dir(dir, &names, &n, NULL) != JOULET_OK)
-        return false;
-    for (size_t i = 0; i < n && !found; i++) {
-        snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
-        ssize_t len = readlink(path, target, sizeof(target) - 1);
-        if (len > 0) {
-            target[len] = '\0';
-            found = strcmp(target, wanted) == 0;
-        }
-    }
-    jl_free_list(names, n);
-    return found;
-}
-
-int64_t jl_pid_listening(int port)
-{
-    unsigned long inode;
-    char wanted[64], **names;
-    size_t n;
-    int64_t pid = -1, v;
-    if (!listening_socket("tcp", port, &inode) && !listening_socket("tcp6", port, &inode))
-        return -1;
-    snprintf(wanted, sizeof(wanted), "socket:[%lu]", inode);
-    if (jl_list_dir(jl_procfs_root(), &names, &n, NULL) != JOULET_OK)
-        return -1;
-    for (size_t i = 0; i < n && pid < 0; i++)
-        if (jl_parse_i64(names[i], &v) && v > 0 && holds_socket(names[i], wanted))
-            pid = v;
-    jl_free_list(names, n);
-    return pid;
 }

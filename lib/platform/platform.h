@@ -80,6 +80,23 @@ bool jl_pid_alive(int64_t pid);
 bool jl_process_key(char *buf, size_t size);
 bool jl_process_key_alive(const char *key);
 
+/* ---- processor time of processes (linux_tree.c) -------------------------------------------------------------------- */
+struct jl_process_time {
+    int64_t pid, parent;
+    uint64_t start;         /* ticks since boot: with the number it names a process for ever */
+    uint64_t own, children; /* ticks; children: those that have ended and were waited for */
+    char name[16];
+};
+/* All processes, ascending by number; malloc'ed. Those that end meanwhile are left out. JOULET_UNSUPPORTED without procfs. */
+enum joulet_status jl_processes(struct jl_process_time **list, size_t *n, struct joulet_error *err);
+double jl_tick_s(void); /* length of a tick */
+/* Path of the control group that accounts for the processor time of a process, "" for the root or unknown. */
+void jl_process_cgroup(int64_t pid, char *buf, size_t size);
+bool jl_cgroup_is_container(const char *cgroup); /* made by Docker, Podman, containerd, CRI-O, LXC, Kubernetes */
+double jl_cgroup_cpu_s(const char *cgroup);      /* of all that ever ran in it; NAN unknown */
+/* Processes in it and below, unsorted, at most max; -1 unknown. */
+int jl_cgroup_pids(const char *cgroup, int64_t *pids, int max);
+
 /* ---- the machine ------------------------------------------------------------------------------------------------------ */
 struct jl_machine {
     char os[64]; /* "Debian GNU/Linux 12 (bookworm)" */
@@ -104,8 +121,14 @@ void jl_clock_offsets(double *asleep_s, double *wall_s);
 /* Sums over all processors: thermal throttle events since boot, and the highest clocks they may take, kHz; -1 unknown. */
 int64_t jl_throttle_events(void);
 int64_t jl_clock_limit_khz(void);
-/* The process that listens on a TCP port of this machine and that we may look into; -1 when there is none. */
-int64_t jl_pid_listening(int port);
+/* The process that serves a TCP port of this machine (linux_listen.c). */
+struct jl_server {
+    int64_t pid;    /* -1 none that can be found */
+    bool container; /* it listens in another network namespace: the port is a published one */
+    bool forwarded; /* by a tunnel (ssh -L): who serves is on another machine */
+    char name[16];  /* of the process that holds the port here; "" unknown */
+};
+void jl_server_of(int port, struct jl_server *out);
 double jl_load_average(void);         /* 1 minute; NAN unknown */
 int jl_on_battery(void);              /* 1 battery, 0 mains, -1 unknown */
 double jl_temperature_c(void);        /* hottest CPU zone; NAN unknown */

@@ -8,6 +8,9 @@
 
 #include "net/net_module.h"
 
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,6 +51,47 @@ static void local_or_not(void **state)
             fail_msg("%s: %d", rows[i].url, !rows[i].local);
     }
     assert_false(net_url_is_local(NULL));
+}
+
+/* Addresses of documentation lead nowhere near; the interfaces are those of this machine. */
+static void here_or_not(void **state)
+{
+    struct ifaddrs *all = NULL;
+    char address[INET6_ADDRSTRLEN], url[128];
+    size_t checked = 0;
+    (void)state;
+    assert_true(net_url_is_here("http://127.0.0.1:8080"));
+    assert_true(net_url_is_here("http://localhost:11434/v1"));
+    assert_true(net_url_is_here("http://[::ffff:127.0.0.9]:1"));
+    assert_false(net_url_is_here("http://203.0.113.77:8080"));
+    assert_false(net_url_is_here("http://[2001:db8::77]:8080"));
+    assert_false(net_url_is_here("http://no-such-host.invalid:8080"));
+    assert_false(net_url_is_here("ftp://127.0.0.1"));
+    assert_false(net_url_is_here(NULL));
+    assert_int_equal(getifaddrs(&all), 0);
+    for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+        if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET)
+            continue;
+        assert_non_null(
+            inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr, address, sizeof address));
+        snprintf(url, sizeof url, "http://%s:8080/v1", address);
+        if (!net_url_is_here(url))
+            fail_msg("%s is an interface of this machine", address);
+        checked++;
+    }
+    freeifaddrs(all);
+    print_message("%zu addresses of interfaces\n", checked);
+}
+
+static void ports(void **state)
+{
+    (void)state;
+    assert_int_equal(net_url_port("http://127.0.0.1:8080/v1?x=:9"), 8080);
+    assert_int_equal(net_url_port("http://[::1]:11434"), 11434);
+    assert_int_equal(net_url_port("http://[::1]"), 80);
+    assert_int_equal(net_url_port("https://host/v1"), 443);
+    assert_int_equal(net_url_port("127.0.0.1:8080"), -1);
+    assert_int_equal(net_url_port(NULL), -1);
 }
 
 static void origin_shows_no_secret(void **state)
@@ -110,10 +154,8 @@ static void checks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(local_or_not),
-        cmocka_unit_test(origin_shows_no_secret),
-        cmocka_unit_test(escapes),
-        cmocka_unit_test(checks),
+        cmocka_unit_test(local_or_not),           cmocka_unit_test(here_or_not), cmocka_unit_test(ports),
+        cmocka_unit_test(origin_shows_no_secret), cmocka_unit_test(escapes),     cmocka_unit_test(checks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

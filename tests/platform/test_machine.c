@@ -170,6 +170,13 @@ static void test_heat_and_clocks(void **state)
     assert_true(wall_s > 1e9);
 }
 
+static struct jl_server serving(int port)
+{
+    struct jl_server s;
+    jl_server_of(port, &s);
+    return s;
+}
+
 /* Port 8080 is 1F90; a connection to that port listens to nobody. */
 static void test_who_listens(void **state)
 {
@@ -191,16 +198,92 @@ static void test_who_listens(void **state)
     at = jl_strf("%s/600/fd/7", scratch);
     assert_int_equal(symlink("socket:[222]", at), 0);
     free(at);
-    assert_int_equal(jl_pid_listening(8080), 600);
-    assert_int_equal(jl_pid_listening(8081), -1);
+    assert_int_equal(serving(8080).pid, 600);
+    assert_int_equal(serving(8081).pid, -1);
+}
+
+static void put_link(const char *name, const char *target)
+{
+    char *at = jl_strf("%s/%s", scratch, name), *slash = strrchr(at, '/');
+    *slash = '\0';
+    assert_int_equal(jl_make_dirs(at, NULL), JOULET_OK);
+    *slash = '/';
+    assert_int_equal(symlink(target, at), 0);
+    free(at);
+}
+
+static void put_listener(const char *name, int port, int uid, int inode)
+{
+    char *text = jl_strf("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+                         "   0: 00000000:%04X 00000000:0000 0A 00000000:00000000 00:00000000 00000000  %d        0 %d 1 0\n",
+                         port, uid, inode);
+    put(name, text);
+    free(text);
+}
+
+/* A published port belongs to docker-proxy, or to nobody; the engine listens in a namespace of its own. */
+static void test_who_listens_in_a_container(void **state)
+{
+    (void)state;
+    put_listener("net/tcp", 8080, 0, 111);
+    put("500/comm", "docker-proxy\n");
+    char *path = jl_strf("%s/500/cmdline", scratch);
+    static const char words[] = "/usr/bin/docker-proxy\0-proto\0tcp\0-host-port\0"
+                                "8080\0-container-ip\0"
+                                "172.17.0.2\0-container-port\0"
+                                "80";
+    assert_int_equal(jl_write_file(path, words, sizeof words, 0644, NULL), JOULET_OK);
+    free(path);
+    put_link("500/fd/3", "socket:[111]");
+    put_link("500/ns/net", "net:[1]");
+    put_listener("500/net/tcp", 8080, 0, 111);
+    put_link("600/ns/net", "net:[2]");
+    put_listener("600/net/tcp", 80, 0, 222);
+    put_link("601/ns/net", "net:[2]");
+    put_listener("601/net/tcp", 80, 0, 222);
+    put_link("601/fd/5", "socket:[222]");
+    assert_int_equal(serving(8080).pid, 601);
+    assert_true(serving(8080).container);
+    assert_int_equal(serving(80).pid, 601); /* nobody here holds it: rules of the firewall lead there */
+    assert_true(serving(80).container);
+    put_link("700/ns/net", "net:[3]");
+    put_listener("700/net/tcp", 80, 0, 333);
+    assert_int_equal(serving(80).pid, -1); /* two of them: a guess would charge the wrong one */
+}
+
+static void test_tunnels_and_services(void **state)
+{
+    (void)state;
+    put_listener("net/tcp", 8080, 1000, 111);
+    put("500/comm", "ssh\n");
+    put_link("500/fd/3", "socket:[111]");
+    assert_true(serving(8080).forwarded);
+    assert_int_equal(serving(8080).pid, -1);
+    put_listener("net/tcp", 11434, 998, 444); /* of another user: its descriptors are hidden, its user is not */
+    put("1/status", "Name:\tinit\nPPid:\t0\nUid:\t0\t0\t0\t0\n");
+    put("800/status", "Name:\tollama\nPPid:\t1\nUid:\t998\t998\t998\t998\n");
+    put("801/status", "Name:\trunner\nPPid:\t800\nUid:\t998\t998\t998\t998\n");
+    assert_int_equal(serving(11434).pid, 800);
+    assert_false(serving(11434).container);
+    put("802/status", "Name:\tother\nPPid:\t1\nUid:\t998\t998\t998\t998\n");
+    assert_int_equal(serving(11434).pid, -1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_MACHINE(test_process_time), ON_MACHINE(test_heat_and_clocks), ON_MACHINE(test_who_listens), ON_MACHINE(test_describes),
-        ON_MACHINE(test_knows_little), ON_MACHINE(test_cpu_time),        ON_MACHINE(test_load),        ON_MACHINE(test_battery),
-        ON_MACHINE(test_temperature),  ON_MACHINE(test_own_use),
+        ON_MACHINE(test_process_time),
+        ON_MACHINE(test_heat_and_clocks),
+        ON_MACHINE(test_who_listens),
+        ON_MACHINE(test_describes),
+        ON_MACHINE(test_knows_little),
+        ON_MACHINE(test_cpu_time),
+        ON_MACHINE(test_load),
+        ON_MACHINE(test_battery),
+        ON_MACHINE(test_who_listens_in_a_container),
+        ON_MACHINE(test_tunnels_and_services),
+        ON_MACHINE(test_temperature),
+        ON_MACHINE(test_own_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,167 @@
+/* session_processes.c - which processes the engine is, whose processor time it was during a request, and the CPU's energy that
+ * goes with it (docs/method.md 6.4, docs/processes.md). An engine on another machine has none here. */
+#include "cli/session.h"
+#include "net/net.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- where the engine is ------------------------------------------------------------------------------------------------- */
+
+int session_locate(struct session *s, struct runtime_choice *choice)
+{
+    struct engine *e = choice->engine;
+    int64_t pid = cli_int(s->cli, "pid", -1);
+    struct jl_server server = {.pid = -1};
+    if (choice->started)
+        return CLI_DONE;
+    if (pid > 0 && cli_flag(s->cli, "remote"))
+        return cli_usage(s->cli, "--pid and --remote exclude each other: a process of this machine is not on another one");
+    if (pid > 0 && !jl_pid_alive(pid))
+        return cli_usage(s->cli, "process %lld does not run, so it cannot be the engine: give the number of the one that serves",
+                         (long long)pid);
+    if (pid > 0)
+        e->local = true;
+    else if (cli_flag(s->cli, "remote"))
+        e->local = false;
+    if (!e->local || pid > 0)
+        return CLI_DONE;
+    jl_server_of(net_url_port(e->url), &server);
+    if (server.forwarded) {
+        e->local = false;
+        run_note(&s->run,
+                 "the port of the engine is held by %s, which leads to another machine; name the process with --pid if "
+                 "the engine runs here",
+                 server.name);
+    }
+    return CLI_DONE;
+}
+
+static int64_t engine_pid(const struct session *s, const struct runtime_choice *choice)
+{
+    struct jl_server server;
+    if (choice->started)
+        return choice->server.process.pid;
+    if (!choice->engine->local)
+        return JOULET_NOBODY;
+    int64_t given = cli_int(s->cli, "pid", -1);
+    if (given > 0)
+        return given;
+    jl_server_of(net_url_port(choice->engine->url), &server);
+    return server.pid > 0 ? server.pid : JOULET_NOBODY;
+}
+
+/* ---- following them ------------------------------------------------------------------------------------------------------- */
+
+void session_follow(struct session *s, const struct runtime_choice *choice)
+{
+    struct joulet_error err;
+    session_unfollow(s);
+    s->watch.choice = choice;
+    s->watch.pid = engine_pid(s, choice);
+    if (s->watch.pid == JOULET_NOBODY) {
+        if (choice->engine->local)
+            run_note(&s->run, "the process of the engine was not found, so its share of the processor time is not known; name it "
+                              "with --pid");
+        return;
+    }
+    if (joulet_follow(&s->watch.followed, s->watch.pid, &err) != JOULET_OK) {
+        run_note(&s->run, "%s", err.message);
+        return;
+    }
+    run_pairs_set(&s->run.engine, "pid", 'n', "%lld", (long long)s->watch.pid);
+    run_pairs_set(&s->run.engine, "processes", 's', "%s", joulet_follow_source(s->watch.followed));
+}
+
+void session_unfollow(struct session *s)
+{
+    joulet_unfollow(s->watch.followed);
+    s->watch.followed = NULL;
+}
+
+/* What others did is what the engine, with all its processes, and we did not. */
+static void known_time(const struct session *s, const struct joulet_cpu_look *l, struct joulet_surroundings *out)
+{
+    if (s->watch.followed && !isnan(l->used_s))
+        out->known_s = jl_own_cpu_s() + l->used_s;
+}
+
+void session_look_before(struct session *s)
+{
+    joulet_surroundings_now(s->watch.pid, &s->watch.before);
+    if (!s->watch.followed)
+        return;
+    joulet_follow_look(s->watch.followed, &s->watch.look);
+    known_time(s, &s->watch.look, &s->watch.before);
+}
+
+void session_look_after(struct session *s, struct joulet_surroundings *after)
+{
+    struct joulet_cpu_look now;
+    struct joulet_cpu_use use;
+    struct joulet_cpu_share share;
+    struct run_cpu_time *t = &s->watch.cpu;
+    run_cpu_time_init(t);
+    joulet_surroundings_now(s->watch.pid, after);
+    if (!s->watch.followed)
+        return;
+    joulet_follow_look(s->watch.followed, &now);
+    known_time(s, &now, after);
+    joulet_cpu_use_between(&s->watch.look, &now, &use);
+    joulet_cpu_share_of(&use, &share);
+    t->share = share.share;
+    t->share_pm = share.share_pm;
+    t->engine_s = share.used_s;
+    t->busy_s = share.busy_s;
+    t->processes = (int64_t)now.processes;
+    snprintf(t->source, sizeof t->source, "%s", joulet_follow_source(s->watch.followed));
+}
+
+/* ---- the energy that goes with it -------------------------------------------------------------------------------------------
+ */
+
+/* Where the total is read at the wall, the CPU is not in it; it is measured all the same. */
+static struct joulet_energy cpu_energy(const struct run *r, const struct run_energy *e)
+{
+    struct joulet_energy sum = JOULET_ENERGY_UNKNOWN;
+    if (e->has_group[JOULET_GROUP_CPU])
+        return e->groups[JOULET_GROUP_CPU];
+    for (size_t i = 0; i < e->n_channels; i++) {
+        const struct joulet_channel *c = run_channel(r, e->channels[i].channel);
+        const struct joulet_channel *parent = c && *c->parent ? run_channel(r, c->parent) : NULL;
+        if (c && c->group == JOULET_GROUP_CPU && !(parent && parent->group == JOULET_GROUP_CPU))
+            joulet_energy_add(&sum, &e->channels[i].e, true);
+    }
+    return sum;
+}
+
+static void share_of(const struct run_cpu_time *t, struct joulet_cpu_share *out)
+{
+    *out = (struct joulet_cpu_share){t->share, t->share_pm, t->engine_s, t->busy_s};
+}
+
+void session_cpu_window(const struct session *s, struct run_window *w)
+{
+    struct joulet_cpu_share share;
+    struct joulet_energy cpu = cpu_energy(&s->run, &w->energy);
+    share_of(&w->cpu_time, &share);
+    if (!isnan(share.used_s))
+        joulet_energy_of_share(&cpu, &share, &w->cpu_time.e_llm);
+}
+
+void session_cpu_request(const struct session *s, struct run_request *q)
+{
+    struct joulet_cpu_share share;
+    struct joulet_energy cpu = cpu_energy(&s->run, &q->energy), phases = JOULET_ENERGY_UNKNOWN;
+    share_of(&q->cpu_time, &share);
+    if (isnan(share.used_s))
+        return;
+    joulet_energy_of_share(&cpu, &share, &q->cpu_time.e_llm);
+    for (size_t i = 0; i < q->n_windows; i++) {
+        struct joulet_energy e = cpu_energy(&s->run, &q->windows[i].energy);
+        if (!strcmp(q->windows[i].name, "prefill") || !strcmp(q->windows[i].name, "decode"))
+            joulet_energy_chain(&phases, &e);
+    }
+    joulet_energy_of_share(&phases, &share, &q->cpu_time.m_eff);
+}
