@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#define SLOW_S 0.5 /* what takes longer for a new value is not silent after half a second without one */
+
 /* What helps for good, where the sentence of the sensor only helps at once. Counters of the CPU must stay unreadable for
  * everybody: they leak what other users compute (CVE-2020-8694). */
 static const struct {
@@ -47,10 +49,10 @@ static void absent(const struct doctor *d, const struct joulet_sensor *row, stru
     found(f, DOCTOR_OK, "not here: %s", row->summary);
 }
 
-static void in_trouble(const struct joulet_problem *p, struct finding *f)
+static void in_trouble(const struct joulet_problem *p, const struct joulet_sensor *row, struct finding *f)
 {
     char entry[64];
-    found(f, DOCTOR_FAILED, "%s", p->message);
+    found(f, row->beside ? DOCTOR_ADVICE : DOCTOR_FAILED, "%s", p->message);
     for (size_t i = 0; i < JL_COUNT(remedies); i++)
         if (strcmp(remedies[i].sensor, p->sensor) == 0 && remedies[i].status == p->status)
             remedy(f, "%s", remedies[i].lines);
@@ -75,7 +77,7 @@ static void present(const struct doctor *d, const struct joulet_sensor *row, str
     char list[300] = "", silent[120] = "";
     const char *driver = "";
     size_t n = 0, power = 0;
-    bool simulated = false;
+    bool simulated = false, silent_fast = false;
     double period_s = NAN;
     for (size_t i = 0; i < d->live.n; i++) {
         const struct live_channel *x = &d->live.channels[i];
@@ -85,11 +87,20 @@ static void present(const struct doctor *d, const struct joulet_sensor *row, str
         n = n < sizeof list ? n : sizeof list - 1;
         if (isnan(x->now) && !silent[0] && !live_is_pushed(x->ch.sensor))
             snprintf(silent, sizeof silent, "%s", x->ch.id);
+        silent_fast |= isnan(x->now) && x->ch.period_s <= SLOW_S;
         if (!driver[0])
             driver = fact_of(d->live.meter, x->ch.id, "driver");
         simulated |= x->ch.provenance == JOULET_SIMULATED;
         period_s = fmax(x->ch.period_s, isnan(period_s) ? 0 : period_s);
         power++;
+    }
+    if (silent[0] && fact_of(d->live.meter, silent, "silent")[0]) { /* it says itself why */
+        found(f, DOCTOR_OK, "%s: no readings now: %s", list, fact_of(d->live.meter, silent, "silent"));
+        return;
+    }
+    if (silent[0] && period_s > SLOW_S && !silent_fast) {
+        found(f, DOCTOR_OK, "%s: a new value every %.3g s, none in the moment of looking", list, period_s);
+        return;
     }
     if (silent[0]) {
         found(f, DOCTOR_FAILED, "%s is there but gave nothing new for half a second, so its power is not known", silent);
@@ -113,7 +124,7 @@ void doctor_sensor(const struct doctor *d, const struct joulet_sensor *row, stru
     }
     for (size_t i = 0; i < joulet_problem_count(m); i++) {
         if (joulet_problem_get(m, i, &p) == JOULET_OK && strcmp(p.sensor, row->name) == 0) {
-            in_trouble(&p, f);
+            in_trouble(&p, row, f);
             return;
         }
     }

@@ -261,6 +261,7 @@ struct joulet_sensor {
     const char *name;    /* "rapl" */
     const char *summary; /* one line */
     bool on_request;     /* used when named only, or when nothing measures */
+    bool beside;         /* counts in the total when named only: without it nothing is missing there */
 };
 JOULET_API size_t joulet_sensor_count(void);
 JOULET_API enum joulet_status joulet_sensor_get(size_t i, struct joulet_sensor *out); /* JOULET_USAGE if i is out of range */

@@ -14,6 +14,7 @@ enum joulet_status joulet_sensor_get(size_t i, struct joulet_sensor *out)
     if (i >= joulet_sensor_count())
         return JOULET_USAGE;
     const struct sensor_ops *row = sensor_table[i];
-    *out = (struct joulet_sensor){.name = row->name, .summary = row->summary, .on_request = row->on_request};
+    *out =
+        (struct joulet_sensor){.name = row->name, .summary = row->summary, .on_request = row->on_request, .beside = row->beside};
     return JOULET_OK;
 }

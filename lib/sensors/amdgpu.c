@@ -291,7 +291,7 @@ static bool add_card(const struct hwmon_chip *chip, size_t index, enum joulet_pr
     return ok;
 }
 
-static enum joulet_status amdgpu_discover(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
+static enum joulet_status look(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
 {
     size_t n, cards = 0;
     struct hwmon_chip *chips = hwmon_chips(&n, err);
@@ -305,6 +305,14 @@ static enum joulet_status amdgpu_discover(struct sensor_list *out, const struct 
     }
     free(chips);
     return ok ? jl_ok(err) : jl_fail(err, JOULET_MEMORY, "an AMD card could not be opened: out of memory or too many sensors");
+}
+
+static enum joulet_status amdgpu_discover(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
+{
+    sysfile_trouble_begin();
+    enum joulet_status status = look(out, opt, err);
+    sensor_list_trouble(out, "amdgpu");
+    return status;
 }
 
 const struct sensor_ops sensor_amdgpu = {

@@ -226,7 +226,7 @@ static bool add_supply(const char *class, const char *name, const struct shared 
     return ok;
 }
 
-static enum joulet_status battery_discover(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
+static enum joulet_status look(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
 {
     char **names = NULL, *class = jl_strf("%s/class/power_supply", jl_sysfs_root());
     size_t n = 0;
@@ -240,6 +240,14 @@ static enum joulet_status battery_discover(struct sensor_list *out, const struct
     jl_free_list(names, n);
     free(class);
     return ok ? jl_ok(err) : jl_fail(err, JOULET_MEMORY, "the battery could not be opened: out of memory or too many sensors");
+}
+
+static enum joulet_status battery_discover(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
+{
+    sysfile_trouble_begin();
+    enum joulet_status status = look(out, opt, err);
+    sensor_list_trouble(out, "battery");
+    return status;
 }
 
 const struct sensor_ops sensor_battery = {

@@ -470,7 +470,7 @@ static void drop_all(struct sensor_list *out)
     }
 }
 
-static enum joulet_status hwmon_discover(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
+static enum joulet_status look(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
 {
     size_t n;
     struct hwmon_chip *chips = hwmon_chips(&n, err);
@@ -486,6 +486,14 @@ static enum joulet_status hwmon_discover(struct sensor_list *out, const struct j
     }
     tell_refused(out, &sh);
     return jl_ok(err);
+}
+
+static enum joulet_status hwmon_discover(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
+{
+    sysfile_trouble_begin();
+    enum joulet_status status = look(out, opt, err);
+    sensor_list_trouble(out, "hwmon");
+    return status;
 }
 
 const struct sensor_ops sensor_hwmon = {

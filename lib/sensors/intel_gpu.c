@@ -170,7 +170,7 @@ static bool is_intel(const struct hwmon_chip *chip)
     return strcmp(chip->name, "xe") == 0 || strcmp(chip->name, "i915") == 0 || jl_starts(chip->name, "i915_gt");
 }
 
-static enum joulet_status intelgpu_discover(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
+static enum joulet_status look(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
 {
     size_t n;
     struct hwmon_chip *chips = hwmon_chips(&n, err);
@@ -188,6 +188,14 @@ static enum joulet_status intelgpu_discover(struct sensor_list *out, const struc
     }
     free(chips);
     return ok ? jl_ok(err) : jl_fail(err, JOULET_MEMORY, "an Intel card could not be opened: out of memory or too many sensors");
+}
+
+static enum joulet_status intelgpu_discover(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
+{
+    sysfile_trouble_begin();
+    enum joulet_status status = look(out, opt, err);
+    sensor_list_trouble(out, "intelgpu");
+    return status;
 }
 
 const struct sensor_ops sensor_intelgpu = {

@@ -19,7 +19,6 @@
 #define LEAST_S   1.0
 #define MOST_S    60.0
 #define ANSWER_MS 3000
-#define RETRY_NS  JL_NS_PER_S
 
 /* ---- the kernel -------------------------------------------------------------------------------------------------- */
 
@@ -98,7 +97,7 @@ static enum dcmi_result ask(int handle, struct dcmi_power *out, int *error)
 
 static bool still_there(struct bmc *b, int64_t now)
 {
-    if (b->handle >= 0 || now - b->look_ns < RETRY_NS)
+    if (b->handle >= 0 || now - b->look_ns < sysfile_look_ns)
         return b->handle >= 0;
     b->look_ns = now;
     b->handle = dcmi_calls->open(b->path);

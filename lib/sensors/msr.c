@@ -184,6 +184,7 @@ static bool add_counter(struct msr *m, const struct search *s, size_t at, size_t
     enum rapl_kind kind = registers[row].kind;
     uint64_t value = 0;
     char id[RAPL_ID_SIZE];
+    p->file.unsure = true;
     if (!address || read_register(&p->file, address, &value) != JOULET_OK || (value & 0xffffffff) == 0)
         return true;
     struct rapl_place place = {.name = {.kind = kind, .socket = p->socket, .die = s->dies ? p->die : -1},
@@ -212,8 +213,12 @@ static bool add_place(struct msr *m, const struct search *s, size_t at, bool *re
     enum joulet_status status = read_register(&m->places[at].file, s->cpu.amd ? AMD_UNIT : INTEL_UNIT, &unit);
     *refused = status != JOULET_OK;
     unsigned esu = *refused ? 0 : (unsigned)(unit >> 8 & 0x1f);
-    for (size_t row = 0; !*refused && ok && row < PER_PLACE; row++)
+    size_t before = m->base.n_channels;
+    for (size_t row = 0; !*refused && ok && row < PER_PLACE; row++) {
         ok = add_counter(m, s, at, row, esu);
+        if (row == 0) /* each has a package, or none of the counters */
+            *refused = ok && m->base.n_channels == before;
+    }
     return ok;
 }
 
@@ -282,7 +287,7 @@ static enum joulet_status build(struct sensor_list *out, struct search *s, struc
                : jl_fail(err, JOULET_MEMORY, "the registers of the CPU could not be opened: out of memory or too many sensors");
 }
 
-static enum joulet_status msr_discover(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
+static enum joulet_status look(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
 {
     struct search s;
     if (!rapl_know_cpu(&s.cpu) || !(s.cpu.amd || s.cpu.intel))
@@ -302,6 +307,14 @@ static enum joulet_status msr_discover(struct sensor_list *out, const struct jou
     }
     s.provenance = sensor_provenance(opt, strcmp(jl_devfs_root(), "/dev") != 0 || strcmp(jl_sysfs_root(), "/sys") != 0);
     return build(out, &s, err);
+}
+
+static enum joulet_status msr_discover(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
+{
+    sysfile_trouble_begin();
+    enum joulet_status status = look(out, opt, err);
+    sensor_list_trouble(out, "msr");
+    return status;
 }
 
 const struct sensor_ops sensor_msr = {

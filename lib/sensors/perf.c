@@ -19,7 +19,6 @@
 #define CPUS_MAX   64 /* sockets or dies */
 #define EVENTS     5
 #define PMU_FOLDER "bus/event_source/devices/power"
-#define RETRY_NS   JL_NS_PER_S
 
 /* ---- the kernel ------------------------------------------------------------------------------------------------------- */
 
@@ -135,7 +134,7 @@ static bool still_there(struct perf *p, struct event *e, int64_t now)
 {
     if (e->handle >= 0)
         return true;
-    if (now - e->look_ns < RETRY_NS)
+    if (now - e->look_ns < sysfile_look_ns)
         return false;
     e->look_ns = now;
     e->handle = perf_calls->open(p->type, e->config, e->cpu);
@@ -320,7 +319,7 @@ static enum joulet_status build(struct sensor_list *out, struct search *s, struc
                                 "the energy events of the CPU could not be opened: out of memory or too many sensors");
 }
 
-static enum joulet_status perf_discover(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
+static enum joulet_status look(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
 {
     struct search s = {.refused = 0};
     bool twice = rapl_wanted(opt, "rapl") && rapl_powercap_works();
@@ -330,6 +329,14 @@ static enum joulet_status perf_discover(struct sensor_list *out, const struct jo
     know_dies(&s);
     s.provenance = sensor_provenance(opt, strcmp(jl_sysfs_root(), "/sys") != 0);
     return build(out, &s, err);
+}
+
+static enum joulet_status perf_discover(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
+{
+    sysfile_trouble_begin();
+    enum joulet_status status = look(out, opt, err);
+    sensor_list_trouble(out, "perf");
+    return status;
 }
 
 bool rapl_perf_works(const struct joulet_options *opt)

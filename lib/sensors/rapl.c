@@ -7,6 +7,7 @@
 #include "lib/sensors/rapl_channel.h"
 #include "lib/sensors/rapl_find.h"
 #include "lib/sensors/rapl_ways.h"
+#include "lib/sensors/sysfile.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,8 +17,6 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
-
-#define RETRY_NS JL_NS_PER_S /* between two looks whether a lost counter is back */
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
@@ -75,7 +74,7 @@ static bool removed(int fd)
  * once a second while nothing moves. */
 static bool still_there(struct counter *c, int64_t now)
 {
-    if (now - c->look_ns < RETRY_NS)
+    if (now - c->look_ns < sysfile_look_ns)
         return c->fd >= 0;
     c->look_ns = now;
     if (c->fd >= 0 && !removed(c->fd))
@@ -300,7 +299,7 @@ static enum joulet_status build(const struct rapl_search *s, struct sensor_list 
     return none ? jl_ok(err) : jl_fail(err, JOULET_MEMORY, "RAPL could not be opened: out of memory or too many sensors");
 }
 
-static enum joulet_status rapl_discover(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
+static enum joulet_status look(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
 {
     struct joulet_error why;
     struct rapl_search *s = rapl_search_open(&why);
@@ -312,6 +311,14 @@ static enum joulet_status rapl_discover(struct sensor_list *out, const struct jo
     }
     enum joulet_status status = s->n ? build(s, out, opt, err) : jl_ok(err);
     rapl_search_close(s);
+    return status;
+}
+
+static enum joulet_status rapl_discover(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
+{
+    sysfile_trouble_begin();
+    enum joulet_status status = look(out, opt, err);
+    sensor_list_trouble(out, "rapl");
     return status;
 }
 

@@ -1,7 +1,9 @@
 /* rapl_find.c - looks for RAPL zones below class/powercap and tells what kind of machine they belong to.
  * Zones are known by the content of `name`, never by number: numbering follows probe order. */
 #include "lib/sensors/rapl_find.h"
+#include "lib/sensors/sysfile.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,22 +22,28 @@ static struct rapl_found *top_of(struct rapl_search *s, const struct rapl_found 
     return find_zone(s, &(struct rapl_folder){.mmio = z->folder.mmio, .top = z->folder.top, .sub = -1});
 }
 
-static void add_zone(struct rapl_search *s, const char *dir, const char *name)
+/* false when out of memory. A name that cannot be read may have been a package: that is noted. */
+static bool add_zone(struct rapl_search *s, const char *dir, const char *name)
 {
     struct rapl_folder folder;
     char text[64];
     if (!rapl_parse_folder(name, &folder) || find_zone(s, &folder) || s->n == RAPL_ZONES_MAX)
-        return;
+        return true;
     struct rapl_found *z = &s->zones[s->n];
     *z = (struct rapl_found){.folder = folder, .path = jl_strf("%s/%s", dir, name)};
     char *file = jl_strf("%s/%s/name", dir, name);
-    bool known = z->path && file && jl_read_text(file, text, sizeof(text), NULL) == JOULET_OK && rapl_parse_name(text, &z->name);
+    bool memory = z->path && file;
+    enum joulet_status status = memory ? jl_read_text(file, text, sizeof(text), NULL) : JOULET_MEMORY;
+    bool known = status == JOULET_OK && rapl_parse_name(text, &z->name);
+    if (status == JOULET_IO)
+        sysfile_trouble_note(file, EIO);
     jl_trace("sensor", "rapl: %s/%s %s", dir, name, known ? text : "is no zone that is known");
     free(file);
     if (known)
         s->n++;
     else
         free(z->path);
+    return memory;
 }
 
 /* The class folder of a kernel lists all zones side by side; a copy of the device tree has inner zones only inside outer ones. */
@@ -44,10 +52,11 @@ static enum joulet_status list_zones(struct rapl_search *s, const char *dir, str
     char **names = NULL;
     size_t n = 0;
     enum joulet_status status = jl_list_dir(dir, &names, &n, err);
-    for (size_t i = 0; i < n; i++)
-        add_zone(s, dir, names[i]);
+    bool ok = true;
+    for (size_t i = 0; i < n && ok; i++)
+        ok = add_zone(s, dir, names[i]);
     jl_free_list(names, n);
-    return status;
+    return ok ? status : jl_fail(err, JOULET_MEMORY, "out of memory while looking for RAPL zones");
 }
 
 static enum joulet_status search_zones(struct rapl_search *s, struct joulet_error *err)
@@ -57,9 +66,9 @@ static enum joulet_status search_zones(struct rapl_search *s, struct joulet_erro
         return jl_fail(err, JOULET_MEMORY, "out of memory while looking for RAPL zones");
     enum joulet_status status = list_zones(s, dir, err);
     free(dir);
-    for (size_t i = 0, n = s->n; i < n; i++)
-        if (s->zones[i].folder.sub < 0)
-            list_zones(s, s->zones[i].path, NULL);
+    for (size_t i = 0, n = s->n; i < n && status != JOULET_MEMORY; i++)
+        if (s->zones[i].folder.sub < 0 && list_zones(s, s->zones[i].path, NULL) == JOULET_MEMORY)
+            status = jl_fail(err, JOULET_MEMORY, "out of memory while looking for RAPL zones");
     return status;
 }
 

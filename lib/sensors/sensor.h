@@ -39,6 +39,9 @@ bool sensor_list_add(struct sensor_list *l, struct sensor *s);
 void sensor_list_problem(struct sensor_list *l, const char *sensor, enum joulet_status status, const char *fmt, ...)
     JL_PRINTF(4, 5);
 
+/* At the end of discover: a file that could not be looked at, since sysfile_trouble_begin, is a problem of that sensor. */
+void sensor_list_trouble(struct sensor_list *l, const char *sensor);
+
 enum sensor_class {
     SENSOR_FILE,    /* cheap reads: all of them share one sampling thread */
     SENSOR_LIBRARY, /* a vendor library: a thread of its own, opened in the background */
@@ -50,7 +53,7 @@ struct sensor_ops {
     const char *name;    /* short and stable, kept in stored runs: "rapl" */
     const char *summary; /* one line for `joulet sensors` */
     enum sensor_class cls;
-    bool beside;     /* never in the total: that it may not be read makes no total partial */
+    bool beside;     /* in the total when named only: that it may not be read makes no total partial */
     bool on_request; /* only when named (`sim`, `file`), or when nothing measures (`tdp`) */
     int64_t poll_ns; /* default polling interval: 10 ms RAPL, 5 ms NVML, 100 ms tdp */
     bool lockable;   /* event-locked reads make sense (RAPL: a read costs less than 50 us) */

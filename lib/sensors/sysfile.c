@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LOOK_NS JL_NS_PER_S
+int64_t sysfile_look_ns = JL_NS_PER_S;
 
 enum joulet_status sysfile_status(int e)
 {
@@ -29,10 +29,45 @@ enum joulet_status sysfile_status(int e)
     }
 }
 
+/* ---- trouble while looking ------------------------------------------------------------------------------------------ */
+
+static _Thread_local struct {
+    int error;
+    char path[SYSFILE_PATH];
+} trouble;
+
+void sysfile_trouble_begin(void)
+{
+    trouble.error = 0;
+}
+
+/* Drivers say the last three of what a chip does not have. */
+void sysfile_trouble_note(const char *path, int error)
+{
+    static const int usual[] = {0, ENOENT, ENOTDIR, ENODEV, ENXIO, EACCES, EPERM, ENODATA, EOPNOTSUPP, EINVAL};
+    for (size_t i = 0; i < JL_COUNT(usual); i++)
+        if (error == usual[i])
+            return;
+    if (trouble.error)
+        return;
+    trouble.error = error;
+    snprintf(trouble.path, sizeof(trouble.path), "%s", path);
+}
+
+bool sysfile_trouble(char *path, size_t size, int *error)
+{
+    *error = trouble.error;
+    snprintf(path, size, "%s", trouble.path);
+    return trouble.error != 0;
+}
+
+/* ---- files ------------------------------------------------------------------------------------------------------------ */
+
 static bool open_it(struct sysfile *f)
 {
     f->fd = open(f->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     f->error = f->fd < 0 ? errno : 0;
+    sysfile_trouble_note(f->path, f->error);
     return f->fd >= 0;
 }
 
@@ -59,7 +94,7 @@ static bool removed(int fd)
 static bool still_there(struct sysfile *f)
 {
     int64_t now = jl_mono_ns();
-    if (now - f->look_ns < LOOK_NS)
+    if (now - f->look_ns < sysfile_look_ns)
         return f->fd >= 0;
     f->look_ns = now;
     if (f->fd >= 0 && !removed(f->fd))
@@ -84,6 +119,8 @@ enum joulet_status sysfile_read(struct sysfile *f, void *buf, size_t size, int64
         return JOULET_OK;
     }
     f->error = errno;
+    if (!f->unsure)
+        sysfile_trouble_note(f->path, f->error);
     enum joulet_status status = sysfile_status(f->error);
     jl_trace("sensor", "%s cannot be read: %s", f->path, strerror(f->error));
     if (status == JOULET_GONE)

@@ -12,6 +12,7 @@ struct sysfile {
     int fd;          /* -1 while away */
     int error;       /* errno of the last failure */
     int64_t look_ns; /* last time it was made sure that it is still there */
+    bool unsure;     /* a read that fails says that a part of the device is not there: registers */
     bool back;       /* it was away and is there again: what counts may have restarted; the reader clears it */
     /* Optional, before it is opened again: whether what stands there now is the same device; may set another path. */
     bool (*same)(struct sysfile *f, void *of);
@@ -27,8 +28,16 @@ enum joulet_status sysfile_read(struct sysfile *f, void *buf, size_t size, int64
 enum joulet_status sysfile_number(struct sysfile *f, int64_t *out);
 /* Its first line without the end of line, shortened to size. */
 enum joulet_status sysfile_text(struct sysfile *f, char *buf, size_t size);
+/* Between two looks whether what is away is back: a second; tests shorten it. */
+extern int64_t sysfile_look_ns;
 /* An errno of reading in the words of the meter. */
 enum joulet_status sysfile_status(int e);
+
+/* While a source looks for its devices: a file that could not be read for another reason than that it is not there, not open to
+ * us or not in use may have been a device. The first such file of this thread since the begin; false: there was none. */
+void sysfile_trouble_begin(void);
+void sysfile_trouble_note(const char *path, int error);
+bool sysfile_trouble(char *path, size_t size, int *error);
 
 /* The same of a text in memory. Pure. */
 bool sysfile_parse(const char *text, size_t n, int64_t *out);

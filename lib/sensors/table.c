@@ -1,7 +1,9 @@
 /* table.c - the table of sources, and what all of them need: lists, the public part of a sensor.
  * A new source is one file and one row here (docs/adding-a-sensor.md). */
 #include "lib/sensors/sensor.h"
+#include "lib/sensors/sysfile.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +39,18 @@ void sensor_list_problem(struct sensor_list *l, const char *sensor, enum joulet_
     char *message = jl_strdup(text);
     if (message)
         l->problems[l->n_problems++] = (struct joulet_problem){sensor, status, message};
+}
+
+void sensor_list_trouble(struct sensor_list *l, const char *sensor)
+{
+    char path[SYSFILE_PATH];
+    int error;
+    if (sysfile_trouble(path, sizeof(path), &error))
+        sensor_list_problem(
+            l, sensor, JOULET_IO,
+            "%s could not be read (%s), so a part of the machine may be missing: try again, and look for its driver in "
+            "`dmesg`",
+            path, strerror(error));
 }
 
 /* ---- the public part of a sensor -------------------------------------------------------------------------------- */
@@ -149,9 +163,10 @@ bool jl_cpuinfo(const char *key, char *buf, size_t size)
     if (fd < 0)
         return false;
     size_t len = 0;
-    ssize_t n;
+    ssize_t n = 0;
     while (len < sizeof(text) - 1 && (n = read(fd, text + len, sizeof(text) - 1 - len)) > 0)
         len += (size_t)n;
+    sysfile_trouble_note(path, n < 0 ? errno : 0);
     close(fd);
     text[len] = '\0';
     char *rest = text;

@@ -55,15 +55,26 @@ static void lay_out(const struct machine *m, char *line)
     free(path);
 }
 
-void machine_lay_out(const struct machine *m, const char *name)
+static void lay_out_all(const struct machine *m, const char *name, const char *but)
 {
     char line[8192], *tree = jl_strf("%s/machines/%s.tree", FIXTURES, name);
     FILE *f = fopen(tree, "r");
     assert_non_null(f);
     while (fgets(line, sizeof(line), f))
-        lay_out(m, line);
+        if (!but || !jl_starts(line, but))
+            lay_out(m, line);
     fclose(f);
     free(tree);
+}
+
+void machine_lay_out(const struct machine *m, const char *name)
+{
+    lay_out_all(m, name, NULL);
+}
+
+void machine_lay_out_device(const struct machine *m, const char *name)
+{
+    lay_out_all(m, name, "proc/");
 }
 
 void machine_open(struct machine *m, const char *name)

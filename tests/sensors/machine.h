@@ -11,9 +11,10 @@ struct machine {
 /* Lays fixtures/machines/NAME.tree out and makes it the machine by JOULET_SYSFS, JOULET_PROCFS and JOULET_DEVFS. Fails the test
  * on error. */
 void machine_open(struct machine *m, const char *name);
-void machine_close(struct machine *m);                           /* removes the folder and the variables */
-void machine_lay_out(const struct machine *m, const char *name); /* the files of NAME.tree beside those that are there */
-void machine_empty(const struct machine *m);                     /* removes everything below sys and dev */
+void machine_close(struct machine *m);                                  /* removes the folder and the variables */
+void machine_lay_out(const struct machine *m, const char *name);        /* the files of NAME.tree beside those that are there */
+void machine_lay_out_device(const struct machine *m, const char *name); /* those below sys only, after machine_empty */
+void machine_empty(const struct machine *m);                            /* removes everything below sys and dev */
 /* Bytes at a place of a file, which is made when missing: registers, tables. */
 void machine_write_at(const struct machine *m, const char *file, int64_t at, const void *bytes, size_t n);
 void machine_write(const struct machine *m, const char *file, const char *fmt, ...) JL_PRINTF(3, 4);

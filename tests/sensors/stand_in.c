@@ -70,8 +70,9 @@ static const struct perf_calls events = {event_open, event_read, handle_close};
 
 static int bmc_open(const char *path)
 {
-    if (stand_in.open_error || !strstr(path, "ipmi0")) {
-        errno = stand_in.open_error ? stand_in.open_error : ENOENT;
+    int error = stand_in.open_error ? stand_in.open_error : stand_in.controller_error;
+    if (error || !strstr(path, "ipmi0")) {
+        errno = error ? error : ENOENT;
         return -1;
     }
     stand_in.opened++;

@@ -9,10 +9,11 @@
 struct stand_in {
     double power_w; /* of every counter; the energy of the package runs with it from stand_in_begin on */
     int64_t begin_ns;
-    int open_error;     /* errno of opening; 0: none */
-    int read_error;     /* of reading and asking */
-    int opened, closed; /* handles */
-    uint32_t period_ms; /* of the controller */
+    int open_error;       /* errno of opening; 0: none */
+    int controller_error; /* of opening the controller alone */
+    int read_error;       /* of reading and asking */
+    int opened, closed;   /* handles */
+    uint32_t period_ms;   /* of the controller */
     bool inactive;
     uint8_t code;             /* completion code */
     bool nonsense;            /* answers of another group */

@@ -1,58 +1,37 @@
 /* Every row of the table against the contract of sensor.h: ok, failed, or skipped where this build cannot show a device.
  * A new source is covered by its row alone; if it needs a fixture to show a device, name it in prepare(). */
+#include "lib/sensors/sysfile.h"
 #include "tests/base/test.h"
 #include "tests/sensors/machine.h"
+#include "tests/sensors/rows.h"
+#include "tests/sensors/stand_in.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define ROWS_MAX 32
 
-struct bench {
-    struct machine machine;
-    struct joulet_options opt;
-    char *replay;
-    struct sensor_list list;
-};
+static struct {
+    size_t begun, done, skipped;
+} tally;
 
-/* A machine on which every source that can be faked finds a device. */
-static void prepare(struct bench *b)
+static void skip_it(void)
 {
-    struct joulet_options opt = JOULET_OPTIONS_INIT;
-    memset(b, 0, sizeof(*b));
-    b->opt = opt;
-    machine_open(&b->machine, "two-sockets");
-    machine_write(&b->machine, "trace.csv",
-                  "t_s,channel,quantity,value\n0,cpu0.package,energy,7\n0,gpu0.temperature,temperature,40000\n"
-                  "3600,cpu0.package,energy,9\n3600,gpu0.temperature,temperature,40000\n");
-    b->replay = jl_strf("%s/trace.csv", b->machine.dir);
-    b->opt.replay = b->replay;
-    b->opt.sim = "0:60,2:300|45;group=gpu;kind=power;window=1s";
-    setenv("JOULET_NVML", FAKE_NVML, 1);
-    setenv("FAKE_NVML_GPUS", "2", 1);
-    setenv("JOULET_POWERMETRICS", POWERMETRICS, 1);
-}
-
-static void clean(struct bench *b)
-{
-    close_sensors(&b->list);
-    machine_close(&b->machine);
-    free(b->replay);
-    unsetenv("JOULET_NVML");
-    unsetenv("JOULET_POWERMETRICS");
+    tally.skipped++;
+    skip();
 }
 
 /* Opens the row's devices; skips the check when there are none. */
 static void open_row(struct bench *b, const struct sensor_ops *ops)
 {
     struct joulet_error err;
-    prepare(b);
+    rows_prepare(b, ops->name);
     enum joulet_status status = ops->discover(&b->list, &b->opt, &err);
     if (status != JOULET_OK)
         fail_msg("%s: %s", ops->name, err.message);
     if (b->list.n == 0) {
-        clean(b);
-        skip();
+        rows_clean(b);
+        skip_it();
     }
 }
 
@@ -122,7 +101,7 @@ static void check_description(void **state)
         for (size_t k = 0; k < s->n_facts; k++)
             assert_true(*s->facts[k].device && *s->facts[k].key && *s->facts[k].value);
     }
-    clean(&b);
+    rows_clean(&b);
 }
 
 /* Ids are kept in records: two channels may not share one, and they are the same at the next start. */
@@ -144,7 +123,7 @@ static void check_ids(void **state)
     for (size_t i = 0; i < again.n; i++)
         assert_string_equal(again.items[i]->channels[0].id, b.list.items[i]->channels[0].id);
     close_sensors(&again);
-    clean(&b);
+    rows_clean(&b);
 }
 
 /* Figures read below a redirected root are this machine's only when the caller says so. */
@@ -156,7 +135,7 @@ static void check_provenance(void **state)
     for (size_t i = 0; i < b.list.n; i++)
         for (size_t k = 0; k < b.list.items[i]->n_channels; k++)
             assert_int_equal(b.list.items[i]->channels[k].provenance, JOULET_SIMULATED);
-    clean(&b);
+    rows_clean(&b);
 }
 
 static void check_reading(const struct joulet_channel *c, const struct sensor_reading *r, int64_t *last, bool first)
@@ -194,7 +173,7 @@ static void check_readings(void **state)
             }
         }
     }
-    clean(&b);
+    rows_clean(&b);
 }
 
 static void check_single_reads(void **state)
@@ -203,7 +182,7 @@ static void check_single_reads(void **state)
     struct sensor_reading all[JL_CHANNELS_MAX], one;
     struct bench b;
     if (!ops->read_one)
-        skip();
+        skip_it();
     open_row(&b, ops);
     for (size_t i = 0; i < b.list.n; i++) {
         struct sensor *s = b.list.items[i];
@@ -216,7 +195,7 @@ static void check_single_reads(void **state)
             assert_true(s->channels[c].quantity != JOULET_ENERGY || one.value >= all[c].value);
         }
     }
-    clean(&b);
+    rows_clean(&b);
 }
 
 static void check_processes(void **state)
@@ -225,7 +204,7 @@ static void check_processes(void **state)
     struct joulet_process p[4];
     struct bench b;
     if (!ops->processes)
-        skip();
+        skip_it();
     open_row(&b, ops);
     for (size_t i = 0; i < b.list.n; i++) {
         size_t n = ops->processes(b.list.items[i], p, 4);
@@ -233,7 +212,7 @@ static void check_processes(void **state)
         for (size_t k = 0; k < n && k < 4; k++)
             assert_true(p[k].pid > 0 && p[k].device && *p[k].device);
     }
-    clean(&b);
+    rows_clean(&b);
 }
 
 /* Without its device a source says nothing, or what is missing: never an error of the whole, never a sensor. */
@@ -245,10 +224,12 @@ static void check_absence(void **state)
     struct joulet_error err = {.status = JOULET_OK};
     setenv("JOULET_SYSFS", "/nonexistent/sys", 1);
     setenv("JOULET_PROCFS", "/nonexistent/proc", 1);
+    setenv("JOULET_DEVFS", "/nonexistent/dev", 1);
     setenv("JOULET_NVML", "/nonexistent/lib.so", 1);
     enum joulet_status status = ops->discover(&l, &none, &err);
     unsetenv("JOULET_SYSFS");
     unsetenv("JOULET_PROCFS");
+    unsetenv("JOULET_DEVFS");
     unsetenv("JOULET_NVML");
     assert_int_equal(l.n, 0);
     assert_true(status == JOULET_OK || (ops->on_request && status == JOULET_USAGE));
@@ -262,9 +243,115 @@ static void check_null_arguments(void **state)
 {
     const struct sensor_ops *ops = *state;
     struct bench b;
-    prepare(&b);
+    rows_prepare(&b, ops->name);
     ops->discover(&b.list, NULL, NULL);
-    clean(&b);
+    rows_clean(&b);
+}
+
+static void read_all(struct sensor_list *l, struct sensor_reading r[JL_CHANNELS_MAX])
+{
+    size_t at = 0;
+    for (size_t i = 0; i < l->n && at + l->items[i]->n_channels <= JL_CHANNELS_MAX; at += l->items[i++]->n_channels) {
+        memset(r + at, 0, l->items[i]->n_channels * sizeof(*r));
+        l->items[i]->ops->read(l->items[i], r + at, true);
+    }
+}
+
+static size_t channels(const struct sensor_list *l)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        n += l->items[i]->n_channels;
+    return n;
+}
+
+/* Opened, read and closed once more, it is what it was. */
+static void check_twice(void **state)
+{
+    const struct sensor_ops *ops = *state;
+    struct sensor_reading r[JL_CHANNELS_MAX];
+    struct bench b;
+    open_row(&b, ops);
+    size_t n = channels(&b.list), problems = b.list.n_problems;
+    for (int k = 0; k < 2; k++) {
+        read_all(&b.list, r);
+        close_sensors(&b.list);
+        assert_int_equal(ops->discover(&b.list, &b.opt, NULL), JOULET_OK);
+        assert_int_equal(channels(&b.list), n);
+        assert_int_equal(b.list.n_problems, problems);
+    }
+    rows_clean(&b);
+}
+
+static void wait_a_look(void)
+{
+    jl_sleep_until(jl_mono_ns() + sysfile_look_ns + 10000000);
+}
+
+/* The device leaves in the middle: every read fails, none shows a value. It returns: counters say that they may have restarted.
+ */
+static void check_leaves_and_returns(void **state)
+{
+    const struct sensor_ops *ops = *state;
+    struct sensor_reading before[JL_CHANNELS_MAX], r[JL_CHANNELS_MAX];
+    struct bench b;
+    if (!rows_can_leave(ops->name))
+        skip_it();
+    open_row(&b, ops);
+    size_t n = channels(&b.list);
+    read_all(&b.list, before);
+    rows_leave(&b);
+    wait_a_look();
+    read_all(&b.list, r);
+    for (size_t i = 0; i < n; i++)
+        assert_true(r[i].status != JOULET_OK && !r[i].has);
+    rows_return(&b);
+    wait_a_look();
+    read_all(&b.list, r);
+    size_t at = 0;
+    for (size_t i = 0; i < b.list.n; i++)
+        for (size_t k = 0; k < b.list.items[i]->n_channels; k++, at++) {
+            assert_int_equal(r[at].status, JOULET_OK);
+            assert_true(r[at].has || !before[at].has);
+            if (r[at].has && b.list.items[i]->channels[k].quantity == JOULET_ENERGY)
+                assert_true(r[at].reset);
+        }
+    rows_clean(&b);
+}
+
+/* What is no number is a failed read, or nothing; never a value. */
+static void check_garbage(void **state)
+{
+    const struct sensor_ops *ops = *state;
+    static const char *const texts[] = {"garbage\n", "", "-\n", "99999999999999999999999999\n",
+                                        "\xff\xff\xff\xff\xff\xff\xff\xff"};
+    struct sensor_reading r[JL_CHANNELS_MAX];
+    struct bench b;
+    if (!rows_has_files(ops->name))
+        skip_it();
+    for (size_t t = 0; t < JL_COUNT(texts); t++) {
+        open_row(&b, ops);
+        read_all(&b.list, r);
+        rows_overwrite(&b, texts[t]);
+        for (int k = 0; k < 3; k++) {
+            read_all(&b.list, r);
+            for (size_t i = 0; i < channels(&b.list); i++)
+                if (r[i].has && !r[i].reset)
+                    fail_msg("%s reads a value from text %zu", ops->name, t);
+        }
+        rows_clean(&b);
+    }
+}
+
+/* What exists and may not be read is a problem that names the remedy, and no sensor. */
+static void check_closed(void **state)
+{
+    const struct sensor_ops *ops = *state;
+    struct bench b;
+    int status = rows_closed(&b, ops);
+    if (status == ROWS_NOT_SHOWN)
+        skip_it();
+    assert_int_equal(status, 0);
 }
 
 /* ---- all rows --------------------------------------------------------------------------------------------------------- */
@@ -282,18 +369,41 @@ static const struct {
     {"processes", check_processes},
     {"absence", check_absence},
     {"null arguments", check_null_arguments},
+    {"open, read, close twice", check_twice},
+    {"leaves and returns", check_leaves_and_returns},
+    {"garbage", check_garbage},
+    {"closed", check_closed},
 };
+
+struct check {
+    const struct sensor_ops *ops;
+    CMUnitTestFunction run;
+};
+
+static void run_check(void **state)
+{
+    struct check *c = *state;
+    void *ops = (void *)(uintptr_t)c->ops;
+    tally.begun++;
+    c->run(&ops);
+    tally.done++;
+}
 
 int main(void)
 {
     static struct CMUnitTest tests[ROWS_MAX * JL_COUNT(checks)];
-    size_t n = 0;
-    for (size_t i = 0; sensor_table[i]; i++)
-        for (size_t k = 0; k < JL_COUNT(checks) && n < JL_COUNT(tests); k++)
-            tests[n++] = (struct CMUnitTest){.name = jl_strf("%s: %s", sensor_table[i]->name, checks[k].name),
-                                             .test_func = checks[k].run,
-                                             .initial_state = (void *)(uintptr_t)sensor_table[i]};
+    static struct check all[ROWS_MAX * JL_COUNT(checks)];
+    size_t n = 0, rows = 0;
+    for (; sensor_table[rows]; rows++)
+        for (size_t k = 0; k < JL_COUNT(checks) && n < JL_COUNT(tests); k++, n++) {
+            all[n] = (struct check){sensor_table[rows], checks[k].run};
+            tests[n] = (struct CMUnitTest){.name = jl_strf("%s: %s", sensor_table[rows]->name, checks[k].name),
+                                           .test_func = run_check,
+                                           .initial_state = &all[n]};
+        }
     int failed = _cmocka_run_group_tests("conformance", tests, n, NULL, NULL);
+    printf("conformance: %zu rows, %zu checks: %zu ok, %zu failed, %zu skipped (nothing to show)\n", rows, n, tally.done,
+           tally.begun - tally.done - tally.skipped, tally.skipped);
     for (size_t i = 0; i < n; i++)
         free((char *)tests[i].name);
     return failed;
