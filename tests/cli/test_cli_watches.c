@@ -133,7 +133,7 @@ static void watches_fire_and_stay_silent(void **state)
         open_session(&s, r->provenance);
         open_request(&q);
         if (r->prompt_cache)
-            run_pairs_set(&s.run.settings, "prompt_cache", 'b', r->prompt_cache);
+            run_pairs_set(&s.run.settings, "prompt_cache", 'b', "%s", r->prompt_cache);
         q.tokens.cached = r->cached;
         s.watch.served = r->served;
         s.watch.seen = r->seen;
