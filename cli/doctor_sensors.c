@@ -91,7 +91,9 @@ static void present(const struct doctor *d, const struct joulet_sensor *row, str
         if (!driver[0])
             driver = fact_of(d->live.meter, x->ch.id, "driver");
         simulated |= x->ch.provenance == JOULET_SIMULATED;
-        period_s = fmax(x->ch.period_s, isnan(period_s) ? 0 : period_s);
+        if (x->ch.quantity == JOULET_POWER ||
+            !live_is_pushed(x->ch.sensor)) /* counters of plugs are beside what is measured with */
+            period_s = fmax(x->ch.period_s, isnan(period_s) ? 0 : period_s);
         power++;
     }
     if (silent[0] && fact_of(d->live.meter, silent, "silent")[0]) { /* it says itself why */
@@ -107,8 +109,8 @@ static void present(const struct doctor *d, const struct joulet_sensor *row, str
         remedy(f, "joulet monitor --sensors %s   # does it stay silent?", row->name);
         return;
     }
-    found(f, simulated ? DOCTOR_ADVICE : DOCTOR_OK, "%s: %zu of power or energy, new values every %.3g ms%s%s%s", list, power,
-          period_s * 1e3, driver[0] ? ", driver " : "", driver,
+    found(f, simulated ? DOCTOR_ADVICE : DOCTOR_OK, "%s: %zu of power or energy, new values every %.3g %s%s%s%s", list, power,
+          period_s < 1 ? period_s * 1e3 : period_s, period_s < 1 ? "ms" : "s", driver[0] ? ", driver " : "", driver,
           simulated ? "; read below a redirected folder, so figures are marked simulated" : "");
     if (simulated)
         remedy(f, "--trust-root, if that folder shows the sensors of this machine, as in a container");

@@ -57,6 +57,17 @@ static void describe_devices(struct session *s)
     }
 }
 
+/* What the total covers of this machine, and what it lacks. Played sensors are of no machine. */
+static void describe_coverage(struct session *s)
+{
+    char text[1024];
+    for (size_t i = 0; i < s->run.n_channels; i++)
+        if (s->run.channels[i].in_total && s->run.channels[i].provenance == JOULET_SIMULATED)
+            return;
+    if (joulet_total_text(s->run.channels, s->run.n_channels, text, sizeof text)[0])
+        run_pairs_set(&s->run.machine, "total", 's', "%s", text);
+}
+
 /* ---- opening ------------------------------------------------------------------------------------------------------------ */
 
 /* Whatever is wrong with the store: the run is measured all the same, and storing it is tried again at the end. What is still
@@ -157,10 +168,12 @@ int session_open(struct session *s, const struct cli *c, const char *kind)
         code = open_meter(s);
     if (code == CLI_DONE)
         code = take_channels(s);
-    if (code == CLI_DONE)
+    if (code == CLI_DONE) {
         describe_devices(s);
-    else
+        describe_coverage(s);
+    } else {
         session_close(s);
+    }
     return code;
 }
 

@@ -358,9 +358,18 @@ static void source_line(const struct view *v)
     jl_buf_release(&sensors);
 }
 
+/* What the total covers and lacks, as the run found its machine. */
+static void total_line(const struct view *v)
+{
+    const char *total = run_pairs_get(&v->r->machine, "total");
+    if (total && (isfinite(v->whole.gross.j) || isfinite(v->whole.net.j)))
+        text_item(v->out, v->style, "total", NULL, total, TONE_PLAIN);
+}
+
 void metrics_source(const struct view *v)
 {
     source_line(v);
+    total_line(v);
     flag_lines(v);
     if (!v->q && v->r->n_requests)
         left_out_line(v);

@@ -220,7 +220,7 @@ static void a_program_is_started_and_ends_with_us(void **state)
     machine_open(&m, "two-sockets");
     char *path = jl_strf("%s/fake", m.dir);
     char *script = jl_strf("#!/bin/sh\n[ \"$1 $2 $3 $4\" = '-i 100 -f plist' ] || exit 1\ncat '%s'\n", FIXTURE("apple.plist"));
-    machine_write(&m, "fake", script);
+    machine_write(&m, "fake", "%s", script);
     assert_int_equal(chmod(path, 0700), 0);
     discover(path, &l);
     assert_int_equal(l.n, 1);
