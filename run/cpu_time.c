@@ -11,6 +11,7 @@ void run_cpu_time_init(struct run_cpu_time *t)
     static const struct joulet_energy unknown = JOULET_ENERGY_UNKNOWN;
     *t = (struct run_cpu_time){.share = NAN, .share_pm = NAN, .engine_s = NAN, .busy_s = NAN, .processes = -1};
     t->e_llm = t->m_eff = unknown;
+    t->e_llm.provenance = t->m_eff.provenance = JOULET_DERIVED; /* never a reading */
 }
 
 /* The interval of the mean share: those of the parts, weighted by busy time. square: sum of their squares so far. */
