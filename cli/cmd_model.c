@@ -2,6 +2,7 @@
  */
 #include "cli/cli.h"
 #include "cli/json.h"
+#include "cli/model.h"
 #include "llm/gguf/gguf.h"
 #include "llm/runtime.h"
 
@@ -24,7 +25,7 @@ static int result(const struct cli *c, struct jl_buf *out)
 /* ---- counts and sizes --------------------------------------------------------------------------------------------------------
  */
 
-static const char *format_count(char *buf, size_t size, int64_t n)
+const char *model_count(char *buf, size_t size, int64_t n)
 {
     if (n < 0)
         snprintf(buf, size, "-");
@@ -37,7 +38,7 @@ static const char *format_count(char *buf, size_t size, int64_t n)
     return buf;
 }
 
-static const char *format_bytes(char *buf, size_t size, int64_t n)
+const char *model_bytes(char *buf, size_t size, int64_t n)
 {
     if (n < 0)
         snprintf(buf, size, "-");
@@ -48,7 +49,7 @@ static const char *format_bytes(char *buf, size_t size, int64_t n)
     return buf;
 }
 
-static void json_count(struct jl_buf *out, bool *first, const char *key, int64_t n)
+void model_json_count(struct jl_buf *out, bool *first, const char *key, int64_t n)
 {
     cli_json_key(out, first, key);
     if (n < 0)
@@ -82,7 +83,7 @@ static void json_model(struct jl_buf *out, const char *path, const struct gguf_h
                   {"layers", h->layers},     {"hidden", h->hidden},    {"heads", h->heads},
                   {"kv_heads", h->kv_heads}, {"vocabulary", h->vocab}, {"tensors", h->tensors}};
     for (size_t i = 0; i < JL_COUNT(counts); i++)
-        json_count(out, &first, counts[i].key, counts[i].value);
+        model_json_count(out, &first, counts[i].key, counts[i].value);
     jl_buf_str(out, "}");
 }
 
@@ -92,14 +93,14 @@ static void text_model(struct jl_buf *out, const char *path, const struct gguf_h
     jl_buf_printf(out, "path          %s\nname          %s\narchitecture  %s\n", path, h->name[0] ? h->name : "-",
                   h->architecture);
     jl_buf_printf(out, "quantisation  %s\nparameters    %s\nsize          %s\n", h->quantisation[0] ? h->quantisation : "-",
-                  format_count(a, sizeof a, h->params), format_bytes(b, sizeof b, h->bytes));
+                  model_count(a, sizeof a, h->params), model_bytes(b, sizeof b, h->bytes));
     const struct {
         const char *label;
         int64_t value;
     } counts[] = {{"context", h->context_length}, {"layers", h->layers},    {"hidden", h->hidden},  {"heads", h->heads},
                   {"kv heads", h->kv_heads},      {"vocabulary", h->vocab}, {"tensors", h->tensors}};
     for (size_t i = 0; i < JL_COUNT(counts); i++)
-        jl_buf_printf(out, "%-12s  %s\n", counts[i].label, format_count(d, sizeof d, counts[i].value));
+        jl_buf_printf(out, "%-12s  %s\n", counts[i].label, model_count(d, sizeof d, counts[i].value));
     jl_buf_printf(out, "digest        %s\n", h->digest);
 }
 
@@ -148,8 +149,8 @@ static void text_row(struct jl_buf *out, const char *name, const struct gguf_hea
     if (trouble)
         jl_buf_printf(out, "%-32s  %s\n", name, trouble);
     else
-        jl_buf_printf(out, "%-32s  %-8s  %9s  %9s  context %lld\n", name, h->quantisation, format_count(a, sizeof a, h->params),
-                      format_bytes(b, sizeof b, h->bytes), (long long)h->context_length);
+        jl_buf_printf(out, "%-32s  %-8s  %9s  %9s  context %lld\n", name, h->quantisation, model_count(a, sizeof a, h->params),
+                      model_bytes(b, sizeof b, h->bytes), (long long)h->context_length);
 }
 
 static size_t list_models(struct jl_buf *out, const char *dir, bool json)
@@ -183,12 +184,12 @@ static void list_shapes(struct jl_buf *out, bool json)
     for (size_t i = 0; gguf_shape_get(i, &s); i++) {
         bool first = true;
         if (!json) {
-            jl_buf_printf(out, "  %-28s  %9s\n", s.name, format_count(a, sizeof a, gguf_shape_params(&s)));
+            jl_buf_printf(out, "  %-28s  %9s\n", s.name, model_count(a, sizeof a, gguf_shape_params(&s)));
             continue;
         }
         jl_buf_str(out, i ? ",\n    {" : "\n    {");
         json_text(out, &first, "name", s.name);
-        json_count(out, &first, "parameters", gguf_shape_params(&s));
+        model_json_count(out, &first, "parameters", gguf_shape_params(&s));
         jl_buf_str(out, "}");
     }
 }
@@ -275,8 +276,8 @@ static int say_made(struct cli *c, const char *path)
         json_model(&out, path, &h);
         jl_buf_str(&out, "\n");
     } else {
-        jl_buf_printf(&out, "%s: %s parameters, %s, random weights\n", path, format_count(a, sizeof a, h.params),
-                      format_bytes(b, sizeof b, h.bytes));
+        jl_buf_printf(&out, "%s: %s parameters, %s, random weights\n", path, model_count(a, sizeof a, h.params),
+                      model_bytes(b, sizeof b, h.bytes));
     }
     bool written = fwrite(out.data, 1, out.len, stdout) == out.len && fflush(stdout) == 0;
     jl_buf_release(&out);
@@ -326,25 +327,27 @@ static int make_run(struct cli *c)
 
 static int model_run(struct cli *c, int argc, char **argv)
 {
-    const char *verb = argc ? argv[0] : "list";
-    bool show = strcmp(verb, "show") == 0;
-    if (argc > (show ? 2 : 1))
-        return cli_usage(c, "'%s' is too many after model %s", argv[show ? 2 : 1], verb);
-    if (show)
-        return show_run(c, argc > 1 ? argv[1] : NULL);
+    const char *verb = argc ? argv[0] : "list", *name = argc > 1 ? argv[1] : NULL;
+    bool engine = model_is_engine_verb(c, verb), named = strcmp(verb, "show") == 0 || (engine && strcmp(verb, "list") != 0);
+    if (argc > (named ? 2 : 1))
+        return cli_usage(c, "'%s' is too many after model %s", argv[named ? 2 : 1], verb);
+    if (engine)
+        return model_engine_run(c, verb, name ? name : cli_str(c, "model"));
+    if (strcmp(verb, "show") == 0)
+        return show_run(c, name);
     if (strcmp(verb, "list") == 0)
         return list_run(c);
     if (strcmp(verb, "make") == 0)
         return make_run(c);
-    return cli_usage(c, "there is no '%s': say make, list or show", verb);
+    return cli_usage(c, "there is no '%s': say make, list, show, load, unload or pull", verb);
 }
 
 const struct command cmd_model = {
     .name = "model",
-    .summary = "write a model of a real shape, list models, show what a file holds",
-    .usage = "joulet model [OPTION]... [list | show FILE | make --shape NAME]",
-    .options = "shape quant seed model force",
-    .verbs = "make list show",
+    .summary = "write a model of a real shape; list, show, load, unload and pull models",
+    .usage = "joulet model [OPTION]... [list | show NAME | make --shape NAME | load NAME | unload NAME | pull NAME]",
+    .options = "shape quant seed model force engine key context keep-alive engine-option",
+    .verbs = "make list show load unload pull",
     .about =
         "`make` writes a GGUF file with the shape of a published model and random weights: its energy and speed are those of the "
         "real "
@@ -356,12 +359,19 @@ const struct command cmd_model = {
         "`list`, or no word at all, lists the models in joulet's folder. `show` takes a file, or the name of a model there, and "
         "says what "
         "its head tells: architecture, quantisation, parameters, size, context, and a digest that names the file in records.\n\n"
+        "With --engine (a URL, or a name such as ollama) `list` and `show` tell of that engine's models: size, quantisation, "
+        "digest, "
+        "context, what is loaded and how much of it lies on the GPU. `load` loads one, with --context and --keep-alive, and says "
+        "how "
+        "long it took; `unload` frees its memory; `pull` lets the engine fetch one from where it gets them. These three take the "
+        "first engine that answers where none is named. An engine that has no way to do so says that.\n\n"
         "With --json, models are objects with `path`, `name`, `architecture`, `quantisation`, `digest`, `parameters`, "
         "`size_bytes`, "
         "`context_length`, `layers`, `hidden`, `heads`, `kv_heads`, `vocabulary` and `tensors`; what a file does not tell is "
         "null.",
     .examples = "joulet model make --shape llama-3.2-1b --quant q4_0\n  1.2 G parameters in some seconds\n"
                 "joulet model make --shape tiny -o tiny.gguf\n  2.6 MB, for trying things out\n"
+                "joulet model list --engine ollama\n  the models of Ollama, and which are loaded\n"
                 "joulet model show tiny.gguf --json\n  what a file holds\n",
     .run = model_run,
 };

@@ -404,6 +404,54 @@ enum joulet_status runtime_choose(struct runtime_choice *c, const char *engine, 
     return status;
 }
 
+/* ---- an engine for itself ----------------------------------------------------------------------------------------------------
+ */
+
+static enum joulet_status open_first(struct engine **out, const char *key, bool pulls, const atomic_bool *cancel,
+                                     struct joulet_error *err)
+{
+    char url[320];
+    struct runtime_server s;
+    if (!pulls && runtime_background(&s, NULL) == JOULET_OK) {
+        enum joulet_status status = engine_open(out, s.url, s.key, cancel, err);
+        runtime_server_release(&s);
+        if (status == JOULET_OK)
+            return status;
+    }
+    for (size_t i = 0; engine_table[i]; i++) {
+        if (engine_table[i]->default_port <= 0 || port_seen(i))
+            continue;
+        engine_address(engine_table[i], url, sizeof(url));
+        if (engine_open(out, url, key, cancel, NULL) != JOULET_OK)
+            continue;
+        if (!pulls || (*out)->ops->pull)
+            return jl_ok(err);
+        engine_close(*out);
+        *out = NULL;
+    }
+    return jl_fail(err, JOULET_UNREACHABLE, "no engine that %s answers on this machine: start one, or give --engine URL",
+                   pulls ? "gets models" : "is known");
+}
+
+enum joulet_status runtime_open_engine(struct engine **out, const char *engine, const char *key, bool pulls,
+                                       const atomic_bool *cancel, struct joulet_error *err)
+{
+    char url[320];
+    *out = NULL;
+    key = key ? key : jl_env("JOULET_ENGINE_KEY");
+    if (!engine || !*engine)
+        return open_first(out, key, pulls, cancel, err);
+    const struct engine_ops *ops = protocol_named(engine);
+    if (ops)
+        engine_address(ops, url, sizeof(url));
+    else if (!is_address(engine))
+        return jl_fail(err, JOULET_USAGE,
+                       "--engine %.100s is neither an address nor the name of a protocol: say http://HOST:PORT, or a "
+                       "name such as ollama",
+                       engine);
+    return engine_open(out, ops ? url : engine, key, cancel, err);
+}
+
 void runtime_choice_release(struct runtime_choice *c)
 {
     engine_close(c->engine);
