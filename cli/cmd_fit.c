@@ -180,14 +180,15 @@ const struct command cmd_fit = {
     .name = "fit",
     .summary = "fit energy to the lengths of prompts and answers",
     .usage = "joulet fit [OPTION]... [--from RUN [RUN]...]",
-    .options = "tokens-in tokens-out quick repeat seed from gross allow-throttled residuals save force engine protocol key pid "
-               "remote model "
-               "baseline "
-               "baseline-most "
-               "context "
-               "engine-option threads gpu-layers timeout sensors meter sim replay interval trust-root measured-only json output title "
-               "private place grid grid-series grid-command pue wue embodied-kg lifetime-years price tariff device-hour currency "
-               "db no-store quiet width color",
+    .options =
+        "tokens-in tokens-out quick repeat seed from gross allow-throttled residuals save force engine protocol key pid "
+        "remote model "
+        "baseline "
+        "baseline-most "
+        "context "
+        "engine-option threads gpu-layers timeout sensors meter sim replay interval trust-root measured-only json output title "
+        "private place grid grid-series grid-command pue wue embodied-kg lifetime-years price tariff device-hour currency "
+        "db no-store quiet width color",
     .about =
         "Measures a grid of requests, every length of prompt with every length of answer, in random order, each 5 times or as\n"
         "often as --repeat says, and fits\n"
