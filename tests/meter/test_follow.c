@@ -294,6 +294,7 @@ static void burn(double cpu_s)
     while (used_cpu_s() < until)
         for (unsigned i = 0; i < 10000; i++)
             x += i;
+    (void)x;
 }
 
 /* Pipes of the engine: a byte in lets it go on, a byte out says that it stands still. */
