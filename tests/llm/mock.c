@@ -108,11 +108,15 @@ static bool play(struct connection *x, const struct mock_route *r)
 {
     struct exchange e;
     exchange_load_from(&e, r->folder, r->name);
-    bool html = e.body[0] == '<';
-    head(x->fd, e.status, e.stream ? "text/event-stream" : html ? "text/html" : "application/json");
+    bool html = e.body[0] == '<', lines = e.stream && e.body[0] == '{'; /* one JSON object a line, else events */
+    head(x->fd, e.status,
+         lines      ? "application/x-ndjson"
+         : e.stream ? "text/event-stream"
+         : html     ? "text/html"
+                    : "application/json");
     for (const char *p = e.body, *end = e.body + e.n, *next; p < end; p = next) {
-        next = e.stream ? strstr(p, "\n\n") : NULL;
-        next = next ? next + 2 : end;
+        next = e.stream ? strstr(p, lines ? "\n" : "\n\n") : NULL;
+        next = next ? next + (lines ? 1 : 2) : end;
         chunk(x->fd, p, (size_t)(next - p));
     }
     exchange_release(&e);
