@@ -130,7 +130,7 @@ static bool add_channel(struct supply *s, const char *name, const char *dir, boo
 {
     char id[64], parent[64] = "", model[48] = "", device[96];
     size_t n = 0;
-    for (; name[n] && n < 32; n++)
+    for (; n < 32 && name[n]; n++)
         id[n] = (char)(isalnum((unsigned char)name[n]) ? tolower((unsigned char)name[n]) : '_');
     if (!counter && s->energy_at >= 0)
         snprintf(parent, sizeof(parent), "%.*s.energy", (int)n, id);
