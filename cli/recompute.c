@@ -7,6 +7,7 @@
 
 #include "cli/json.h"
 #include "cli/session.h"
+#include "cli/session_span.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -221,6 +222,12 @@ static void measure_again(struct session *s, const struct run_former *was)
 static enum joulet_status load_traces(struct session *s, struct joulet_error *err)
 {
     size_t found = 0;
+    if (session_elsewhere(s))
+        return jl_fail(
+            err, JOULET_NOT_FOUND,
+            "run %s was done on another machine, so the samples of this one say nothing about it; `joulet estimate --run %s` "
+            "estimates it anew",
+            s->run.id, s->run.id);
     s->stored = calloc(s->n_channels + 1, sizeof *s->stored);
     s->idle = calloc(s->n_channels + 1, sizeof *s->idle);
     if (!s->stored || !s->idle)

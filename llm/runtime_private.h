@@ -130,5 +130,7 @@ bool runtime_copy_licence(const char *tree, struct slice package, const char *fo
 
 /* store_ollama.c: the GGUF file that Ollama keeps of a model NAME[:TAG], NAMESPACE/NAME[:TAG] or HOST/NAMESPACE/NAME[:TAG]. */
 enum joulet_status runtime_store_ollama(const char *name, char **path, struct joulet_error *err);
+/* store_lmstudio.c: the GGUF file that LM Studio keeps: PUBLISHER/REPOSITORY/FILE, PUBLISHER/REPOSITORY, REPOSITORY or FILE. */
+enum joulet_status runtime_store_lmstudio(const char *name, char **path, struct joulet_error *err);
 
 #endif

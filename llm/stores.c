@@ -6,7 +6,7 @@
 static const struct {
     const char *program; /* name of its protocol too */
     enum joulet_status (*find)(const char *name, char **path, struct joulet_error *err);
-} stores[] = {{"ollama", runtime_store_ollama}};
+} stores[] = {{"ollama", runtime_store_ollama}, {"lmstudio", runtime_store_lmstudio}};
 
 const char *runtime_store_name(const char *model, const char *program)
 {

@@ -54,7 +54,7 @@ static void gross_line(const struct view *v, const struct number *gross)
     const struct joulet_energy *e = &v->whole.e;
     line_init(&b);
     jl_buf_printf(&b, "idle level included, in %s", number_s(v->whole.seconds, v->style).text);
-    if (!v->whole.gross.estimate && isfinite(e->min_j) && isfinite(e->max_j))
+    if (!v->whole.gross.estimate && e->provenance != JOULET_ESTIMATED && isfinite(e->min_j) && isfinite(e->max_j))
         jl_buf_printf(&b, "; surely between %s and %s J", number_digits(e->min_j, 3).text, number_digits(e->max_j, 3).text);
     text_item(v->out, v->style, "gross", gross->text, b.data, TONE_PLAIN);
     jl_buf_release(&b);

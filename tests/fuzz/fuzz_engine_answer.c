@@ -22,8 +22,8 @@ static void check(const struct generated *g, const struct run_request *q)
 }
 
 /* By bits 0, 6 and 7 of the first byte; the corpus counts on their places. */
-static const struct engine_ops *const kinds[8] = {&engine_llamacpp, &engine_openai, &engine_ollama, &engine_ollama,
-                                                  &engine_ollama,   &engine_ollama, &engine_ollama, &engine_ollama};
+static const struct engine_ops *const kinds[8] = {&engine_llamacpp,    &engine_openai,    &engine_ollama,    &engine_lmstudio,
+                                                  &engine_lmstudio_ws, &engine_responses, &engine_anthropic, &engine_ollama};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

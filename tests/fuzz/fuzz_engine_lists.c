@@ -1,6 +1,7 @@
 /* Any body where an engine's properties, models or slots are expected. */
 #include "llm/engine_wire.h"
 #include "llm/engines/engines.h"
+#include "llm/engines/lmstudio.h"
 #include "llm/engines/ollama_private.h"
 
 #include <stdlib.h>
@@ -28,6 +29,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ollama_read_ps(json, size, list, n);
         for (size_t i = 0; i < n; i++) {
             if (!list[i].name[0] || strlen(list[i].name) >= sizeof(list[i].name) || list[i].gpu_bytes < -1 || list[i].params < -1)
+                abort();
+        }
+    }
+    free(list);
+    if (lmstudio_read_models(json, size, &list, &n, NULL) == JOULET_OK) {
+        for (size_t i = 0; i < n; i++) {
+            if (!list[i].name[0] || strlen(list[i].name) >= sizeof(list[i].name) || list[i].bytes < -1 || list[i].params < -1)
                 abort();
         }
     }
