@@ -213,6 +213,25 @@ static void note_cuts(struct session *s, const struct run_request *q, bool trunc
                  (long long)q->index + 1, (long long)context);
 }
 
+static void add_count(struct run_pairs *p, const char *key, int64_t value)
+{
+    int64_t before = 0;
+    const char *told = run_pairs_get(p, key);
+    if (value >= 0 && (!told || jl_parse_i64(told, &before)))
+        set_count(p, key, before + value);
+}
+
+/* What answers tell of the engine and not its lists: what computed, in which instance, and speculative decoding over the run. */
+static void note_told(struct session *s, const struct generated *g)
+{
+    struct run_pairs *p = &s->run.engine;
+    if (!run_pairs_get(p, "runtime"))
+        set_text(p, "runtime", g->runtime);
+    set_text(p, "model_instance", g->instance);
+    add_count(p, "draft_tokens", g->draft_tokens);
+    add_count(p, "draft_accepted", g->draft_accepted);
+}
+
 void session_request_of(struct session *s, struct run_request *q, const struct generated *g, const char *prompt,
                         enum joulet_status st, const struct joulet_error *err)
 {
@@ -220,6 +239,7 @@ void session_request_of(struct session *s, struct run_request *q, const struct g
     if (!s->watch.level)
         session_watched(s);
     engine_to_request(g, q);
+    note_told(s, g);
     jl_sha256_init(&sha);
     jl_sha256_add(&sha, prompt, strlen(prompt));
     jl_sha256_hex(&sha, q->prompt_sha256);

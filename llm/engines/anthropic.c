@@ -1,6 +1,6 @@
 /* anthropic.c - Anthropic's messages, /v1/messages: of Anthropic itself, and of llama-server, vLLM, LM Studio and Ollama, which
  * speak it beside their own. A stream has named events; what its end says of tokens (`message_delta`) replaces what its beginning
- * guessed. Input tokens are told in three parts: computed, written to the cache, read from it (docs/engines.md, "Anthropic"). */
+ * guessed. Input tokens are told in three parts: computed, written to the cache, read from it (docs/engines.md, "Protocols"). */
 #include "llm/engine_wire.h"
 #include "llm/engines/engines.h"
 

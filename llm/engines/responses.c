@@ -1,6 +1,6 @@
 /* responses.c - OpenAI's newer route, /v1/responses: of OpenAI itself, and of llama-server, vLLM, LM Studio and Ollama, which
  * speak it beside their own. Named events; the one that ends the answer holds the whole of it, with counts and without times
- * (docs/engines.md, "Responses"). */
+ * (docs/engines.md, "Protocols"). */
 #include "llm/engine_wire.h"
 #include "llm/engines/engines.h"
 

@@ -136,9 +136,19 @@ static bool answer_json(int fd, int status, const char *json)
     return true;
 }
 
-static bool answer(struct connection *x, const char *request)
+/* As a proxy gets it, "GET http://host/path", without the host. */
+static void take_host_off(char *request)
+{
+    char *scheme = strstr(request, " http://"), *line = strstr(request, "\r\n");
+    char *path = scheme && scheme < line ? strchr(scheme + 8, '/') : NULL;
+    if (path && path < line)
+        memmove(scheme + 1, path, strlen(path) + 1);
+}
+
+static bool answer(struct connection *x, char *request)
 {
     const struct mock_config *c = x->m->c;
+    take_host_off(request);
     const struct mock_route other = {.folder = "composed", .name = c->otherwise};
     for (size_t i = 0; i < c->n_routes; i++)
         if (strncmp(request, c->routes[i].request, strlen(c->routes[i].request)) == 0)
