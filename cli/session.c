@@ -252,7 +252,6 @@ void session_sum(struct session *s)
         return;
     session_bursts(s);
     s->run.energy.total.tail_j = tail_j;
-    session_estimate_run(s);
 }
 
 /* Nothing that was measured may be lost: when the store fails at the end, the record goes to a file of its own. */

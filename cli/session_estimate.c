@@ -4,7 +4,10 @@
 #include "cli/session_span.h"
 #include "report/estimate.h"
 
+#include <math.h>
 #include <stdlib.h>
+
+#define CHANNEL "estimate"
 
 struct session_estimate {
     struct estimate_set set;
@@ -27,9 +30,32 @@ static struct session_estimate *estimate_of(struct session *s)
     return e;
 }
 
+/* The sensors of this machine are no part of such a run's energy; one channel stands for the estimate, with its interval. */
+static void take_their_place(struct session *s, const struct session_estimate *e)
+{
+    struct joulet_channel c = {
+        .id = CHANNEL,
+        .sensor = e->set.name,
+        .device = "",
+        .parent = "",
+        .quantity = JOULET_ENERGY,
+        .group = JOULET_GROUP_OTHER,
+        .provenance = JOULET_ESTIMATED,
+        .in_total = true,
+        .power_min_w = NAN,
+        .power_max_w = NAN,
+    };
+    estimate_factors(&e->set, NULL, &c.factor_lo, &c.factor_hi);
+    for (size_t i = 0; i < s->run.n_channels; i++)
+        s->run.channels[i].in_total = false;
+    run_add_channel(&s->run, &c);
+}
+
 void session_estimate_note(struct session *s)
 {
     const struct session_estimate *e = estimate_of(s);
+    if (e && e->found)
+        take_their_place(s, e);
     if (e && e->found)
         run_note(
             &s->run,
@@ -57,18 +83,9 @@ void session_estimate_request(struct session *s, struct run_request *q)
     struct estimate_result e;
     struct session_estimate *from = session_elsewhere(s) && q->outcome == RUN_OK ? estimate_of(s) : NULL;
     double out = q->tokens.generated < 0 ? NAN : (double)q->tokens.generated;
-    if (from && from->found && q->tokens.prompt >= 0 &&
-        estimate_request(&from->set, from->index, NULL, (double)q->tokens.prompt, out, &e, NULL) == JOULET_OK)
-        q->energy.total = e.energy;
-}
-
-void session_estimate_run(struct session *s)
-{
-    struct joulet_energy sum = JOULET_ENERGY_UNKNOWN;
-    if (!session_elsewhere(s))
+    if (!from || !from->found || q->tokens.prompt < 0 ||
+        estimate_request(&from->set, from->index, NULL, (double)q->tokens.prompt, out, &e, NULL) != JOULET_OK)
         return;
-    for (size_t i = 0; i < s->run.n_requests; i++)
-        if (s->run.requests[i].outcome == RUN_OK && !s->run.requests[i].warmup)
-            joulet_energy_chain(&sum, &s->run.requests[i].energy.total);
-    s->run.energy.total = sum;
+    run_energy_add_channel(&q->energy, CHANNEL, &e.energy);
+    run_energy_total(&s->run, &q->energy);
 }

@@ -31,7 +31,7 @@ static void unknown_without_a_set(void **state)
     struct program p;
     run_there(&p, ARGS("run", "--engine", "http://gpu.example:8000", "--sim", "250", "--json", "hi"));
     assert_int_equal(p.code, 0);
-    must_say(kept(&p.out), "its energy is unknown, since no sensor of this one sees it and no set of estimates has the model m");
+    must_say(kept(&p.out), "nothing is published for its model");
     must_say(kept(&p.out), "\"local\": false");
     assert_null(
         strstr(kept(&p.out), "\"provenance\": \"simulated\",\n  \"method\"")); /* no energy by the sensor of this machine */
@@ -47,12 +47,12 @@ static void estimated_by_a_set(void **state)
                 ARGS("estimate", "sets", "create", "mine", "-m", "m", "--coefficient", "e_in=0.5", "--coefficient", "e_out=2"));
     assert_int_equal(p.code, 0);
     program_release(&p);
-    run_there(&p, ARGS("run", "--engine", "http://gpu.example:8000", "--sim", "250", "hi"));
+    run_there(&p, ARGS("run", "--engine", "http://gpu.example:8000", "--sim", "250", "--width", "250", "hi"));
     assert_int_equal(p.code, 0);
     must_say(kept(&p.out), "Hello");
     must_say(kept(&p.out), "\xe2\x89\x88 16 J (8.0 to 32 J)");
-    must_say(kept(&p.out), "estimated from the tokens, since the engine runs elsewhere");
-    must_say(kept(&p.out), "by the set mine for m");
+    must_say(kept(&p.out), "no sensor of this machine sees an engine on another one");
+    must_say(kept(&p.out), "estimated from the set mine");
     assert_null(strstr(kept(&p.out), "surely"));
     assert_null(strstr(kept(&p.out), "(sim"));
     program_release(&p);
