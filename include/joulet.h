@@ -620,7 +620,7 @@ JOULET_API enum joulet_status joulet_bursts(const struct joulet_trace *trace, co
  * grid, so that repeats together are seen all over. `earliest` itself where the sensor is no part-time one, or its updates (of
  * the last seconds, in `trace`) tell no grid. */
 JOULET_API joulet_mark joulet_phase_start(const struct joulet_trace *trace, size_t k, joulet_mark earliest);
-/* Energy of one of n repeats that were started so: the padded difference (2.1) over the whole block, the waits at the idle level,
+/* Energy of one of n repeats that were started so: the readings that may show any of them, above the level of the waits (2.5),
  * divided by n. The sensor must have settled before the first; quiet_until as in joulet_what. Errors as for joulet_measure;
  * JOULET_NO_DATA when the trace does not reach far enough around the block, JOULET_USAGE without an idle level. */
 JOULET_API enum joulet_status joulet_block(const struct joulet_trace *trace, const struct joulet_baseline *idle,

@@ -7,8 +7,9 @@
 
 #include <math.h>
 
-#define IDLE_SHARE 0.1 /* so far from the idle level a device is not idle: of that level, ... */
-#define IDLE_SD    3   /* ... or of what its 1 s means scatter by */
+#define IDLE_SHARE  0.1 /* so far from the idle level a device is not idle: of that level, ... */
+#define IDLE_SD     3   /* ... or of what its 1 s means scatter by */
+#define RISE_SPREAD 0.5 /* relative standard uncertainty of the time in which power follows its cause (2.2) */
 
 static double duration(const struct jl_job *j, const struct jl_group *g)
 {
@@ -230,7 +231,8 @@ static bool idle_before(const struct jl_job *j)
     return !(fabs(j->whole.before_w - P0) > far); /* not known: taken to be idle */
 }
 
-/* Isolated: the padded difference, if the trace reaches far enough on both sides. */
+/* Isolated: the padded difference, if the trace reaches far enough on both sides. It holds what the device still drew after the
+ * end, while its power fell, and that belongs to the tail. */
 static void whole_by_padding(struct jl_job *j)
 {
     struct jl_padded d;
@@ -238,15 +240,15 @@ static void whole_by_padding(struct jl_job *j)
     if (part_time || !j->what->isolated || !j->idle || j->lost_flag || !idle_before(j) || !pad(j, &d))
         return;
     struct jl_group *w = &j->whole;
-    double P0 = j->idle->power_w, l_max = j->p.l_max, c = j->bd[j->m];
+    double P0 = j->idle->power_w, c = j->bd[j->m];
     const struct jl_group *end = &j->groups[j->n_groups - 1];
     j->padded = true;
     j->idle_s = c - d.start_s;
-    w->e_j = fmax(0, d.net_j + P0 * c); /* idle all through, and noise */
+    double gross = d.net_j + P0 * c, P_end = end->ok ? mean_w(j, end) : gross / c, fall = j->p.u_r * (P_end - d.after_w);
+    w->e_j = fmax(0, gross - fall); /* 0: idle all through, and noise */
     w->ok = true;
-    double P_end = end->ok ? mean_w(j, end) : w->e_j / c;
     w->u.b = j->p.gauge && j->p.counter ? hypot(d.u_b, loose_u(j, d.start_s, d.end_s)) : d.u_b;
-    w->u.time = hypot((d.after_w - P0) * l_max / sqrt(3), j->p.u_r * (P_end - d.after_w));
+    w->u.time = hypot((d.after_w - P0) * j->p.u_t, RISE_SPREAD * fall);
     w->flags &= (uint32_t)JOULET_FLAG_MISMATCH;
     if (!j->groups[0].ok) { /* nothing inside is resolved: all phases together are the run */
         j->groups[0].e_j = w->e_j;

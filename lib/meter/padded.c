@@ -1,7 +1,8 @@
 /* padded.c - energy of a whole isolated run without knowing the lag (docs/method.md 2.1).
  *
  * The window is widened on both sides into idle time, where a shift by the lag changes nothing but idle energy, and the idle
- * energy is taken off: at the level before the run up to its end, and at the level that follows it from there. */
+ * energy is taken off: at the level before the run up to its end, and at the level that follows it from there. Only the
+ * difference of these two levels counts for the lag, at the value that is expected of it. */
 #include "lib/meter/estimators.h"
 
 #include <math.h>
@@ -32,7 +33,7 @@ bool jl_padded_counter(const struct jl_edge *e, size_t n, double a, double c, do
         return false;
     double P1 = (e[k5].c - e[k1].c) / (e[k5].t - e[k1].t);
     *out = (struct jl_padded){
-        .net_j = e[k1].c - e[k0].c - P0 * (c - e[k0].t) - P1 * (e[k1].t - c),
+        .net_j = e[k1].c - e[k0].c - P0 * (c - e[k0].t) - P1 * (e[k1].t - c) + (P1 - P0) * p->lag,
         .start_s = e[k0].t,
         .end_s = e[k1].t,
         .after_w = P1,
@@ -83,7 +84,7 @@ bool jl_padded_power(const struct jl_reading *r, size_t n, double a, double c, d
     if (isnan(P1))
         return false;
     /* The sum holds the level after the run for so long: the windows that end early in it still show the run itself. */
-    double beyond = last->t - c - (p->W - p->U) / 2;
+    double beyond = last->t - p->lag - c - (p->W - p->U) / 2;
     *out = (struct jl_padded){
         .net_j = sum - (P1 - P0) * beyond,
         .start_s = r[first - 1].t,

@@ -18,6 +18,11 @@
 #define NOISE       0.035 /* power noise in the time between two looks */
 #define SEEN_LEAST  0.5   /* share of the bursts' time, as often as everything else is seen, that is believed */
 #define SEEN_MOST   2.0
+#define REACH       2 /* standard uncertainties of the lag by which a burst may lie elsewhere */
+#define FALL        3 /* times in which power follows: after a burst it falls, and that belongs to the burst */
+#define AFTER       5 /* readings after the block that tell the level of the waits too */
+#define WAITS_TELL  6 /* so many readings tell how steady the waits are; fewer: */
+#define WAIT_SPREAD 0.02
 
 bool joulet_is_part_time(const struct joulet_channel *channel)
 {
@@ -283,6 +288,13 @@ static double seen_share(const struct block *b, double shift, double *spread)
     return seen / b->busy_s;
 }
 
+/* The same expected over the lags that may be. */
+static double expected_share(const struct block *b, double *spread)
+{
+    double far = sqrt(3) * b->p.u_t, now = seen_share(b, 0, spread);
+    return fmin(fmax((seen_share(b, -far, NULL) + 4 * now + seen_share(b, far, NULL)) / 6, SEEN_LEAST), SEEN_MOST);
+}
+
 /* What looking a part of the time leaves open: how often the bursts were seen, by the times of the readings and wherever the lag
  * may be, and power noise while nobody looked. */
 static double u_unseen(const struct block *b, double seen, double by_time, double net_j)
@@ -290,6 +302,45 @@ static double u_unseen(const struct block *b, double seen, double by_time, doubl
     double off = fmax(fabs(seen_share(b, b->p.u_t, NULL) - seen), fabs(seen_share(b, -b->p.u_t, NULL) - seen)) / seen;
     double looks = fmax((double)b->n, b->busy_s / b->p.U), noise = NOISE * sqrt((1 - b->p.W / b->p.U) / looks);
     return fabs(net_j) * sqrt(off * off / 3 + by_time * by_time + noise * noise);
+}
+
+/* What a block is made of: the readings that may show a burst, and those that show the waits. */
+struct shown {
+    double near_j, near_s; /* sum of y dt over readings that may show a burst, and their time */
+    double wait_w, wait_sd;
+    size_t waits;
+};
+
+/* Readings of the waits say nothing of the bursts but at which level the device waits: summed up, their noise would be taken for
+ * energy of bursts that are much shorter. */
+static struct shown look(const struct block *b, double until, double after_w)
+{
+    struct shown x = {0};
+    double reach = fmax(0, fmin(REACH * b->p.u_t, b->p.l_max - b->p.lag)), fall = FALL * b->p.u_r, square = 0;
+    size_t i = 0;
+    for (size_t k = reading_at(&b->readings, b->p.lag - reach); k < b->readings.n && b->readings.items[k].t <= until; k++) {
+        const struct jl_reading *r = &b->readings.items[k];
+        double end = r->t - b->p.lag, dt = k ? r->t - r[-1].t : b->p.U;
+        while (i < b->n && b->off[i] + reach + fall <= end - b->p.W)
+            i++;
+        if (i < b->n && b->on[i] - reach < end) {
+            x.near_j += r->y_w * dt;
+            x.near_s += dt;
+            continue;
+        }
+        x.waits++;
+        double off = r->y_w - x.wait_w;
+        x.wait_w += off / (double)x.waits;
+        square += off * (r->y_w - x.wait_w);
+    }
+    if (x.waits == 0) { /* the bursts leave none */
+        x.waits = 1;
+        x.wait_w = after_w;
+    }
+    x.wait_sd = x.waits > 1 ? sqrt(square / (double)(x.waits - 1)) : 0;
+    if (x.waits < WAITS_TELL)
+        x.wait_sd = fmax(x.wait_sd, WAIT_SPREAD * x.wait_w);
+    return x;
 }
 
 static enum joulet_status pad(const struct block *b, double quiet, struct joulet_energy *out, struct joulet_error *err)
@@ -300,16 +351,18 @@ static enum joulet_status pad(const struct block *b, double quiet, struct joulet
         return jl_fail(err, JOULET_NO_DATA,
                        "the trace of %s does not cover the run; open the meter before it and keep it open after",
                        jl_channel_name(b->trace));
-    double by_time, seen = fmin(fmax(seen_share(b, 0, &by_time), SEEN_LEAST), SEEN_MOST);
-    double net = fmax(0, d.net_j) / seen, P_end = P0 + net / b->busy_s;
-    out->gross_j = (net + P0 * b->busy_s) / n;
+    struct shown x = look(b, fmin(quiet, d.end_s + AFTER * b->p.U), d.after_w);
+    double by_time, seen = expected_share(b, &by_time);
+    double burst = fmax(0, x.near_j - x.wait_w * x.near_s) / seen, beside = fmax(0, x.near_s - seen * b->busy_s);
+    double noise = x.wait_sd * sqrt(beside * b->p.U + beside * beside / (double)x.waits) / seen;
+    out->gross_j = fmax(0, burst + x.wait_w * b->busy_s) / n;
     out->u.q = out->u.event = 0;
-    out->u.b = hypot(d.u_b, u_unseen(b, seen, by_time, net)) / n;
-    out->u.time = hypot((d.after_w - P0) * b->p.l_max / sqrt(3), b->p.u_r * (P_end - d.after_w)) / n;
+    out->u.b = hypot(noise, u_unseen(b, seen, by_time, burst)) / n;
+    out->u.time = b->p.u_r * burst / b->busy_s / n;
     out->min_j /= n;
     out->max_j /= n;
     keep_within(out);
-    jl_budget(out, &b->p, b->idle, b->busy_s / n, (c - d.start_s) / n);
+    jl_budget(out, &b->p, b->idle, b->busy_s / n, b->busy_s / n);
     return jl_ok(err);
 }
 

@@ -12,6 +12,7 @@
 #define TIE             0.1   /* weight that ties neighbouring segments of one phase */
 #define ROUGH           0.02  /* least relative residual with fewer than 3 readings inside ... */
 #define FINE            0.005 /* ... and otherwise */
+#define MANY            25.0  /* readings inside that tell by themselves how they scatter: with more the least residual falls */
 #define FAR_S           1e9
 #define LAG_KNOWN_S     5e-3 /* a lag known better than this is not looked for in the run */
 #define LAG_FOUND_S     3e-3 /* least uncertainty of one that was: that of a calibration */
@@ -156,6 +157,14 @@ static bool fit_shifted(struct jl_fit *f, int which, double shift)
     return true;
 }
 
+/* A window that looks for W of each U is right about that, whatever the load did: what it says of the rest is wrong by as much
+ * as two readings differ, (U - W)² 2 s² in place of U² s². */
+static double unseen(const struct jl_fit *f)
+{
+    double rest = fmax(0, 1 - f->W / f->U);
+    return rest > 0 ? fmin(1, 2 * rest * rest) : 1;
+}
+
 /* Residual variance and coverage, step 4. */
 static void judge(struct jl_fit *f)
 {
@@ -181,8 +190,8 @@ static void judge(struct jl_fit *f)
         }
     }
     double free_all = (double)f->n_readings - (double)f->n_segments, free_in = (double)n_in - (double)f->m;
-    double least = (n_in > 2 ? FINE : ROUGH) * largest;
-    f->s2 = fmax(fmax(all / fmax(1, free_all), in / fmax(1, free_in)), least * least);
+    double few = sqrt(MANY / fmax(MANY, (double)n_in)), least = (n_in > 2 ? FINE * few : ROUGH) * largest;
+    f->s2 = fmax(unseen(f) * fmax(all / fmax(1, free_all), in / fmax(1, free_in)), least * least);
 }
 
 /* ---- a lag that the run itself tells ---------------------------------------------------------------------------------- */
