@@ -24,7 +24,7 @@ double jl_astray_s(int repeats, double U)
 
 static double half_width(const struct jl_edge *e, const struct jl_limits *l)
 {
-    return e->hw + jl_astray_s(e->repeats, l->tile_s);
+    return e->repeats ? e->hw + jl_astray_s(e->repeats, l->tile_s) : e->hw;
 }
 
 /* Mean power of the interval that ends at update k. */
@@ -52,8 +52,8 @@ static struct interval reach(double c, double x, double hw, double slope, const 
     for (int corner = 0; corner < 8; corner++) {
         double late = corner & 1 ? hw : -hw, lag = corner & 2 ? LAGS * l->u_t : -LAGS * l->u_t;
         double p = corner & 4 ? l->p_max : l->p_min, e = c + slope * late + p * (x + lag - late);
-        r.lo = fmin(r.lo, e);
-        r.hi = fmax(r.hi, e);
+        r.lo = e < r.lo ? e : r.lo;
+        r.hi = e > r.hi ? e : r.hi;
     }
     r.hi += l->q;
     return r;
@@ -168,28 +168,24 @@ void jl_bounds_power(const struct jl_reading *r, size_t n, double a, double b, d
     *max_j = fmin(best.hi, l->p_max * (b - a));
 }
 
-double jl_largest_power(const struct jl_edge *e, size_t n, double U)
+void jl_power_range(const struct jl_edge *e, size_t n, double U, double *least_w, double *most_w)
 {
-    double most = NAN;
-    for (size_t i = 1; i < n; i++)
-        if (e[i].t - e[i - 1].t >= U / 2)
-            most = fmax(most, power_until(e, i));
-    return most;
-}
-
-double jl_least_power(const struct jl_edge *e, size_t n, double U)
-{
-    double least = NAN;
-    for (size_t i = 1; i < n; i++)
-        if (e[i].t - e[i - 1].t >= U / 2)
-            least = fmin(least, power_until(e, i));
-    return least;
+    double least = INFINITY, most = -INFINITY;
+    for (size_t i = 1; i < n; i++) {
+        if (e[i].t - e[i - 1].t < U / 2)
+            continue;
+        double p = power_until(e, i);
+        least = p < least ? p : least;
+        most = p > most ? p : most;
+    }
+    *least_w = least <= most ? least : NAN;
+    *most_w = least <= most ? most : NAN;
 }
 
 double jl_hidden_power(const struct jl_edge *e, size_t n, double a, double b, const struct jl_limits *l)
 {
     size_t first = jl_edge_at(e, n, a), end = jl_edge_at(e, n, b), inside = 0;
-    for (size_t i = first; i < end; i++)
+    for (size_t i = first; i < end && inside < 2; i++)
         inside += e[i].t - half_width(&e[i], l) - LAGS * l->u_t >= a && e[i].t + half_width(&e[i], l) + LAGS * l->u_t <= b;
     if (inside > 1)
         return 0; /* a reading of its own */

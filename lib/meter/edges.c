@@ -92,7 +92,9 @@ size_t jl_edges_unlock(struct jl_edge *e, size_t n, double U)
 {
     size_t kept = 0;
     double last_locked = -INFINITY;
-    for (size_t i = 0; i < n; i++) {
+    while (kept < n && !e[kept].locked)
+        kept++;
+    for (size_t i = kept; i < n; i++) {
         if (!e[i].locked && e[i].t - last_locked <= 2 * U)
             continue;
         if (e[i].locked) {
@@ -138,15 +140,18 @@ static struct jl_edge edge_of(const struct jl_slice *s, const struct joulet_samp
 static void sum_counter(const struct jl_slice *s, struct jl_edges *out)
 {
     const struct joulet_sample *all = s->trace->samples;
+    struct jl_edge *next = out->items;
+    int64_t from = all[s->lo].value;
+    double before = -INFINITY;
     for (size_t i = s->lo; i < s->hi; i++) {
-        if (all[i].flags & IS_NO_UPDATE)
+        double t = jl_s(all[i].t_ns - s->origin_ns);
+        if ((all[i].flags & IS_NO_UPDATE) || t - before <= SAME_TIME_S)
             continue;
-        struct jl_edge e = edge_of(s, &all[i]);
-        if (out->n && e.t - out->items[out->n - 1].t <= SAME_TIME_S)
-            continue;
-        e.c = (double)(all[i].value - all[s->lo].value) * 1e-6;
-        out->items[out->n++] = e;
+        *next = edge_of(s, &all[i]);
+        next++->c = (double)(all[i].value - from) * 1e-6;
+        before = t;
     }
+    out->n = (size_t)(next - out->items);
 }
 
 /* The repeats before a change end with it. */
@@ -223,8 +228,10 @@ static void sum_power(const struct jl_slice *s, double U, bool mend, struct jl_e
 static size_t leave_late_out(struct jl_edge *e, size_t n)
 {
     size_t kept = 0;
-    bool good_before = false;
-    for (size_t i = 0; i < n; i++) {
+    while (kept < n && !e[kept].late)
+        kept++;
+    bool good_before = kept > 0;
+    for (size_t i = kept; i < n; i++) {
         bool late = e[i].late, beside_good = good_before || (i + 1 < n && !e[i + 1].late);
         good_before = !late;
         if (!late || !beside_good)

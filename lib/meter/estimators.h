@@ -38,6 +38,8 @@ size_t jl_next_restart(const struct jl_slice *s, size_t from);
 bool jl_cut_at_restarts(struct jl_slice *s, int64_t from_ns, int64_t to_ns);
 /* A failed read between two moments. */
 bool jl_any_failed(const struct joulet_trace *trace, int64_t from_ns, int64_t to_ns);
+/* No sample of the slice failed or was waited for: neither of these holds between any two moments inside it. */
+bool jl_is_calm(const struct jl_slice *s);
 /* Between two moments the sampler waited for the processor, with an update to be seen. */
 bool jl_any_starved(const struct joulet_trace *trace, int64_t from_ns, int64_t to_ns);
 /* The counter shows one value all through [from, to] and so long around it that it should have moved at power_w (NAN: 1 W). */
@@ -182,8 +184,7 @@ void jl_bounds_counter(const struct jl_edge *e, size_t n, double a, double b, co
 void jl_bounds_power(const struct jl_reading *r, size_t n, double a, double b, double W, const struct jl_limits *lim,
                      double *min_j, double *max_j);
 /* Of the intervals between edges that last half a period at least; NAN without one. */
-double jl_largest_power(const struct jl_edge *e, size_t n, double U);
-double jl_least_power(const struct jl_edge *e, size_t n, double U);
+void jl_power_range(const struct jl_edge *e, size_t n, double U, double *least_w, double *most_w);
 /* What [a, b] drew if it drew all that the readings around it grew by; 0 where it has a reading of its own. */
 double jl_hidden_power(const struct jl_edge *e, size_t n, double a, double b, const struct jl_limits *lim);
 /* The same for power readings whose windows are longer: the least that any window around all of it allows; 0 without one. */

@@ -76,6 +76,14 @@ bool jl_any_failed(const struct joulet_trace *trace, int64_t from_ns, int64_t to
     return false;
 }
 
+bool jl_is_calm(const struct jl_slice *s)
+{
+    uint32_t seen = 0;
+    for (size_t i = s->lo; i < s->hi; i++)
+        seen |= s->trace->samples[i].flags;
+    return !(seen & (JOULET_SAMPLE_FAILED | JOULET_SAMPLE_STARVED));
+}
+
 /* The wait lies between the sample before and the flagged one. */
 bool jl_any_starved(const struct joulet_trace *trace, int64_t from_ns, int64_t to_ns)
 {

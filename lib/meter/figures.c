@@ -27,8 +27,8 @@ static uint32_t channel_flags(const struct jl_job *j)
 static uint32_t window_flags(const struct jl_job *j, double from, double to)
 {
     int64_t a = j->slice.origin_ns + jl_ns(from + j->p.lag), b = j->slice.origin_ns + jl_ns(to + j->p.lag);
-    uint32_t flags = jl_any_failed(j->trace, a, b) ? JOULET_FLAG_GAP : 0;
-    if (jl_any_starved(j->trace, a, b))
+    uint32_t flags = !j->calm && jl_any_failed(j->trace, a, b) ? JOULET_FLAG_GAP : 0;
+    if (!j->calm && jl_any_starved(j->trace, a, b))
         flags |= JOULET_FLAG_STARVED;
     if (!j->p.estimated && to - from < j->p.U)
         flags |= JOULET_FLAG_SLOW_SENSOR;

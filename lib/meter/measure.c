@@ -93,6 +93,7 @@ static enum joulet_status cut_slice(struct jl_job *j, struct joulet_error *err)
         after = FIT_AFTER_S + j->p.W;
     int64_t origin = j->what->bounds[0], lag = jl_ns(j->p.lag), end = origin + jl_ns(j->bd[j->m]);
     j->slice = jl_slice_of(j->trace, origin - jl_ns(before), end + lag + jl_ns(after), MORE, origin);
+    j->calm = jl_is_calm(&j->slice);
     if (!jl_cut_at_restarts(&j->slice, origin + lag, end + lag))
         return jl_fail(err, JOULET_RESET, "%s restarted during the run, so its energy is unknown; repeat the run",
                        jl_channel_name(j->trace));
@@ -117,10 +118,10 @@ static enum joulet_status check_cover(const struct jl_job *j, struct joulet_erro
 
 /* Power that nobody told cannot be known: the largest reading stands for it, and what a phase too short for a reading of its
  * own may have drawn of those around it. */
-static double largest_power(const struct jl_job *j)
+static double largest_power(const struct jl_job *j, double seen_w)
 {
     const struct jl_edges *e = &j->all;
-    double most = P_MAX_SHARE * jl_largest_power(e->items, e->n, j->p.U);
+    double most = P_MAX_SHARE * seen_w;
     for (size_t i = 0; i < j->m; i++) {
         double a = j->bd[i] + j->p.lag, b = j->bd[i + 1] + j->p.lag;
         most = fmax(most, jl_hidden_power(e->items, e->n, a, b, &j->limits));
@@ -130,10 +131,9 @@ static double largest_power(const struct jl_job *j)
     return most;
 }
 
-static double least_power(const struct jl_job *j)
+static double least_power(const struct jl_job *j, double seen_w)
 {
-    double least = jl_least_power(j->all.items, j->all.n, j->p.U);
-    return j->idle ? P_MIN_SHARE * fmax(0, fmin(j->idle->power_w, least)) : 0;
+    return j->idle ? P_MIN_SHARE * fmax(0, fmin(j->idle->power_w, seen_w)) : 0;
 }
 
 static void set_limits(struct jl_job *j)
@@ -145,8 +145,10 @@ static void set_limits(struct jl_job *j)
         .step_w = j->p.gauge ? j->p.step_w : 0,
         .tile_s = j->p.gauge && j->p.counter ? j->p.U : 0,
     };
-    j->limits.p_min = isfinite(ch->power_min_w) ? ch->power_min_w : least_power(j);
-    j->limits.p_max = isfinite(ch->power_max_w) ? ch->power_max_w : largest_power(j);
+    double least, most;
+    jl_power_range(j->all.items, j->all.n, j->p.U, &least, &most);
+    j->limits.p_min = isfinite(ch->power_min_w) ? ch->power_min_w : least_power(j, least);
+    j->limits.p_max = isfinite(ch->power_max_w) ? ch->power_max_w : largest_power(j, most);
 }
 
 /* ---- the estimate ---------------------------------------------------------------------------------------------------- */

@@ -32,6 +32,7 @@ struct jl_job {
     uint32_t lost_flag;           /* GONE or FROZEN: measured until then only; 0: to the end */
     double quiet;                 /* s; nothing else began before it */
 
+    bool calm;                  /* nothing failed or waited near the run */
     struct jl_edges edges, all; /* for estimates, for bounds */
     struct jl_readings readings;
     struct jl_fit *fit; /* NULL for counters */
