@@ -127,7 +127,7 @@ bool cell_meets_p95(const struct cell *c)
 /* A row without goals shows what is lost, and is not judged. */
 static bool has_goals(const struct cell *c)
 {
-    return !c->row->late && !c->row->two_levels && !c->row->bounds_only;
+    return !c->row->shown_only && !c->row->late && !c->row->two_levels && !c->row->bounds_only;
 }
 
 bool cell_meets_hold(const struct cell *c)

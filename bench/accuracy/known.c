@@ -4,19 +4,21 @@
 
 #include <math.h>
 
-#define POLL_CPU_S 10e-3
-#define POLL_GPU_S 5e-3
-#define COST_CPU_S 20e-6
-#define COST_GPU_S 50e-6
-#define SHORT_S    0.1  /* phases below: every update after an event is locked ... */
-#define LOCK_ALL_S 3e-3 /* ... for so long (1.3) */
-#define LAG_S      25e-3
-#define U_LAG_S    14e-3
-#define LAG_MAX_S  50e-3
-#define U_CAL_S    3e-3
-#define U_CPU_S    0.3e-3
-#define U_CPU_CAL  0.15e-3
-#define SPEC       0.05
+#define POLL_CPU_S  10e-3
+#define POLL_GPU_S  5e-3
+#define POLL_TEXT_S 1e-3 /* who waits for a text has it as it comes */
+#define COST_CPU_S  20e-6
+#define COST_GPU_S  50e-6
+#define SHORT_S     0.1  /* phases below: every update after an event is locked ... */
+#define LOCK_ALL_S  3e-3 /* ... for so long (1.3) */
+#define LAG_S       25e-3
+#define U_LAG_S     14e-3
+#define LAG_MAX_S   50e-3
+#define U_CAL_S     3e-3
+#define U_CPU_S     0.3e-3
+#define U_CPU_CAL   0.15e-3
+#define SPEC        0.05
+#define LIMIT_W     735
 
 /* A contiguous window is the period; an overlapping one is so many periods; a part-time one is a time of its own. */
 static double draw_window(const struct row *row, double period_s, struct chance *c)
@@ -34,9 +36,31 @@ static double share_without_limit(const struct row *row)
     return row->shape == SHAPE_REPEATS || row->shape == SHAPE_OTHERS ? 0 : 0.5;
 }
 
+/* A device as lib/sensors/sim_presets.c draws it, and what a meter is told of its kind, or what a calibration found. */
+static struct known preset_draw(const struct row *row, struct chance *c)
+{
+    const struct sim_preset *p = sim_preset_find(row->preset);
+    struct known k;
+    sim_preset_draw(p, jl_rng_next(&c->rng), &k.model);
+    sim_preset_channel(p, &k.channel);
+    k.channel.id = "gpu0.board";
+    k.channel.sensor = "sim";
+    k.channel.device = k.channel.parent = "";
+    k.channel.calibrated = row->calibrated;
+    if (row->calibrated) {
+        k.channel.u_lag_s = p->calibrated_u_lag_s;
+        k.channel.lag_s = k.model.lag_s + (row->texts ? POLL_TEXT_S : 0) + normal(c, 0, p->calibrated_u_lag_s);
+    }
+    if (uniform(c, 0, 1) < 0.5)
+        k.channel.power_max_w = LIMIT_W;
+    return k;
+}
+
 struct known known_draw(const struct row *row, uint64_t seed, uint64_t number)
 {
     struct chance c = chance_of(seed, row->name, number);
+    if (row->preset)
+        return preset_draw(row, &c);
     struct sim_model m = SIM_MODEL_INIT;
     m.kind = row->power ? SIM_POWER : SIM_COUNTER;
     m.period_s = row->period_s * (row->cpu ? uniform(&c, 0.975, 1.025) : uniform(&c, 0.99, 1.01));
@@ -73,7 +97,7 @@ struct known known_draw(const struct row *row, uint64_t seed, uint64_t number)
         .power_min_w = NAN,
         .power_max_w = limit < share_without_limit(row) ? NAN
                        : row->cpu                       ? 250
-                                                        : 735,
+                                                        : LIMIT_W,
         .factor_lo = 1,
         .factor_hi = 1,
     };
@@ -95,7 +119,9 @@ void device_init(struct sim_device *d, const struct known *known, struct truth *
 struct reader reader_of(const struct row *row, double d, double limit_w)
 {
     return (struct reader){
-        .poll_s = row->cpu ? POLL_CPU_S : POLL_GPU_S,
+        .poll_s = row->texts ? POLL_TEXT_S
+                  : row->cpu ? POLL_CPU_S
+                             : POLL_GPU_S,
         .cost_s = row->cpu ? COST_CPU_S : COST_GPU_S,
         .predict = !row->poll_only,
         .locked = row->locked,

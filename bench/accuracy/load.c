@@ -32,12 +32,18 @@ struct levels levels_of(uint64_t seed)
 /* Time that estimators want to see before a run, and after it. */
 static double lead_s(const struct row *row)
 {
-    return row->cpu ? 1 : row->power && row->window_s != row->period_s ? 4 + row->window_s : 2.5;
+    return row->around_s > 0                              ? row->around_s
+           : row->cpu                                     ? 1
+           : row->power && row->window_s != row->period_s ? 4 + row->window_s
+                                                          : 2.5;
 }
 
 static double follow_s(const struct row *row)
 {
-    return row->cpu ? 1 : row->power && row->window_s != row->period_s ? 5.5 + row->window_s : 2;
+    return row->around_s > 0                              ? row->around_s
+           : row->cpu                                     ? 1
+           : row->power && row->window_s != row->period_s ? 5.5 + row->window_s
+                                                          : 2;
 }
 
 double draw_length(double d, struct chance *c)

@@ -4,6 +4,7 @@
 #include "bench/accuracy/reader.h"
 
 #include "lib/meter/updates.h"
+#include "lib/sensors/sensor.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -22,7 +23,9 @@ struct session {
     struct joulet_trace *trace;
     size_t room;
     struct updates u;
-    bool failed; /* out of memory */
+    struct jl_spans spans;
+    int64_t seen; /* number of the update that the last read showed */
+    bool failed;  /* out of memory */
 };
 
 /* Ascending in time, as the library keeps its samples. */
@@ -78,7 +81,17 @@ static double read_once(struct session *s, double t_s)
 {
     struct joulet_sample sample;
     double end = t_s + s->r->cost_s;
-    struct updates_read read = {.t0_ns = jl_ns(t_s), .t1_ns = jl_ns(end), .value = read_value(s, t_s)};
+    struct sim_read shown;
+    sim_device_read(s->d, t_s, &shown);
+    bool again = shown.u.k == s->seen;
+    s->seen = shown.u.k;
+    if (s->d->m.spans && again) /* no text since the last one */
+        return end;
+    struct updates_read read = {.t0_ns = jl_ns(t_s), .t1_ns = jl_ns(end), .value = shown.u.value};
+    if (s->d->m.spans)
+        read.own_ns = jl_ns(jl_spans_end(&s->spans, t_s, shown.u.span_s));
+    else if (s->d->m.own_time)
+        read.own_ns = jl_ns(shown.u.own_s);
     if (updates_from(&s->u, &read, &sample)) {
         push(s, sample);
         tell_period(s);
@@ -133,7 +146,7 @@ static double at_event(struct session *s, double event_s, double now_s)
 bool read_device(struct sim_device *d, const struct reader *r, const double *events, size_t n_events, double end_s,
                  struct chance *c, struct joulet_trace *trace)
 {
-    struct session s = {.d = d, .r = r, .c = c, .trace = trace};
+    struct session s = {.d = d, .r = r, .c = c, .trace = trace, .seen = INT64_MIN};
     bool counter = trace->channel.quantity == JOULET_ENERGY;
     double due = uniform(c, 0, r->poll_s), now = 0;
     size_t event = 0;

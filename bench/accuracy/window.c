@@ -17,10 +17,11 @@ const char *const window_labels[LENGTHS] = {"10 ms",  "20 ms",  "50 ms", "100 ms
 
 /* ---- what ours says ------------------------------------------------------------------------------------------------------- */
 
+/* A phase that was joined with its neighbour carries the energy of both, and is a part of that. */
 static bool holds(const struct joulet_energy *e, double truth_j)
 {
     double room = 1e-9 * fabs(truth_j);
-    return e->min_j <= truth_j + room && e->max_j >= truth_j - room;
+    return (e->min_j <= truth_j + room || e->flags & JOULET_FLAG_JOINED) && e->max_j >= truth_j - room;
 }
 
 static double u_rep(const struct joulet_u *u)

@@ -26,11 +26,15 @@ struct row {
     bool cpu, power;           /* RAPL or GPU; counter or power readings */
     double period_s, window_s; /* nominal */
     bool locked, calibrated;
-    bool poll_only;   /* updates are not predicted */
-    bool bounds_only; /* the figure must be refused, and its bounds hold */
-    bool aliased;     /* bursts follow the rhythm of the sensor */
-    bool two_levels;  /* bursts of others are a prefill and a decode */
-    bool late;        /* a third of each rise and a fifth of each fall come late */
+    bool poll_only;     /* updates are not predicted */
+    bool bounds_only;   /* the figure must be refused, and its bounds hold */
+    bool aliased;       /* bursts follow the rhythm of the sensor */
+    bool two_levels;    /* bursts of others are a prefill and a decode */
+    const char *preset; /* a device of lib/sensors/sim_presets.c, as it is; NULL: one of the kinds above */
+    double around_s;    /* of idle before the run and of time after it, where updates are rare; 0: as usual */
+    bool texts;         /* the device writes its readings, and is waited for */
+    bool shown_only;    /* nothing of the row is judged */
+    bool late;          /* a third of each rise and a fifth of each fall come late */
     double rms[LENGTHS], mean[LENGTHS], p95[LENGTHS];
     double sharpness; /* most that the median half-width may be of the 95th percentile of the error; 0: no goal */
     /* Where a goal is missed: the rms and the sharpness that were reached, which --check holds the cell to. */

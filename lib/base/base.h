@@ -11,8 +11,13 @@
 #define jl_container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 #define JL_COUNT(a)                        (sizeof(a) / sizeof((a)[0]))
 #define JL_NS_PER_S                        1000000000LL
-#define jl_s(ns)                           ((double)(ns)*1e-9)                           /* ns to s */
-#define jl_ns(s)                           ((int64_t)((s)*1e9 + ((s) < 0 ? -0.5 : 0.5))) /* s to ns */
+#define jl_s(ns)                           ((double)(ns)*1e-9) /* ns to s */
+
+/* s to ns; no macro, since what it is asked of may have side effects. */
+static inline int64_t jl_ns(double s)
+{
+    return (int64_t)(s * 1e9 + (s < 0 ? -0.5 : 0.5));
+}
 
 /* Fills *err (NULL is fine) and returns status, so that failing is one line. */
 enum joulet_status jl_fail(struct joulet_error *err, enum joulet_status status, const char *fmt, ...) JL_PRINTF(3, 4);

@@ -157,12 +157,15 @@ static bool fit_shifted(struct jl_fit *f, int which, double shift)
     return true;
 }
 
-/* A window that looks for W of each U is right about that, whatever the load did: what it says of the rest is wrong by as much
- * as two readings differ, (U - W)² 2 s² in place of U² s². */
-static double unseen(const struct jl_fit *f)
+/* What the residuals are worth. A window that looks for W of each U is right about that, whatever the load did: what it says of
+ * the rest is wrong by as much as two readings differ, (U - W)² 2 s² in place of U² s². Windows that overlap share what no levels
+ * explain, beyond the unrest of any load: so many of them tell it that it counts as often. */
+static double worth(const struct jl_fit *f, double s2, double usual)
 {
-    double rest = fmax(0, 1 - f->W / f->U);
-    return rest > 0 ? fmin(1, 2 * rest * rest) : 1;
+    double rest = 1 - f->W / f->U;
+    if (rest > 0)
+        return fmin(1, 2 * rest * rest) * s2;
+    return s2 - rest * fmax(0, s2 - usual * usual);
 }
 
 /* Residual variance and coverage, step 4. */
@@ -191,7 +194,7 @@ static void judge(struct jl_fit *f)
     }
     double free_all = (double)f->n_readings - (double)f->n_segments, free_in = (double)n_in - (double)f->m;
     double few = sqrt(MANY / fmax(MANY, (double)n_in)), least = (n_in > 2 ? FINE * few : ROUGH) * largest;
-    f->s2 = fmax(unseen(f) * fmax(all / fmax(1, free_all), in / fmax(1, free_in)), least * least);
+    f->s2 = fmax(worth(f, fmax(all / fmax(1, free_all), in / fmax(1, free_in)), FINE * largest), least * least);
 }
 
 /* ---- a lag that the run itself tells ---------------------------------------------------------------------------------- */
