@@ -51,7 +51,7 @@ static struct known preset_draw(const struct row *row, struct chance *c)
         k.channel.u_lag_s = p->calibrated_u_lag_s;
         k.channel.lag_s = k.model.lag_s + (row->texts ? POLL_TEXT_S : 0) + normal(c, 0, p->calibrated_u_lag_s);
     }
-    if (uniform(c, 0, 1) < 0.5)
+    if (row->around_s > 0 || uniform(c, 0, 1) < 0.5) /* between rare updates nothing else bounds the power */
         k.channel.power_max_w = LIMIT_W;
     return k;
 }
