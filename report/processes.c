@@ -28,8 +28,9 @@ static void energy_line(const struct view *v, const char *name, const struct jou
     if (!isfinite(e->gross_j))
         return;
     processes_figures(v->r, e, &net, &gross);
-    struct number text = number_f("net, %s gross: %s", figure_text(&gross, v->style).text, what);
-    text_item(v->out, v->style, name, figure_text(&net, v->style).text, text.text, TONE_PLAIN);
+    char text[256]; /* longer than a number: cut, it would lose what it is blind to */
+    snprintf(text, sizeof(text), "net, %s gross: %s", figure_text(&gross, v->style).text, what);
+    text_item(v->out, v->style, name, figure_text(&net, v->style).text, text, TONE_PLAIN);
 }
 
 void metrics_cpu_time(const struct view *v)
@@ -41,10 +42,11 @@ void metrics_cpu_time(const struct view *v)
         run_cpu_time_of(v->r, &t);
     if (isnan(t.share))
         return;
-    struct number share = percent(&t, v->style),
-                  text = number_f("of the busy processor time was the engine's (%s, %s)", t.source,
-                                  t.processes == 1 ? "1 process" : number_f("%s processes", number_count(t.processes).text).text);
-    text_item(v->out, v->style, "engine", share.text, text.text, TONE_PLAIN);
+    struct number share = percent(&t, v->style), count = number_count(t.processes);
+    char text[256];
+    snprintf(text, sizeof(text), "of the busy processor time was the engine's (%s, %s process%s)", t.source, count.text,
+             t.processes == 1 ? "" : "es");
+    text_item(v->out, v->style, "engine", share.text, text, TONE_PLAIN);
     energy_line(v, "e_llm", &t.e_llm, "its part of the CPU's energy by that share; blind to GPUs");
     energy_line(v, "m_eff", &t.m_eff, "what of that fell into prefill and decode");
 }

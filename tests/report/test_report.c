@@ -297,6 +297,30 @@ static void unknown_is_a_dash(void **state)
     run_release(&r);
 }
 
+/* A share of processor time says to its end what it is and what it is blind to, for numbers of any length. */
+static void a_share_says_what_it_is_blind_to(void **state)
+{
+    static const struct report_style style = {.utf8 = true, .width = 300};
+    (void)state;
+    for (int m = SAMPLE_SENSORS; m <= SAMPLE_MIXED; m++) {
+        struct run r;
+        struct jl_buf b;
+        sample_single(&r, (enum sample_machine)m);
+        struct run_cpu_time *t = &r.requests[0].cpu_time;
+        *t = (struct run_cpu_time){.share = 0.1521, .share_pm = 0.0002, .engine_s = 1, .busy_s = 7, .processes = 12};
+        strcpy(t->source, "process tree");
+        t->e_llm = sample_energy(12345.678, 23456.789, m == SAMPLE_SENSORS ? JOULET_MEASURED : JOULET_ESTIMATED);
+        t->m_eff = t->e_llm;
+        jl_buf_init(&b, (size_t)1 << 20);
+        report_block(&b, &r, &r.requests[0], &style);
+        assert_non_null(strstr(b.data, "(process tree, 12 processes)"));
+        assert_non_null(strstr(b.data, "its part of the CPU's energy by that share; blind to GPUs\n"));
+        assert_non_null(strstr(b.data, "what of that fell into prefill and decode\n"));
+        jl_buf_release(&b);
+        run_release(&r);
+    }
+}
+
 static void an_empty_list_says_what_to_do(void **state)
 {
     static const struct report_style style = {.width = 100};
@@ -352,8 +376,11 @@ static void keep_alive_and_break_even(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reports_are_as_agreed),     cmocka_unit_test(no_line_is_too_wide),
-        cmocka_unit_test(unknown_is_a_dash),         cmocka_unit_test(an_empty_list_says_what_to_do),
+        cmocka_unit_test(reports_are_as_agreed),
+        cmocka_unit_test(no_line_is_too_wide),
+        cmocka_unit_test(unknown_is_a_dash),
+        cmocka_unit_test(a_share_says_what_it_is_blind_to),
+        cmocka_unit_test(an_empty_list_says_what_to_do),
         cmocka_unit_test(keep_alive_and_break_even),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
