@@ -171,7 +171,8 @@ int doctor_fix(const struct cli *c)
     if (fix_plan_make(&p, root_of(c), who(), msr, &err) != JOULET_OK)
         return cli_fail(c, &err);
     if (!p.counters)
-        code = result(c, &(struct fix_plan){0}, "nothing to fix", "nothing to fix: no energy counter of a CPU is to be seen here");
+        code =
+            result(c, &(struct fix_plan){0}, "nothing to fix", "nothing to fix: no energy counter of a CPU is to be seen here");
     else if (!p.to_do)
         code = result(c, &p, "in place", "nothing to do: everything is in place");
     else

@@ -36,8 +36,8 @@ const char *joulet_group_name(enum joulet_group g)
 
 const char *joulet_domain_name(enum joulet_domain d)
 {
-    static const char *const names[JOULET_DOMAIN_COUNT] = {"unknown", "wall", "chassis", "battery",     "psys", "module",
-                                                           "soc",     "package", "core",    "uncore",     "igpu", "npu",
+    static const char *const names[JOULET_DOMAIN_COUNT] = {"unknown", "wall",    "chassis",  "battery",    "psys", "module",
+                                                           "soc",     "package", "core",     "uncore",     "igpu", "npu",
                                                            "dram",    "gpu",     "gpu chip", "gpu memory", "part", "process"};
     return pick(names, JL_COUNT(names), (size_t)d, "unknown");
 }
