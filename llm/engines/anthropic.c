@@ -197,7 +197,10 @@ static void whole(struct generated *g, const json_t *root, int64_t t_ns)
 {
     size_t i;
     json_t *b;
-    json_array_foreach(json_object_get(root, "content"), i, b) block(g, b, t_ns);
+    json_array_foreach(json_object_get(root, "content"), i, b)
+    {
+        block(g, b, t_ns);
+    }
     usage(g, json_object_get(root, "usage"), true);
     wire_finish(g, wire_string(root, "stop_reason"));
     g->done = true;

@@ -54,7 +54,7 @@ static void tell_vector(struct joulet_sharing *s, const struct closing *windows,
 {
     static const double ends[] = {.010, .016, .030, .036, .042};
     struct joulet_error err;
-    size_t a, b, k = 0;
+    size_t a, b = 0, k = 0;
     double from = 0;
     ok(joulet_sharing_join(s, 'A', at(0), &a, &err), &err);
     for (size_t i = 0; i < JL_COUNT(ends); i++) {

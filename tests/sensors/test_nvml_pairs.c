@@ -75,7 +75,7 @@ static void check_told(struct sensor_list *l, const struct row *r)
 static void check_shown(struct sensor_list *l, const struct row *r)
 {
     struct sim_device d = model_of(r);
-    struct sim_update first;
+    struct sim_update first = {0};
     bool power = d.m.kind == SIM_POWER;
     int changes = 0;
     int64_t before = -1;
