@@ -811,8 +811,28 @@ JOULET_API enum joulet_status joulet_sharing_step(struct joulet_sharing *s, joul
 /* context: tokens that its next step reads. */
 JOULET_API enum joulet_status joulet_sharing_decode(struct joulet_sharing *s, size_t slot, double context, joulet_mark t,
                                                     struct joulet_error *err);
+/* Until it decodes again it has no part in the steps; it stays in flight. */
+JOULET_API enum joulet_status joulet_sharing_pause(struct joulet_sharing *s, size_t slot, joulet_mark t,
+                                                   struct joulet_error *err);
 JOULET_API enum joulet_status joulet_sharing_leave(struct joulet_sharing *s, size_t slot, joulet_mark t,
                                                    struct joulet_error *err);
+
+/* A request as a proxy sees it: when it came, when each piece of its answer came, when it ended. */
+struct joulet_seen {
+    uint64_t id;
+    joulet_mark arrived, ended;
+    double prompt_tokens;      /* that the engine computed, without cached ones; >= 0 */
+    double context;            /* tokens before its first one, cached ones included; >= prompt_tokens */
+    const joulet_mark *pieces; /* in the order of time, within [arrived, ended]; NULL for none */
+    const double *tokens;      /* of each piece; NULL: 1 each */
+    size_t n_pieces;
+};
+/* Infers the steps of an engine that does not tell them (7.6) from all requests of a busy time, in any order, and tells them to
+ * `s` with joins and leaves; u_share becomes at least 0.06. slots: how many it serves at once, 0 when it does not limit them.
+ * The sensor's windows follow. JOULET_USAGE: a request is impossible, or begins before what `s` was told already; then `s` is as
+ * before. */
+JOULET_API enum joulet_status joulet_sharing_infer(struct joulet_sharing *s, const struct joulet_seen *seen, size_t n,
+                                                   size_t slots, struct joulet_error *err);
 /* The sensor's window [from, to): net energy above idle, its standard uncertainty. Every event before `to` must have been told.
  */
 JOULET_API enum joulet_status joulet_sharing_window(struct joulet_sharing *s, joulet_mark from, joulet_mark to, double net_j,

@@ -194,6 +194,26 @@ enum joulet_status joulet_sharing_step(struct joulet_sharing *s, joulet_mark fro
     return status;
 }
 
+static void stop_decoding(struct joulet_sharing *s, struct sharing_request *r)
+{
+    if (r->present_decoding) {
+        s->decoders--;
+        s->contexts = s->decoders ? s->contexts - (r->origin + s->steps) : 0;
+    }
+    r->present_decoding = false;
+}
+
+enum joulet_status joulet_sharing_pause(struct joulet_sharing *s, size_t slot, joulet_mark t, struct joulet_error *err)
+{
+    struct sharing_request *r = at_slot(s, slot);
+    if (!r)
+        return unknown_request(slot, err);
+    enum joulet_status status = push(s, PAUSE, r, t, 0, err);
+    if (status == JOULET_OK)
+        stop_decoding(s, r);
+    return status;
+}
+
 enum joulet_status joulet_sharing_leave(struct joulet_sharing *s, size_t slot, joulet_mark t, struct joulet_error *err)
 {
     struct sharing_request *r = at_slot(s, slot);
@@ -202,10 +222,7 @@ enum joulet_status joulet_sharing_leave(struct joulet_sharing *s, size_t slot, j
     enum joulet_status status = push(s, LEAVE, r, t, 0, err);
     if (status != JOULET_OK)
         return status;
-    if (r->present_decoding) {
-        s->decoders--;
-        s->contexts = s->decoders ? s->contexts - (r->origin + s->steps) : 0;
-    }
-    r->present = r->present_decoding = false;
+    stop_decoding(s, r);
+    r->present = false;
     return status;
 }

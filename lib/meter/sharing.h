@@ -7,11 +7,11 @@
 
 #define SHARING_TERMS 4 /* of the model of a step: steps, prefill tokens, decode tokens, contexts */
 
-enum sharing_what { STEP, PREFILL, JOIN, DECODE, LEAVE };
+enum sharing_what { STEP, PREFILL, JOIN, DECODE, PAUSE, LEAVE };
 
 struct sharing_item {
     enum sharing_what what;
-    size_t request; /* slot; PREFILL of the step before it, JOIN, DECODE, LEAVE */
+    size_t request; /* slot; PREFILL of the step before it, JOIN, DECODE, PAUSE, LEAVE */
     int64_t t0_ns, t1_ns;
     double tokens; /* PREFILL: computed in the step; DECODE: context; STEP: prefill tokens of all */
     double members, decoders, contexts;

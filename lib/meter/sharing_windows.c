@@ -148,6 +148,9 @@ static void handle(struct joulet_sharing *s, const struct sharing_item *i)
         join(s, r);
     } else if (i->what == DECODE) {
         begin_decode(s, r, i->tokens);
+    } else if (i->what == PAUSE) {
+        settle(s, r);
+        r->decoding = false;
     } else if (i->what == LEAVE) {
         emit(s, r);
         s->in_flight -= 1;

@@ -161,7 +161,16 @@ struct guest {
     double prompt, context, left, true_j;
 };
 
+/* What stands between clients and the engine sees of it, and what the sensor told meanwhile. */
+struct proxy {
+    struct joulet_seen seen[4096];
+    joulet_mark pieces[4096][72];
+    double window_j[4096];
+    size_t n, n_windows;
+};
+
 struct engine {
+    struct proxy *proxy; /* NULL: nobody looks, and the engine stands still now and then */
     uint64_t seed, next_id;
     struct guest guests[SLOTS];
     double t_s, true_j[4096];
@@ -178,6 +187,25 @@ static double chance(struct engine *e)
 
 static const struct joulet_weights truth = {.b0_j = 1.1, .bp_j = .02, .bd_j = .03, .bc_j = 2e-5, .u_share = .03};
 
+static void note_arrival(const struct engine *e, const struct guest *g)
+{
+    if (e->proxy) {
+        e->proxy->seen[g->id] =
+            (struct joulet_seen){.id = g->id, .arrived = at(e->t_s), .prompt_tokens = g->prompt, .context = g->prompt};
+        e->proxy->n = g->id + 1;
+    }
+}
+
+static void note_piece(struct engine *e, const struct guest *g)
+{
+    if (!e->proxy)
+        return;
+    struct joulet_seen *r = &e->proxy->seen[g->id];
+    assert_true(r->n_pieces < 72);
+    r->ended = at(e->t_s) + (int64_t)(3e5 * chance(e));
+    e->proxy->pieces[g->id][r->n_pieces++] = r->ended;
+}
+
 static void arrive(struct engine *e, struct joulet_sharing *s)
 {
     struct joulet_error err;
@@ -188,6 +216,7 @@ static void arrive(struct engine *e, struct joulet_sharing *s)
         *g = (struct guest){
             .here = true, .id = e->next_id++, .prompt = 20 + floor(400 * chance(e)), .left = 1 + floor(60 * chance(e))};
         ok(joulet_sharing_join(s, g->id, at(e->t_s), &g->slot, &err), &err);
+        note_arrival(e, g);
     }
 }
 
@@ -223,6 +252,7 @@ static void step(struct engine *e, struct joulet_sharing *s)
         if (!g->here)
             continue;
         g->context += 1;
+        note_piece(e, g);
         if (!g->decoding) {
             g->decoding = true;
             g->context = g->prompt;
@@ -240,7 +270,7 @@ static double play(struct engine *e, struct joulet_sharing *s, int steps, double
     struct joulet_error err;
     double window_s = e->t_s, energy_j = 0, sum_j = 0;
     for (int k = 0; k < steps; k++) {
-        if (chance(e) > .97)
+        if (!e->proxy && chance(e) > .97)
             e->t_s += .35 * chance(e);
         arrive(e, s);
         step(e, s);
@@ -249,6 +279,8 @@ static double play(struct engine *e, struct joulet_sharing *s, int steps, double
             double f = fmax(0, window_s + .1 - fmax(from_s, window_s)) / (e->step_to_s - e->step_from_s);
             double in_window = (energy_j + f * e->step_j) * (1 + noise * (chance(e) - .5));
             sum_j += in_window;
+            if (e->proxy)
+                e->proxy->window_j[e->proxy->n_windows++] = in_window;
             ok(joulet_sharing_window(s, at(window_s), at(window_s + .1), in_window, 0, &err), &err);
             energy_j = 0;
             window_s += .1;
@@ -318,6 +350,140 @@ static void test_weights_are_learnt(void **state)
     free(e);
 }
 
+/* ---- steps inferred (7.6) ------------------------------------------------------------------------------------------------ */
+
+/* The simulated engine as a proxy sees it, each token up to 0.3 ms late, against the true shares: nearly the same, and conserved.
+ */
+static void test_steps_inferred(void **state)
+{
+    struct engine *e = calloc(1, sizeof *e);
+    struct told *told = calloc(1, sizeof *told);
+    struct proxy *proxy = calloc(1, sizeof *proxy);
+    struct joulet_sharing *s;
+    struct joulet_error err;
+    struct joulet_books books;
+    double off = 0, all = 0;
+    size_t compared = 0;
+    (void)state;
+    e->seed = 5;
+    e->proxy = proxy;
+    ok(joulet_sharing_open(&s, 60, &truth, tell, told, &err), &err);
+    double handed_j = play(e, s, 1500, 0);
+    joulet_sharing_close(s);
+    told->n = 0;
+    for (size_t i = 0; i < proxy->n; i++)
+        proxy->seen[i].pieces = proxy->pieces[i];
+    ok(joulet_sharing_open(&s, 60, &truth, tell, told, &err), &err);
+    ok(joulet_sharing_infer(s, proxy->seen, proxy->n, 0, &err), &err);
+    for (size_t i = 0; i < proxy->n_windows; i++)
+        ok(joulet_sharing_window(s, at(.1 * (double)i), at(.1 * (double)(i + 1)), proxy->window_j[i], 0, &err), &err);
+    joulet_sharing_books(s, &books);
+    assert_near(books.attributed_j + books.idle_j + books.residual_j, handed_j, 1e-9 * handed_j);
+    assert_near(books.weights.u_share, .06, 0);
+    for (size_t i = 0; i < told->n; i++, compared++) {
+        off += fabs(told->shares[i].net_j - e->true_j[told->shares[i].id]);
+        all += e->true_j[told->shares[i].id];
+    }
+    assert_true(compared > 150);
+    if (!(off / all < .03))
+        fail_msg("%g of the energy at the wrong request", off / all);
+    joulet_sharing_close(s);
+    free(proxy);
+    free(told);
+    free(e);
+}
+
+/* Two requests by hand: A computes its prompt alone from 0 to 10 ms, then a token every 10 ms; B comes at 20 ms, its first token
+ * at 40 ms; A has none at 50 ms (B alone), both at 60 ms. */
+static const joulet_mark a_pieces[] = {ORIGIN_NS + 10000000, ORIGIN_NS + 20000000, ORIGIN_NS + 30000000, ORIGIN_NS + 40000000,
+                                       ORIGIN_NS + 60000000},
+                         b_pieces[] = {ORIGIN_NS + 40000000, ORIGIN_NS + 50000000, ORIGIN_NS + 60000000};
+static const double b_tokens[] = {1, 3, 1};
+
+static void test_steps_by_hand(void **state)
+{
+    const struct joulet_weights w = {.b0_j = 1, .bp_j = .1, .bd_j = .25, .bc_j = .01};
+    const struct joulet_seen seen[] = {
+        {.id = 'B',
+         .arrived = at(.020),
+         .ended = at(.060),
+         .prompt_tokens = 6,
+         .context = 16,
+         .pieces = b_pieces,
+         .tokens = b_tokens,
+         .n_pieces = 3},
+        {.id = 'A', .arrived = at(0), .ended = at(.060), .prompt_tokens = 5, .context = 5, .pieces = a_pieces, .n_pieces = 5}};
+    /* A: prompt 1 + .5; alone twice with contexts 6, 7 but half of b0 from 20 ms on; 8; not at 50 ms; 9 */
+    double a_j = 1.5 + (1 + .25 + .06) + (.5 + .25 + .07) + (.5 + .25 + .08) + (.5 + .25 + .09);
+    /* B: 3 tokens of its prompt in each of two steps, alone with context 17, then 20 */
+    double b_j = (.5 + .3) + (.5 + .3) + (1 + .25 + .17) + (.5 + .25 + .20);
+    struct joulet_sharing *s;
+    struct joulet_error err;
+    struct told told = {.n = 0};
+    (void)state;
+    ok(joulet_sharing_open(&s, 0, &w, tell, &told, &err), &err);
+    ok(joulet_sharing_infer(s, seen, 2, 0, &err), &err);
+    ok(joulet_sharing_window(s, at(0), at(.060), a_j + b_j, 0, &err), &err);
+    ok(joulet_sharing_window(s, at(.060), at(.1), 0, 0, &err), &err);
+    assert_int_equal(told.n, 2);
+    assert_near(share_of(&told, 'A')->net_j, a_j, 1e-9);
+    assert_near(share_of(&told, 'B')->net_j, b_j, 1e-9);
+    joulet_sharing_close(s);
+}
+
+/* With one place B's prompt begins when A has ended; with two at once. Who gets no token at all computed until its end. */
+static void test_places_and_requests_without_tokens(void **state)
+{
+    const struct joulet_weights w = {.b0_j = 1, .bp_j = .1};
+    const joulet_mark pieces[] = {at(.010), at(.020)}, late[] = {at(.040)};
+    const struct joulet_seen seen[] = {
+        {.id = 'A', .arrived = at(0), .ended = at(.020), .prompt_tokens = 10, .context = 10, .pieces = pieces, .n_pieces = 2},
+        {.id = 'B', .arrived = at(0), .ended = at(.040), .prompt_tokens = 10, .context = 10, .pieces = late, .n_pieces = 1},
+        {.id = 'C', .arrived = at(.060), .ended = at(.070), .prompt_tokens = 4, .context = 4}};
+    (void)state;
+    for (size_t slots = 1; slots <= 2; slots++) {
+        struct joulet_sharing *s;
+        struct joulet_error err;
+        struct told told = {.n = 0};
+        double a_j = slots == 1 ? 3 : 2, b_j = slots == 1 ? 2 : 3;
+        ok(joulet_sharing_open(&s, 0, &w, tell, &told, &err), &err);
+        ok(joulet_sharing_infer(s, seen, 3, slots, &err), &err);
+        ok(joulet_sharing_window(s, at(0), at(.050), 5, 0, &err), &err);
+        ok(joulet_sharing_window(s, at(.050), at(.1), 1.4, 0, &err), &err);
+        assert_int_equal(told.n, 3);
+        assert_near(share_of(&told, 'A')->net_j, a_j, 1e-9);
+        assert_near(share_of(&told, 'B')->net_j, b_j, 1e-9);
+        assert_near(share_of(&told, 'C')->net_j, 1.4, 1e-9);
+        joulet_sharing_close(s);
+    }
+}
+
+static void test_impossible_requests(void **state)
+{
+    const joulet_mark pieces[] = {at(.010), at(.020)}, back[] = {at(.020), at(.010)};
+    const double none[] = {1, 0};
+    const struct joulet_seen good = {
+        .id = 1, .arrived = at(0), .ended = at(.020), .prompt_tokens = 1, .context = 1, .pieces = pieces, .n_pieces = 2};
+    struct joulet_seen bad[6] = {good, good, good, good, good, good};
+    struct joulet_sharing *s;
+    struct joulet_error err;
+    struct told told = {.n = 0};
+    (void)state;
+    bad[0].ended = at(-.1);
+    bad[1].pieces = back;
+    bad[2].tokens = none;
+    bad[3].prompt_tokens = NAN;
+    bad[4].context = 0;
+    bad[5].pieces = NULL;
+    ok(joulet_sharing_open(&s, 0, &truth, tell, &told, &err), &err);
+    for (size_t i = 0; i < JL_COUNT(bad); i++)
+        assert_int_equal(joulet_sharing_infer(s, &bad[i], 1, 0, &err), JOULET_USAGE);
+    ok(joulet_sharing_infer(s, NULL, 0, 0, &err), &err);
+    ok(joulet_sharing_infer(s, &good, 1, 0, &err), &err);
+    assert_int_equal(joulet_sharing_infer(s, &good, 1, 0, &err), JOULET_USAGE); /* told already */
+    joulet_sharing_close(s);
+}
+
 static void test_vacant_time_is_nobody_s(void **state)
 {
     struct joulet_sharing *s;
@@ -372,6 +538,10 @@ int main(void)
         cmocka_unit_test(test_vector_unscaled),
         cmocka_unit_test(test_shares_of_a_busy_engine),
         cmocka_unit_test(test_weights_are_learnt),
+        cmocka_unit_test(test_steps_inferred),
+        cmocka_unit_test(test_steps_by_hand),
+        cmocka_unit_test(test_places_and_requests_without_tokens),
+        cmocka_unit_test(test_impossible_requests),
         cmocka_unit_test(test_vacant_time_is_nobody_s),
         cmocka_unit_test(test_mistakes),
     };
