@@ -98,6 +98,7 @@ static char *everything(void)
 
 static int doctor(struct program *p, const char *what, const char *yes)
 {
+    program_release(p); /* what it said before */
     program_run(p, ARGS("doctor", what, "--root", scratch("root"), yes));
     return p->code;
 }
@@ -298,6 +299,7 @@ static void wrong_use(void **state)
         must_say(kept(&p.err), "sudo joulet doctor --fix");
     }
     must_say(kept(&p.err), "chmod 0440"); /* shown before */
+    program_release(&p);
     program_run(&p, ARGS("doctor", "--fix", "--undo"));
     assert_int_equal(p.code, 2);
     after = everything();
