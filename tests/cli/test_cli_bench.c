@@ -93,6 +93,15 @@ static void one_configuration_needs_no_cells(void **state)
     quick_close(&quick);
 }
 
+/* A machine that is busy with others may leave the warm-up without a figure; then nothing is known to be in doubt. */
+static bool warm_up_has_a_figure(const struct run *r)
+{
+    for (size_t i = 0; i < r->n_requests; i++)
+        if (r->requests[i].warmup && isfinite(r->requests[i].energy.total.gross_j))
+            return true;
+    return false;
+}
+
 /* The load is no load here, so that the whole net energy hangs on the idle level: it is taken anew, longer, as soon as the
  * warm-up shows it. A length that was asked for stays. */
 static void a_doubtful_idle_level_is_extended(void **state)
@@ -100,7 +109,7 @@ static void a_doubtful_idle_level_is_extended(void **state)
     (void)state;
     engine_start(0.1);
     scratch_write("one.txt", "hello\n");
-    for (int extend = 0; extend < 2; extend++) {
+    for (int extend = 0, attempts = 0; extend < 2; extend++) {
         struct program p = {0};
         struct run r;
         size_t levels = 0;
@@ -110,6 +119,11 @@ static void a_doubtful_idle_level_is_extended(void **state)
         assert_int_equal(p.code, 0);
         program_release(&p);
         record_last(&r);
+        if (!warm_up_has_a_figure(&r) && ++attempts < 10) {
+            run_release(&r);
+            extend--;
+            continue;
+        }
         for (size_t i = 0; i < r.n_windows; i++)
             if (!strcmp(r.windows[i].name, "idle")) {
                 levels++;
