@@ -340,9 +340,10 @@ static void read_model(const json_t *item, struct engine_model *m)
     m->loaded = !state[0] || strcmp(state, "loaded") == 0; /* only llama.cpp's router tells; others list what they serve */
 }
 
-enum joulet_status wire_models(const char *json, size_t n, struct engine_model **out, size_t *count, struct joulet_error *err)
+enum joulet_status wire_list(const char *json, size_t n, const char *key, wire_reader *read, struct engine_model **out,
+                             size_t *count, struct joulet_error *err)
 {
-    json_t *root = wire_object(json, n), *data = json_object_get(root, "data"), *item;
+    json_t *root = wire_object(json, n), *data = json_object_get(root, key), *item;
     enum joulet_status status = JOULET_OK;
     size_t i, size = json_array_size(data);
     *out = NULL;
@@ -355,10 +356,15 @@ enum joulet_status wire_models(const char *json, size_t n, struct engine_model *
         jl_ok(err);
         json_array_foreach(data, i, item)
         {
-            if (wire_string(item, "id")[0])
-                read_model(item, &(*out)[(*count)++]);
+            read(item, &(*out)[*count]);
+            *count += (*out)[*count].name[0] != '\0';
         }
     }
     json_decref(root);
     return status;
+}
+
+enum joulet_status wire_models(const char *json, size_t n, struct engine_model **out, size_t *count, struct joulet_error *err)
+{
+    return wire_list(json, n, "data", read_model, out, count, err);
 }

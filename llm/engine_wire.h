@@ -40,6 +40,11 @@ void wire_choices(struct generated *g, const json_t *root, int64_t t_ns);
 void wire_usage(struct generated *g, const json_t *root);
 void wire_timings(struct generated *g, const json_t *root);
 void wire_finish(struct generated *g, const char *word);
+/* The list of models in member `key`; *out malloc'ed, without those to which `read` gives no name. JOULET_FORMAT when it is no
+ * such list. */
+typedef void wire_reader(const json_t *item, struct engine_model *m);
+enum joulet_status wire_list(const char *json, size_t n, const char *key, wire_reader *read, struct engine_model **out,
+                             size_t *count, struct joulet_error *err);
 /* `data` of /v1/models; *out malloc'ed. JOULET_FORMAT when it is no such list. */
 enum joulet_status wire_models(const char *json, size_t n, struct engine_model **out, size_t *count, struct joulet_error *err);
 

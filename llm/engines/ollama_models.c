@@ -10,7 +10,6 @@
 
 #define LOAD_IDLE_S 1800.0 /* nothing comes while it loads */
 #define PULL_IDLE_S 300.0
-#define MODELS_MAX  10000
 
 /* ---- where it listens ---------------------------------------------------------------------------------------------------------
  */
@@ -132,25 +131,7 @@ static void read_tag(const json_t *item, struct engine_model *m)
 enum joulet_status ollama_read_tags(const char *json, size_t n, struct engine_model **out, size_t *count,
                                     struct joulet_error *err)
 {
-    json_t *root = wire_object(json, n), *data = json_object_get(root, "models"), *item;
-    enum joulet_status status = JOULET_OK;
-    size_t i, size = json_array_size(data);
-    *out = NULL;
-    *count = 0;
-    if (!json_is_array(data) || size > MODELS_MAX) {
-        status = jl_fail(err, JOULET_FORMAT, "the engine's list of models is not in the known form");
-    } else if (size && !(*out = calloc(size, sizeof(**out)))) {
-        status = jl_fail(err, JOULET_MEMORY, "out of memory for %zu models", size);
-    } else {
-        jl_ok(err);
-        json_array_foreach(data, i, item)
-        {
-            read_tag(item, &(*out)[*count]);
-            *count += (*out)[*count].name[0] != '\0';
-        }
-    }
-    json_decref(root);
-    return status;
+    return wire_list(json, n, "models", read_tag, out, count, err);
 }
 
 static void read_loaded(const json_t *item, struct engine_model *m)
