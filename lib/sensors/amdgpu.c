@@ -38,14 +38,18 @@ struct card {
 
 /* ---- reading ------------------------------------------------------------------------------------------------------------- */
 
-static enum joulet_status read_table(struct card *c, struct gpu_metrics *out)
+/* *result, which may be NULL, is what became of the bytes that were read. */
+static enum joulet_status read_table(struct card *c, struct gpu_metrics *out, enum gpu_metrics_result *result)
 {
     uint8_t bytes[GPU_METRICS_MAX];
     size_t n;
     enum joulet_status status = sysfile_read(&c->metrics, bytes, sizeof(bytes), 0, &n);
     if (status != JOULET_OK)
         return status;
-    return gpu_metrics_parse(bytes, n, out) == GPU_METRICS_OK ? JOULET_OK : JOULET_FORMAT;
+    enum gpu_metrics_result r = gpu_metrics_parse(bytes, n, out);
+    if (result)
+        *result = r;
+    return r == GPU_METRICS_OK ? JOULET_OK : JOULET_FORMAT;
 }
 
 static uint64_t steps_uj(uint64_t steps)
@@ -95,7 +99,7 @@ static void card_read(struct sensor *s, struct sensor_reading *readings, bool ga
     struct gpu_metrics table = {.size = 0};
     (void)gauges;
     bool asked = c->energy_at >= 0 || !c->hwmon_power;
-    enum joulet_status status = asked ? read_table(c, &table) : JOULET_OK;
+    enum joulet_status status = asked ? read_table(c, &table, NULL) : JOULET_OK;
     if (c->energy_at >= 0)
         take_energy(c, status, &table, &readings[c->energy_at]);
     if (c->power_at >= 0)
@@ -123,7 +127,7 @@ static double ratio(struct card *c)
     uint64_t first = 0;
     double counted_j = 0, power_j = 0;
     while (jl_s(last - begin) < amdgpu_look_s) {
-        enum joulet_status status = read_table(c, &table);
+        enum joulet_status status = read_table(c, &table, NULL);
         take_power(c, status, &table, &p);
         int64_t t = jl_mono_ns();
         bool begun = last != begin;
@@ -244,10 +248,21 @@ static void tell_closed(struct sensor_list *out, const struct card *c, const str
             "%s shows no power: neither hwmon nor gpu_metrics has a reading that is known; update the driver amdgpu", c->id);
 }
 
+static void tell_unknown(struct sensor_list *out, const struct card *c, const struct gpu_metrics *t)
+{
+    sensor_list_problem(
+        out, "amdgpu", JOULET_UNSUPPORTED,
+        "the table gpu_metrics of %s has version %u.%u, which this joulet does not know: its energy counter is not read, %s; "
+        "update joulet",
+        c->id, t->format, t->content,
+        c->hwmon_power ? "and the power of hwmon serves instead" : "and nothing else tells its power");
+}
+
 static bool build_channels(struct card *c, enum joulet_provenance provenance, struct sensor_list *out)
 {
     static const char *const powers[] = {"power1_input", "power1_average"};
     struct gpu_metrics table = {.size = 0};
+    enum gpu_metrics_result known = GPU_METRICS_OK;
     int64_t uw;
     for (size_t i = 0; i < JL_COUNT(powers) && !c->hwmon_power; i++) {
         sysfile_close(&c->power);
@@ -255,15 +270,18 @@ static bool build_channels(struct card *c, enum joulet_provenance provenance, st
         if (!c->hwmon_power && sysfile_status(c->power.error) == JOULET_PERMISSION)
             break; /* that is what is to be told */
     }
-    bool there = sysfile_open(&c->metrics, c->chip.device, "gpu_metrics") && read_table(c, &table) == JOULET_OK;
+    bool there = sysfile_open(&c->metrics, c->chip.device, "gpu_metrics") && read_table(c, &table, &known) == JOULET_OK;
     bool apu = is_apu(c, &table), counter = there && table.has_energy && !apu, counted = false;
     c->count = (struct jl_counter){.range_uj = table.documented ? 0 : RANGE_UJ,
                                    .max_w = CARD_MAX_W,
                                    .wraps_w = table.documented ? 0 : WRAPS_W,
                                    .longest_s = 0.1,
                                    .doubt = true};
+    if (known == GPU_METRICS_UNKNOWN)
+        tell_unknown(out, c, &table);
     if (!c->hwmon_power && !(there && (table.has_power || counter))) {
-        tell_closed(out, c, &c->power);
+        if (known != GPU_METRICS_UNKNOWN)
+            tell_closed(out, c, &c->power);
         return true;
     }
     counted = counter && believed(c, &table, out);

@@ -97,9 +97,78 @@ static void nonsense(void **state)
     put(&t, 24, UINT32_MAX, 8); /* 32 ones in 64 bits */
     assert_int_equal(gpu_metrics_parse(t.bytes, t.n, &m), GPU_METRICS_OK);
     assert_false(m.has_energy);
-    t = empty_table(1, 9, 120);
+    t = empty_table(1, 10, 120);
     assert_int_equal(gpu_metrics_parse(t.bytes, t.n, &m), GPU_METRICS_UNKNOWN);
     t = empty_table(1, 3, 20); /* its own size is too small for its version */
+    assert_int_equal(gpu_metrics_parse(t.bytes, t.n, &m), GPU_METRICS_CUT);
+}
+
+/* Attributes as the driver's macro puts them together: unit, type, attribute, number of values. */
+static void attribute(struct table *t, unsigned unit, unsigned type, unsigned id, unsigned count, uint64_t value)
+{
+    static const int widths[] = {1, 1, 2, 2, 4, 4, 8, 8};
+    put(t, t->n, (uint64_t)unit << 24 | (uint64_t)type << 20 | (uint64_t)id << 10 | count, 8);
+    t->n += 8;
+    for (unsigned i = 0; i < count; i++, t->n += (size_t)widths[type & 7])
+        put(t, t->n, value, widths[type & 7]);
+    put(t, 0, t->n, 2);
+    t->bytes[4]++;
+}
+
+static struct table list_head(void)
+{
+    struct table t = empty_table(1, 9, 8);
+    put(&t, 4, 0, 4);
+    return t;
+}
+
+/* Version 1.9, in the order in which its driver fills it in, with an array of clocks and an attribute of the future between. */
+static struct table list_of(uint64_t energy, unsigned power_w)
+{
+    struct table t = list_head();
+    attribute(&t, 2, 2, 0, 1, 42);
+    attribute(&t, 3, 2, 3, 1, power_w);
+    attribute(&t, 1, 2, 33, 8, 2100);
+    attribute(&t, 77, 1, 1000, 3, 1);
+    attribute(&t, 0, 6, 7, 1, energy);
+    attribute(&t, 4, 6, 8, 1, 987654321012);
+    return t;
+}
+
+static void a_list_of_attributes(void **state)
+{
+    struct gpu_metrics m;
+    (void)state;
+    struct table t = list_of(123456789, 305);
+    assert_int_equal(gpu_metrics_parse(t.bytes, t.n, &m), GPU_METRICS_OK);
+    assert_true(m.has_power && m.has_energy && m.has_stamp && m.documented && !m.apu);
+    assert_near(m.power_w, 305, 0);
+    assert_true(m.energy == 123456789 && m.stamp_ns == 987654321012);
+    for (size_t n = 0; n < t.n; n++) {
+        uint8_t *cut = malloc(n ? n : 1);
+        memcpy(cut, t.bytes, n);
+        assert_int_equal(gpu_metrics_parse(cut, n, &m), GPU_METRICS_CUT);
+        if (n >= 2) {
+            cut[0] = (uint8_t)n; /* its head agrees with what is there, its list does not */
+            assert_int_equal(gpu_metrics_parse(cut, n, &m), GPU_METRICS_CUT);
+        }
+        assert_false(m.has_power || m.has_energy || m.has_stamp);
+        free(cut);
+    }
+    t = list_of(UINT64_MAX, 0xffff);
+    assert_int_equal(gpu_metrics_parse(t.bytes, t.n, &m), GPU_METRICS_OK);
+    assert_false(m.has_power || m.has_energy);
+    t = list_head();
+    attribute(&t, 1, 2, 3, 1, 305);     /* "watts" in megahertz */
+    attribute(&t, 3, 6, 3, 1, 1 << 30); /* more than any card draws */
+    attribute(&t, 0, 7, 7, 1, 5);       /* a counter with a sign */
+    attribute(&t, 0, 6, 7, 2, 5);       /* two counters */
+    assert_int_equal(gpu_metrics_parse(t.bytes, t.n, &m), GPU_METRICS_OK);
+    assert_false(m.has_power || m.has_energy);
+    attribute(&t, 0, 8, 9, 1, 0); /* a type that nobody knows the length of */
+    assert_int_equal(gpu_metrics_parse(t.bytes, t.n, &m), GPU_METRICS_UNKNOWN);
+    t = list_head();
+    put(&t, 4, 0x80000000, 4);
     assert_int_equal(gpu_metrics_parse(t.bytes, t.n, &m), GPU_METRICS_CUT);
 }
 
@@ -207,6 +276,52 @@ static void a_documented_counter_without_power(void **state)
     for (size_t i = 0; i < l.n; i++)
         for (size_t k = 0; k < l.items[i]->n_channels; k++)
             assert_true(strcmp(l.items[i]->channels[k].id, "amd1.board") != 0 || !l.items[i]->channels[k].in_total);
+    close_sensors(&l);
+    machine_close(&m);
+}
+
+/* An Instinct whose driver tells a list: its accumulator counts, as that of the versions before. */
+static void a_card_with_a_list(void **state)
+{
+    struct machine m;
+    struct sensor_list l;
+    struct table t = list_of(65536, 0xffff);
+    (void)state;
+    machine_open(&m, "amd-cards");
+    machine_remove(&m, "sys/class/hwmon/hwmon2/power1_input");
+    machine_write_at(&m, NAVI, 0, t.bytes, t.n);
+    open_sensors(&l, "amdgpu", NULL, NULL);
+    check_channel(&l, "amd1.board", "", true, JOULET_DOMAIN_GPU);
+    assert_string_equal(find_fact(&l, "amd1", "gpu_metrics"), "1.9");
+    for (uint64_t i = 0; i < 4; i++) { /* the first value may be nonsense: counting begins once it moves */
+        t = list_of(65537 + 65536 * i, 0xffff);
+        machine_write_at(&m, NAVI, 0, t.bytes, t.n);
+        struct sensor_reading r = read_channel(&l, "amd1.board");
+        assert_int_equal(r.has, i > 0);
+        assert_int_equal(r.value, i > 0 ? 1000000 * (i - 1) : 0);
+    }
+    close_sensors(&l);
+    machine_close(&m);
+}
+
+/* A version of the future: told, and what hwmon shows is measured with. */
+static void a_card_of_the_future(void **state)
+{
+    struct machine m;
+    struct sensor_list l;
+    struct table t = empty_table(1, 10, 120);
+    (void)state;
+    machine_open(&m, "amd-cards");
+    machine_write_at(&m, NAVI, 0, t.bytes, t.n);
+    open_sensors(&l, "amdgpu", NULL, NULL);
+    check_channel(&l, "amd1.power", "", true, JOULET_DOMAIN_GPU);
+    assert_int_equal(l.n_problems, 1);
+    assert_non_null(strstr(l.problems[0].message, "gpu_metrics of amd1 has version 1.10"));
+    close_sensors(&l);
+    machine_remove(&m, "sys/class/hwmon/hwmon2/power1_input");
+    open_sensors(&l, "amdgpu", NULL, NULL);
+    assert_int_equal(l.n_problems, 1);
+    assert_non_null(strstr(l.problems[0].message, "nothing else tells its power"));
     close_sensors(&l);
     machine_close(&m);
 }
@@ -330,6 +445,9 @@ int main(void)
         cmocka_unit_test(cards_of_amd),
         cmocka_unit_test(graphics_of_a_processor_are_not_added_to_it),
         cmocka_unit_test(a_documented_counter_without_power),
+        cmocka_unit_test(a_list_of_attributes),
+        cmocka_unit_test(a_card_with_a_list),
+        cmocka_unit_test(a_card_of_the_future),
         cmocka_unit_test(older_counters_wrap_at_32_bits),
         cmocka_unit_test(power_that_cannot_be),
         cmocka_unit_test(a_card_under_another_number),
