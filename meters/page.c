@@ -6,9 +6,14 @@
 #define WATTS_MAX  1e7
 #define JOULES_MAX 9e12 /* as microjoule it still is an int64 */
 
+bool page_believable(double value, bool counter)
+{
+    return isfinite(value) && value >= 0 && value <= (counter ? JOULES_MAX : WATTS_MAX);
+}
+
 bool page_add(struct page *out, const struct page_value *v)
 {
-    if (out->n == PAGE_VALUES || !isfinite(v->value) || v->value < 0 || v->value > (v->counter ? JOULES_MAX : WATTS_MAX))
+    if (out->n == PAGE_VALUES || !page_believable(v->value, v->counter))
         return false;
     out->values[out->n++] = *v;
     return true;

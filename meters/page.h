@@ -36,7 +36,10 @@ page_parser page_shelly, page_tasmota, page_redfish, page_scaphandre;
 /* Of a list of members of a Redfish collection: the i-th address, in buf. False when there is none. */
 bool page_redfish_member(const char *body, size_t n, size_t i, char *buf, size_t size);
 
-/* Adds a figure; false when there is no room, or the value is not a finite number that is 0 or more. */
+/* Whether a meter can have told this: a finite number that is 0 or more and below what any machine uses, W or (counter) J. */
+bool page_believable(double value, bool counter);
+
+/* Adds a figure; false when there is no room, or the value is not believable. */
 bool page_add(struct page *out, const struct page_value *v);
 
 #endif

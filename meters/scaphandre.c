@@ -106,10 +106,18 @@ static bool of_process(const struct series *s, int64_t pid)
     return label(s->labels, s->labels_n, "pid", id, sizeof(id)) && jl_parse_i64(id, &value) && value == pid;
 }
 
+/* NAN so far: the first part. A part that no machine can have makes the sum unbelievable for good. */
+static double with_part(double sum_w, double part_w)
+{
+    if (!page_believable(part_w, false))
+        return INFINITY;
+    return isnan(sum_w) ? part_w : sum_w + part_w;
+}
+
 enum joulet_status page_scaphandre(const char *body, size_t n, const struct page_ask *ask, struct page *out,
                                    struct joulet_error *err)
 {
-    double process_uw = NAN;
+    double process_w = NAN;
     bool any = false, shares = false, host = false;
     *out = (struct page){.n = 0};
     snprintf(out->device, sizeof(out->device), "Scaphandre");
@@ -125,7 +133,7 @@ enum joulet_status page_scaphandre(const char *body, size_t n, const struct page
             else if (is(&s, "scaph_process_power_consumption_microwatts")) {
                 shares = true;
                 if (ask->pid > 0 && of_process(&s, ask->pid))
-                    process_uw = (isnan(process_uw) ? 0 : process_uw) + s.value;
+                    process_w = with_part(process_w, s.value * 1e-6);
             }
         }
         p = stop ? stop + 1 : end;
@@ -138,8 +146,11 @@ enum joulet_status page_scaphandre(const char *body, size_t n, const struct page
     if (out->n == 0)
         return jl_fail(err, JOULET_FORMAT, "answers without energy of host or sockets; it needs RAPL of the host");
     if (shares && out->n < PAGE_VALUES) {
-        struct page_value v = {
-            .name = "process", .quantum = 1e-3, .value = process_uw * 1e-6, .domain = JOULET_DOMAIN_PROCESS, .beside = true};
+        struct page_value v = {.name = "process",
+                               .quantum = 1e-3,
+                               .value = page_believable(process_w, false) ? process_w : NAN,
+                               .domain = JOULET_DOMAIN_PROCESS,
+                               .beside = true};
         snprintf(v.parent, sizeof(v.parent), "%s", host ? "host" : "");
         out->values[out->n++] = v; /* NAN: nobody asked, or it has ended */
     }

@@ -80,6 +80,9 @@ static void every_cut_of_an_answer_is_borne(void **state)
         }
 }
 
+#define PROCESS(microwatts)          "scaph_process_power_consumption_microwatts{pid=\"42\"} " microwatts "\n"
+#define HOST_AND_PROCESS(microwatts) "scaph_host_energy_microjoules 1000000\n" PROCESS(microwatts)
+
 static const char exporter[] =
     "# HELP scaph_host_energy_microjoules Energy\n"
     "# TYPE scaph_host_energy_microjoules counter\n"
@@ -96,6 +99,12 @@ static void an_exporter_tells_host_sockets_and_a_process(void **state)
     struct page p;
     struct joulet_error err;
     struct page_ask ask = {.pid = 42};
+    static const char *const unbelievable[] = {
+        HOST_AND_PROCESS("-1000000"),
+        HOST_AND_PROCESS("-1000000") PROCESS("3000000"),
+        HOST_AND_PROCESS("3000000") PROCESS("-1000000"),
+        HOST_AND_PROCESS("1e300"),
+    };
     (void)state;
     assert_int_equal(page_scaphandre(exporter, strlen(exporter), &ask, &p, &err), JOULET_OK);
     assert_int_equal(p.n, 4);
@@ -110,6 +119,12 @@ static void an_exporter_tells_host_sockets_and_a_process(void **state)
     ask.pid = 7;
     assert_int_equal(page_scaphandre(exporter, strlen(exporter), &ask, &p, &err), JOULET_OK);
     assert_true(isnan(p.values[3].value));
+    ask.pid = 42;
+    for (size_t i = 0; i < sizeof(unbelievable) / sizeof(unbelievable[0]); i++) {
+        assert_int_equal(page_scaphandre(unbelievable[i], strlen(unbelievable[i]), &ask, &p, &err), JOULET_OK);
+        assert_int_equal(p.n, 2);
+        assert_true(isnan(p.values[1].value));
+    }
     assert_int_equal(page_scaphandre("up 1\n", 5, &ask, &p, &err), JOULET_FORMAT);
     assert_int_equal(page_scaphandre("scaph_self_x 1\n", 15, &ask, &p, &err), JOULET_FORMAT);
 }
