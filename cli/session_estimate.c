@@ -1,5 +1,5 @@
-/* session_estimate.c - energies of an engine on another machine: what is published for its model, as `joulet estimate` gives it,
- * marked estimated. No sensor of this machine is charged; without a published figure the energy stays unknown. */
+/* session_estimate.c - energies of an engine on another machine: what a set says of its model, as `joulet estimate` gives it,
+ * else what its size leaves open, marked estimated with both ends. No sensor of this machine is charged. */
 #include "cli/session.h"
 #include "cli/session_span.h"
 #include "report/estimate.h"
@@ -12,21 +12,32 @@
 struct session_estimate {
     struct estimate_set set;
     size_t index;
-    bool found;
+    bool found, by_size; /* by_size: no set has the model */
 };
+
+/* As the engine tells it, else as its name does. */
+static double size_of(const struct session *s, const char *model)
+{
+    const char *told = run_pairs_get(&s->run.model, "parameters");
+    double v;
+    return told && jl_parse_double(told, &v) && v > 0 ? v : estimate_size_in_name(model);
+}
 
 /* Looked for once, when the model is known. */
 static struct session_estimate *estimate_of(struct session *s)
 {
     char also[400];
     const char *model = run_pairs_get(&s->run.model, "name");
-    if (s->estimate || !model)
+    if (s->estimate)
         return s->estimate;
     s->estimate = calloc(1, sizeof *s->estimate);
     if (!s->estimate)
         return NULL;
     struct session_estimate *e = s->estimate;
+    model = model ? model : "the model";
     e->found = estimate_find(&e->set, &e->index, NULL, model, also, sizeof also, NULL) == JOULET_OK;
+    if (!e->found)
+        e->found = e->by_size = estimate_by_size(&e->set, model, size_of(s, model), NULL) == JOULET_OK;
     return e;
 }
 
@@ -45,7 +56,10 @@ static void take_their_place(struct session *s, const struct session_estimate *e
         .power_min_w = NAN,
         .power_max_w = NAN,
     };
-    estimate_factors(&e->set, NULL, &c.factor_lo, &c.factor_hi);
+    double f_lo, f_hi; /* of estimate/truth, a channel has those of truth/estimate */
+    estimate_factors(&e->set, NULL, &f_lo, &f_hi);
+    c.factor_lo = 1 / f_hi;
+    c.factor_hi = 1 / f_lo;
     for (size_t i = 0; i < s->run.n_channels; i++)
         s->run.channels[i].in_total = false;
     run_add_channel(&s->run, &c);
@@ -54,19 +68,23 @@ static void take_their_place(struct session *s, const struct session_estimate *e
 void session_estimate_note(struct session *s)
 {
     const struct session_estimate *e = estimate_of(s);
-    if (e && e->found)
-        take_their_place(s, e);
-    if (e && e->found)
+    double lo, hi;
+    if (!e || !e->found)
+        return;
+    take_their_place(s, e);
+    estimate_factors(&e->set, NULL, &lo, &hi);
+    if (e->by_size)
+        run_note(
+            &s->run,
+            "the engine runs on another machine, which no sensor of this one sees, and no set has its model: its joules are "
+            "estimated from %s, and the truth may lie %.0f times lower or higher; `joulet estimate --run %s --set NAME` takes "
+            "a set of your own",
+            e->set.source, hi, s->run.id);
+    else
         run_note(
             &s->run,
             "the engine runs on another machine, which no sensor of this one sees: its joules are estimated from the set %s (%s)",
             e->set.name, e->set.source ? e->set.source : "");
-    else
-        run_note(
-            &s->run,
-            "the engine runs on another machine: the sensors of this one say nothing about its energy, and nothing is published "
-            "for its model; give `joulet estimate --run %s --set` a set of your own",
-            s->run.id);
 }
 
 void session_estimate_close(struct session *s)

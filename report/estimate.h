@@ -75,6 +75,13 @@ enum joulet_status estimate_find(struct estimate_set *s, size_t *index, const ch
 bool estimate_of_here(const struct estimate_set *s, const char *host);
 void estimate_factors(const struct estimate_set *s, const char *host, double *f_lo, double *f_hi);
 
+/* A set with this model alone, for a request of which nothing is published: from its number of parameters, or, NAN, from nothing.
+ * Its ends are as far apart as that leaves open (estimate_size.c). */
+enum joulet_status estimate_by_size(struct estimate_set *s, const char *model, double parameters, struct joulet_error *err);
+#define ESTIMATE_BY_SIZE    "by-size" /* names of such sets; no file has them */
+#define ESTIMATE_BY_NOTHING "by-nothing"
+double estimate_size_in_name(const char *model); /* parameters as in "llama-3.2-1b", "8x7b"; NAN: not told */
+
 /* What a set says about one request, or the requests of a run. */
 struct estimate_result {
     const struct estimate_set *set;

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FAR_APART 50.0
+
 bool counted(const struct run_request *q)
 {
     return !q->warmup && q->outcome == RUN_OK;
@@ -87,15 +89,22 @@ struct figure figure_gross(const struct run *r, const struct run_energy *e)
     return total_figure(r, e, false);
 }
 
+/* Ends that are orders of magnitude apart: each with digits of its own, or the lower one would be rounded away. */
+static double coarseness(double lo, double hi)
+{
+    return lo > 0 && hi > FAR_APART * lo ? NAN : hi - lo;
+}
+
 static struct number between(double lo, double hi, const char *unit)
 {
-    return number_f("%s to %s %s", number_coarse(lo, hi - lo).text, number_coarse(hi, hi - lo).text, unit);
+    double width = coarseness(lo, hi);
+    return number_f("%s to %s %s", number_coarse(lo, width).text, number_coarse(hi, width).text, unit);
 }
 
 static struct number estimate_text(const struct figure *f, double factor, const char *unit, const struct report_style *style)
 {
     double lo = f->lo * factor, hi = f->hi * factor;
-    return number_f("%s %s %s (%s)", text_about(style), number_coarse(f->j * factor, hi - lo).text, unit,
+    return number_f("%s %s %s (%s)", text_about(style), number_coarse(f->j * factor, coarseness(lo, hi)).text, unit,
                     between(lo, hi, unit).text);
 }
 

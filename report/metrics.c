@@ -1,4 +1,5 @@
 /* metrics.c - the lines below a table: energy, tokens, power, and where it all comes from (docs/method.md 9). */
+#include "report/estimate.h"
 #include "report/internal.h"
 
 #include <math.h>
@@ -325,6 +326,18 @@ static void failure_lines(const struct view *v)
     }
 }
 
+/* The channel of an estimate names the set. */
+static const char *estimated_from(const struct run *r)
+{
+    for (size_t i = 0; i < r->n_channels; i++) {
+        if (!strcmp(r->channels[i].sensor, ESTIMATE_BY_SIZE))
+            return "the size of the model alone";
+        if (!strcmp(r->channels[i].sensor, ESTIMATE_BY_NOTHING))
+            return "nothing but its tokens";
+    }
+    return "what is published for the model";
+}
+
 static void source_line(const struct view *v)
 {
     struct jl_buf b, sensors;
@@ -339,7 +352,7 @@ static void source_line(const struct view *v)
     if (v->mixed && v->whole.e.provenance == JOULET_ESTIMATED)
         jl_buf_str(&b, "partly ");
     if (known && elsewhere)
-        jl_buf_str(&b, "estimated from what is published for the model; no sensor of this machine sees an engine on another one");
+        jl_buf_printf(&b, "estimated from %s; no sensor of this machine sees an engine on another one", estimated_from(v->r));
     else if (known)
         jl_buf_str(&b, words_provenance(v->whole.e.provenance));
     else if (nothing)

@@ -1,5 +1,6 @@
 /* test_cli_elsewhere.c - an engine on another machine, reached through a proxy of the environment: its joules are never those of
- * this machine's sensors. A set that has the model gives an estimate, without one they are unknown; protocols by name. */
+ * this machine's sensors. They are
+ * estimated by a set that has the model, else from its size, with ends as far apart as that leaves open; protocols by name. */
 #include "tests/cli/program.h"
 #include "tests/llm/mock.h"
 
@@ -12,11 +13,16 @@ static const struct mock_route routes[] = {
     {"POST /v1/chat/completions", "composed", "openai-stream", MOCK_WHOLE},
     {"POST /v1/messages", "composed", "openai-empty-request", MOCK_WHOLE},
 };
+static const struct mock_route sized[] = {
+    {"GET /v1/models", "composed", "openai-models-sized", MOCK_WHOLE},
+    {"POST /v1/chat/completions", "composed", "openai-stream", MOCK_WHOLE},
+};
+static const struct mock_config config_sized = {.routes = sized, .n_routes = JL_COUNT(sized)};
 static const struct mock_config config = {.routes = routes, .n_routes = JL_COUNT(routes)};
 
-static void run_there(struct program *p, const char *const *args)
+static void run_at(const struct mock_config *where, struct program *p, const char *const *args)
 {
-    struct mock *m = mock_start(&config);
+    struct mock *m = mock_start(where);
     char proxy[96];
     snprintf(proxy, sizeof proxy, "http_proxy=%s", mock_url(m));
     const char *env[] = {proxy, NULL};
@@ -25,16 +31,42 @@ static void run_there(struct program *p, const char *const *args)
     mock_stop(m);
 }
 
-static void unknown_without_a_set(void **state)
+static void run_there(struct program *p, const char *const *args)
+{
+    run_at(&config, p, args);
+}
+
+/* Nothing is published of a model "m", and its name tells no size: 20 x 0.91 J + 3 x 9.1 J, 50 times less or more. */
+static void estimated_from_nothing(void **state)
 {
     (void)state;
     struct program p;
-    run_there(&p, ARGS("run", "--engine", "http://gpu.example:8000", "--sim", "250", "--json", "hi"));
+    run_there(&p, ARGS("run", "--engine", "http://gpu.example:8000", "--sim", "250", "--width", "250", "hi"));
     assert_int_equal(p.code, 0);
-    must_say(kept(&p.out), "nothing is published for its model");
+    must_say(kept(&p.out), "\xe2\x89\x88 46 J (0.91 to 2300 J)");
+    must_say(kept(&p.out), "estimated from nothing but its tokens");
+    assert_null(strstr(kept(&p.out), "(sim"));
+    program_release(&p);
+    run_there(&p, ARGS("run", "--engine", "http://gpu.example:8000", "--sim", "250", "--json", "hi"));
     must_say(kept(&p.out), "\"local\": false");
+    must_say(kept(&p.out), "\"provenance\": \"estimated\"");
+    must_say(kept(&p.out), "the truth may lie 50 times lower or higher");
+    must_say(kept(&p.out), "--set NAME` takes a set of your own");
     assert_null(
         strstr(kept(&p.out), "\"provenance\": \"simulated\",\n  \"method\"")); /* no energy by the sensor of this machine */
+    program_release(&p);
+}
+
+/* 20 x 0.126 J + 3 x 1.26 J for 4.5e9 parameters, ten times less or more. */
+static void estimated_from_the_size_in_its_name(void **state)
+{
+    (void)state;
+    struct program p;
+    run_at(&config_sized, &p, ARGS("run", "--engine", "http://gpu.example:8000", "--sim", "250", "--width", "250", "hi"));
+    assert_int_equal(p.code, 0);
+    must_say(kept(&p.out), "\xe2\x89\x88 6.3 J (0.63 to 63 J)");
+    must_say(kept(&p.out), "estimated from the size of the model alone");
+    must_say(kept(&p.out), "the size of the model, 4.5 billion parameters, and the truth may lie 10 times lower or higher");
     program_release(&p);
 }
 
@@ -84,7 +116,8 @@ static void protocols_that_are_not_there(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(unknown_without_a_set),
+        cmocka_unit_test(estimated_from_nothing),
+        cmocka_unit_test(estimated_from_the_size_in_its_name),
         cmocka_unit_test(estimated_by_a_set),
         cmocka_unit_test(protocols_that_are_not_there),
     };
