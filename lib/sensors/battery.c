@@ -230,7 +230,7 @@ static enum joulet_status look(struct sensor_list *out, const struct joulet_opti
 {
     char **names = NULL, *class = jl_strf("%s/class/power_supply", jl_sysfs_root());
     size_t n = 0;
-    bool ok = class && jl_list_dir(class, &names, &n, NULL) != JOULET_MEMORY;
+    bool ok = class && sysfile_list(class, &names, &n, NULL) != JOULET_MEMORY;
     struct shared sh = {.provenance = sensor_provenance(opt, strcmp(jl_sysfs_root(), "/sys") != 0),
                         .named = opt && opt->sensors && jl_word_in(opt->sensors, ',', "battery")};
     for (size_t i = 0; i < n && ok; i++) {

@@ -417,11 +417,11 @@ static bool add_old(struct shared *sh, struct sensor_list *out, size_t index)
 {
     char **buses = NULL, *dir = jl_strf("%s/%s", jl_sysfs_root(), OLD_FOLDER);
     size_t n = 0;
-    bool ok = dir && jl_list_dir(dir, &buses, &n, NULL) != JOULET_MEMORY;
+    bool ok = dir && sysfile_list(dir, &buses, &n, NULL) != JOULET_MEMORY;
     for (size_t i = 0; ok && i < n; i++) {
         char **names = NULL, *bus = jl_strf("%s/%s", dir, buses[i]);
         size_t n_names = 0;
-        ok = bus && jl_list_dir(bus, &names, &n_names, NULL) != JOULET_MEMORY;
+        ok = bus && sysfile_list(bus, &names, &n_names, NULL) != JOULET_MEMORY;
         for (size_t k = 0; ok && k < n_names; k++) {
             struct hwmon_chip chip = {.name = "ina3221x"};
             int len = snprintf(chip.dir, sizeof(chip.dir), "%s/%s", bus, names[k]);

@@ -45,7 +45,7 @@ struct hwmon_chip *hwmon_chips(size_t *n, struct joulet_error *err)
     enum joulet_status status = JOULET_MEMORY;
     *n = 0;
     if (chips && dir)
-        status = jl_list_dir(dir, &names, &n_names, &why);
+        status = sysfile_list(dir, &names, &n_names, &why);
     for (size_t i = 0; i < n_names && *n < CHIPS_MAX; i++) {
         char path[SYSFILE_PATH];
         int len = snprintf(path, sizeof(path), "%s/%s", dir, names[i]);

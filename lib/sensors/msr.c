@@ -141,21 +141,41 @@ static bool has_place(const struct msr *m, int socket, int die)
     return false;
 }
 
-/* The first hardware thread of each package; on Intel of each die. Offline threads have no topology folder. */
-static void find_places(struct msr *m, const struct rapl_cpu *cpu)
+/* Threads that the machine has, offline ones too: looking at every number that could be takes far longer. */
+static enum joulet_status know_threads(bool there[CPUS_MAX])
 {
+    char dir[SYSFILE_PATH], **names = NULL;
+    size_t n = 0;
+    snprintf(dir, sizeof(dir), "%s/devices/system/cpu", jl_sysfs_root());
+    enum joulet_status status = sysfile_list(dir, &names, &n, NULL);
+    for (size_t i = 0; i < n; i++) {
+        int64_t number;
+        bool thread = jl_starts(names[i], "cpu") && jl_parse_i64(names[i] + 3, &number) && number >= 0 && number < CPUS_MAX;
+        if (thread)
+            there[number] = true;
+    }
+    jl_free_list(names, n);
+    return status == JOULET_MEMORY ? JOULET_MEMORY : JOULET_OK;
+}
+
+/* The first hardware thread of each package; on Intel of each die. Offline threads have no topology folder. */
+static bool find_places(struct msr *m, const struct rapl_cpu *cpu)
+{
+    bool threads[CPUS_MAX] = {false};
+    bool ok = know_threads(threads) == JOULET_OK;
     for (int i = 0; i < CPUS_MAX && m->n_places < PLACES_MAX; i++) {
         int socket, die;
         int64_t there;
         char dir[SYSFILE_PATH];
         snprintf(dir, sizeof(dir), "%s/devices/system/cpu/cpu%d/topology", jl_sysfs_root(), i);
-        if (!sysfile_once_number(dir, "physical_package_id", &there))
+        if (!threads[i] || !sysfile_once_number(dir, "physical_package_id", &there))
             continue;
         rapl_know_place(i, &socket, &die);
         die = cpu->amd ? -1 : die;
         if (!has_place(m, socket, die))
             m->places[m->n_places++] = (struct place){.cpu = i, .socket = socket, .die = die, .file = {.fd = -1}};
     }
+    return ok;
 }
 
 static bool many_dies(const struct msr *m)
@@ -275,10 +295,11 @@ static enum joulet_status build(struct sensor_list *out, struct search *s, struc
     if (!m)
         return jl_fail(err, JOULET_MEMORY, "out of memory while opening the registers of the CPU");
     m->base.ops = &sensor_msr;
-    find_places(m, &s->cpu);
+    bool ok = find_places(m, &s->cpu);
     s->dies = many_dies(m);
     s->client = m->n_places == 1 && s->cpu.client;
-    bool ok = add_places(m, s, out), none = m->base.n_channels == 0;
+    ok = ok && add_places(m, s, out);
+    bool none = m->base.n_channels == 0;
     if (ok && !none && sensor_list_add(out, &m->base))
         return jl_ok(err);
     msr_close(&m->base);

@@ -349,12 +349,14 @@ static void *open_library(struct sensor_list *out)
 }
 
 /* Loads and initialises; NULL when there is nothing to use, said as a problem where something is in the way. */
-static struct nvml_library *library_enter(struct sensor_list *out, const struct joulet_options *opt)
+static struct nvml_library *library_enter(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
 {
     char why[320];
     void *handle = open_library(out);
     struct nvml_library *lib = handle ? calloc(1, sizeof(*lib)) : NULL;
     if (!lib) {
+        if (handle)
+            jl_fail(err, JOULET_MEMORY, "out of memory while opening the NVIDIA library");
         jl_lib_close(handle);
         return NULL;
     }
@@ -383,10 +385,11 @@ static struct nvml_library *library_enter(struct sensor_list *out, const struct 
 static enum joulet_status nvml_discover(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
 {
     unsigned n = 0;
-    enum joulet_status status = jl_ok(err);
-    struct nvml_library *lib = library_enter(out, opt);
+    struct joulet_error none = {.status = JOULET_OK};
+    struct nvml_library *lib = library_enter(out, opt, &none);
     if (!lib)
-        return status;
+        return none.status == JOULET_OK ? jl_ok(err) : jl_fail(err, none.status, "%s", none.message);
+    enum joulet_status status = jl_ok(err);
     int code = lib->api.count(&n);
     if (code != NVML_SUCCESS) {
         char why[320];

@@ -17,7 +17,6 @@
 extern const struct sensor_ops sensor_powermetrics;
 
 #define SENSOR_NAME "powermetrics"
-#define FIRST_NS    (12 * JL_NS_PER_S) /* for the first sample: a pipe may carry one every 5 s */
 #define GLANCE_NS   5000000
 #define PIECE       65536
 #if defined(__APPLE__)
@@ -27,6 +26,8 @@ extern const struct sensor_ops sensor_powermetrics;
 #define PROGRAM    NULL
 #define ON_REQUEST true
 #endif
+
+int64_t powermetrics_first_ns = 12 * JL_NS_PER_S;
 
 struct powermetrics {
     struct sensor base;
@@ -41,25 +42,43 @@ struct powermetrics {
     uint64_t bad;
     enum pm_part parts[PM_PARTS]; /* of each channel */
     double total_j[PM_PARTS];
+    bool hole[PM_PARTS]; /* a span did not tell this part: no difference across that */
 };
 
 /* ---- bytes -------------------------------------------------------------------------------------------------------------- */
 
+/* The spans begin anew: what was between is not known. */
+static void begin_anew(struct powermetrics *p)
+{
+    p->spans = (struct jl_spans){0};
+    p->restarted |= p->started;
+    p->started = false;
+}
+
+/* Somebody writes into the pipe again. */
+static void come_back(struct powermetrics *p)
+{
+    p->ended = false;
+    pm_forget(&p->decoder);
+    begin_anew(p);
+}
+
 static void fill(struct powermetrics *p)
 {
     static _Thread_local char piece[PIECE]; /* a read never allocates for what it may not need */
-    for (int k = 0; k < 16 && !p->ended; k++) {
+    for (int k = 0; k < 16 && !(p->ended && (p->recorded || p->program)); k++) {
         ssize_t n = read(p->fd, piece, sizeof(piece));
-        if (n > 0) {
-            if (p->decoder.bytes.len == 0)
-                p->pending_ns = jl_mono_ns();
-            pm_feed(&p->decoder, piece, (size_t)n);
-            if (p->recorded)
-                return;
-        } else {
-            p->ended = n == 0 || (errno != EAGAIN && errno != EINTR);
+        if (n <= 0) {
+            p->ended |= n == 0 || (errno != EAGAIN && errno != EINTR);
             return;
         }
+        if (p->ended)
+            come_back(p);
+        if (p->decoder.bytes.len == 0)
+            p->pending_ns = jl_mono_ns();
+        pm_feed(&p->decoder, piece, (size_t)n);
+        if (p->recorded)
+            return;
     }
 }
 
@@ -81,11 +100,20 @@ static bool take_span(struct powermetrics *p, int64_t *arrival_ns)
 
 /* ---- readings ----------------------------------------------------------------------------------------------------------- */
 
+/* A sample that was cut may lack a part: that one's read has failed, and its counter begins anew. */
 static void tell(struct powermetrics *p, struct sensor_reading *readings, double t_s)
 {
-    for (size_t i = 0; i < p->base.n_channels; i++)
-        readings[i] = (struct sensor_reading){
-            .has = true, .reset = p->restarted, .t_ns = jl_ns(t_s), .value = (int64_t)(p->total_j[p->parts[i]] * 1e6)};
+    for (size_t i = 0; i < p->base.n_channels; i++) {
+        enum pm_part part = p->parts[i];
+        bool told = !isnan(p->span.energy_j[part]);
+        readings[i] = (struct sensor_reading){.status = JOULET_FORMAT};
+        if (told)
+            readings[i] = (struct sensor_reading){.has = true,
+                                                  .reset = p->restarted || p->hole[part],
+                                                  .t_ns = jl_ns(t_s),
+                                                  .value = (int64_t)(p->total_j[part] * 1e6)};
+        p->hole[part] = !told;
+    }
     p->restarted = false;
 }
 
@@ -95,15 +123,12 @@ static void add_span(struct powermetrics *p)
         p->total_j[i] += isnan(p->span.energy_j[i]) ? 0 : p->span.energy_j[i];
 }
 
-/* A sample that cannot be understood leaves a hole of unknown length: the spans begin anew after it. */
+/* A sample that cannot be understood leaves a hole of unknown length. */
 static void mind_holes(struct powermetrics *p)
 {
-    if (p->decoder.bad == p->bad)
-        return;
+    if (p->decoder.bad != p->bad)
+        begin_anew(p);
     p->bad = p->decoder.bad;
-    p->spans = (struct jl_spans){0};
-    p->restarted = p->started;
-    p->started = false;
 }
 
 static void gone(struct powermetrics *p, struct sensor_reading *readings)
@@ -147,11 +172,12 @@ static void powermetrics_read(struct sensor *s, struct sensor_reading *readings,
 
 /* ---- opening --------------------------------------------------------------------------------------------------------------- */
 
-static const struct {
+struct part_row {
     const char *id;
     enum joulet_group group;
     enum joulet_domain domain;
-} part_rows[PM_PARTS] = {
+};
+static const struct part_row part_rows[PM_PARTS] = {
     [PM_CPU] = {"soc0.cpu", JOULET_GROUP_CPU, JOULET_DOMAIN_CORE},
     [PM_GPU] = {"soc0.gpu", JOULET_GROUP_GPU, JOULET_DOMAIN_IGPU},
     [PM_ANE] = {"soc0.ane", JOULET_GROUP_OTHER, JOULET_DOMAIN_NPU},
@@ -159,23 +185,41 @@ static const struct {
     [PM_COMBINED] = {"soc0.combined", JOULET_GROUP_PLATFORM, JOULET_DOMAIN_SOC},
     [PM_PACKAGE] = {"cpu0.package", JOULET_GROUP_CPU, JOULET_DOMAIN_PACKAGE},
 };
+static const struct part_row apple_package = {"soc0.package", JOULET_GROUP_PLATFORM, JOULET_DOMAIN_PACKAGE};
+
+static bool has(const struct powermetrics *p, enum pm_part part)
+{
+    return !isnan(p->span.energy_j[part]);
+}
+
+/* The first systems on Apple silicon tell a package: everything on it, memory and fabric too. It holds the parts, while the sum
+ * of later ones gives way to them. */
+static const char *parent_of(const struct powermetrics *p, enum pm_part part)
+{
+    bool chip = part == PM_CPU || part == PM_GPU || part == PM_ANE;
+    if (chip && has(p, PM_COMBINED))
+        return part_rows[PM_COMBINED].id;
+    return (chip || part == PM_DRAM) && has(p, PM_PACKAGE) && has(p, PM_CPU) ? apple_package.id : "";
+}
 
 static bool describe(struct powermetrics *p, const struct joulet_options *opt, bool redirected)
 {
-    bool combined = !isnan(p->span.energy_j[PM_COMBINED]);
+    bool apple = has(p, PM_CPU) || has(p, PM_COMBINED);
+    if (has(p, PM_COMBINED))
+        p->span.energy_j[PM_PACKAGE] = NAN;   /* the two have not been seen together */
     for (int i = PM_PARTS - 1; i >= 0; i--) { /* what contains others first */
+        const struct part_row *row = i == PM_PACKAGE && apple ? &apple_package : &part_rows[i];
         struct joulet_channel ch = SENSOR_CHANNEL_INIT;
-        bool part = i == PM_CPU || i == PM_GPU || i == PM_ANE;
-        if (isnan(p->span.energy_j[i]))
+        if (!has(p, (enum pm_part)i))
             continue;
-        ch.id = part_rows[i].id;
+        ch.id = row->id;
         ch.device = "Mac";
-        ch.parent = part && combined ? part_rows[PM_COMBINED].id : "";
+        ch.parent = parent_of(p, (enum pm_part)i);
         ch.quantity = JOULET_ENERGY;
-        ch.group = part_rows[i].group;
-        ch.domain = part_rows[i].domain;
+        ch.group = row->group;
+        ch.domain = row->domain;
         ch.provenance = sensor_provenance(opt, redirected);
-        ch.in_total = true; /* what is a sum of others gives way to them */
+        ch.in_total = true; /* the tree takes each joule once */
         ch.period_s = p->span.elapsed_s;
         ch.quantum_j = 0.001;
         ch.u_lag_s = 0.02;
@@ -229,7 +273,7 @@ static bool open_source(struct powermetrics *p, const char *path)
 /* A named pipe that nobody writes to yet is at its end: that is no end. */
 static bool first_span(struct powermetrics *p)
 {
-    int64_t until = jl_mono_ns() + FIRST_NS, arrival;
+    int64_t until = jl_mono_ns() + powermetrics_first_ns, arrival;
     while (jl_mono_ns() < until) {
         if (take_span(p, &arrival)) {
             p->waiting = p->recorded; /* a live one is over; the next sets the origin */
@@ -243,10 +287,16 @@ static bool first_span(struct powermetrics *p)
     return false;
 }
 
+static enum joulet_status no_memory(struct joulet_error *err)
+{
+    return jl_fail(err, JOULET_MEMORY, "the output of powermetrics could not be opened: out of memory or too many sensors");
+}
+
 static enum joulet_status powermetrics_discover(struct sensor_list *out, const struct joulet_options *opt,
                                                 struct joulet_error *err)
 {
     const char *named = jl_env("JOULET_POWERMETRICS"), *path = named ? named : PROGRAM;
+    enum joulet_status status = JOULET_OK;
     if (!path) {
         sensor_list_problem(
             out, SENSOR_NAME, JOULET_UNSUPPORTED,
@@ -255,7 +305,7 @@ static enum joulet_status powermetrics_discover(struct sensor_list *out, const s
     }
     struct powermetrics *p = calloc(1, sizeof(*p));
     if (!p)
-        return jl_fail(err, JOULET_MEMORY, "out of memory while opening the output of powermetrics");
+        return no_memory(err);
     p->base.ops = &sensor_powermetrics;
     pm_init(&p->decoder);
     if (!open_source(p, path))
@@ -268,13 +318,12 @@ static enum joulet_status powermetrics_discover(struct sensor_list *out, const s
             "%s shows no sample of powermetrics with power in it: run joulet with sudo on a Mac, elsewhere write the "
             "output of `powermetrics --samplers cpu_power,gpu_power` into it",
             path);
-    else if (!describe(p, opt, named != NULL))
-        jl_fail(err, JOULET_MEMORY, "out of memory while opening the output of powermetrics");
+    else
+        status = describe(p, opt, named != NULL) && sensor_list_add(out, &p->base) ? JOULET_OK : JOULET_MEMORY;
     p->open_ns = jl_mono_ns();
-    if (p->base.n_channels > 0 && sensor_list_add(out, &p->base))
-        return jl_ok(err);
-    powermetrics_close(&p->base);
-    return jl_ok(err);
+    if (status != JOULET_OK || !p->base.n_channels)
+        powermetrics_close(&p->base);
+    return status == JOULET_OK ? jl_ok(err) : no_memory(err);
 }
 
 const struct sensor_ops sensor_powermetrics = {

@@ -23,13 +23,20 @@ struct pm_decoder {
 };
 void pm_init(struct pm_decoder *d);
 void pm_release(struct pm_decoder *d);
-/* False when out of memory, or when a sample is longer than PM_DOCUMENT_MAX (it is then dropped and counted as bad). */
+/* False when out of memory, or when a sample is longer than PM_DOCUMENT_MAX: what there is of it is dropped and counted as bad.
+ */
 bool pm_feed(struct pm_decoder *d, const char *bytes, size_t n);
 /* The next whole span; false when more bytes are needed. `ended`: no more will come, so the last text sample is whole. */
 bool pm_next(struct pm_decoder *d, bool ended, struct pm_span *out);
 
+/* What is there of a sample will not go on: it is dropped, and counted as bad. */
+void pm_forget(struct pm_decoder *d);
+
 /* One sample; false when it tells no length or no energy. */
 bool pm_text(const char *text, size_t n, struct pm_span *out);
 bool pm_plist(const char *xml, size_t n, struct pm_span *out);
+
+/* How long the first sample is waited for: a pipe may carry one every 5 s. Tests shorten it, nothing else writes it. */
+extern int64_t powermetrics_first_ns;
 
 #endif

@@ -131,14 +131,16 @@ bool pm_text(const char *text, size_t n, struct pm_span *out)
 static const struct {
     const char *path; /* keys from the top, arrays left out */
     enum pm_part part;
-    bool energy;  /* mJ of the span; else power */
-    double scale; /* of power: W in its unit */
+    bool energy;  /* of the span; else power */
+    double scale; /* J or W in its unit */
 } list_keys[] = {
     {"processor.cpu_energy", PM_CPU, true, 1e-3},           {"processor.gpu_energy", PM_GPU, true, 1e-3},
     {"processor.ane_energy", PM_ANE, true, 1e-3},           {"processor.dram_energy", PM_DRAM, true, 1e-3},
     {"processor.cpu_power", PM_CPU, false, 1e-3},           {"processor.gpu_power", PM_GPU, false, 1e-3},
     {"processor.ane_power", PM_ANE, false, 1e-3},           {"processor.dram_power", PM_DRAM, false, 1e-3},
-    {"processor.combined_power", PM_COMBINED, false, 1e-3}, {"processor.package_watts", PM_PACKAGE, false, 1}, /* Intel */
+    {"processor.combined_power", PM_COMBINED, false, 1e-3}, {"processor.package_energy", PM_PACKAGE, true, 1e-3},
+    {"processor.package_power", PM_PACKAGE, false, 1e-3},   {"processor.package_joules", PM_PACKAGE, true, 1}, /* Intel */
+    {"processor.package_watts", PM_PACKAGE, false, 1},                                                         /* Intel */
 };
 
 struct list_reader {
@@ -270,6 +272,13 @@ void pm_release(struct pm_decoder *d)
     jl_buf_release(&d->bytes);
 }
 
+void pm_forget(struct pm_decoder *d)
+{
+    d->bad += d->bytes.len > 0;
+    jl_buf_drop(&d->bytes, d->bytes.len);
+    d->scanned = 0;
+}
+
 static void drop(struct pm_decoder *d, size_t n)
 {
     jl_buf_drop(&d->bytes, n);
@@ -278,12 +287,11 @@ static void drop(struct pm_decoder *d, size_t n)
 
 bool pm_feed(struct pm_decoder *d, const char *bytes, size_t n)
 {
-    if (d->bytes.len + n > PM_DOCUMENT_MAX) {
-        d->bad++;
-        drop(d, d->bytes.len);
-        return false;
-    }
-    return jl_buf_add(&d->bytes, bytes, n);
+    if (d->bytes.len + n <= PM_DOCUMENT_MAX && jl_buf_add(&d->bytes, bytes, n))
+        return true;
+    d->bad++; /* the head of one sample and the tail of another would make a third */
+    drop(d, d->bytes.len);
+    return false;
 }
 
 /* Where the first sample in the buffer ends; 0: not yet. */
@@ -295,12 +303,19 @@ static size_t end_of_list(const struct pm_decoder *d)
     return tag ? (size_t)(tag - all) + strlen(LIST_END) : 0;
 }
 
-/* A sample is whole when the next begins: nothing else tells. */
+/* A sample is whole when the next begins: nothing else tells. What is left of a list whose beginning was lost ends there too, and
+ * at a NUL byte. */
 static size_t end_of_text(const struct pm_decoder *d, bool ended)
 {
-    const char *all = d->bytes.data;
-    const char *next = d->bytes.len > 1 ? find(all + 1, d->bytes.len - 1, "\n" HEADER) : NULL;
-    return next ? (size_t)(next - all) + 1 : ended ? d->bytes.len : 0;
+    static const char *const heads[] = {"\n" HEADER, "<?xml", "<plist"};
+    const char *all = d->bytes.data, *nul = memchr(all, '\0', d->bytes.len);
+    size_t end = nul ? (size_t)(nul - all) + 1 : SIZE_MAX;
+    for (size_t i = 0; i < JL_COUNT(heads) && d->bytes.len > 1; i++) {
+        const char *head = find(all + 1, d->bytes.len - 1, heads[i]);
+        size_t at = head ? (size_t)(head - all) + (heads[i][0] == '\n') : SIZE_MAX;
+        end = at < end ? at : end;
+    }
+    return end != SIZE_MAX ? end : ended ? d->bytes.len : 0;
 }
 
 /* Blank lines and NULs between samples. */

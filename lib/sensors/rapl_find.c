@@ -51,7 +51,7 @@ static enum joulet_status list_zones(struct rapl_search *s, const char *dir, str
 {
     char **names = NULL;
     size_t n = 0;
-    enum joulet_status status = jl_list_dir(dir, &names, &n, err);
+    enum joulet_status status = sysfile_list(dir, &names, &n, err);
     bool ok = true;
     for (size_t i = 0; i < n && ok; i++)
         ok = add_zone(s, dir, names[i]);

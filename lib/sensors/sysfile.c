@@ -61,6 +61,15 @@ bool sysfile_trouble(char *path, size_t size, int *error)
     return trouble.error != 0;
 }
 
+enum joulet_status sysfile_list(const char *dir, char ***names, size_t *n, struct joulet_error *err)
+{
+    errno = 0;
+    enum joulet_status status = jl_list_dir(dir, names, n, err);
+    if (status != JOULET_OK && status != JOULET_MEMORY)
+        sysfile_trouble_note(dir, errno);
+    return status;
+}
+
 /* ---- files ------------------------------------------------------------------------------------------------------------ */
 
 static bool open_it(struct sysfile *f)

@@ -1,5 +1,5 @@
 /* sysfile.h - one small file of sysfs or /dev that is read again and again: kept open, and looked for once a second when it went
- * away. Nothing here allocates. */
+ * away. Nothing here but sysfile_list allocates. */
 #ifndef JL_SYSFILE_H
 #define JL_SYSFILE_H
 
@@ -38,6 +38,9 @@ enum joulet_status sysfile_status(int e);
 void sysfile_trouble_begin(void);
 void sysfile_trouble_note(const char *path, int error);
 bool sysfile_trouble(char *path, size_t size, int *error);
+
+/* jl_list_dir, with what stands in its way noted. */
+enum joulet_status sysfile_list(const char *dir, char ***names, size_t *n, struct joulet_error *err);
 
 /* The same of a text in memory. Pure. */
 bool sysfile_parse(const char *text, size_t n, int64_t *out);

@@ -160,6 +160,7 @@ bool jl_cpuinfo(const char *key, char *buf, size_t size)
     char path[4096], text[8192];
     snprintf(path, sizeof(path), "%s/cpuinfo", jl_procfs_root());
     int fd = open(path, O_RDONLY | O_CLOEXEC);
+    sysfile_trouble_note(path, fd < 0 ? errno : 0);
     if (fd < 0)
         return false;
     size_t len = 0;

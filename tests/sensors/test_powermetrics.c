@@ -91,6 +91,87 @@ static void an_intel_mac_tells_its_package(void **state)
     jl_buf_release(&b);
 }
 
+static void an_intel_mac_tells_joules_in_its_lists(void **state)
+{
+    struct pm_span s[4];
+    uint64_t bad;
+    (void)state;
+    struct jl_buf b = bytes_of(FIXTURE("intel.plist"));
+    assert_int_equal(decode(&b, 11, true, s, 4, &bad), 2);
+    assert_near(s[0].energy_j[PM_PACKAGE], 3.0294, 1e-12);
+    assert_near(s[1].energy_j[PM_PACKAGE], 31.5788, 1e-12);
+    assert_near(s[1].elapsed_s, 1.0025, 1e-12);
+    jl_buf_release(&b);
+}
+
+/* Of the samples of the whole stream: each part is what it was there, or not told. */
+static bool is_sample_of(const struct pm_span *x, const struct pm_span *all, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool same = fabs(x->elapsed_s - all[i].elapsed_s) < 1e-12;
+        for (int k = 0; k < PM_PARTS; k++)
+            same &= isnan(x->energy_j[k]) || fabs(x->energy_j[k] - all[i].energy_j[k]) < 1e-12;
+        if (same)
+            return true;
+    }
+    return false;
+}
+
+/* Whoever opens a pipe in the middle of a sample, and a program that is killed in the middle of one, make no figure that was not
+ * told: what is shown belongs to one whole sample, and at most the one that was cut is lost. */
+static void a_stream_is_cut_at_every_byte(void **state)
+{
+    static const char *const files[] = {FIXTURE("apple.txt"), FIXTURE("apple.plist"), FIXTURE("m1.txt"), FIXTURE("intel.txt"),
+                                        FIXTURE("intel.plist")};
+    (void)state;
+    for (size_t f = 0; f < JL_COUNT(files); f++) {
+        struct pm_span all[8], some[8];
+        uint64_t bad;
+        struct jl_buf b = bytes_of(files[f]);
+        size_t n = decode(&b, 4096, true, all, 8, &bad);
+        assert_true(n >= 2);
+        for (size_t cut = 0; cut <= b.len; cut++) {
+            struct jl_buf head = {.data = b.data, .len = cut}, tail = {.data = b.data + cut, .len = b.len - cut};
+            size_t before = decode(&head, 4096, true, some, 8, &bad);
+            for (size_t i = 0; i < before; i++)
+                assert_true(is_sample_of(&some[i], all, n));
+            size_t after = decode(&tail, 4096, true, some, 8, &bad);
+            for (size_t i = 0; i < after; i++)
+                assert_true(is_sample_of(&some[i], all, n));
+            if (before + after + 1 < n)
+                fail_msg("%s: cut at %zu loses %zu of %zu samples", files[f], cut, n - before - after, n);
+        }
+        jl_buf_release(&b);
+    }
+}
+
+/* A piece that found no memory is a hole: the tail of a sample is never put to the head of another. */
+static void what_is_lost_makes_no_sample(void **state)
+{
+    (void)state;
+    struct pm_span all[8], some[8];
+    struct jl_buf b = bytes_of(FIXTURE("apple.plist"));
+    uint64_t bad;
+    size_t n = decode(&b, 4096, true, all, 8, &bad);
+    for (size_t from = 1; from < b.len; from += 13)
+        for (size_t to = from + 5; to < b.len; to += 211) {
+            struct pm_decoder d;
+            size_t got = 0;
+            pm_init(&d);
+            pm_feed(&d, b.data, from);
+            while (pm_next(&d, false, &some[got]))
+                got++;
+            pm_forget(&d);
+            pm_feed(&d, b.data + to, b.len - to);
+            while (got < 8 && pm_next(&d, true, &some[got]))
+                got++;
+            for (size_t i = 0; i < got; i++)
+                assert_true(is_sample_of(&some[i], all, n));
+            pm_release(&d);
+        }
+    jl_buf_release(&b);
+}
+
 static void nonsense_is_no_sample(void **state)
 {
     static const char *const texts[] = {"",
@@ -211,6 +292,95 @@ static void a_pipe_is_read_as_it_comes(void **state)
     machine_close(&m);
 }
 
+/* The package of the first systems holds memory and what has no meter of its own: it counts, its parts are shown inside it. */
+static void the_package_of_an_early_mac_holds_its_memory(void **state)
+{
+    struct sensor_list l;
+    struct joulet_channel all[PM_PARTS];
+    (void)state;
+    discover(FIXTURE("m1.txt"), &l);
+    assert_int_equal(l.n, 1);
+    struct sensor *s = l.items[0];
+    assert_int_equal(s->n_channels, 5);
+    assert_string_equal(s->channels[0].id, "soc0.package");
+    for (size_t i = 0; i < s->n_channels; i++) {
+        all[i] = s->channels[i];
+        assert_string_equal(all[i].parent, i ? "soc0.package" : "");
+    }
+    joulet_tree_count(all, s->n_channels);
+    for (size_t i = 0; i < s->n_channels; i++)
+        assert_int_equal(all[i].in_total, i == 0);
+    close_sensors(&l);
+}
+
+/* The writer goes, and another comes: the counters are away meanwhile, and begin anew. */
+static void a_pipe_may_be_written_to_again(void **state)
+{
+    struct machine m;
+    struct sensor_list l;
+    struct sensor_reading r[PM_PARTS];
+    int64_t t;
+    (void)state;
+    machine_open(&m, "two-sockets");
+    char *path = jl_strf("%s/pipe", m.dir);
+    struct jl_buf b = bytes_of(FIXTURE("apple.txt"));
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_int_equal(write(fd, b.data, b.len), (ssize_t)b.len);
+    discover(path, &l);
+    struct sensor *s = l.items[0];
+    double before = await(s, 3, &t);
+    close(fd); /* in the middle of the fifth sample */
+    s->ops->read(s, r, false);
+    s->ops->read(s, r, false);
+    assert_int_equal(r[0].status, JOULET_GONE);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    s->ops->read(s, r, false);
+    assert_int_equal(r[0].status, JOULET_GONE); /* nothing written yet */
+    assert_int_equal(write(fd, b.data, b.len), (ssize_t)b.len);
+    for (int64_t until = jl_mono_ns() + 20 * JL_NS_PER_S; r[0].status != JOULET_OK || !r[0].has; s->ops->read(s, r, false))
+        assert_true(jl_mono_ns() < until);
+    assert_true(r[0].reset);
+    assert_near((double)r[0].value * 1e-6, before, 1e-6); /* the first new span only sets the origin */
+    assert_near(await(s, 1, &t), before + 29.15 * 0.1164, 1e-4);
+    close_sensors(&l);
+    close(fd);
+    jl_buf_release(&b);
+    free(path);
+    machine_close(&m);
+}
+
+/* A sample whose end is missing: what it tells is taken, what it does not is a failed read and no difference later. */
+static void a_part_that_a_sample_lacks_has_failed(void **state)
+{
+    static const char first[] = "*** Sampled system activity (x) (100.00ms elapsed) ***\nCPU Power: 1000 mW\nGPU Power: 500 mW\n",
+                      cut[] = "*** Sampled system activity (x) (100.00ms elapsed) ***\nCPU Power: 1000 mW\nGPU Pow\n";
+    struct machine m;
+    struct sensor_list l;
+    struct sensor_reading r[3][PM_PARTS];
+    int64_t t;
+    (void)state;
+    machine_open(&m, "two-sockets");
+    char *path = jl_strf("%s/pipe", m.dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    dprintf(fd, "%s%s%s%s%s%s", first, first, first, cut, first, first);
+    discover(path, &l);
+    assert_int_equal(l.items[0]->n_channels, 2); /* GPU, CPU */
+    await(l.items[0], 2, &t);
+    for (int i = 0; i < 2; i++)
+        l.items[0]->ops->read(l.items[0], r[i], false);
+    assert_int_equal(r[0][0].status, JOULET_FORMAT);
+    assert_false(r[0][0].has);
+    assert_true(r[0][1].has && !r[0][1].reset && r[0][1].value == 200000);
+    assert_true(r[1][0].has && r[1][0].reset);
+    assert_true(r[1][1].has && !r[1][1].reset && r[1][1].value == 300000);
+    close_sensors(&l);
+    close(fd);
+    free(path);
+    machine_close(&m);
+}
+
 static void a_program_is_started_and_ends_with_us(void **state)
 {
     struct machine m;
@@ -251,7 +421,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spans_are_weighted_by_their_length),
         cmocka_unit_test(an_intel_mac_tells_its_package),
+        cmocka_unit_test(an_intel_mac_tells_joules_in_its_lists),
+        cmocka_unit_test(a_stream_is_cut_at_every_byte),
+        cmocka_unit_test(what_is_lost_makes_no_sample),
         cmocka_unit_test(nonsense_is_no_sample),
+        cmocka_unit_test(the_package_of_an_early_mac_holds_its_memory),
+        cmocka_unit_test(a_pipe_may_be_written_to_again),
+        cmocka_unit_test(a_part_that_a_sample_lacks_has_failed),
         cmocka_unit_test(a_recording_is_played_at_its_pace_and_ends),
         cmocka_unit_test(a_pipe_is_read_as_it_comes),
         cmocka_unit_test(a_program_is_started_and_ends_with_us),
