@@ -2,6 +2,7 @@
  * (docs/method.md 1.4, docs/calibration.md). */
 #include "cli/calibrate.h"
 #include "cli/parse.h"
+#include "cli/session.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -98,6 +99,7 @@ static int choose_engine(struct calibration *k)
         return code == CLI_USAGE || err.status == JOULET_CANCELLED ? code : CLI_ENGINE;
     }
     k->has_engine = true;
+    session_find_here(k->engine.engine);
     if (k->engine.engine->local)
         return CLI_DONE;
     cli_warn(c, "the engine runs on another machine and cannot be the load of this one: start one here, or give a model with -m");

@@ -104,6 +104,8 @@ void session_estimate_close(struct session *s);
 /* Whether the engine is on this machine: what the user said, else who serves its port. CLI_DONE, or an exit code after the
  * sentence (session_processes.c). */
 int session_locate(struct session *s, struct runtime_choice *choice);
+/* An engine at an address that is not this machine's may be in a container of it: it is local then. */
+void session_find_here(struct engine *e);
 void session_follow(struct session *s, const struct runtime_choice *choice);
 void session_unfollow(struct session *s);
 void session_look_before(struct session *s);

@@ -9,6 +9,45 @@
 
 /* ---- where the engine is ------------------------------------------------------------------------------------------------- */
 
+enum { ADDRESSES_MAX = 8 };
+
+/* Who serves the engine's port here. A name with several addresses says nothing of the one that was taken. */
+static void serving(const struct engine *e, struct jl_server *out)
+{
+    char all[ADDRESSES_MAX][NET_ADDRESS_SIZE];
+    size_t n = net_url_addresses(e->url, all, ADDRESSES_MAX);
+    int port = net_url_port(e->url);
+    *out = (struct jl_server){.pid = -1};
+    if (net_url_is_here(e->url)) {
+        jl_server_of(n == 1 ? all[0] : NULL, port, out);
+        return;
+    }
+    for (size_t i = 0; i < n && out->pid < 0; i++)
+        out->pid = jl_server_inside(all[i], port);
+    out->container = out->pid > 0;
+}
+
+void session_find_here(struct engine *e)
+{
+    struct jl_server server;
+    if (e->local)
+        return;
+    serving(e, &server);
+    e->local = server.pid > 0;
+}
+
+/* An address that only a container or a virtual machine of this one can have, and nobody to be seen who has it. */
+static void note_bridge(struct session *s, const struct engine *e)
+{
+    char bridge[32];
+    if (net_url_behind_bridge(e->url, bridge, sizeof bridge))
+        run_note(
+            &s->run,
+            "the engine's address lies behind %s, a bridge of this machine, but no process that listens there is to be seen; "
+            "if it is a container or a virtual machine of this one, name its process with --pid",
+            bridge);
+}
+
 int session_locate(struct session *s, struct runtime_choice *choice)
 {
     struct engine *e = choice->engine;
@@ -25,9 +64,13 @@ int session_locate(struct session *s, struct runtime_choice *choice)
         e->local = true;
     else if (cli_flag(s->cli, "remote"))
         e->local = false;
+    else
+        session_find_here(e);
+    if (!e->local && pid < 0 && !cli_flag(s->cli, "remote"))
+        note_bridge(s, e);
     if (!e->local || pid > 0)
         return CLI_DONE;
-    jl_server_of(net_url_port(e->url), &server);
+    serving(e, &server);
     if (server.forwarded) {
         e->local = false;
         run_note(&s->run,
@@ -48,7 +91,7 @@ static int64_t engine_pid(const struct session *s, const struct runtime_choice *
     int64_t given = cli_int(s->cli, "pid", -1);
     if (given > 0)
         return given;
-    jl_server_of(net_url_port(choice->engine->url), &server);
+    serving(choice->engine, &server);
     return server.pid > 0 ? server.pid : JOULET_NOBODY;
 }
 

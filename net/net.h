@@ -58,6 +58,11 @@ bool net_url_is_local(const char *url);
 /* True when the host of the URL is this machine: loopback, or a name or address that leads to one of its network interfaces. Asks
  * the resolver, so it may take as long as connecting. A name that leads nowhere is elsewhere. */
 bool net_url_is_here(const char *url);
+/* The numeric addresses that the host of a URL leads to, at most max; how many. */
+enum { NET_ADDRESS_SIZE = 64 };
+size_t net_url_addresses(const char *url, char (*out)[NET_ADDRESS_SIZE], size_t max);
+/* The host is reached through a bridge of this machine, as the inner address of a container or a virtual machine: its name. */
+bool net_url_behind_bridge(const char *url, char *name, size_t size);
 int net_url_port(const char *url); /* 80 or 443 where the URL has none; -1 no http:// or https:// address */
 
 #endif

@@ -1,46 +1,19 @@
 /* linux_listen.c - who serves a TCP port of this machine: the process that holds the socket, one that a container or a network
- * namespace hides, or a tunnel to another machine. From net/tcp and the descriptors of processes below procfs.
+ * namespace hides, or a tunnel to another machine. From the tables of linux_sockets.c and the descriptors of processes below
+ * procfs.
  *
  * A port that a container publishes is held by its runtime (docker-proxy) or by nobody (rules of the firewall); the engine
  * listens in a network namespace of its own, of which each of its processes shows the table. */
-#include "lib/platform/platform.h"
+#include "lib/platform/linux_sockets.h"
 
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define NAMESPACES_MAX 256
-
-struct socket_found {
-    unsigned long inode;
-    unsigned uid;
-};
-
-/* The listener on `port` in net/tcp or net/tcp6 ("sl local:PORT remote st ... uid timeout inode"; state 0A is LISTEN). */
-static bool listener_in(const char *folder, const char *table, int port, struct socket_found *out)
-{
-    char path[4400], line[512];
-    snprintf(path, sizeof(path), "%s/net/%s", folder, table);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return false;
-    bool found = false;
-    while (!found && fgets(line, sizeof(line), f)) {
-        unsigned local = 0, state = 0;
-        found = sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %u %*s %lu", &local, &state, &out->uid,
-                       &out->inode) == 4 &&
-                state == 0x0a && local == (unsigned)port;
-    }
-    fclose(f);
-    return found;
-}
-
-static bool listener(const char *folder, int port, struct socket_found *out)
-{
-    return listener_in(folder, "tcp", port, out) || listener_in(folder, "tcp6", port, out);
-}
 
 static bool holds_socket(int64_t pid, unsigned long inode)
 {
@@ -132,14 +105,19 @@ static int64_t service_of(const struct machine *m, unsigned uid)
 
 /* ---- other network namespaces ---------------------------------------------------------------------------------------- */
 
-/* What tells namespaces apart: their own name where it may be read, else the control group. */
+/* What tells namespaces apart: their own name where it may be read, else the number of the table that all of one share, which
+ * every user may see. */
 static void namespace_of(int64_t pid, char *buf, size_t size)
 {
     char path[4096];
+    struct stat st;
     snprintf(path, sizeof(path), "%s/%lld/ns/net", jl_procfs_root(), (long long)pid);
     ssize_t len = readlink(path, buf, size - 1);
+    snprintf(path, sizeof(path), "%s/%lld/net/tcp", jl_procfs_root(), (long long)pid);
     if (len > 0)
         buf[len] = '\0';
+    else if (stat(path, &st) == 0)
+        snprintf(buf, size, "table %llu", (unsigned long long)st.st_ino);
     else
         jl_process_cgroup(pid, buf, size);
 }
@@ -167,22 +145,24 @@ static int64_t holder_in(const struct machine *m, int64_t first, const char *nam
     return first;
 }
 
-/* Who listens on `port` elsewhere than here; -1 when nobody does, or in several places. */
-static int64_t hidden_listener(const struct machine *m, int port)
+/* Who listens on `port` in another namespace than ours, one that has the address (NULL any); -1 when nobody does, or in several
+ * places. */
+static int64_t hidden_listener(const struct machine *m, const char *address, int port)
 {
     char(*seen)[1024] = calloc(NAMESPACES_MAX, sizeof(*seen)), folder[4096];
-    struct socket_found here = {0}, s;
+    struct jl_listener here = {0}, s;
     unsigned long inode = 0;
     size_t n = 0;
     int64_t found = -1;
-    bool listens_here = listener(jl_procfs_root(), port, &here);
+    bool listens_here = jl_listener_of(jl_procfs_root(), NULL, port, &here);
     for (size_t i = 0; seen && i < m->n && n < NAMESPACES_MAX; i++) {
         namespace_of(m->pids[i], seen[n], sizeof(seen[n]));
         if (remembered(seen, n, seen[n]))
             continue;
         n++;
         snprintf(folder, sizeof(folder), "%s/%lld", jl_procfs_root(), (long long)m->pids[i]);
-        if (!listener(folder, port, &s) || (listens_here && s.inode == here.inode) || s.inode == inode)
+        if (!jl_listener_of(folder, address, port, &s) || (listens_here && s.inode == here.inode) || s.inode == inode ||
+            (address && !jl_has_address(folder, address)))
             continue;
         if (found >= 0) {
             found = -1;
@@ -205,46 +185,66 @@ static bool is_one_of(const char *name, const char *const *list)
     return false;
 }
 
-/* docker-proxy says which port of the container it serves: "-container-port 80". */
-static int container_port(int64_t pid, int port)
+/* docker-proxy says whom it serves: "-container-ip 172.17.0.2 -container-port 80". False: not told. */
+static bool told_by_proxy(int64_t pid, const char *key, char *out, size_t size)
 {
-    static const char key[] = "-container-port";
     char path[4096];
     struct jl_buf b;
-    int found = port;
+    bool found = false;
     snprintf(path, sizeof(path), "%s/%lld/cmdline", jl_procfs_root(), (long long)pid);
     jl_buf_init(&b, 1 << 16);
-    if (jl_read_file(path, &b, NULL) == JOULET_OK)
-        for (size_t i = 0; i < b.len; i += strnlen(b.data + i, b.len - i) + 1)
-            if (!strcmp(b.data + i, key) && i + sizeof(key) < b.len && atoi(b.data + i + sizeof(key)) > 0)
-                found = atoi(b.data + i + sizeof(key));
+    if (jl_read_file(path, &b, NULL) == JOULET_OK && jl_buf_str(&b, ""))
+        for (size_t i = 0; i < b.len && !found; i += strlen(b.data + i) + 1)
+            if (!strcmp(b.data + i, key) && i + strlen(key) + 1 < b.len) {
+                snprintf(out, size, "%s", b.data + i + strlen(key) + 1);
+                found = *out != '\0';
+            }
     jl_buf_release(&b);
     return found;
 }
 
-void jl_server_of(int port, struct jl_server *out)
+static int64_t behind_proxy(const struct machine *m, int64_t proxy, int port)
+{
+    char address[64], text[16];
+    int64_t inner;
+    bool told = told_by_proxy(proxy, "-container-port", text, sizeof(text)) && jl_parse_i64(text, &inner) && inner > 0;
+    int at = told ? (int)inner : port;
+    int64_t pid = told_by_proxy(proxy, "-container-ip", address, sizeof(address)) ? hidden_listener(m, address, at) : -1;
+    return pid > 0 ? pid : hidden_listener(m, NULL, at);
+}
+
+void jl_server_of(const char *address, int port, struct jl_server *out)
 {
     static const char *const tunnels[] = {"ssh", "autossh", "kubectl", "chisel", "tailscaled", "cloudflared", NULL};
     static const char *const runtimes[] = {"docker-proxy", "rootlessport", "rootlesskit", "pasta", "slirp4netns", NULL};
     struct machine m;
-    struct socket_found s;
+    struct jl_listener s;
     *out = (struct jl_server){.pid = -1};
     list_pids(&m);
-    if (listener(jl_procfs_root(), port, &s)) {
+    if (jl_listener_of(jl_procfs_root(), address, port, &s)) {
         out->pid = holder_of(&m, s.inode);
         if (out->pid > 0)
             field_of(out->pid, "comm", NULL, out->name, sizeof(out->name));
         out->forwarded = out->name[0] && is_one_of(out->name, tunnels);
         out->container = out->name[0] && is_one_of(out->name, runtimes);
         if (out->container)
-            out->pid = hidden_listener(&m, container_port(out->pid, port));
+            out->pid = behind_proxy(&m, out->pid, port);
         else if (out->pid < 0)
             out->pid = service_of(&m, s.uid);
         if (out->forwarded)
             out->pid = -1;
     } else {
-        out->pid = hidden_listener(&m, port);
+        out->pid = hidden_listener(&m, NULL, port);
         out->container = out->pid > 0;
     }
     free(m.pids);
+}
+
+int64_t jl_server_inside(const char *address, int port)
+{
+    struct machine m;
+    list_pids(&m);
+    int64_t pid = hidden_listener(&m, address, port);
+    free(m.pids);
+    return pid;
 }

@@ -128,7 +128,11 @@ struct jl_server {
     bool forwarded; /* by a tunnel (ssh -L): who serves is on another machine */
     char name[16];  /* of the process that holds the port here; "" unknown */
 };
-void jl_server_of(int port, struct jl_server *out);
+/* address: numeric, of this machine; NULL: any of them. */
+void jl_server_of(const char *address, int port, struct jl_server *out);
+/* The process that listens on an address of another network namespace of this machine, as the inner one of a container; -1 none
+ * that can be seen, or several. */
+int64_t jl_server_inside(const char *address, int port);
 double jl_load_average(void);         /* 1 minute; NAN unknown */
 int jl_on_battery(void);              /* 1 battery, 0 mains, -1 unknown */
 double jl_temperature_c(void);        /* hottest CPU zone; NAN unknown */

@@ -173,7 +173,7 @@ static void test_heat_and_clocks(void **state)
 static struct jl_server serving(int port)
 {
     struct jl_server s;
-    jl_server_of(port, &s);
+    jl_server_of(NULL, port, &s);
     return s;
 }
 
@@ -251,6 +251,93 @@ static void test_who_listens_in_a_container(void **state)
     assert_int_equal(serving(80).pid, -1); /* two of them: a guess would charge the wrong one */
 }
 
+static const char trie[] =
+    "Main:\n  +-- 0.0.0.0/0 3 0 5\n     +-- 172.17.0.0/16 2 0 2\n        |-- 172.17.0.0\n           /16 link UNICAST\n"
+    "        |-- 172.17.0.%d\n           /32 host LOCAL\n        |-- 172.17.255.255\n           /32 link BROADCAST\n";
+
+static void put_namespace(int pid, int number, int last, int inode)
+{
+    char name[64];
+    snprintf(name, sizeof name, "net:[%d]", number);
+    char *at = jl_strf("%d/ns/net", pid);
+    put_link(at, name);
+    free(at);
+    at = jl_strf("%d/net/tcp", pid);
+    put_listener(at, 80, 0, inode);
+    free(at);
+    at = jl_strf("%d/net/fib_trie", pid);
+    char *text = jl_strf(trie, last);
+    put(at, text);
+    free(text);
+    free(at);
+    at = jl_strf("%d/net/if_inet6", pid);
+    text = jl_strf("fd00000000000000000000000000000%d 02 40 00 80     eth0\n", last);
+    put(at, text);
+    free(text);
+    free(at);
+}
+
+/* The inner address of a container: the namespace that has it as its own, and not one that merely knows of it. */
+static void test_inner_addresses(void **state)
+{
+    (void)state;
+    put_listener("net/tcp", 8080, 0, 111);
+    put_namespace(600, 2, 2, 222);
+    put_namespace(700, 3, 3, 333);
+    assert_int_equal(jl_server_inside("172.17.0.2", 80), 600);
+    assert_int_equal(jl_server_inside("172.17.0.3", 80), 700);
+    assert_int_equal(jl_server_inside("fd00::3", 80), 700);
+    assert_int_equal(jl_server_inside("::ffff:172.17.0.2", 80), 600);
+    assert_int_equal(jl_server_inside("172.17.0.0", 80), -1);
+    assert_int_equal(jl_server_inside("172.17.255.255", 80), -1);
+    assert_int_equal(jl_server_inside("172.17.0.4", 80), -1);
+    assert_int_equal(jl_server_inside("172.17.0.2", 81), -1);
+    assert_int_equal(jl_server_inside("no address", 80), -1);
+}
+
+/* Two containers with the same inner port: docker-proxy says which one it leads to. */
+static void test_a_proxy_says_where_it_leads(void **state)
+{
+    static const char words[] = "docker-proxy\0-host-port\0"
+                                "8080\0-container-ip\0"
+                                "172.17.0.3\0-container-port\0"
+                                "80";
+    (void)state;
+    put_listener("net/tcp", 8080, 0, 111);
+    put("500/comm", "docker-proxy\n");
+    put_link("500/fd/3", "socket:[111]");
+    put_namespace(600, 2, 2, 222);
+    put_namespace(700, 3, 3, 333);
+    char *path = jl_strf("%s/500/cmdline", scratch);
+    assert_int_equal(jl_write_file(path, words, sizeof words, 0644, NULL), JOULET_OK);
+    free(path);
+    assert_int_equal(serving(8080).pid, 700);
+}
+
+/* A tunnel on loopback and an engine on the address of the network, both on port 8080; the engine listens on IPv6 too. */
+static void test_one_port_on_two_addresses(void **state)
+{
+    struct jl_server s;
+    (void)state;
+    put("net/tcp", "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+                   "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 111 1 0\n"
+                   "   1: 0501A8C0:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 222 1 0\n");
+    put("net/tcp6", "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+                    "   0: 000000FD000000000000000003000000:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 "
+                    "00:00000000 00000000  1000        0 333 1 0\n");
+    put("500/comm", "ssh\n");
+    put_link("500/fd/3", "socket:[111]");
+    put_link("600/fd/3", "socket:[222]");
+    put_link("601/fd/3", "socket:[333]");
+    jl_server_of("127.0.0.1", 8080, &s);
+    assert_true(s.forwarded);
+    jl_server_of("192.168.1.5", 8080, &s);
+    assert_int_equal(s.pid, 600);
+    assert_false(s.forwarded);
+    jl_server_of("fd00::3", 8080, &s);
+    assert_int_equal(s.pid, 601);
+}
+
 static void test_tunnels_and_services(void **state)
 {
     (void)state;
@@ -281,6 +368,9 @@ int main(void)
         ON_MACHINE(test_load),
         ON_MACHINE(test_battery),
         ON_MACHINE(test_who_listens_in_a_container),
+        ON_MACHINE(test_inner_addresses),
+        ON_MACHINE(test_a_proxy_says_where_it_leads),
+        ON_MACHINE(test_one_port_on_two_addresses),
         ON_MACHINE(test_tunnels_and_services),
         ON_MACHINE(test_temperature),
         ON_MACHINE(test_own_use),
