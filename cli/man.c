@@ -151,6 +151,7 @@ static const struct {
      "Pipe or file with the output of Apple's powermetrics, or a program to start instead, for --sensors powermetrics."},
     {"JOULET_METER_USER, JOULET_METER_PASSWORD, JOULET_METER_TOKEN",
      "Who asks the meters of --meter: user and password, or the token of a Redfish session."},
+    {"JOULET_ENGINE_CA", "File of certificates to trust for engines behind https, instead of the system's."},
     {"JOULET_METER_CA", "File of certificates to trust for meters behind https, instead of the system's."},
     {"JOULET_TRACE", "Parts that tell on standard error what they do, as in sensor,engine, or all."},
     {"NO_COLOR", "No colours unless --color=always is given."},

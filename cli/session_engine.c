@@ -228,6 +228,9 @@ static void note_told(struct session *s, const struct generated *g)
     if (!run_pairs_get(p, "runtime"))
         set_text(p, "runtime", g->runtime);
     set_text(p, "model_instance", g->instance);
+    if (g->gpu_layers >= 0)
+        set_count(p, "gpu_layers", g->gpu_layers);
+    set_text(p, "draft_model", g->draft_model);
     add_count(p, "draft_tokens", g->draft_tokens);
     add_count(p, "draft_accepted", g->draft_accepted);
 }

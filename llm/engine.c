@@ -20,6 +20,12 @@ static char *join(const char *a, const char *b)
     return jl_strf("%s%s", a, b);
 }
 
+const char *engine_ca(void)
+{
+    const char *file = jl_env("JOULET_ENGINE_CA");
+    return file && file[0] ? file : NULL;
+}
+
 /* Who asks: the key as the protocol wants it. Appends to headers[*n]; false: no memory. *owned is to be freed. */
 static bool add_key(const struct engine *e, struct net_header *headers, size_t *n, char **owned)
 {
@@ -53,6 +59,7 @@ static enum joulet_status ask(const struct engine *e, const char *method, const 
         .body_len = body ? body->len : 0,
         .idle_timeout_s = idle_s,
         .max_bytes = ASK_MAX_BYTES,
+        .ca_file = engine_ca(),
         .cancel = e->cancel,
     };
     *out = (struct net_response){.status = 0};
@@ -118,7 +125,9 @@ static bool ends_in(const char *s, size_t n, const char *end)
 static char *tidy_url(const char *url)
 {
     const struct engine_cloud *cloud = strstr(url, "://") ? NULL : engine_cloud_at(url);
-    char *s = jl_strf("%s%s", cloud ? "https://" : strstr(url, "://") ? "" : "http://", url);
+    bool socket = strncasecmp(url, "ws://", 5) == 0, secure = strncasecmp(url, "wss://", 6) == 0;
+    url += socket ? 5 : secure ? 6 : 0; /* a WebSocket begins as HTTP: the scheme of LM Studio's SDKs */
+    char *s = jl_strf("%s%s", cloud || secure ? "https://" : strstr(url, "://") ? "" : "http://", url);
     if (!s)
         return NULL;
     size_t n = strlen(s);
@@ -254,6 +263,8 @@ enum joulet_status engine_open_as(struct engine **out, const char *url, const ch
         engine_close(e);
         return jl_fail(err, JOULET_MEMORY, "out of memory");
     }
+    if (!row && (strncasecmp(url, "ws://", 5) == 0 || strncasecmp(url, "wss://", 6) == 0))
+        row = row_named("lmstudio-ws");
     e->cancel = cancel;
     e->local = net_url_is_here(e->url);
     e->cloud = engine_cloud_at(e->url);
@@ -406,6 +417,7 @@ static enum joulet_status exchange(struct call *c, const struct generation *q, c
         .body_len = body->len,
         .idle_timeout_s = q->timeout_s > 0 ? q->timeout_s : 0,
         .max_bytes = ANSWER_MAX,
+        .ca_file = engine_ca(),
         .cancel = c->e->cancel,
         .user = c,
         .on_status = on_status,
@@ -460,6 +472,8 @@ enum joulet_status engine_generate(struct engine *e, const struct generation *q,
         return status;
     if (e->ops->converse && status != JOULET_OK && !g->t_sent_ns && (status == JOULET_ENGINE || status == JOULET_USAGE))
         return jl_fail(err, status, "%s", net_err.message);
+    if (e->ops->conclude && g->done && !g->engine_error[0])
+        e->ops->conclude(e, q, g);
     status = engine_verdict(e, q, g, status, &net_err, err);
     jl_trace("engine", "%s: HTTP %d, %lld tokens, finish \"%s\", %s", e->ops->name, g->http_status,
              (long long)g->tokens.generated, g->finish, joulet_status_text(status));

@@ -55,6 +55,10 @@ struct generated {
     int64_t t_prefill_ns;                 /* the engine announced the end of the prompt's processing; 0: it did not */
     size_t prefills;                      /* announced phases of prompt processing; more than one: tools ran in between */
     char runtime[64], instance[128];      /* what computed it, and the loaded instance, in the engine's words; "" not told */
+    char draft_model[128];                /* that proposed the draft tokens; "" none or not told */
+    int64_t gpu_layers;                   /* of the model that answered; -1 not told */
+    double server_rate;                   /* tokens per second, as told; NAN not told */
+    int64_t t_load_ns;                    /* the engine announced that it loads the model first; 0: it did not */
 };
 void generated_init(struct generated *g);
 void generated_release(struct generated *g);
@@ -150,6 +154,8 @@ struct engine_ops {
                                    void *user, struct joulet_error *err);
     /* One event of the stream (SSE data, NDJSON line) or a whole body. Errors go to g->engine_error. */
     void (*event)(struct generated *g, const char *json, size_t n, int64_t t_ns);
+    /* Optional: what follows from a whole answer and what was asked for, where the protocol does not say it. */
+    void (*conclude)(const struct engine *e, const struct generation *q, struct generated *g);
     /* Optional: all about one model by its name; JOULET_NOT_FOUND. */
     enum joulet_status (*details)(struct engine *e, const char *model, struct engine_model *out, struct joulet_error *err);
     /* Optional: load a model with the context, keep_alive and options of *how (NULL: the engine's own), and wait until it is

@@ -167,6 +167,7 @@ void engine_to_request(const struct generated *g, struct run_request *q)
     q->server_decode_s = g->server_decode_s;
     q->server_load_s = g->server_load_s;
     q->server_queue_s = g->server_queue_s;
+    q->server_tokens_per_s = g->server_rate;
     set_text(&q->finish, g->finish);
     latencies(g, q);
     if (!g->t_sent_ns) { /* nothing was sent: no window, no energy */

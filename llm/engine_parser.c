@@ -32,6 +32,8 @@ void generated_init(struct generated *g)
         .error_context = -1,
         .draft_tokens = -1,
         .draft_accepted = -1,
+        .gpu_layers = -1,
+        .server_rate = NAN,
     };
     jl_buf_init(&g->text, TEXT_MAX);
     jl_buf_init(&g->thinking, TEXT_MAX);

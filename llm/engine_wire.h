@@ -65,6 +65,8 @@ enum joulet_status body_finish(json_t *root, struct jl_buf *out, struct joulet_e
 
 /* ---- asking (engine.c) ---------------------------------------------------------------------------------------------- */
 
+/* File of certificates to trust for engines behind https, instead of the system's; NULL: those. */
+const char *engine_ca(void);
 /* GET, short timeout, with the key. JOULET_OK for every HTTP status. Release *out. */
 enum joulet_status engine_get(const struct engine *e, const char *path, struct net_response *out, struct joulet_error *err);
 /* A request with a JSON body (freed here; NULL: none) and an answer that comes whole. idle_s 0: as for a GET. */

@@ -349,6 +349,9 @@ static enum joulet_status fail_of_curl(struct exchange *x, CURLcode code, struct
     case CURLE_UNSUPPORTED_PROTOCOL: /* also an answer without a status line */
     case CURLE_WEIRD_SERVER_REPLY:
         return jl_fail(err, JOULET_FORMAT, "what answers at %s does not speak HTTP: check the address and the port", x->where);
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+        return net_untrusted(x->where, why, err);
     case CURLE_GOT_NOTHING:
         return jl_fail(err, JOULET_IO, "%s closed the connection without an answer", x->where);
     case CURLE_PARTIAL_FILE:

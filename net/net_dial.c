@@ -36,7 +36,7 @@ static int on_progress(void *user, curl_off_t a, curl_off_t b, curl_off_t c, cur
     return x->cancel && atomic_load(x->cancel);
 }
 
-static void set_up(struct net_dialled *x, const char *url, double timeout_s)
+static void set_up(struct net_dialled *x, const char *url, const char *ca_file, double timeout_s)
 {
     CURL *c = x->easy;
     curl_easy_setopt(c, CURLOPT_URL, url);
@@ -49,10 +49,21 @@ static void set_up(struct net_dialled *x, const char *url, double timeout_s)
         curl_easy_setopt(c, CURLOPT_PROXY, "");
     else
         curl_easy_setopt(c, CURLOPT_HTTPPROXYTUNNEL, 1L);
+    if (ca_file)
+        curl_easy_setopt(c, CURLOPT_CAINFO, ca_file);
     curl_easy_setopt(c, CURLOPT_SOCKOPTFUNCTION, on_socket);
     curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(c, CURLOPT_XFERINFODATA, x);
+}
+
+enum joulet_status net_untrusted(const char *where, const char *why, struct joulet_error *err)
+{
+    return jl_fail(
+        err, JOULET_PERMISSION,
+        "the certificate of %s is not trusted (%s): name the file of the one that signed it in JOULET_ENGINE_CA, for a "
+        "meter in JOULET_METER_CA",
+        where, why);
 }
 
 static enum joulet_status fail_to_connect(const struct net_dialled *x, CURLcode code, struct joulet_error *err)
@@ -65,13 +76,15 @@ static enum joulet_status fail_to_connect(const struct net_dialled *x, CURLcode 
         return jl_fail(err, JOULET_UNREACHABLE, "%s does not answer: connecting took too long", x->where);
     if (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY)
         return jl_fail(err, JOULET_UNREACHABLE, "%s cannot be found: %s; check the name", x->where, why);
+    if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
+        return net_untrusted(x->where, why, err);
     if (curl_easy_getinfo(x->easy, CURLINFO_OS_ERRNO, &os) == CURLE_OK && os)
         why = strerror((int)os);
     return jl_fail(err, JOULET_UNREACHABLE, "%s does not answer: %s", x->where, why);
 }
 
-enum joulet_status net_dial_open(struct net_dialled **out, const char *url, double timeout_s, const atomic_bool *cancel,
-                                 struct joulet_error *err)
+enum joulet_status net_dial_open(struct net_dialled **out, const char *url, const char *ca_file, double timeout_s,
+                                 const atomic_bool *cancel, struct joulet_error *err)
 {
     *out = NULL;
     struct net_dialled *x = calloc(1, sizeof(*x));
@@ -81,7 +94,7 @@ enum joulet_status net_dial_open(struct net_dialled **out, const char *url, doub
     }
     x->cancel = cancel;
     net_url_origin(url, x->where, sizeof(x->where));
-    set_up(x, url, timeout_s);
+    set_up(x, url, ca_file, timeout_s);
     CURLcode code = curl_easy_perform(x->easy);
     if (code == CURLE_OK)
         code = curl_easy_getinfo(x->easy, CURLINFO_ACTIVESOCKET, &x->fd);

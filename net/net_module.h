@@ -6,12 +6,12 @@
 
 #define NET_MODULE_FILE    "joulet-net.so"
 #define NET_MODULE_SYMBOL  "joulet_net_module"
-#define NET_MODULE_VERSION 2
+#define NET_MODULE_VERSION 3
 
-/* A bare connection (net_dial.c). Where url has https:// its bytes go through TLS. */
+/* A bare connection (net_dial.c). Where url has https:// its bytes go through TLS; ca_file as in net_request. */
 struct net_dialled;
-enum joulet_status net_dial_open(struct net_dialled **out, const char *url, double timeout_s, const atomic_bool *cancel,
-                                 struct joulet_error *err);
+enum joulet_status net_dial_open(struct net_dialled **out, const char *url, const char *ca_file, double timeout_s,
+                                 const atomic_bool *cancel, struct joulet_error *err);
 /* Bytes that came; 0 none within wait_ms; -1 the other side is gone. */
 long net_dial_read(struct net_dialled *x, char *bytes, size_t size, int wait_ms);
 /* Bytes taken; 0 none yet, after having waited up to wait_ms; -1 the other side is gone. */
@@ -23,14 +23,17 @@ struct net_module {
     size_t request_size,
         response_size; /* of the structs it was built with: a module of another build is refused, not crashed into */
     enum joulet_status (*http)(const struct net_request *q, struct net_response *out, struct joulet_error *err);
-    enum joulet_status (*dial_open)(struct net_dialled **out, const char *url, double timeout_s, const atomic_bool *cancel,
-                                    struct joulet_error *err);
+    enum joulet_status (*dial_open)(struct net_dialled **out, const char *url, const char *ca_file, double timeout_s,
+                                    const atomic_bool *cancel, struct joulet_error *err);
     long (*dial_read)(struct net_dialled *x, char *bytes, size_t size, int wait_ms);
     long (*dial_write)(struct net_dialled *x, const char *bytes, size_t n, int wait_ms);
     void (*dial_close)(struct net_dialled *x);
 };
 /* Opens the module on first need; NULL with JOULET_UNSUPPORTED (net.c). */
 const struct net_module *net_module_get(struct joulet_error *err);
+
+/* The sentence for a server whose certificate nobody that is trusted has signed (net_dial.c). JOULET_PERMISSION. */
+enum joulet_status net_untrusted(const char *where, const char *why, struct joulet_error *err);
 
 /* "http://host:port" of a URL, without user, path and query: what a sentence may show. */
 const char *net_url_origin(const char *url, char *buf, size_t size);

@@ -56,6 +56,7 @@ struct net_ws_request {
     const char *url; /* http://, https:// (ws:// and wss:// are the same) */
     const struct net_header *headers;
     size_t n_headers;
+    const char *ca_file;       /* certificates to trust instead of the system's; NULL: those */
     double timeout_s;          /* to connect and to be answered; 0: 5 s */
     const atomic_bool *cancel; /* becomes true: JOULET_CANCELLED within 50 ms */
 };

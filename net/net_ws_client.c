@@ -195,7 +195,7 @@ enum joulet_status net_ws_open(struct net_ws **out, const struct net_ws_request 
     if (status == JOULET_OK && !(w->module = net_module_get(err)))
         status = JOULET_UNSUPPORTED;
     if (status == JOULET_OK)
-        status = w->module->dial_open(&w->line, url, patience_s, q->cancel, err);
+        status = w->module->dial_open(&w->line, url, q->ca_file, patience_s, q->cancel, err);
     if (status == JOULET_OK) {
         w->cancel = q->cancel;
         w->rng.s = (uint64_t)jl_mono_ns() * 0x9e3779b97f4a7c15u ^ (uint64_t)(uintptr_t)w;

@@ -144,6 +144,7 @@ const struct field request_fields[] = {
     ROW(run_request, "draft_tokens", FIELD_COUNT, draft_tokens),
     ROW(run_request, "draft_accepted", FIELD_COUNT, draft_accepted),
     ROW(run_request, "tool_calls", FIELD_COUNT, tool_calls),
+    ROW(run_request, "server_tokens_per_s", FIELD_REAL, server_tokens_per_s),
     ROW(run_request, "power_p50_w", FIELD_REAL, power_p50_w),
     ROW(run_request, "power_p95_w", FIELD_REAL, power_p95_w),
     END,

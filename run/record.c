@@ -258,6 +258,7 @@ void run_request_init(struct run_request *q)
                          &q->server_decode_s,
                          &q->server_load_s,
                          &q->server_queue_s,
+                         &q->server_tokens_per_s,
                          &q->tail_j,
                          &q->settle_s,
                          &q->temperature_before_c,

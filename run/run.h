@@ -89,6 +89,7 @@ struct run_request {
     double ttft_s, tpot_s;                /* client side; NAN unknown */
     double itl_p50_s, itl_p95_s, itl_p99_s;
     double server_prompt_s, server_decode_s, server_load_s, server_queue_s; /* engine's own; NAN not told */
+    double server_tokens_per_s; /* the rate it tells beside them; no figure is made from it; NAN not told */
     char *phase_source;         /* "server timings", "client timing": where the prefill/decode boundary comes from */
     struct run_window *windows; /* queue, load, prefill, decode: tile the request */
     size_t n_windows;
@@ -165,7 +166,7 @@ struct run {
                                  power_source ("mains", "battery"), load_average, temperature_before_c, temperature_after_c,
                                  driver, power limits, ... */
     struct run_pairs engine; /* protocol, url, version, build, started_by ("joulet", "user"), runtime, pid, gpu_layers, gpu_bytes,
-                                threads, context_length, ... */
+                                draft_model, threads, context_length, ... */
     struct run_pairs model;  /* name, path, digest, quantisation, parameters, size_bytes, context_length, architecture */
     struct run_pairs settings; /* seed, temperature, ..., repeat, warmup, baseline_s, cooldown_s, private, order */
     struct run_pairs factors;  /* grid_g_per_kwh, grid_source, pue, price_per_kwh, currency */

@@ -108,17 +108,23 @@ static void keep(int64_t *slot, int64_t count)
         *slot = count;
 }
 
-/* No time of decoding here and no reason for the end: a rate is not read, since what it divides by is not told. */
+static void keep_time(double *slot, double s)
+{
+    if (!isnan(s))
+        *slot = s;
+}
+
+/* No time of decoding here, and none is made from the rate: what it divides by is not told. */
 static void v1_stats(struct generated *g, const json_t *result)
 {
     const json_t *s = json_object_get(result, "stats");
-    double load = wire_number(s, "model_load_time_seconds", 1);
     const char *instance = wire_string(result, "model_instance_id");
     keep(&g->tokens.prompt, wire_count(s, "input_tokens"));
     keep(&g->tokens.generated, wire_count(s, "total_output_tokens"));
     keep(&g->tokens.reasoning, wire_count(s, "reasoning_output_tokens"));
-    if (!isnan(load))
-        g->server_load_s = load;
+    keep_time(&g->server_load_s, wire_number(s, "model_load_time_seconds", 1));
+    keep_time(&g->server_prompt_s, wire_number(s, "time_to_first_token_seconds", 1));
+    keep_time(&g->server_rate, wire_number(s, "tokens_per_second", 1));
     if (instance[0])
         wire_clean(g->instance, sizeof(g->instance), instance, strlen(instance));
 }
@@ -136,11 +142,12 @@ static void v1_output(struct generated *g, const json_t *result)
     }
 }
 
-static void v1_load(struct generated *g, const json_t *root)
+/* The time it tells, else that between the two events. */
+static void v1_load(struct generated *g, const json_t *root, int64_t t_ns)
 {
-    double s = wire_number(root, "load_time_seconds", 1);
-    if (!isnan(s))
-        g->server_load_s = s;
+    keep_time(&g->server_load_s, wire_number(root, "load_time_seconds", 1));
+    if (isnan(g->server_load_s) && g->t_load_ns)
+        g->server_load_s = jl_s(t_ns - g->t_load_ns);
 }
 
 /* `chat.end` follows an error too; the error came first and stays. */
@@ -154,8 +161,10 @@ static void v1_event(struct generated *g, const char *type, const json_t *root, 
         g->prefills++;
     } else if (strcmp(type, "prompt_processing.end") == 0) {
         g->t_prefill_ns = g->prefills > 1 ? 0 : t_ns;
+    } else if (strcmp(type, "model_load.start") == 0) {
+        g->t_load_ns = t_ns;
     } else if (strcmp(type, "model_load.end") == 0) {
-        v1_load(g, root);
+        v1_load(g, root, t_ns);
     } else if (strcmp(type, "tool_call.start") == 0) {
         g->tool_calls++;
         wire_arrival(g, t_ns);
@@ -171,12 +180,11 @@ static void v1_event(struct generated *g, const char *type, const json_t *root, 
 static void v0_stats(struct generated *g, const json_t *root)
 {
     const json_t *s = json_object_get(root, "stats"), *r = json_object_get(root, "runtime");
-    double prompt = wire_number(s, "time_to_first_token", 1), decode = wire_number(s, "generation_time", 1);
-    const char *why = wire_string(s, "stop_reason"), *name = wire_string(r, "name");
-    if (!isnan(prompt))
-        g->server_prompt_s = prompt;
-    if (!isnan(decode))
-        g->server_decode_s = decode;
+    const char *why = wire_string(s, "stop_reason"), *name = wire_string(r, "name"), *draft = wire_string(s, "draft_model");
+    keep_time(&g->server_prompt_s, wire_number(s, "time_to_first_token", 1));
+    keep_time(&g->server_decode_s, wire_number(s, "generation_time", 1));
+    keep_time(&g->server_rate, wire_number(s, "tokens_per_second", 1));
+    wire_clean(g->draft_model, sizeof(g->draft_model), draft, strlen(draft));
     keep(&g->draft_tokens, wire_count(s, "total_draft_tokens_count"));
     keep(&g->draft_accepted, wire_count(s, "accepted_draft_tokens_count"));
     if (name[0]) {
@@ -185,6 +193,21 @@ static void v0_stats(struct generated *g, const json_t *root)
         wire_clean(g->runtime, sizeof(g->runtime), text, strlen(text));
     }
     lmstudio_stop(g, why);
+}
+
+/* v1 gives no reason for the end. It has no stop texts, so an answer without an error that neither used up what was asked for nor
+ * filled the context ended by the model's own token. One less than asked for stays open: LM Studio has been seen to count so. */
+static void conclude(const struct engine *e, const struct generation *q, struct generated *g)
+{
+    bool known = !q->model || strcmp(q->model, e->info.model) == 0;
+    int64_t context = q->context_length >= 0 ? q->context_length : known ? e->info.context_length : -1;
+    int64_t made = g->tokens.generated, filled = g->tokens.prompt >= 0 && made >= 0 ? g->tokens.prompt + made : -1;
+    if (g->finish[0] || made < 0 || !v1_can_say(e, q))
+        return;
+    if (q->max_tokens >= 0 && made >= q->max_tokens)
+        wire_finish(g, "length");
+    else if ((q->max_tokens < 0 || made < q->max_tokens - 1) && context > 0 && filled >= 0 && filled < context - 1)
+        wire_finish(g, "stop");
 }
 
 void lmstudio_stop(struct generated *g, const char *why)
@@ -233,4 +256,5 @@ const struct engine_ops engine_lmstudio = {
     .pull = lmstudio_pull,
     .request = request,
     .event = event,
+    .conclude = conclude,
 };

@@ -14,6 +14,7 @@ enum joulet_status lmstudio_unload(struct engine *e, const char *model, struct j
 enum joulet_status lmstudio_pull(struct engine *e, const char *model, engine_progress *on_progress, void *user,
                                  struct joulet_error *err);
 bool lmstudio_has_v1(const struct engine *e);
+bool lmstudio_take_token(struct engine *e); /* LM_API_TOKEN becomes its key; false: none, or not for it */
 /* A body of /api/v1/models or /api/v0/models; JOULET_FORMAT when it is neither. *out malloc'ed. */
 enum joulet_status lmstudio_read_models(const char *json, size_t n, struct engine_model **out, size_t *count,
                                         struct joulet_error *err);

@@ -145,7 +145,7 @@ static enum joulet_status list_at(struct engine *e, const char *path, struct eng
 }
 
 /* LM Studio's own variable, for a server on this machine that has said that it is LM Studio. */
-static bool take_token(struct engine *e)
+bool lmstudio_take_token(struct engine *e)
 {
     const char *token = jl_env("LM_API_TOKEN");
     if (e->key || !e->local || !token || !token[0] || strpbrk(token, "\r\n"))
@@ -178,7 +178,7 @@ enum joulet_status lmstudio_recognise(struct engine *e, struct joulet_error *err
     size_t n = 0;
     const char *version = V1;
     enum joulet_status status = list_at(e, "/api/v1/models", &list, &n, err);
-    if (status == JOULET_PERMISSION && take_token(e))
+    if (status == JOULET_PERMISSION && lmstudio_take_token(e))
         status = list_at(e, "/api/v1/models", &list, &n, err);
     if (status == JOULET_FORMAT) {
         version = V0;

@@ -35,8 +35,10 @@ static enum joulet_status describe(struct engine *e, struct joulet_error *err);
 static enum joulet_status recognise(struct engine *e, struct joulet_error *err)
 {
     enum joulet_status status;
-    if (greets(e, err, &status))
-        return describe(e, err);
+    if (greets(e, err, &status)) {
+        status = describe(e, err);
+        return status == JOULET_PERMISSION && lmstudio_take_token(e) ? describe(e, err) : status;
+    }
     return status != JOULET_OK ? status : jl_fail(err, JOULET_NOT_FOUND, "%s is no LM Studio", e->url);
 }
 
@@ -175,9 +177,14 @@ static void statistics(struct generated *g, const json_t *m)
     keep(&g->tokens.generated, s, "predictedTokensCount");
     keep(&g->draft_tokens, s, "totalDraftTokensCount");
     keep(&g->draft_accepted, s, "acceptedDraftTokensCount");
-    double first = wire_number(s, "timeToFirstTokenSec", 1);
+    keep(&g->gpu_layers, s, "numGpuLayers");
+    const char *draft = wire_string(s, "usedDraftModelKey");
+    wire_clean(g->draft_model, sizeof(g->draft_model), draft, strlen(draft));
+    double first = wire_number(s, "timeToFirstTokenSec", 1), rate = wire_number(s, "tokensPerSecond", 1);
     if (!isnan(first))
         g->server_prompt_s = first;
+    if (!isnan(rate))
+        g->server_rate = rate;
     wire_clean(g->instance, sizeof(g->instance), id, strlen(id));
     snprintf(g->runtime, sizeof(g->runtime), "%s",
              !strcmp(format, "gguf")          ? "llama.cpp"
@@ -187,13 +194,15 @@ static void statistics(struct generated *g, const json_t *m)
     g->done = true;
 }
 
-/* {"title", "rootTitle", "cause", ...}: the title is the sentence. */
+/* {"title", "rootTitle", "cause", ...}: the title is the sentence, the cause is often the reason. */
 static void failed(struct generated *g, const json_t *error)
 {
-    const char *words = wire_string(error, "title");
-    json_t *form = json_pack("{s:{s:s}}", "error", "message", words[0] ? words : "an error without words");
+    const char *words = wire_string(error, "title"), *cause = wire_string(error, "cause");
+    char *both = words[0] && cause[0] ? jl_strf("%s: %s", words, cause) : NULL;
+    json_t *form = json_pack("{s:{s:s}}", "error", "message", both ? both : words[0] ? words : "an error without words");
     wire_error(g, form);
     json_decref(form);
+    free(both);
 }
 
 static void fragment(struct generated *g, const json_t *f, int64_t t_ns)
@@ -257,25 +266,12 @@ static enum joulet_status say(struct net_ws *w, json_t *message, struct joulet_e
     return status;
 }
 
-/* GPU layers are told with the statistics. */
-static void note_layers(struct talk *t, const char *text, size_t n)
-{
-    if (!memmem(text, n, "numGpuLayers", 12))
-        return;
-    json_t *root = wire_object(text, n);
-    int64_t layers = wire_count(json_object_get(json_object_get(root, "message"), "stats"), "numGpuLayers");
-    if (layers >= 0)
-        t->e->info.gpu_layers = layers;
-    json_decref(root);
-}
-
 static bool on_answer(void *user, const char *text, size_t n, int64_t t_ns)
 {
     struct talk *t = user;
     if (!t->g->t_header_ns)
         t->g->t_header_ns = t_ns;
     event(t->g, text, n, t_ns);
-    note_layers(t, text, n);
     t->arrived(t->user);
     if (t->g->done && !t->g->t_end_ns)
         t->g->t_end_ns = t_ns;
@@ -306,12 +302,22 @@ static bool on_loading(void *user, const char *text, size_t n, int64_t t_ns)
     return !t->ready && !t->g->engine_error[0];
 }
 
+/* A token, "sk-lm-WWWWWWWW:PPPPPPPPPPPPPPPPPPPP", is a name and a password; without one we are a guest. */
+static void who_we_are(const struct engine *e, char name[64], char password[64])
+{
+    char rest;
+    if (e->key && sscanf(e->key, "sk-lm-%8[a-zA-Z0-9]:%20[a-zA-Z0-9]%c", name, password, &rest) == 2 && strlen(e->key) == 35)
+        return;
+    snprintf(name, 64, "guest:joulet-%lld", (long long)getpid());
+    snprintf(password, 64, "joulet-%lld", (long long)getpid());
+}
+
 static enum joulet_status greet(struct net_ws *w, struct talk *t, struct joulet_error *err)
 {
-    char who[64];
-    snprintf(who, sizeof(who), "joulet-%lld", (long long)getpid());
+    char name[64], password[64];
+    who_we_are(t->e, name, password);
     enum joulet_status status =
-        say(w, json_pack("{s:i, s:s, s:s}", "authVersion", 1, "clientIdentifier", who, "clientPasskey", who), err);
+        say(w, json_pack("{s:i, s:s, s:s}", "authVersion", 1, "clientIdentifier", name, "clientPasskey", password), err);
     return status == JOULET_OK ? net_ws_receive(w, 0, on_greeting, t, err) : status;
 }
 
@@ -352,7 +358,7 @@ static enum joulet_status converse(struct engine *e, const struct generation *q,
     jl_buf_init(&body, 0);
     enum joulet_status status = request(e, q, &path, &body, err);
     char *url = jl_strf("%s%s", e->url, "/llm");
-    const struct net_ws_request how = {.url = url, .cancel = e->cancel};
+    const struct net_ws_request how = {.url = url, .ca_file = engine_ca(), .cancel = e->cancel};
     if (status == JOULET_OK)
         status = url ? net_ws_open(&w, &how, err) : jl_fail(err, JOULET_MEMORY, "out of memory");
     if (status == JOULET_OK) {
@@ -400,7 +406,7 @@ static enum joulet_status ask(struct engine *e, const char *space, const char *e
     struct talk t = {.e = e, .g = &g};
     struct call c = {.result = NULL};
     char *url = jl_strf("%s/%s", e->url, space);
-    const struct net_ws_request how = {.url = url, .cancel = e->cancel};
+    const struct net_ws_request how = {.url = url, .ca_file = engine_ca(), .cancel = e->cancel};
     generated_init(&g);
     enum joulet_status status = url ? net_ws_open(&w, &how, err) : jl_fail(err, JOULET_MEMORY, "out of memory");
     if (status == JOULET_OK)

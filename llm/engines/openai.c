@@ -185,6 +185,12 @@ static void keep_time(double *slot, double s)
         *slot = s;
 }
 
+static void keep_count(int64_t *slot, int64_t n)
+{
+    if (n >= 0)
+        *slot = n;
+}
+
 /* vLLM: the time to the first token counts from when the request was scheduled, so it is the prefill. */
 static void vllm_metrics(struct generated *g, const json_t *root)
 {
@@ -192,6 +198,10 @@ static void vllm_metrics(struct generated *g, const json_t *root)
     keep_time(&g->server_queue_s, wire_number(m, "queue_time_ms", 1e-3));
     keep_time(&g->server_prompt_s, wire_number(m, "time_to_first_token_ms", 1e-3));
     keep_time(&g->server_decode_s, wire_number(m, "generation_time_ms", 1e-3));
+    keep_time(&g->server_rate, wire_number(m, "tokens_per_second", 1));
+    const json_t *draft = json_object_get(m, "speculative_decoding");
+    keep_count(&g->draft_tokens, wire_count(draft, "num_draft_tokens"));
+    keep_count(&g->draft_accepted, wire_count(draft, "num_accepted_draft_tokens"));
 }
 
 /* Groq, in seconds: in the usage of a whole answer, and in x_groq.usage at the end of a stream. The same counts may come twice.

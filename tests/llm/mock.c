@@ -193,9 +193,17 @@ static void send_on(struct session *s, long long channel, const char *message)
 static void fragment(struct session *s, long long channel, const char *content, const char *kind)
 {
     char *text = jl_strf("{\"type\":\"fragment\",\"fragment\":{\"content\":\"%s\",\"tokensCount\":1,\"containsDrafted\":false,"
-                         "\"reasoningType\":\"%s\"}}",
+                         "\"reasoningType\":\"%s\",\"isStructural\":false}}",
                          content, kind);
     send_on(s, channel, text);
+    free(text);
+}
+
+static void fail_channel(struct session *s, long long channel, const char *title)
+{
+    char *text = jl_strf("{\"type\":\"channelError\",\"channelId\":%lld,\"error\":{\"title\":\"%s\",\"cause\":\"Exit code 11\"}}",
+                         channel, title);
+    say(s, text);
     free(text);
 }
 
@@ -226,12 +234,15 @@ static void predict(struct session *s, long long channel)
     fragment(s, channel, "Hel", "none");
     fragment(s, channel, "lo", "none");
     if (faulty(s, "error"))
-        send_on(s, channel, "{\"type\":\"error\",\"error\":{\"title\":\"The model has crashed\"}}");
+        fail_channel(s, channel, "The model has crashed");
+    else if (faulty(s, "failed"))
+        send_on(s, channel, "{\"type\":\"error\",\"error\":{\"title\":\"The prediction failed\"}}");
     else if (!faulty(s, "cut") && !faulty(s, "hold"))
         send_on(s, channel,
                 "{\"type\":\"success\",\"stats\":{\"stopReason\":\"eosFound\",\"tokensPerSecond\":50.5,\"numGpuLayers\":12,"
                 "\"timeToFirstTokenSec\":0.001,\"promptTokensCount\":9,\"predictedTokensCount\":3,\"totalTokensCount\":12,"
-                "\"totalDraftTokensCount\":4,\"acceptedDraftTokensCount\":2},\"modelInfo\":" INSTANCE
+                "\"usedDraftModelKey\":\"mock-draft\",\"totalDraftTokensCount\":4,\"acceptedDraftTokensCount\":2,"
+                "\"rejectedDraftTokensCount\":2,\"ignoredDraftTokensCount\":0},\"modelInfo\":" INSTANCE
                 ",\"loadModelConfig\":{\"fields\":[]},\"predictionConfig\":{\"fields\":[]}}");
     s->over = faulty(s, "cut");
 }
@@ -255,13 +266,25 @@ static void close_channel(struct session *s, long long channel)
     free(text);
 }
 
+/* "key": only who has this token, in the two parts that LM Studio's clients make of it. */
+#define NAME     "abcd1234"
+#define PASSWORD "ABCDEFGHIJ0123456789"
+static bool let_in(const struct session *s, const json_t *m)
+{
+    const char *name = json_string_value(json_object_get(m, "clientIdentifier")),
+               *password = json_string_value(json_object_get(m, "clientPasskey"));
+    if (faulty(s, "key"))
+        return name && password && strcmp(name, NAME) == 0 && strcmp(password, PASSWORD) == 0;
+    return !faulty(s, "refuse") && name && password;
+}
+
 static void reply(struct session *s, const json_t *m)
 {
     const char *type = json_string_value(json_object_get(m, "type")),
                *endpoint = json_string_value(json_object_get(m, "endpoint"));
     long long id = json_integer_value(json_object_get(m, "channelId")), call = json_integer_value(json_object_get(m, "callId"));
     if (json_object_get(m, "authVersion")) {
-        say(s, faulty(s, "refuse") ? "{\"success\":false,\"error\":\"Invalid passkey\"}" : "{\"success\":true}");
+        say(s, let_in(s, m) ? "{\"success\":true}" : "{\"success\":false,\"error\":\"Invalid passkey\"}");
     } else if (type && endpoint && strcmp(type, "rpcCall") == 0) {
         bool list = strncmp(endpoint, "list", 4) == 0, down = strcmp(endpoint, "listDownloadedModels") == 0;
         char *text = jl_strf("{\"type\":\"rpcResult\",\"callId\":%lld,\"result\":%s%s%s}", call, list ? "[" : "",
@@ -273,7 +296,7 @@ static void reply(struct session *s, const json_t *m)
             predict(s, id);
         else
             load(s, id);
-        if (!s->over && !faulty(s, "hold"))
+        if (!s->over && !faulty(s, "hold") && !faulty(s, "error"))
             close_channel(s, id);
     }
 }

@@ -20,8 +20,9 @@ struct mock_config {
     size_t n_routes;       /* what is none of them: 404 with an error, or `otherwise` */
     const char *otherwise; /* name of a composed answer; NULL */
     bool lmstudio;         /* greets as LM Studio, and has its WebSocket */
-    const char *fault;     /* of the WebSocket: "load", "error", "cut", "hold", "refuse", "tools", "thinking"; NULL */
-    int port;              /* 0: a free one */
+    const char
+        *fault; /* of the WebSocket: "load", "error", "failed", "cut", "hold", "refuse", "key", "tools", "thinking"; NULL */
+    int port;   /* 0: a free one */
 };
 struct mock;
 struct mock *mock_start(const struct mock_config *c); /* *c must outlive it */

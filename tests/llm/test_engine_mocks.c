@@ -235,7 +235,8 @@ static const struct {
     {"load", JOULET_OK, "Hello", "", NULL, 0},
     {"thinking", JOULET_OK, "Hello", "So", NULL, 0},
     {"tools", JOULET_OK, "Hello", "", NULL, 1},
-    {"error", JOULET_ENGINE, "Hello", "", "\"The model has crashed\"", 0},
+    {"error", JOULET_ENGINE, "Hello", "", "\"The model has crashed: Exit code 11\"", 0},
+    {"failed", JOULET_ENGINE, "Hello", "", "\"The prediction failed\"", 0},
     {"cut", JOULET_ENGINE, "Hello", "", "died in mid-stream after 2 pieces", 0},
     {"hold", JOULET_CANCELLED, "", "", "was interrupted", 0},
 };
@@ -268,7 +269,9 @@ static void talk(size_t i)
         assert_true(g.tokens.prompt == 9 && g.tokens.generated == 3 && g.draft_tokens == 4 && g.draft_accepted == 2);
         assert_string_equal(g.finish, "stop");
         assert_string_equal(g.instance, "mock-model");
-        assert_int_equal(e->info.gpu_layers, 12);
+        assert_string_equal(g.runtime, "llama.cpp");
+        assert_string_equal(g.draft_model, "mock-draft");
+        assert_true(g.gpu_layers == 12 && g.server_prompt_s == 0.001 && g.server_rate == 50.5);
         assert_true(g.t_sent_ns <= g.t_prefill_ns && g.t_prefill_ns <= g.t_first_ns && g.t_first_ns <= g.t_end_ns);
         bool loaded = sockets[i].fault && !strcmp(sockets[i].fault, "load");
         assert_true(loaded ? g.server_load_s >= 0.02 : isnan(g.server_load_s));
@@ -308,6 +311,62 @@ static void studio_lists_over_its_socket(void **state)
     mock_stop(m);
 }
 
+/* A token is a name and a password there; LM Studio's own variable holds one. */
+static void studio_takes_a_token(void **state)
+{
+    (void)state;
+    static const char token[] = "sk-lm-abcd1234:ABCDEFGHIJ0123456789";
+    static const struct {
+        const char *key, *variable;
+        enum joulet_status status;
+    } cases[] = {
+        {token, NULL, JOULET_OK},
+        {NULL, token, JOULET_OK},
+        {NULL, NULL, JOULET_PERMISSION},
+        {"sk-lm-abcd1234:ABCDEFGHIJ012345678", NULL, JOULET_PERMISSION},   /* one short */
+        {"sk-lm-abcd1234:ABCDEFGHIJ01234567890", NULL, JOULET_PERMISSION}, /* one long */
+        {"sk-lm-abcd1234:ABCDEFGHIJ012345678/", NULL, JOULET_PERMISSION},
+    };
+    const struct mock_config c = {.lmstudio = true, .fault = "key"};
+    struct mock *m = mock_start(&c);
+    for (size_t i = 0; i < JL_COUNT(cases); i++) {
+        struct engine *e;
+        struct joulet_error err = {.status = JOULET_OK};
+        if (cases[i].variable)
+            setenv("LM_API_TOKEN", cases[i].variable, 1);
+        enum joulet_status status = engine_open_as(&e, mock_url(m), cases[i].key, "lmstudio-ws", NULL, &err);
+        unsetenv("LM_API_TOKEN");
+        if (status != cases[i].status)
+            fail_msg("%zu: %s, %s", i, joulet_status_text(status), err.message);
+        assert_null(strstr(err.message, "ABCDEF"));
+        engine_close(status == JOULET_OK ? e : NULL);
+    }
+    mock_stop(m);
+}
+
+/* "ws://" and "wss://", as LM Studio's SDKs write their address, mean this protocol. */
+static void the_scheme_of_a_socket(void **state)
+{
+    (void)state;
+    const struct mock_route routes[] = {{"GET /api/v1/models", C, "lmstudio-v1-models", MOCK_WHOLE}};
+    const struct mock_config c = {.routes = routes, .n_routes = 1, .lmstudio = true};
+    struct mock *m = mock_start(&c);
+    struct engine *e;
+    struct joulet_error err;
+    char url[80];
+    snprintf(url, sizeof url, "ws%s", mock_url(m) + 4);
+    assert_int_equal(engine_open(&e, url, NULL, NULL, &err), JOULET_OK);
+    assert_string_equal(e->ops->name, "lmstudio-ws");
+    assert_string_equal(e->url, mock_url(m));
+    engine_close(e);
+    assert_int_equal(engine_open_as(&e, url, NULL, "lmstudio", NULL, &err), JOULET_OK);
+    assert_string_equal(e->ops->name, "lmstudio");
+    engine_close(e);
+    snprintf(url, sizeof url, "wss%s", mock_url(m) + 4); /* it has no TLS */
+    assert_int_equal(engine_open(&e, url, NULL, NULL, &err), JOULET_UNREACHABLE);
+    mock_stop(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +376,8 @@ int main(void)
         cmocka_unit_test(studio_loads_and_unloads),
         cmocka_unit_test(studio_over_its_socket),
         cmocka_unit_test(studio_lists_over_its_socket),
+        cmocka_unit_test(studio_takes_a_token),
+        cmocka_unit_test(the_scheme_of_a_socket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,6 +67,7 @@ static const struct expected rows[] = {
     {&engine_openai, C, "openai-cut", "Hello", "", 2, 0, NO, "", false, NULL},
     {&engine_openai, C, "openai-html", "", "", 0, 0, NO, "error", false, "not a JSON object but \"<!doctype html>"},
     {&engine_openai, C, "vllm-metrics", "Four", "Hm", 2, 0, 20, -1, 5, 3, -1, "stop", true, NULL},
+    {&engine_openai, C, "vllm-drafts", "Four", "", 1, 0, 20, -1, 25, -1, -1, "stop", true, NULL},
     {&engine_openai, C, "vllm-old-reasoning", "Four", "Hm", 2, 0, 20, -1, 5, -1, -1, "length", true, NULL},
     {&engine_openai, C, "sglang-thinking", "Four", "Hm", 2, 0, 20, 19, 5, -1, 1, "stop", true, NULL},
     {&engine_openai, C, "tgi-error", "", "", 0, 0, NO, "error", false, "Model is overloaded"},
@@ -182,18 +183,20 @@ static void cut_streams_are_not_done(void **state)
 static const struct {
     const struct engine_ops *ops;
     const char *name;
-    double queue_s, load_s, prompt_s, decode_s;
+    double queue_s, load_s, prompt_s, decode_s, rate;
     int64_t drafts, accepted;
-    const char *runtime, *instance;
+    const char *draft_model, *runtime, *instance;
 } times[] = {
-    {&engine_openai, "vllm-metrics", 0.0015, NAN, 0.04025, 0.0805, -1, -1, "", ""},
-    {&engine_openai, "groq-stream", 0.018, NAN, 0.005, 0.012, -1, -1, "", ""},
-    {&engine_openai, "groq-plain", 0.018, NAN, 0.005, 0.012, -1, -1, "", ""},
-    {&engine_openai, "openai-stream", NAN, NAN, NAN, NAN, -1, -1, "", ""},
-    {&engine_lmstudio, "lmstudio-v1-load", NAN, 2.656, NAN, NAN, -1, -1, "", "qwen/qwen3-4b"},
-    {&engine_lmstudio, "lmstudio-v1-stream", NAN, NAN, NAN, NAN, -1, -1, "", "qwen/qwen3-4b"},
-    {&engine_lmstudio, "lmstudio-v0-plain", NAN, NAN, 0.111, 0.954, -1, -1, "llama.cpp-linux-x86_64 1.3.0", ""},
-    {&engine_lmstudio, "lmstudio-v0-draft", NAN, NAN, 0.111, 0.954, 40, 31, "llama.cpp-linux-x86_64 1.3.0", ""},
+    {&engine_openai, "vllm-metrics", 0.0015, NAN, 0.04025, 0.0805, 41.4, -1, -1, "", "", ""},
+    {&engine_openai, "vllm-drafts", 0.0002, NAN, 0.01, 0.05, 480, 24, 15, "", "", ""},
+    {&engine_openai, "groq-stream", 0.018, NAN, 0.005, 0.012, NAN, -1, -1, "", "", ""},
+    {&engine_openai, "groq-plain", 0.018, NAN, 0.005, 0.012, NAN, -1, -1, "", "", ""},
+    {&engine_openai, "openai-stream", NAN, NAN, NAN, NAN, NAN, -1, -1, "", "", ""},
+    {&engine_lmstudio, "lmstudio-v1-load", NAN, 2.656, 0.111, NAN, 51.4, -1, -1, "", "", "qwen/qwen3-4b"},
+    {&engine_lmstudio, "lmstudio-v1-stream", NAN, NAN, 0.111, NAN, 51.4, -1, -1, "", "", "qwen/qwen3-4b"},
+    {&engine_lmstudio, "lmstudio-v0-plain", NAN, NAN, 0.111, 0.954, 51.43709529007664, -1, -1, "", "llama.cpp-linux-x86_64 1.3.0",
+     ""},
+    {&engine_lmstudio, "lmstudio-v0-draft", NAN, NAN, 0.111, 0.954, NAN, 40, 31, "small", "llama.cpp-linux-x86_64 1.3.0", ""},
 };
 
 static bool same(double a, double b)
@@ -211,13 +214,86 @@ static void times_and_drafts(void **state)
         parse(times[i].ops, &x, 0, 100, &g);
         if (!same(g.server_queue_s, times[i].queue_s) || !same(g.server_load_s, times[i].load_s) ||
             !same(g.server_prompt_s, times[i].prompt_s) || !same(g.server_decode_s, times[i].decode_s) ||
-            g.draft_tokens != times[i].drafts || g.draft_accepted != times[i].accepted || strcmp(g.runtime, times[i].runtime) ||
+            !same(g.server_rate, times[i].rate) || g.draft_tokens != times[i].drafts || g.draft_accepted != times[i].accepted ||
+            strcmp(g.draft_model, times[i].draft_model) || strcmp(g.runtime, times[i].runtime) ||
             strcmp(g.instance, times[i].instance))
-            fail_msg("%s: queue %g, load %g, prompt %g, decode %g s, drafts %lld of %lld, runtime %s, instance %s", times[i].name,
-                     g.server_queue_s, g.server_load_s, g.server_prompt_s, g.server_decode_s, (long long)g.draft_accepted,
-                     (long long)g.draft_tokens, g.runtime, g.instance);
+            fail_msg("%s: queue %g, load %g, prompt %g, decode %g s, rate %g, drafts %lld of %lld by \"%s\", runtime %s, "
+                     "instance %s",
+                     times[i].name, g.server_queue_s, g.server_load_s, g.server_prompt_s, g.server_decode_s, g.server_rate,
+                     (long long)g.draft_accepted, (long long)g.draft_tokens, g.draft_model, g.runtime, g.instance);
         generated_release(&g);
         exchange_release(&x);
+    }
+}
+
+/* A model that is loaded for the request: by the time that is told, else by that between the events. */
+static void announced_load(void **state)
+{
+    (void)state;
+    static const char *const ends[] = {"{\"type\":\"model_load.end\",\"load_time_seconds\":0.004}",
+                                       "{\"type\":\"model_load.end\"}"};
+    static const double expected_s[] = {0.004, 0.003};
+    static const char start[] = "{\"type\":\"model_load.start\"}", text[] = "{\"type\":\"message.delta\",\"content\":\"a\"}",
+                      over[] = "{\"type\":\"chat.end\",\"result\":{\"stats\":{\"total_output_tokens\":1}}}";
+    for (size_t i = 0; i < JL_COUNT(ends); i++) {
+        struct generated g;
+        struct run_request q;
+        generated_init(&g);
+        run_request_init(&q);
+        g.t_sent_ns = T_NS;
+        engine_lmstudio.event(&g, start, strlen(start), T_NS + 1000000);
+        engine_lmstudio.event(&g, ends[i], strlen(ends[i]), T_NS + 4000000);
+        engine_lmstudio.event(&g, text, strlen(text), T_NS + 9000000);
+        engine_lmstudio.event(&g, over, strlen(over), T_NS + 9000000);
+        g.t_end_ns = T_NS + 9000000;
+        engine_to_request(&g, &q);
+        assert_true(same(q.server_load_s, expected_s[i]));
+        assert_string_equal(q.windows[0].name, "load");
+        assert_true(q.windows[0].end_ns - q.windows[0].start_ns == jl_ns(expected_s[i]));
+        run_request_release(&q);
+        generated_release(&g);
+    }
+}
+
+/* v1 gives no reason for the end: what it must have been follows from the counts, or stays open. */
+static void why_it_ended(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t most, context, prompt, made;
+        bool other, seed;
+        const char *finish;
+    } cases[] = {
+        {12, 100, 30, 12, false, false, "length"},
+        {13, 100, 30, 12, false, false, ""}, /* LM Studio has been seen to count one less */
+        {14, 100, 30, 12, false, false, "stop"},
+        {-1, 100, 30, 12, false, false, "stop"},
+        {-1, 42, 30, 12, false, false, ""},  /* the context is full */
+        {-1, 43, 30, 12, false, false, ""},  /* but for one */
+        {-1, -1, 30, 12, false, false, ""},  /* it may be */
+        {50, 100, -1, 12, false, false, ""}, /* the same */
+        {50, 100, 30, -1, false, false, ""},
+        {50, 100, 30, 12, true, false, ""}, /* the context is that of another model */
+        {50, 100, 30, 12, false, true, ""}, /* that is v0's, which tells it */
+    };
+    for (size_t i = 0; i < JL_COUNT(cases); i++) {
+        struct generated g;
+        struct engine e = {.ops = &engine_lmstudio};
+        const struct generation q = {.prompt = "hi",
+                                     .max_tokens = cases[i].most,
+                                     .context_length = -1,
+                                     .seed = cases[i].seed ? 1 : -1,
+                                     .model = cases[i].other ? "n" : "m"};
+        snprintf(e.info.version, sizeof e.info.version, "REST v1");
+        snprintf(e.info.model, sizeof e.info.model, "m");
+        e.info.context_length = cases[i].context;
+        generated_init(&g);
+        g.tokens.prompt = cases[i].prompt;
+        g.tokens.generated = cases[i].made;
+        engine_lmstudio.conclude(&e, &q, &g);
+        if (strcmp(g.finish, cases[i].finish))
+            fail_msg("%zu: \"%s\"", i, g.finish);
+        generated_release(&g);
     }
 }
 
@@ -436,9 +512,14 @@ static void keys_go_to_their_own_host(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers_in_any_cut),        cmocka_unit_test(cut_streams_are_not_done),
-        cmocka_unit_test(times_and_drafts),          cmocka_unit_test(announced_phases),
-        cmocka_unit_test(lists_of_lmstudio),         cmocka_unit_test(what_is_sent),
+        cmocka_unit_test(answers_in_any_cut),
+        cmocka_unit_test(cut_streams_are_not_done),
+        cmocka_unit_test(times_and_drafts),
+        cmocka_unit_test(announced_phases),
+        cmocka_unit_test(announced_load),
+        cmocka_unit_test(why_it_ended),
+        cmocka_unit_test(lists_of_lmstudio),
+        cmocka_unit_test(what_is_sent),
         cmocka_unit_test(keys_go_to_their_own_host),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
