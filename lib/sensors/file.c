@@ -16,33 +16,48 @@ struct player {
     struct sensor base;
     struct replay trace;
     int64_t open_ns;
-    size_t next[REPLAY_TRACKS_MAX];
+    struct played {
+        size_t next;
+        int64_t last, total; /* of a counter: as the file has it, since its first sample */
+        bool started;
+    } tracks[REPLAY_TRACKS_MAX];
 };
+
+/* The next sample of a counter: whether it began anew, as the file says or as it shows by falling. */
+static bool count(struct played *p, const struct replay_sample *s)
+{
+    bool reset = p->started && ((s->flags & JOULET_SAMPLE_RESET) || s->value < p->last);
+    p->total += p->started && s->value > p->last ? s->value - p->last : 0;
+    p->last = s->value;
+    p->started = true;
+    return reset;
+}
 
 static void play(struct player *p, size_t i, int64_t now, struct sensor_reading *out)
 {
     const struct replay_track *t = &p->trace.tracks[i];
-    int64_t shift = p->open_ns - p->trace.first_ns, origin = t->quantity == JOULET_ENERGY ? t->samples[0].value : 0;
-    size_t *k = &p->next[i];
+    struct played *at = &p->tracks[i];
+    int64_t shift = p->open_ns - p->trace.first_ns;
+    bool reset = false, counter = t->quantity == JOULET_ENERGY;
     *out = (struct sensor_reading){.status = JOULET_OK};
     if (now > p->trace.last_ns + shift + AFTER_END_NS) {
         out->status = JOULET_GONE;
         return;
     }
-    bool reset = false;
-    while (*k + 1 < t->n && t->samples[*k + 1].t_ns + shift < now - BEHIND_NS)
-        reset |= t->samples[(*k)++].flags & JOULET_SAMPLE_RESET;
-    if (*k == t->n || t->samples[*k].t_ns + shift > now)
-        return;
-    const struct replay_sample *s = &t->samples[(*k)++];
-    if (s->flags & JOULET_SAMPLE_FAILED) {
-        out->status = JOULET_IO;
+    for (; at->next < t->n && t->samples[at->next].t_ns + shift <= now; at->next++) {
+        const struct replay_sample *s = &t->samples[at->next];
+        bool late = at->next + 1 < t->n && t->samples[at->next + 1].t_ns + shift < now - BEHIND_NS;
+        bool failed = s->flags & JOULET_SAMPLE_FAILED;
+        reset |= counter && !failed && count(at, s);
+        if (late)
+            continue;
+        at->next++;
+        out->status = failed ? JOULET_IO : JOULET_OK;
+        if (!failed)
+            *out = (struct sensor_reading){
+                .has = true, .value = counter ? at->total : s->value, .t_ns = s->t_ns + shift, .reset = reset};
         return;
     }
-    out->has = true;
-    out->value = s->value - origin;
-    out->t_ns = s->t_ns + shift;
-    out->reset = reset || (s->flags & JOULET_SAMPLE_RESET);
 }
 
 static void file_read(struct sensor *s, struct sensor_reading *readings, bool gauges)

@@ -47,10 +47,12 @@ static int read_fields(struct nvml_gpu *g)
     return code;
 }
 
-/* Energy since the first reading. The library's counter begins again when the driver is loaded again. */
+/* Energy since the first reading. The library's counter begins again when the driver is loaded again, as after a board fell off
+ * the bus. */
 static void count(struct nvml_gpu *g, int64_t now, struct sensor_reading *out)
 {
-    out->reset = g->started && now < g->last;
+    out->reset = g->started && (now < g->last || g->away);
+    g->away = false;
     if (g->started && !out->reset)
         g->total += now - g->last;
     g->started = true;
@@ -78,6 +80,7 @@ static void read_source(struct nvml_gpu *g, const struct nvml_source *s, int fie
         jl_trace("sensor", "nvml: %s: one reading failed: error %d", g->id, code);
     out->status = status_of(code);
     out->has = code == NVML_SUCCESS && known;
+    g->away |= s->counter && out->status == JOULET_GONE;
     if (!out->has)
         return;
     out->value = value * s->scale;

@@ -43,7 +43,7 @@ struct nvml_gpu {
     struct nvml_field_value fields[NVML_FIELDS_MAX];
     int n_fields;
     int64_t last, total; /* of the energy counter */
-    bool started;
+    bool started, away;  /* away: it fell off the bus, and may have counted anew since */
 };
 
 /* Each gives the library's code, and a value in the library's unit: mJ, mW, degrees, MHz, per cent, bytes, and the bits of

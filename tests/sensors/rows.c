@@ -30,6 +30,7 @@ static const struct shown {
     {"hwmon", "jetson", true, false, "*_input"},
     {"battery", "laptop", true, false, NULL},
     {"ipmi", "server", false, true, NULL},
+    {"nvml", "two-sockets", false, false, NULL},
 };
 
 static const struct shown *shown(const char *row)
@@ -56,7 +57,7 @@ static void write_bytes(const struct bench *b)
         machine_write_at(&b->machine, cards[i], 0, table, sizeof(table));
 }
 
-void rows_prepare(struct bench *b, const char *row)
+static void prepare(struct bench *b, const char *row, const char *machine)
 {
     struct joulet_options opt = JOULET_OPTIONS_INIT;
     const struct shown *s = shown(row);
@@ -65,7 +66,7 @@ void rows_prepare(struct bench *b, const char *row)
     b->row = row;
     amdgpu_look_s = 0.005;
     sysfile_look_ns = 50000000;
-    machine_open(&b->machine, s ? s->machine : "two-sockets");
+    machine_open(&b->machine, machine ? machine : s ? s->machine : "two-sockets");
     machine_write(&b->machine, "trace.csv",
                   "t_s,channel,quantity,value\n0,cpu0.package,energy,7\n0,gpu0.temperature,temperature,40000\n"
                   "3600,cpu0.package,energy,9\n3600,gpu0.temperature,temperature,40000\n");
@@ -80,6 +81,11 @@ void rows_prepare(struct bench *b, const char *row)
         stand_in_begin(80);
 }
 
+void rows_prepare(struct bench *b, const char *row)
+{
+    prepare(b, row, NULL);
+}
+
 void rows_clean(struct bench *b)
 {
     close_sensors(&b->list);
@@ -87,6 +93,10 @@ void rows_clean(struct bench *b)
     free(b->replay);
     unsetenv("JOULET_NVML");
     unsetenv("JOULET_POWERMETRICS");
+    unsetenv("FAKE_NVML_LOST_S");
+    unsetenv("FAKE_NVML_NOW");
+    unsetenv("FAKE_NVML_RESET_S");
+    unsetenv("FAKE_NVML_PERIOD_MS");
     stand_in_end();
 }
 
@@ -99,7 +109,9 @@ bool rows_can_leave(const char *row)
 
 void rows_leave(struct bench *b)
 {
-    if (shown(b->row)->stand_in)
+    if (strcmp(b->row, "nvml") == 0)
+        setenv("FAKE_NVML_LOST_S", "0", 1);
+    else if (shown(b->row)->stand_in)
         stand_in.read_error = stand_in.open_error = ENODEV;
     else
         machine_empty(&b->machine);
@@ -108,10 +120,105 @@ void rows_leave(struct bench *b)
 void rows_return(struct bench *b)
 {
     stand_in.read_error = stand_in.open_error = 0;
-    if (shown(b->row)->stand_in)
+    unsetenv("FAKE_NVML_LOST_S");
+    if (shown(b->row)->stand_in || strcmp(b->row, "nvml") == 0)
         return;
     machine_lay_out_device(&b->machine, shown(b->row)->machine);
     write_bytes(b);
+}
+
+/* ---- counters at their ends ------------------------------------------------------------------------------------------- */
+
+static void put_zone(struct bench *b, uint64_t raw)
+{
+    machine_write(&b->machine, "sys/class/powercap/intel-rapl:0/energy_uj", "%llu\n", (unsigned long long)raw);
+}
+
+static void put_event(struct bench *b, uint64_t raw)
+{
+    (void)b;
+    stand_in.count = raw;
+    stand_in.counted = true;
+}
+
+static void put_register(struct bench *b, uint64_t raw)
+{
+    uint8_t bytes[8] = {(uint8_t)raw, (uint8_t)(raw >> 8), (uint8_t)(raw >> 16), (uint8_t)(raw >> 24)};
+    machine_write_at(&b->machine, "dev/cpu/0/msr", 0xC001029B, bytes, sizeof(bytes));
+}
+
+/* The stand-in's boards draw 60 W and begin at 5 kJ; from 100000 s on they count anew. */
+static void put_board(struct bench *b, uint64_t raw)
+{
+    char now[32];
+    (void)b;
+    bool early = raw >= 5000000;
+    snprintf(now, sizeof(now), "%.3f", early ? (double)(raw - 5000000) / 60000 : 100000 + (double)raw / 60000);
+    setenv("FAKE_NVML_NOW", now, 1);
+    setenv("FAKE_NVML_RESET_S", "100000", 1);
+    setenv("FAKE_NVML_PERIOD_MS", "1", 1);
+}
+
+static void put_card(struct bench *b, uint64_t raw, unsigned content, size_t at)
+{
+    uint8_t table[120];
+    memset(table, 0xff, sizeof(table));
+    memcpy(table, (const uint8_t[]){120, 0, 1, (uint8_t)content}, 4);
+    for (size_t i = 0; i < 8; i++)
+        table[at + i] = (uint8_t)(raw >> (8 * i));
+    machine_write_at(&b->machine, "sys/devices/pci0000:00/0000:00:01.1/0000:03:00.0/gpu_metrics", 0, table, sizeof(table));
+}
+
+static void put_old_card(struct bench *b, uint64_t raw)
+{
+    put_card(b, raw, 3, 24);
+}
+
+static void put_new_card(struct bench *b, uint64_t raw)
+{
+    put_card(b, raw, 6, 16);
+}
+
+static void put_hwmon3(struct bench *b, uint64_t raw)
+{
+    machine_write(&b->machine, "sys/class/hwmon/hwmon3/energy1_input", "%llu\n", (unsigned long long)raw);
+}
+
+static void put_socket(struct bench *b, uint64_t raw)
+{
+    machine_write(&b->machine, "sys/class/hwmon/hwmon4/energy2_input", "%llu\n", (unsigned long long)raw);
+}
+
+/* What is drawn is what is missing. */
+static void put_charge(struct bench *b, uint64_t raw)
+{
+    machine_write(&b->machine, "sys/class/power_supply/BAT1/status", "Discharging\n");
+    machine_write(&b->machine, "sys/class/power_supply/BAT1/energy_now", "%llu\n", 40000000 - (unsigned long long)raw);
+}
+
+static const struct counting counters[] = {
+    {"rapl", "powercap", NULL, "cpu1.package", 1, 262143328850, 0, put_zone},
+    {"perf", "64 bits of the kernel", NULL, "cpu0.package", 2.3283064365386962890625e-4, 0, UINT64_C(1) << 48, put_event},
+    {"msr", "32 bits of a register", NULL, "cpu0.package", 0x1p-16 * 1e6, UINT64_C(1) << 32, 0, put_register},
+    {"nvml", "millijoules", NULL, "gpu0.board", 1000, 0, UINT64_C(1) << 32, put_board},
+    {"amdgpu", "older cards", NULL, "amd0.board", 0x1p-16 * 1e6, UINT64_C(1) << 32, 0, put_old_card},
+    {"amdgpu", "newer cards", NULL, "amd0.board", 0x1p-16 * 1e6, 0, UINT64_C(1) << 32, put_new_card},
+    {"intelgpu", "hwmon", NULL, "intel0.card", 1, 0, UINT64_C(1) << 32, put_hwmon3},
+    {"hwmon", "energy of sockets", "server", "amd_energy0.esocket0", 1, 0, UINT64_C(1) << 32, put_socket},
+    {"battery", "charge", NULL, "bat1.energy", 3600, 0, 10000000, put_charge},
+};
+
+const struct counting *rows_counting(const char *row, size_t i)
+{
+    for (size_t k = 0; k < JL_COUNT(counters); k++)
+        if (strcmp(counters[k].row, row) == 0 && i-- == 0)
+            return &counters[k];
+    return NULL;
+}
+
+void rows_prepare_counting(struct bench *b, const struct counting *c)
+{
+    prepare(b, c->row, c->machine);
 }
 
 /* ---- garbage --------------------------------------------------------------------------------------------------------------- */

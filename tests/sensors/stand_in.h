@@ -19,6 +19,8 @@ struct stand_in {
     bool nonsense;            /* answers of another group */
     const double (*steps)[2]; /* {s since begin, W}, ascending, instead of power_w; NULL: none */
     int n_steps;
+    bool counted; /* events show `count` instead */
+    uint64_t count;
 };
 extern struct stand_in stand_in;
 

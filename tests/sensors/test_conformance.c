@@ -6,6 +6,7 @@
 #include "tests/sensors/rows.h"
 #include "tests/sensors/stand_in.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -343,6 +344,124 @@ static void check_garbage(void **state)
     }
 }
 
+static double read_j(struct bench *b, const struct counting *c, struct sensor_reading *r)
+{
+    *r = read_channel(&b->list, c->channel);
+    return (double)r->value * 1e-6;
+}
+
+static uint64_t steps_of(const struct counting *c, double joules)
+{
+    return (uint64_t)(joules * 1e6 / c->unit_uj);
+}
+
+/* Over the end of what a device counts to, and over 32 bits where that is no end, no joule is lost and none is made. */
+static void check_end(const struct counting *c, struct bench *b)
+{
+    struct sensor_reading r;
+    uint64_t end = c->wraps ? c->wraps : c->between, down[] = {steps_of(c, 5), steps_of(c, 4)}, up = steps_of(c, 3);
+    double step_j = fmax(c->unit_uj * 1e-6, 1e-6);
+    for (size_t i = 0; i < JL_COUNT(down); i++) { /* one that is doubted counts from its second value on */
+        c->put(b, end - down[i]);
+        read_j(b, c, &r);
+        assert_true(r.status == JOULET_OK && !r.reset);
+    }
+    double from_j = read_j(b, c, &r);
+    c->put(b, c->wraps ? up : end + up);
+    double to_j = read_j(b, c, &r);
+    assert_true(r.has && !r.reset);
+    assert_near(to_j - from_j, 7, 0.07 + 3 * step_j);
+    c->put(b, c->wraps ? up + down[0] : end + up + down[0]);
+    assert_near(read_j(b, c, &r) - to_j, 5, 0.07 + 3 * step_j);
+}
+
+/* A counter that falls without having been near its end was restarted: that is told, and nothing is added. */
+static void check_restart(const struct counting *c, struct bench *b)
+{
+    struct sensor_reading r;
+    double before_j = read_j(b, c, &r), after_j = before_j;
+    bool told = false;
+    for (int i = 1; i <= 3; i++) {
+        c->put(b, steps_of(c, i));
+        double j = read_j(b, c, &r);
+        told |= r.has && r.reset;
+        after_j = r.has ? j : after_j;
+        assert_true(r.has || r.status != JOULET_OK);
+    }
+    assert_true(told);
+    assert_true(after_j >= before_j && after_j <= before_j + 3.1);
+}
+
+/* Played by the clock: 60 W over a range of 16 J. Whole ranges may be missing on a machine that was stopped, as with any device;
+ * nothing else may. */
+static void check_played_wraps(const struct sensor_ops *ops)
+{
+    struct bench b;
+    struct sensor_reading r = {.has = false};
+    int64_t first[2], last[2]; /* before and after the read */
+    rows_prepare(&b, ops->name);
+    b.opt.sim = "60;range=16";
+    assert_int_equal(ops->discover(&b.list, &b.opt, NULL), JOULET_OK);
+    first[0] = jl_mono_ns();
+    ops->read(b.list.items[0], &r, true);
+    first[1] = jl_mono_ns();
+    do {
+        jl_sleep_until(jl_mono_ns() + 5000000);
+        last[0] = jl_mono_ns();
+        ops->read(b.list.items[0], &r, true);
+        last[1] = jl_mono_ns();
+        assert_true(r.has || r.status != JOULET_OK);
+    } while (jl_s(last[0] - first[1]) < 0.6 || !r.has);
+    double j = (double)r.value * 1e-6, least = 60 * jl_s(last[0] - first[1]) - 0.2, most = 60 * jl_s(last[1] - first[0]) + 0.2;
+    assert_true(j > 0 && j <= most);
+    assert_true(ceil((least - j) / 16) <= (most - j) / 16);
+    rows_clean(&b);
+}
+
+/* What was recorded counts on where the file goes down, and says so. */
+static void check_recorded_falls(const struct sensor_ops *ops)
+{
+    struct bench b;
+    struct sensor_reading r[4];
+    rows_prepare(&b, ops->name);
+    machine_write(
+        &b.machine, "trace.csv",
+        "t_s,channel,quantity,value\n0,a,energy,4294000000\n0.001,a,energy,4295000000\n0.002,a,energy,5\n0.003,a,energy,25\n");
+    assert_int_equal(ops->discover(&b.list, &b.opt, NULL), JOULET_OK);
+    jl_sleep_until(jl_mono_ns() + 10000000);
+    for (size_t i = 0; i < JL_COUNT(r); i++)
+        ops->read(b.list.items[0], &r[i], true);
+    static const int64_t values[] = {0, 1000000, 1000000, 1000020};
+    for (size_t i = 0; i < JL_COUNT(r); i++) {
+        assert_int_equal(r[i].value, values[i]);
+        assert_true(r[i].has && r[i].reset == (i == 2));
+    }
+    rows_clean(&b);
+}
+
+static void check_wraps(void **state)
+{
+    const struct sensor_ops *ops = *state;
+    const struct counting *c;
+    if (strcmp(ops->name, "sim") == 0)
+        check_played_wraps(ops);
+    else if (strcmp(ops->name, "file") == 0)
+        check_recorded_falls(ops);
+    else if (!rows_counting(ops->name, 0))
+        skip_it();
+    for (size_t i = 0; (c = rows_counting(ops->name, i)); i++) {
+        struct bench b;
+        struct joulet_error err;
+        rows_prepare_counting(&b, c);
+        c->put(&b, (c->wraps ? c->wraps : c->between) - steps_of(c, 6));
+        if (ops->discover(&b.list, &b.opt, &err) != JOULET_OK)
+            fail_msg("%s: %s", c->what, err.message);
+        check_end(c, &b);
+        check_restart(c, &b);
+        rows_clean(&b);
+    }
+}
+
 /* What exists and may not be read is a problem that names the remedy, and no sensor. */
 static void check_closed(void **state)
 {
@@ -372,6 +491,7 @@ static const struct {
     {"open, read, close twice", check_twice},
     {"leaves and returns", check_leaves_and_returns},
     {"garbage", check_garbage},
+    {"counters at their ends", check_wraps},
     {"closed", check_closed},
 };
 
