@@ -329,17 +329,15 @@ static int model_run(struct cli *c, int argc, char **argv)
 {
     const char *verb = argc ? argv[0] : "list", *name = argc > 1 ? argv[1] : NULL;
     bool engine = model_is_engine_verb(c, verb), named = strcmp(verb, "show") == 0 || (engine && strcmp(verb, "list") != 0);
+    if (!jl_word_in("make,list,show,load,unload,pull", ',', verb))
+        return cli_usage(c, "there is no '%s': say make, list, show, load, unload or pull", verb);
     if (argc > (named ? 2 : 1))
         return cli_usage(c, "'%s' is too many after model %s", argv[named ? 2 : 1], verb);
     if (engine)
         return model_engine_run(c, verb, name ? name : cli_str(c, "model"));
     if (strcmp(verb, "show") == 0)
         return show_run(c, name);
-    if (strcmp(verb, "list") == 0)
-        return list_run(c);
-    if (strcmp(verb, "make") == 0)
-        return make_run(c);
-    return cli_usage(c, "there is no '%s': say make, list, show, load, unload or pull", verb);
+    return strcmp(verb, "list") == 0 ? list_run(c) : make_run(c);
 }
 
 const struct command cmd_model = {

@@ -162,7 +162,7 @@ static enum joulet_status find(struct engine *e, const char *name, struct engine
     if (status == JOULET_OK)
         status = jl_fail(err, JOULET_NOT_FOUND, "the engine at %s has no model %.150s", e->url, name);
     for (size_t i = 0; i < n; i++) {
-        if (strcmp(models[i].name, name) == 0) {
+        if (engine_same_name(models[i].name, name)) {
             *m = models[i];
             status = jl_ok(err);
         }
@@ -273,7 +273,8 @@ static int pull(const struct cli *c, struct engine *e, const char *name)
     enum joulet_status status = e->ops->pull(e, name, on_progress, &p, &err);
     if (isatty(STDERR_FILENO) && !cli_flag(c, "quiet"))
         fputs("\r\033[K", stderr);
-    return status == JOULET_OK ? done(c, "pulled", name, "is there") : engine_failed(c, &err);
+    const char *scheme = strstr(name, "://"); /* says how to get it, and is no part of its name */
+    return status == JOULET_OK ? done(c, "pulled", scheme ? scheme + 3 : name, "is there") : engine_failed(c, &err);
 }
 
 bool model_is_engine_verb(const struct cli *c, const char *verb)

@@ -132,8 +132,9 @@ void session_describe(const struct cli *c, const struct runtime_choice *choice, 
         set_count(p, "pid", choice->server.process.pid);
         run_pairs_set(p, "private", 'b', choice->server.private_engine ? "true" : "false");
     }
-    set_count(p, "threads", cli_int(c, "threads", -1));
-    set_count(p, "gpu_layers", e->info.gpu_layers >= 0 ? e->info.gpu_layers : cli_int(c, "gpu-layers", -1));
+    if (choice->started) /* by us, as these were asked for */
+        set_count(p, "threads", cli_int(c, "threads", -1));
+    set_count(p, "gpu_layers", e->info.gpu_layers >= 0 || !choice->started ? e->info.gpu_layers : cli_int(c, "gpu-layers", -1));
     set_count(p, "gpu_bytes", e->info.gpu_bytes);
     set_count(p, "context_length", e->info.context_length);
     set_count(p, "slots", e->info.slots);

@@ -97,6 +97,8 @@ struct engine_model {
     int64_t gpu_bytes;      /* of these in GPU memory; -1 */
 };
 void engine_model_init(struct engine_model *m); /* nothing known */
+/* Whether a name as people write it means the model that an engine lists as `full`. Case does not matter. */
+bool engine_same_name(const char *full, const char *name);
 /* Steps of a pull, as they come: what is done of how much, in bytes; -1 not told. */
 typedef void engine_progress(void *user, const char *step, int64_t done, int64_t total);
 

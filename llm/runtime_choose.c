@@ -126,20 +126,13 @@ static bool same_file(const char *a, const char *b)
     return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* Names of models: Ollama leaves the tag ":latest" out where a user would. */
-static bool same_name(const char *full, const char *name)
-{
-    size_t n = strlen(name);
-    return strncmp(full, name, n) == 0 && (full[n] == '\0' || (!strchr(name, ':') && strcmp(full + n, ":latest") == 0));
-}
-
 /* A file is the loaded one when it is the very file; from another machine only the name can be compared. */
 static bool is_loaded(const struct engine *e, const struct choosing *x)
 {
     const struct engine_info *i = &e->info;
     if (x->c->model_file && e->local && i->model_path[0])
         return same_file(x->c->model_file, i->model_path);
-    return same_name(i->model, x->model) || same_stem(x->model, i->model) ||
+    return engine_same_name(i->model, x->model) || same_stem(x->model, i->model) ||
            (i->model_path[0] && same_stem(x->model, i->model_path));
 }
 
@@ -167,7 +160,7 @@ static enum joulet_status by_name(struct choosing *x, const struct engine *e, co
                                   struct joulet_error *err)
 {
     for (size_t i = 0; i < n; i++) {
-        if (same_name(list[i].name, x->model) || (!x->c->model_file && same_stem(list[i].name, x->model))) {
+        if (engine_same_name(list[i].name, x->model) || (!x->c->model_file && same_stem(list[i].name, x->model))) {
             x->c->model = jl_strdup(list[i].name);
             return x->c->model ? jl_ok(err) : jl_fail(err, JOULET_MEMORY, "out of memory");
         }

@@ -284,3 +284,23 @@ int64_t jl_disk_free(const char *path)
     struct statvfs s;
     return statvfs(path, &s) == 0 ? (int64_t)s.f_bavail * (int64_t)s.f_frsize : -1;
 }
+
+bool jl_gpu_here(void)
+{
+    static const char *const nodes[] = {"nvidiactl", "kfd", "dxg", "mali0", "nvhost-gpu", "nvgpu"};
+    char **names = NULL, *dir = jl_strf("%s/dri", jl_devfs_root());
+    size_t n = 0;
+    bool here = false;
+    if (dir && jl_list_dir(dir, &names, &n, NULL) == JOULET_OK) {
+        for (size_t i = 0; i < n; i++)
+            here |= jl_starts(names[i], "renderD");
+        jl_free_list(names, n);
+    }
+    free(dir);
+    for (size_t i = 0; i < JL_COUNT(nodes) && !here; i++) {
+        char *path = jl_strf("%s/%s", jl_devfs_root(), nodes[i]);
+        here = path && access(path, F_OK) == 0;
+        free(path);
+    }
+    return here;
+}

@@ -111,6 +111,8 @@ struct jl_machine {
     char hostname_hash[17]; /* not the name: 16 hex digits of its SHA-256 */
 };
 void jl_machine_get(struct jl_machine *m);
+/* Whether a device that computes as a graphics card is to be seen: without one nothing of ours lies in its memory. */
+bool jl_gpu_here(void);
 /* Busy and total time of all hardware threads since boot, in seconds, from procfs. false when unreadable. */
 bool jl_cpu_time(double *busy_s, double *total_s);
 /* Processor time of a process with its ended children, s; NAN when it does not run. pid 0: of our own ended children. */

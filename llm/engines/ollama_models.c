@@ -201,6 +201,14 @@ bool ollama_read_show(const char *json, size_t n, struct engine_model *m, char *
     return ours;
 }
 
+/* What Ollama calls memory of a GPU is every buffer of its runner that is not plainly the processor's, so those of AMX too
+ * (0.34): where no GPU is to be seen it is unknown, not 0, for the engine may see more from its container than we from ours. */
+static void doubt_gpu(const struct engine *e, struct engine_model *m)
+{
+    if (e->local && m->gpu_bytes > 0 && !jl_gpu_here())
+        m->gpu_bytes = -1;
+}
+
 /* ---- recognition
  * --------------------------------------------------------------------------------------------------------------- */
 
@@ -242,8 +250,10 @@ enum joulet_status ollama_recognise(struct engine *e, struct joulet_error *err)
     if (!ours)
         return jl_fail(err, JOULET_NOT_FOUND, "%s is no Ollama", e->url);
     if (engine_get(e, "/api/ps", &r, NULL) == JOULET_OK && r.status == 200 && r.body.data &&
-        ollama_read_loaded(r.body.data, r.body.len, &loaded))
+        ollama_read_loaded(r.body.data, r.body.len, &loaded)) {
+        doubt_gpu(e, &loaded);
         take_model(e, &loaded);
+    }
     net_response_release(&r);
     return jl_ok(err);
 }
@@ -282,13 +292,9 @@ enum joulet_status ollama_models(struct engine *e, struct engine_model **out, si
         ollama_read_ps(r.body.data ? r.body.data : "", r.body.len, *out, *n);
         net_response_release(&r);
     }
+    for (size_t i = 0; i < *n; i++)
+        doubt_gpu(e, &(*out)[i]);
     return status;
-}
-
-static bool same_name(const char *full, const char *name)
-{
-    size_t n = strlen(name);
-    return strncmp(full, name, n) == 0 && (full[n] == '\0' || (!strchr(name, ':') && strcmp(full + n, ":latest") == 0));
 }
 
 static enum joulet_status show(struct engine *e, struct engine_model *m, struct joulet_error *err)
@@ -313,7 +319,7 @@ enum joulet_status ollama_details(struct engine *e, const char *model, struct en
     engine_model_init(out);
     snprintf(out->name, sizeof(out->name), "%s", model);
     for (size_t i = 0; i < n; i++)
-        if (same_name(list[i].name, model))
+        if (engine_same_name(list[i].name, model))
             *out = list[i];
     free(list);
     if (status == JOULET_OK)
@@ -431,6 +437,25 @@ static enum joulet_status exchange_pull(struct engine *e, struct pulling *p, con
     return status;
 }
 
+/* By the words of Ollama 0.34. */
+static const char *remedy(const char *words)
+{
+    static const struct {
+        const char *words, *remedy;
+    } known[] = {
+        {"not look like a TLS handshake", "write http:// before the name of a registry without TLS"},
+        {"file does not exist", "there is none of that name and tag there, or a part of it is missing: check both"},
+        {"digest mismatch", "what came is not what was promised, and was thrown away: try again, or tell the registry's keeper"},
+        {"max retries exceeded", "the connection broke again and again: what has come is kept, so try again when it holds"},
+        {"no space left", "make room where Ollama keeps its models (OLLAMA_MODELS)"},
+        {"unauthorized", "it is private, or not there: check its name, or sign in with Ollama's own program"},
+    };
+    for (size_t i = 0; i < JL_COUNT(known); i++)
+        if (strcasestr(words, known[i].words))
+            return known[i].remedy;
+    return "check its name and the network";
+}
+
 static enum joulet_status pulled(const struct engine *e, const char *model, const struct pulling *p, enum joulet_status status,
                                  struct joulet_error *err)
 {
@@ -438,8 +463,8 @@ static enum joulet_status pulled(const struct engine *e, const char *model, cons
         return jl_fail(err, status, "getting %.100s was interrupted: what has come is kept, and the next try goes on from there",
                        model);
     if (p->g.engine_error[0])
-        return jl_fail(err, JOULET_ENGINE, "the engine at %s could not get %.100s: \"%.240s\"; check its name and the network",
-                       e->url, model, p->g.engine_error);
+        return jl_fail(err, JOULET_ENGINE, "the engine at %s could not get %.100s: \"%.200s\"; %s", e->url, model,
+                       p->g.engine_error, remedy(p->g.engine_error));
     if (status != JOULET_OK || p->success)
         return status;
     return jl_fail(err, JOULET_ENGINE, "the engine at %s stopped before %.100s had come whole (HTTP %d): try again", e->url,
@@ -454,6 +479,8 @@ enum joulet_status ollama_pull(struct engine *e, const char *model, engine_progr
     json_t *root = json_object();
     enum joulet_status status = body_string(root, "model", model, err);
     json_object_set_new(root, "stream", json_true());
+    if (jl_starts(model, "http://")) /* else Ollama asks a registry by TLS alone */
+        json_object_set_new(root, "insecure", json_true());
     if (status != JOULET_OK || (status = body_finish(json_incref(root), &body, err)) != JOULET_OK) {
         json_decref(root);
         return status;

@@ -211,9 +211,40 @@ static void the_loaded_model_has_several_names(void **state)
     }
 }
 
+/* What an engine lists, what people write, and whether they mean the same. */
+static void names_leave_out_what_goes_without_saying(void **state)
+{
+    static const struct {
+        const char *full, *name;
+        bool same;
+    } rows[] = {
+        {"llama3.2:latest", "llama3.2", true},
+        {"llama3.2:latest", "Llama3.2", true},
+        {"llama3.2:latest", "library/llama3.2", true},
+        {"llama3.2:latest", "registry.ollama.ai/library/llama3.2:latest", true},
+        {"llama3.2:1b", "llama3.2", false},
+        {"llama3.2", "llama3.2:1b", false},
+        {"me/mine:latest", "me/mine", true},
+        {"me/mine:latest", "mine", false},
+        {"127.0.0.1:5000/ns/m:latest", "127.0.0.1:5000/ns/m", true},
+        {"127.0.0.1:5000/ns/m:latest", "http://127.0.0.1:5000/ns/m", true},
+        {"127.0.0.1:5000/ns/m:latest", "127.0.0.1:5001/ns/m", false},
+        {"hf.co/them/theirs-GGUF:Q8_0", "hf.co/them/theirs-GGUF:q8_0", true},
+        {"org/model", "org/model", true},
+        {"org/model", "model", false},
+        {"", "", false},
+        {"m", "", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++)
+        if (engine_same_name(rows[i].full, rows[i].name) != rows[i].same)
+            fail_msg("\"%s\" and \"%s\"", rows[i].full, rows[i].name);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_leave_out_what_goes_without_saying),
         cmocka_unit_test(bodies_to_the_byte),
         cmocka_unit_test(refused_before_sending),
         cmocka_unit_test(the_loaded_model_has_several_names),

@@ -59,6 +59,8 @@ static const struct row rows[] = {
      {"prefill", 800, 902, 0.5, 0.5}, {"decode", 902, 1102, 0.5, 0.5}}},
     {"queue and load told", 952, 1152, 1152.1, 21, 0, 100, 200, 800, 50, true, "server timings", {{"queue", 0, 800, 0, 0.5},
      {"load", 800, 850, 0.5, 0.5}, {"prefill", 850, 952, 0.5, 0.5}, {"decode", 952, 1152, 0.5, 0.5}}},
+    {"some milliseconds of load are the taking of a loaded model", 102, 302, 302.1, 21, 0, 96, 200, UNTOLD, 4, true,
+     "server timings", {{"prefill", 0, 102, 0, 0.5}, {"decode", 102, 302, 0.5, 0.5}}},
     {"a queue longer than the exchange is not believed", 102, 302, 302.1, 21, 0, 100, 200, 5000, UNTOLD, true, "server timings",
      {{"prefill", 0, 102, 0, 0.5}, {"decode", 102, 302, 0.5, 0.5}}},
     {"one token is prefill's", 102, 102, 102.2, 1, 0, 100, 0.001, UNTOLD, UNTOLD, true, "server timings", {{"prefill", 0, 102, 0,

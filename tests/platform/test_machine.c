@@ -356,9 +356,32 @@ static void test_tunnels_and_services(void **state)
     assert_int_equal(serving(11434).pid, -1);
 }
 
+/* What only shows pictures has no render node. */
+static void test_gpu_nodes(void **state)
+{
+    static const struct {
+        const char *node;
+        bool gpu;
+    } rows[] = {{"null", false}, {"dri/card0", false}, {"dri/renderD128", true}, {"nvidiactl", true}, {"kfd", true}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        char *dev = jl_strf("%s/dev-%zu", scratch, i), *node = jl_strf("dev-%zu/%s", i, rows[i].node);
+        put(node, "");
+        setenv("JOULET_DEVFS", dev, 1);
+        if (jl_gpu_here() != rows[i].gpu)
+            fail_msg("%s", rows[i].node);
+        free(dev);
+        free(node);
+    }
+    setenv("JOULET_DEVFS", "/nonexistent", 1);
+    assert_false(jl_gpu_here());
+    unsetenv("JOULET_DEVFS");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ON_MACHINE(test_gpu_nodes),
         ON_MACHINE(test_process_time),
         ON_MACHINE(test_heat_and_clocks),
         ON_MACHINE(test_who_listens),
