@@ -43,14 +43,15 @@ static void between_levels(struct bench *b)
     free(idle);
 }
 
-/* Is the level too uncertain for what the requests draw, which is known only once there was one (4.2)? Looked at once after each
- * level that was taken without knowing. */
+/* Is the level too uncertain for what the requests draw, which is known only once there was one with a figure (4.2)? A warm-up
+ * that failed, or in which a busy machine kept the sampler waiting, has none. Looked at until it is known, once. */
 bool bench_idle_doubtful(struct bench *b)
 {
     bool look = !b->looked && b->idle_at && b->s.run.n_requests > b->idle_request && b->m.baseline_most_s > b->m.baseline_s &&
                 b->m.baseline_s > 0;
-    b->looked |= look;
-    b->extend = look && session_idle_doubtful(&b->s);
+    bool known = false;
+    b->extend = look && session_idle_doubtful(&b->s, &known);
+    b->looked |= known;
     return b->extend;
 }
 

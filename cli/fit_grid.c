@@ -190,7 +190,7 @@ static void idle(struct fit_grid *g, bool again)
 /* What requests draw is known after the warm-up: is the level good enough for that (4.2)? */
 static void idle_again(struct fit_grid *g)
 {
-    if (g->baseline_s > 0 && g->baseline_most_s > g->baseline_s && session_idle_doubtful(&g->s))
+    if (g->baseline_s > 0 && g->baseline_most_s > g->baseline_s && session_idle_doubtful(&g->s, NULL))
         idle(g, true);
 }
 

@@ -82,8 +82,9 @@ void session_baseline(struct session *s, joulet_mark from, joulet_mark to);
 /* Waits for an idle level of least_s from `from` on, and until most_s when it leaves more than 2 % of the net energy of the
  * requests so far open (4.2). Returns its end; the user may have interrupted it. */
 joulet_mark session_idle_wait(struct session *s, joulet_mark from, double least_s, double most_s);
-/* More than 2 % of the net energy of the requests so far hangs on the idle level in use. */
-bool session_idle_doubtful(struct session *s);
+/* More than 2 % of the net energy of the requests so far hangs on the idle level in use. *known (NULL: not asked): false when no
+ * request has a figure yet, or there is no level. */
+bool session_idle_doubtful(struct session *s, bool *known);
 /* Says so, after all that could be done. */
 void session_idle_note(struct session *s);
 /* Idle level of this machine and engine state stored less than 10 minutes ago. */

@@ -153,9 +153,12 @@ static double doubt(struct session *s, joulet_mark from, joulet_mark to)
     return joulet_baseline_doubt(&all, run_power_w(&s->run));
 }
 
-bool session_idle_doubtful(struct session *s)
+bool session_idle_doubtful(struct session *s, bool *known)
 {
-    return doubt(s, 0, 0) > DOUBT_MOST;
+    double open = doubt(s, 0, 0);
+    if (known)
+        *known = !isnan(open);
+    return open > DOUBT_MOST;
 }
 
 joulet_mark session_idle_wait(struct session *s, joulet_mark from, double least_s, double most_s)

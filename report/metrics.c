@@ -190,12 +190,21 @@ void metrics_tokens(const struct view *v)
     speed_lines(v);
 }
 
+/* What the engine draws is drawn on another machine. */
+static bool is_elsewhere(const struct run *r)
+{
+    const char *local = run_pairs_get(&r->engine, "local");
+    return local && !strcmp(local, "false");
+}
+
 /* ---- power ----------------------------------------------------------------------------------------------------- */
 
 void metrics_power(const struct view *v)
 {
     struct jl_buf b;
     const struct part *p = &v->whole;
+    if (is_elsewhere(v->r)) /* joules of tokens over seconds of waiting are no power */
+        return;
     double mean_w = isnan(p->power_mean_w) ? v->sums.power_mean_w : p->power_mean_w;
     line_init(&b);
     jl_buf_printf(&b, "mean %s, peak %s", number_w(mean_w).text, number_w(p->power_max_w).text);
@@ -342,11 +351,10 @@ static void source_line(const struct view *v)
 {
     struct jl_buf b, sensors;
     bool known = isfinite(v->whole.gross.j) || isfinite(v->whole.net.j);
-    const char *local = run_pairs_get(&v->r->engine, "local");
     line_init(&b);
     line_init(&sensors);
     bool nothing = !known && !v->q && !v->r->argv && !v->sums.ok; /* then no sensor is the reason */
-    bool elsewhere = local && !strcmp(local, "false");
+    bool elsewhere = is_elsewhere(v->r);
     if (!nothing && !elsewhere)
         words_sensors(&sensors, v->r);
     if (v->mixed && v->whole.e.provenance == JOULET_ESTIMATED)

@@ -140,6 +140,34 @@ static void a_doubtful_idle_level_is_extended(void **state)
     quick_close(&quick);
 }
 
+/* The warm-up fails and shows nothing: the first request that draws something tells. */
+static void doubt_waits_for_a_figure(void **state)
+{
+    struct sim_config c;
+    struct program p = {0};
+    struct run r;
+    size_t levels = 0;
+    (void)state;
+    sim_config_init(&c);
+    c.prefill_ms = 0.05;
+    c.decode_ms = 5;
+    c.tokens = 20;
+    assert_true(sim_config_fault(&c, "internal@0"));
+    quick_start(&quick, &c);
+    scratch_write("one.txt", "hello\n");
+    program_run(&p, ARGS("bench", "--engine", quick.url, "--sim", "20", "--prompts", scratch("one.txt"), "--baseline", "300ms",
+                         "--cooldown", "0", "--baseline-most", "600ms", "--repeat", "4"));
+    assert_int_equal(p.code, 0);
+    program_release(&p);
+    record_last(&r);
+    assert_true(r.requests[0].warmup && r.requests[0].outcome == RUN_FAILED);
+    for (size_t i = 0; i < r.n_windows; i++)
+        levels += !strcmp(r.windows[i].name, "idle");
+    assert_int_equal(levels, 2);
+    run_release(&r);
+    quick_close(&quick);
+}
+
 static void a_dry_run_starts_nothing(void **state)
 {
     struct program p = {0};
@@ -490,6 +518,7 @@ int main(void)
         cmocka_unit_test(cells_take_turns),
         cmocka_unit_test(one_configuration_needs_no_cells),
         cmocka_unit_test(a_doubtful_idle_level_is_extended),
+        cmocka_unit_test(doubt_waits_for_a_figure),
         cmocka_unit_test(a_dry_run_starts_nothing),
         cmocka_unit_test(bad_plans_start_nothing),
         cmocka_unit_test(long_series_follow_the_idle_level),

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ATTEMPTS 3 /* a machine that stands still for a while during the pulses is no fault of ours */
+/* A machine that stands still for a while during the pulses is no fault of ours: the lag is off then, or refused with code 1. */
+#define ATTEMPTS 4
 
 /* Number after "key": in the object of that channel; NAN for null. */
 static double number_of(const char *json, const char *channel, const char *key)
@@ -65,9 +66,9 @@ static void simulated_devices_are_found_to_be_what_they_are(void **state)
         program_run(&p, ARGS("calibrate", "--sim", simulated(sim, sizeof sim), "--pulses", "20", "--seed", "7", "--json",
                              "--calibration", file));
         const char *json = kept(&p.out);
-        if (p.code != 0 || (!near_truth(json) && i == ATTEMPTS - 1))
+        bool found = p.code == 0 && near_truth(json);
+        if (p.code > 1 || (!found && i == ATTEMPTS - 1))
             fail_msg("code %d: %s%s", p.code, json, kept(&p.err));
-        bool found = near_truth(json);
         if (found) {
             assert_near(number_of(json, "gpu0.board", "period_s"), 0.1, 0.002);
             assert_near(number_of(json, "cpu0.package", "period_s"), 0.001, 0.0003);
@@ -139,14 +140,14 @@ static void an_engine_can_be_the_load(void **state)
     for (int i = 0; i < ATTEMPTS && !found; i++) {
         struct program p = {0};
         program_run(&p, ARGS("calibrate", "--engine", url, "--sim", sim, "--pulses", "20", "--json", "--calibration", "none"));
-        if (p.code != 0)
+        if (p.code > 1)
             fail_msg("code %d: %s", p.code, kept(&p.err));
         must_say(kept(&p.out), "prompts to an engine");
         must_say(kept(&p.out), "\"file\":null");
         double lag = number_of(kept(&p.out), "sim0.gpu", "lag_s");
-        found = fabs(lag - 0.045) <= 0.004; /* the way over the network is in it */
+        found = p.code == 0 && fabs(lag - 0.045) <= 0.004; /* the way over the network is in it */
         if (!found && i == ATTEMPTS - 1)
-            fail_msg("lag %g: %s", lag, kept(&p.out));
+            fail_msg("code %d, lag %g: %s%s", p.code, lag, kept(&p.out), kept(&p.err));
         program_release(&p);
     }
     sim_engine_stop(e);
