@@ -387,7 +387,8 @@ static bool on_body(void *user, const char *bytes, size_t n, int64_t t_ns)
 static void end_call(struct call *c, const struct net_response *r)
 {
     struct generated *g = c->g;
-    if (c->parser)
+    bool half = !c->streams && !r->complete && g->http_status == 200; /* of a body that should have come whole */
+    if (c->parser && !half)
         engine_parser_end(c->parser, r->t_end_ns);
     hand_on(c);
     engine_parser_close(c->parser);

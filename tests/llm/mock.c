@@ -114,7 +114,9 @@ static bool play(struct connection *x, const struct mock_route *r)
          : e.stream ? "text/event-stream"
          : html     ? "text/html"
                     : "application/json");
-    for (const char *p = e.body, *end = e.body + e.n, *next; p < end; p = next) {
+    const char *end = e.body + (r->end != MOCK_WHOLE && !e.stream ? e.n / 2 : e.n);
+    size_t sent = 0, most = r->end != MOCK_WHOLE && x->m->c->events ? x->m->c->events : SIZE_MAX;
+    for (const char *p = e.body, *next; p < end && sent < most; p = next, sent++) {
         next = e.stream ? strstr(p, lines ? "\n" : "\n\n") : NULL;
         next = next ? next + (lines ? 1 : 2) : end;
         chunk(x->fd, p, (size_t)(next - p));

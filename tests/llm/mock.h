@@ -7,7 +7,7 @@
 
 enum mock_end {
     MOCK_WHOLE, /* the answer ends as its framing says */
-    MOCK_CUT,   /* the connection is closed in its middle */
+    MOCK_CUT,   /* the connection is closed in its middle; of an answer that comes whole one half is sent */
     MOCK_HOLD   /* it stays open and silent */
 };
 struct mock_route {
@@ -19,6 +19,7 @@ struct mock_config {
     const struct mock_route *routes;
     size_t n_routes;       /* what is none of them: 404 with an error, or `otherwise` */
     const char *otherwise; /* name of a composed answer; NULL */
+    size_t events;         /* of a stream that is cut or held: only so many of it; 0: all */
     bool lmstudio;         /* greets as LM Studio, and has its WebSocket */
     const char
         *fault; /* of the WebSocket: "load", "error", "failed", "cut", "hold", "refuse", "key", "tools", "thinking"; NULL */
