@@ -46,7 +46,7 @@ bool jl_any_starved(const struct joulet_trace *trace, int64_t from_ns, int64_t t
 bool jl_is_frozen(const struct joulet_trace *trace, const struct jl_params *p, int64_t from_ns, int64_t to_ns, double power_w);
 /* The counter moved and then shows one value to the end of the trace, too long for power_w: *last_ns is when it stopped. */
 bool jl_stopped(const struct joulet_trace *trace, const struct jl_params *p, double power_w, int64_t *last_ns);
-/* The trace ends in failed reads: *last_ns is the last good sample. */
+/* The trace ends in failed reads: *last_ns is the last good sample, of a counter the last that moved. */
 bool jl_is_gone(const struct joulet_trace *trace, const struct jl_params *p, int64_t *last_ns);
 const char *jl_channel_name(const struct joulet_trace *trace); /* for error sentences */
 /* USAGE when the channel has no energy or power, NO_DATA when the trace is empty. */

@@ -149,6 +149,21 @@ bool jl_stopped(const struct joulet_trace *trace, const struct jl_params *p, dou
     return false; /* it never moved, or there is nothing */
 }
 
+/* A device may stand still for a while before it says that it is gone: its counter tells nothing of that time. */
+static int64_t last_move(const struct joulet_trace *trace, size_t good)
+{
+    const struct joulet_sample *all = trace->samples;
+    int64_t moved = all[good - 1].t_ns;
+    for (size_t i = good; i-- > 0;) {
+        if (all[i].flags & JOULET_SAMPLE_FAILED)
+            continue;
+        if (all[i].value != all[good - 1].value)
+            return moved;
+        moved = all[i].t_ns;
+    }
+    return all[good - 1].t_ns; /* it never moved */
+}
+
 bool jl_is_gone(const struct joulet_trace *trace, const struct jl_params *p, int64_t *last_ns)
 {
     size_t good = trace->n;
@@ -157,5 +172,8 @@ bool jl_is_gone(const struct joulet_trace *trace, const struct jl_params *p, int
     if (good == 0 || trace->n - good < GONE_READS)
         return false;
     *last_ns = trace->samples[good - 1].t_ns;
-    return jl_s(trace->samples[trace->n - 1].t_ns - *last_ns) >= GONE_PERIODS * p->U;
+    bool gone = jl_s(trace->samples[trace->n - 1].t_ns - *last_ns) >= GONE_PERIODS * p->U;
+    if (gone && !p->gauge)
+        *last_ns = last_move(trace, good);
+    return gone;
 }

@@ -175,6 +175,26 @@ static void test_gone(void **state)
     assert_true(m.whole.flags & JOULET_FLAG_GONE);
 }
 
+/* It shows its last value for a while before it is said to be gone: that time is not measured, so nothing idle is taken off it.
+ */
+static void test_gone_after_standing_still(void **state)
+{
+    (void)state;
+    struct steps f;
+    struct joulet_measured m;
+    struct joulet_error err;
+    steps_init(&f);
+    steps_bounds(&f, (const double[]){1, 1.5, 2, 2.5}, 3);
+    for (size_t i = 18; i < STEPS_N; i++) {
+        f.samples[i].value = f.samples[17].value;
+        f.samples[i].flags = i < 22 ? 0 : JOULET_SAMPLE_FAILED;
+    }
+    assert_int_equal(steps_measure(&f, &m, &err), JOULET_GONE);
+    assert_near(m.whole.gross_j, 210, .1); /* up to the last move, at 1.7 s */
+    assert_near(m.parts[1].gross_j, 60, .1);
+    assert_true(isnan(m.parts[2].gross_j));
+}
+
 static void test_one_failed_read_at_the_end_is_not_gone(void **state)
 {
     (void)state;
@@ -348,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_stopped),
         cmocka_unit_test(test_no_level_from_a_stopped_counter),
         cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_gone_after_standing_still),
         cmocka_unit_test(test_one_failed_read_at_the_end_is_not_gone),
         cmocka_unit_test(test_ends_of_the_trace),
         cmocka_unit_test(test_extrapolation_is_uncertain),
