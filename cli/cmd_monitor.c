@@ -24,6 +24,7 @@ struct monitor {
     struct jl_buf out; /* the row, or all of them in a batch */
     int64_t interval_ns, samples;
     uint64_t rows;
+    size_t told; /* problems that were said */
 };
 
 /* ---- rows out ----------------------------------------------------------------------------------------------------- */
@@ -56,6 +57,16 @@ static bool emit_header(struct monitor *m)
     else
         monitor_header(&m->out, &m->live, m->form, m->columns);
     return m->form == MONITOR_JSON || hand_on(m);
+}
+
+/* Sensors that exist and are not read, a calibration that cannot be used, and what leaves or falls silent later: not in the rows.
+ */
+static void warn_of_problems(struct monitor *m)
+{
+    struct joulet_problem p;
+    for (; !m->screen && m->told < joulet_problem_count(m->live.meter); m->told++)
+        if (joulet_problem_get(m->live.meter, m->told, &p) == JOULET_OK)
+            cli_warn(m->cli, "%s", p.message);
 }
 
 static bool emit_row(struct monitor *m, joulet_mark from)
@@ -110,6 +121,7 @@ static void watch(struct monitor *m)
         if (!whole && m->rows)
             break;
         on = emit_row(m, from) && whole;
+        warn_of_problems(m);
     }
 }
 
@@ -119,6 +131,8 @@ static int finish(struct monitor *m)
 {
     int code = CLI_DONE, sig = atomic_load(&cli_signal);
     screen_close(m->screen);
+    m->screen = NULL;
+    warn_of_problems(m);
     jl_memory_trim();
     if (m->batch && m->rows)
         code = cli_result(m->cli, m->out.data, m->out.len);
@@ -131,15 +145,6 @@ static int finish(struct monitor *m)
     processes_close(m->processes);
     live_close(&m->live);
     return code != CLI_DONE ? code : sig ? 128 + sig : CLI_DONE;
-}
-
-/* Sensors that exist and are not read, or a calibration that cannot be used: they are not in the rows. */
-static void warn_of_problems(const struct monitor *m)
-{
-    struct joulet_problem p;
-    for (size_t i = 0; i < joulet_problem_count(m->live.meter); i++)
-        if (joulet_problem_get(m->live.meter, i, &p) == JOULET_OK)
-            cli_warn(m->cli, "%s", p.message);
 }
 
 static int monitor_run(struct cli *c, int argc, char **argv)
