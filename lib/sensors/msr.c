@@ -298,6 +298,11 @@ static enum joulet_status build(struct sensor_list *out, struct search *s, struc
     bool ok = find_places(m, &s->cpu);
     s->dies = many_dies(m);
     s->client = m->n_places == 1 && s->cpu.client;
+    if (ok && m->n_places == 0)
+        sensor_list_problem(out, "msr", JOULET_UNSUPPORTED,
+                            "%s/devices/system/cpu shows no hardware thread, so there is none whose registers could be read: use "
+                            "--sensors rapl or perf",
+                            jl_sysfs_root());
     ok = ok && add_places(m, s, out);
     bool none = m->base.n_channels == 0;
     if (ok && !none && sensor_list_add(out, &m->base))
@@ -308,11 +313,24 @@ static enum joulet_status build(struct sensor_list *out, struct search *s, struc
                : jl_fail(err, JOULET_MEMORY, "the registers of the CPU could not be opened: out of memory or too many sensors");
 }
 
+/* It is asked for by name only: what is not there is told. */
+static void tell_other_processor(struct sensor_list *out)
+{
+    bool one_machine = (strcmp(jl_sysfs_root(), "/sys") == 0) == (strcmp(jl_procfs_root(), "/proc") == 0);
+    sensor_list_problem(
+        out, "msr", JOULET_UNSUPPORTED,
+        "msr reads registers of Intel's and AMD's processors, and %s/cpuinfo %s: leave out --sensors msr; `joulet "
+        "sensors` shows what there is",
+        jl_procfs_root(), one_machine ? "tells of none" : "and the sensors are not of one machine");
+}
+
 static enum joulet_status look(struct sensor_list *out, const struct joulet_options *opt, struct joulet_error *err)
 {
     struct search s;
-    if (!rapl_know_cpu(&s.cpu) || !(s.cpu.amd || s.cpu.intel))
+    if (!rapl_know_cpu(&s.cpu) || !(s.cpu.amd || s.cpu.intel)) {
+        tell_other_processor(out);
         return jl_ok(err);
+    }
     bool rapl = rapl_named(opt, "rapl") && rapl_powercap_works();
     if (rapl || (rapl_named(opt, "perf") && rapl_perf_works(opt))) {
         sensor_list_problem(

@@ -323,6 +323,11 @@ static enum joulet_status look(struct sensor_list *out, const struct joulet_opti
 {
     struct search s = {.refused = 0};
     bool twice = rapl_wanted(opt, "rapl") && rapl_powercap_works();
+    if (rapl_named(opt, "perf") && !twice && !may_ask(opt))
+        sensor_list_problem(out, "perf", JOULET_UNSUPPORTED,
+                            "%s is that of another machine, and the kernel would answer perf for this one: leave out --sensors "
+                            "perf, or say --trust-root where it is this machine's, as in a container",
+                            jl_sysfs_root());
     if (twice || !may_ask(opt) || !know_pmu(&s.pmu))
         return jl_ok(err);
     rapl_know_cpu(&s.cpu);

@@ -160,11 +160,33 @@ static void whole_joules(void **state)
     machine_close(&m);
 }
 
+/* Asked for by name, so what is missing is told, with what helps. */
+static void another_kind_of_processor(void **state)
+{
+    static const struct {
+        const char *machine, *says;
+    } rows[] = {{"jetson", "tells of none"}, {"one-socket", "shows no hardware thread"}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct machine m;
+        struct sensor_list l;
+        machine_open(&m, rows[i].machine);
+        assert_int_equal(open_sensors(&l, "msr", NULL, NULL), JOULET_OK);
+        assert_int_equal(l.n, 0);
+        assert_int_equal(l.n_problems, 1);
+        assert_non_null(strstr(l.problems[0].message, rows[i].says));
+        assert_non_null(strstr(l.problems[0].message, "--sensors"));
+        close_sensors(&l);
+        machine_close(&m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(two_intel_sockets),  cmocka_unit_test(counts_and_wraps), cmocka_unit_test(amd_counts_its_package_once),
-        cmocka_unit_test(what_is_in_the_way), cmocka_unit_test(whole_joules),
+        cmocka_unit_test(two_intel_sockets),         cmocka_unit_test(counts_and_wraps),
+        cmocka_unit_test(another_kind_of_processor), cmocka_unit_test(amd_counts_its_package_once),
+        cmocka_unit_test(what_is_in_the_way),        cmocka_unit_test(whole_joules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
