@@ -328,11 +328,11 @@ static enum joulet_status load_first(struct runtime_choice *choice, const struct
     struct engine_model m;
     double told_s;
     const char *model = choice->model ? choice->model : e->info.model;
-    if (choice->started || !e->ops->details)
+    if (choice->started || !e->ops->details || !e->ops->load)
         return JOULET_OK;
     enum joulet_status status = e->ops->details(e, model, &m, err);
     bool fits = m.loaded && ask->q && (ask->q->context_length < 0 || ask->q->context_length == m.loaded_context);
-    if (status != JOULET_OK || fits || !ask->q || !e->ops->load)
+    if (status != JOULET_OK || fits || !ask->q)
         return status;
     before_start(s);
     cli_say(s->cli, "loading %s", model);

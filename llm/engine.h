@@ -42,23 +42,24 @@ struct generated {
     int64_t *token_ns;   /* arrival of each chunk with text */
     size_t n_token_ns, cap_token_ns;
     double server_prompt_s, server_decode_s, server_load_s, server_queue_s; /* NAN: not told */
-    int64_t processed_tokens;                                               /* prompt tokens computed now; -1 not told */
-    char finish[16];                                                        /* "stop", "length", "cancelled", "error", "" */
-    bool truncated;                                                         /* the engine cut the prompt */
-    bool done;                                                              /* the terminal object came */
-    char engine_error[400];                                                 /* error in the stream or body; "" none */
-    char error_type[48];                                                    /* the engine's word for its kind; "" not told */
-    int64_t error_prompt_tokens, error_context;                             /* of a prompt that is too long; -1 not told */
-    bool complete;                                                          /* framing ended as announced */
-    int64_t draft_tokens, draft_accepted; /* of speculative decoding: proposed, and taken over; -1 not told */
-    size_t tool_calls;                    /* that the answer asks for */
-    int64_t t_prefill_ns;                 /* the engine announced the end of the prompt's processing; 0: it did not */
-    size_t prefills;                      /* announced phases of prompt processing; more than one: tools ran in between */
-    char runtime[64], instance[128];      /* what computed it, and the loaded instance, in the engine's words; "" not told */
-    char draft_model[128];                /* that proposed the draft tokens; "" none or not told */
-    int64_t gpu_layers;                   /* of the model that answered; -1 not told */
-    double server_rate;                   /* tokens per second, as told; NAN not told */
-    int64_t t_load_ns;                    /* the engine announced that it loads the model first; 0: it did not */
+    bool was_loaded;          /* server_load_s is the taking of a model that was there: it stays with the prefill */
+    int64_t processed_tokens; /* prompt tokens computed now; -1 not told */
+    char finish[16];          /* "stop", "length", "cancelled", "error", "" */
+    bool truncated;           /* the engine cut the prompt */
+    bool done;                /* the terminal object came */
+    char engine_error[400];   /* error in the stream or body; "" none */
+    char error_type[48];      /* the engine's word for its kind; "" not told */
+    int64_t error_prompt_tokens, error_context; /* of a prompt that is too long; -1 not told */
+    bool complete;                              /* framing ended as announced */
+    int64_t draft_tokens, draft_accepted;       /* of speculative decoding: proposed, and taken over; -1 not told */
+    size_t tool_calls;                          /* that the answer asks for */
+    int64_t t_prefill_ns;                       /* the engine announced the end of the prompt's processing; 0: it did not */
+    size_t prefills;                            /* announced phases of prompt processing; more than one: tools ran in between */
+    char runtime[64], instance[128]; /* what computed it, and the loaded instance, in the engine's words; "" not told */
+    char draft_model[128];           /* that proposed the draft tokens; "" none or not told */
+    int64_t gpu_layers;              /* of the model that answered; -1 not told */
+    double server_rate;              /* tokens per second, as told; NAN not told */
+    int64_t t_load_ns;               /* the engine announced that it loads the model first; 0: it did not */
 };
 void generated_init(struct generated *g);
 void generated_release(struct generated *g);

@@ -16,7 +16,6 @@
 #define U_SERVER_S 0.0005 /* 6.1 */
 #define U_CLIENT_S 0.0015
 #define SLACK_S    0.001 /* rounding of the engine's milliseconds */
-#define LOADING_S  0.050 /* Ollama tells some milliseconds for taking a model that is loaded: they stay with the prefill */
 
 struct moments {
     int64_t start, load, prefill, boundary, end; /* load: where loading begins, prefill: where prefill begins */
@@ -71,7 +70,7 @@ static struct moments moments_of(const struct generated *g)
     int64_t over = latest(g->t_end_ns, g->t_sent_ns);
     if (g->server_queue_s > 0 && g->server_queue_s <= jl_s(over - m.start))
         m.load = m.prefill = m.start + jl_ns(g->server_queue_s);
-    if (g->server_load_s >= LOADING_S && g->server_load_s <= jl_s(over - m.load))
+    if (!g->was_loaded && g->server_load_s > 0 && g->server_load_s <= jl_s(over - m.load))
         m.prefill = m.load + jl_ns(g->server_load_s);
     m.boundary = server_boundary(g, m.prefill);
     if (m.boundary) {

@@ -334,9 +334,14 @@ static void read_model(const json_t *item, struct engine_model *m)
     wire_clean(m->name, sizeof(m->name), id, strlen(id));
     m->bytes = wire_count(meta, "size");
     m->params = wire_count(meta, "n_params");
-    m->context_length = wire_count(meta, "n_ctx");
+    const char *format = wire_string(meta, "ftype");
+    wire_clean(m->quantisation, sizeof(m->quantisation), format, strlen(format));
+    m->loaded_context = wire_count(meta, "n_ctx");
+    if (m->loaded_context < 0)
+        m->loaded_context = wire_count(item, "max_model_len");
+    m->context_length = wire_count(meta, "n_ctx_train");
     if (m->context_length < 0)
-        m->context_length = wire_count(item, "max_model_len");
+        m->context_length = m->loaded_context;
     m->loaded = !state[0] || strcmp(state, "loaded") == 0; /* only llama.cpp's router tells; others list what they serve */
 }
 

@@ -194,12 +194,30 @@ static enum joulet_status has_model(struct choosing *x, struct engine *e, struct
 
 /* ---- taking one ------------------------------------------------------------------------------------------------------------ */
 
+/* The key of our server in the background, for who names its address; malloc'ed, NULL elsewhere. */
+static char *background_key(const char *url)
+{
+    struct runtime_server s;
+    if (runtime_background(&s, NULL) != JOULET_OK)
+        return NULL;
+    size_t n = strlen(s.url);
+    const char *scheme = strstr(url, "://") ? "" : "http://";
+    char *whole = jl_strf("%s%s", scheme, url);
+    bool same = whole && strncmp(whole, s.url, n) == 0 && (!whole[n] || whole[n] == '/');
+    char *key = same && s.key[0] ? jl_strdup(s.key) : NULL;
+    free(whole);
+    runtime_server_release(&s);
+    return key;
+}
+
 /* Opens what answers there and keeps it if it has the model. */
 static enum joulet_status take(struct choosing *x, const char *url, const char *key, const char *protocol,
                                struct joulet_error *err)
 {
     struct engine *e;
-    enum joulet_status status = engine_open_as(&e, url, key, x->how->protocol, x->how->cancel, err);
+    char *own = key ? NULL : background_key(url);
+    enum joulet_status status = engine_open_as(&e, url, key ? key : own, x->how->protocol, x->how->cancel, err);
+    free(own);
     if (status != JOULET_OK)
         return status;
     if (protocol && !x->how->protocol && strcmp(e->ops->name, protocol) != 0)
@@ -426,6 +444,16 @@ static enum joulet_status open_first(struct engine **out, const char *key, bool 
                    pulls ? "gets models" : "is known");
 }
 
+/* By address and key, or our own server in the background by its address alone: its key is ours. */
+static enum joulet_status open_at(struct engine **out, const char *url, const char *key, const atomic_bool *cancel,
+                                  struct joulet_error *err)
+{
+    char *own = key ? NULL : background_key(url);
+    enum joulet_status status = engine_open(out, url, key ? key : own, cancel, err);
+    free(own);
+    return status;
+}
+
 enum joulet_status runtime_open_engine(struct engine **out, const char *engine, const char *key, bool pulls,
                                        const atomic_bool *cancel, struct joulet_error *err)
 {
@@ -442,7 +470,7 @@ enum joulet_status runtime_open_engine(struct engine **out, const char *engine, 
                        "--engine %.100s is neither an address nor the name of a protocol: say http://HOST:PORT, or a "
                        "name such as ollama",
                        engine);
-    return engine_open(out, ops ? url : engine, key, cancel, err);
+    return open_at(out, ops ? url : engine, key, cancel, err);
 }
 
 void runtime_choice_release(struct runtime_choice *c)

@@ -2,6 +2,7 @@
  * to /completion. Both tell `timings`: counts and milliseconds of the server's own clock (docs/engines.md, "llama.cpp"). */
 #include "llm/engine_wire.h"
 #include "llm/engines/engines.h"
+#include "llm/gguf/gguf.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +55,7 @@ static void read_models(struct engine *e)
         if (!e->info.model[0])
             memcpy(e->info.model, list[0].name, sizeof(list[0].name));
         if (e->info.context_length < 0)
-            e->info.context_length = list[0].context_length;
+            e->info.context_length = list[0].loaded_context;
     }
     free(list);
     net_response_release(&r);
@@ -105,6 +106,38 @@ static enum joulet_status check_model(const struct engine *e, const char *model,
         return JOULET_OK;
     return jl_fail(err, JOULET_ENGINE, "the engine at %s has no model \"%s\": it has loaded %s; leave -m out to use that one",
                    e->url, model, i->model);
+}
+
+/* The server tells little of its model, but names its file: where that lies here, its head tells the rest. */
+static enum joulet_status details(struct engine *e, const char *model, struct engine_model *out, struct joulet_error *err)
+{
+    const struct engine_info *i = &e->info;
+    struct engine_model *list = NULL;
+    struct gguf_head h;
+    size_t n = 0;
+    enum joulet_status status = models(e, &list, &n, err);
+    if (status == JOULET_OK)
+        status = jl_fail(err, JOULET_NOT_FOUND, "the engine at %s has no model %.150s%s%.150s", e->url, model,
+                         i->model[0] ? ": it has loaded " : "", i->model);
+    bool ours = check_model(e, model, NULL) == JOULET_OK;
+    for (size_t k = 0; k < n; k++) {
+        if (engine_same_name(list[k].name, model) || (n == 1 && ours)) {
+            *out = list[k];
+            status = jl_ok(err);
+        }
+    }
+    free(list);
+    if (status != JOULET_OK)
+        return status;
+    snprintf(out->runtime, sizeof(out->runtime), "llama.cpp");
+    if (e->local && ours && i->model_path[0] && gguf_read_head(i->model_path, &h, NULL) == JOULET_OK) {
+        snprintf(out->architecture, sizeof(out->architecture), "%.47s", h.architecture);
+        snprintf(out->quantisation, sizeof(out->quantisation), "%s", h.quantisation);
+        snprintf(out->digest, sizeof(out->digest), "%s", h.digest);
+        out->bytes = h.bytes;
+        out->context_length = h.context_length;
+    }
+    return status;
 }
 
 /* The context is given when the server starts: a request can only find it too small. */
@@ -228,6 +261,7 @@ const struct engine_ops engine_llamacpp = {
     .framing = ENGINE_SSE,
     .recognise = recognise,
     .models = models,
+    .details = details,
     .request = request,
     .event = event,
     .busy = busy,

@@ -164,11 +164,13 @@ static void read_counts(struct generated *g, const json_t *root)
 /* What is 0 is left out. One token needs no step after it: 0.34 says 1000 ns, 0.17 nothing. Waiting for a free slot is in the
  * total and in no other time; some milliseconds of template and tokeniser are too, so only what is far above them is waiting. */
 #define WAITING_S 0.050
+#define LOADING_S 0.050 /* told of a loaded model too, some milliseconds for looking it up */
 
 static void read_times(struct generated *g, const json_t *root)
 {
     double total_s = wire_number(root, "total_duration", 1e-9), load_s = wire_number(root, "load_duration", 1e-9);
     g->server_load_s = load_s;
+    g->was_loaded = load_s < LOADING_S;
     g->server_prompt_s = wire_number(root, "prompt_eval_duration", 1e-9);
     g->server_decode_s = wire_number(root, "eval_duration", 1e-9);
     if (isnan(g->server_decode_s) && g->tokens.generated == 1 && !isnan(total_s))

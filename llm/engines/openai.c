@@ -87,7 +87,7 @@ static void read_first(struct engine *e, const struct engine_model *m)
     if (e->cloud)
         return;
     memcpy(e->info.model, m->name, sizeof(m->name));
-    e->info.context_length = m->context_length;
+    e->info.context_length = m->loaded_context;
     e->info.model_bytes = m->bytes;
     e->info.model_params = m->params;
 }

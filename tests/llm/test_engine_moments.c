@@ -59,8 +59,6 @@ static const struct row rows[] = {
      {"prefill", 800, 902, 0.5, 0.5}, {"decode", 902, 1102, 0.5, 0.5}}},
     {"queue and load told", 952, 1152, 1152.1, 21, 0, 100, 200, 800, 50, true, "server timings", {{"queue", 0, 800, 0, 0.5},
      {"load", 800, 850, 0.5, 0.5}, {"prefill", 850, 952, 0.5, 0.5}, {"decode", 952, 1152, 0.5, 0.5}}},
-    {"some milliseconds of load are the taking of a loaded model", 102, 302, 302.1, 21, 0, 96, 200, UNTOLD, 4, true,
-     "server timings", {{"prefill", 0, 102, 0, 0.5}, {"decode", 102, 302, 0.5, 0.5}}},
     {"a queue longer than the exchange is not believed", 102, 302, 302.1, 21, 0, 100, 200, 5000, UNTOLD, true, "server timings",
      {{"prefill", 0, 102, 0, 0.5}, {"decode", 102, 302, 0.5, 0.5}}},
     {"one token is prefill's", 102, 102, 102.2, 1, 0, 100, 0.001, UNTOLD, UNTOLD, true, "server timings", {{"prefill", 0, 102, 0,
@@ -267,11 +265,44 @@ static void thinking_turns_into_the_answer(void **state)
     }
 }
 
+/* What Ollama tells as loading of a model that was there is no window, but stays in the record. */
+static void taking_a_loaded_model_is_no_loading(void **state)
+{
+    (void)state;
+    for (int there = 0; there <= 1; there++) {
+        struct row r = {.why = "load",
+                        .first = 102,
+                        .last = 302,
+                        .end = 302.1,
+                        .generated = 21,
+                        .prompt = 96,
+                        .decode = 200,
+                        .queue = NAN,
+                        .load = 4,
+                        .done = true};
+        struct generated g;
+        struct run_request q;
+        make(&r, &g);
+        g.was_loaded = there;
+        run_request_init(&q);
+        engine_to_request(&g, &q);
+        assert_int_equal(q.n_windows, there ? 2 : 3);
+        assert_string_equal(q.windows[0].name, there ? "prefill" : "load");
+        assert_true(near(q.server_load_s, 0.004));
+        run_request_release(&q);
+        generated_release(&g);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(windows_tile_the_request), cmocka_unit_test(nothing_sent_no_window),         cmocka_unit_test(latencies),
-        cmocka_unit_test(what_was_told_is_kept),    cmocka_unit_test(thinking_turns_into_the_answer),
+        cmocka_unit_test(taking_a_loaded_model_is_no_loading),
+        cmocka_unit_test(windows_tile_the_request),
+        cmocka_unit_test(nothing_sent_no_window),
+        cmocka_unit_test(latencies),
+        cmocka_unit_test(what_was_told_is_kept),
+        cmocka_unit_test(thinking_turns_into_the_answer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
