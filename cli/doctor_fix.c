@@ -142,6 +142,19 @@ static int result(const struct cli *c, const struct fix_plan *p, const char *wor
     return code;
 }
 
+/* What is left for the user to do. */
+static int finished(const struct cli *c, const struct fix_plan *p, const char *word, const char *said)
+{
+    char *sentence =
+        !who() ? jl_strf("%s; add users with: sudo usermod -aG " FIX_GROUP " USER; joulet doctor --undo takes it back", said)
+        : p->member
+            ? jl_strf("%s; log in again, so that the group holds for you; joulet doctor --undo takes it back", said)
+            : jl_strf("%s; the group was there before, so become its member: sudo usermod -aG " FIX_GROUP " %s", said, who());
+    int code = result(c, p, word, sentence ? sentence : said);
+    free(sentence);
+    return code;
+}
+
 static int apply(const struct cli *c, const struct fix_plan *p)
 {
     struct joulet_error err;
@@ -156,9 +169,7 @@ static int apply(const struct cli *c, const struct fix_plan *p)
     if (fix_apply(p, &err) != JOULET_OK)
         return cli_fail(c, &err);
     tell_udev(p->root);
-    return result(c, p, "done",
-                  who() ? "done; log in again, so that the group holds for you; joulet doctor --undo takes it back"
-                        : "done; add users with: sudo usermod -aG " FIX_GROUP " USER; joulet doctor --undo takes it back");
+    return finished(c, p, "done", "done");
 }
 
 int doctor_fix(const struct cli *c)
@@ -172,9 +183,13 @@ int doctor_fix(const struct cli *c)
         return cli_fail(c, &err);
     if (!p.counters)
         code =
-            result(c, &(struct fix_plan){0}, "nothing to fix", "nothing to fix: no energy counter of a CPU is to be seen here");
+            result(c, &(struct fix_plan){0}, "nothing to fix",
+                   !msr && p.registers ? "nothing to fix: no energy counter of a CPU is to be seen here but its registers; for "
+                                         "those: joulet doctor --fix --sensors msr"
+                                       : "nothing to fix: no energy counter of a CPU is to be seen here");
     else if (!p.to_do)
-        code = result(c, &p, "in place", "nothing to do: everything is in place");
+        code = who() && !p.member ? finished(c, &p, "in place", "nothing to do: everything is in place")
+                                  : result(c, &p, "in place", "nothing to do: everything is in place");
     else
         code = apply(c, &p);
     fix_plan_release(&p);

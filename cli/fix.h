@@ -27,6 +27,8 @@ struct fix_plan {
     uint32_t gid;
     uint64_t capabilities; /* bits */
     bool counters;         /* something is there that the fix is for */
+    bool registers;        /* /dev/cpu is there, asked for or not */
+    bool member;           /* the user is in the group, or will be */
 };
 /* What is to be done. user: becomes a member of the new group; NULL nobody. msr: asked for by name.
  * Error: JOULET_BUSY when a file that is not ours is in the way. */
@@ -40,6 +42,13 @@ enum joulet_status fix_undo(const char *root, struct jl_buf *left, size_t *undon
 
 /* ---- shared by the two files --------------------------------------------------------------------------------------- */
 char *fix_path(const char *root, const char *path); /* malloc'ed */
+/* The same with links followed, malloc'ed: what is changed is what they lead to, and they stay. NULL and JOULET_PERMISSION when
+ * they lead out of a root folder: a link in an image must not reach into the machine that prepares it. */
+char *fix_inside(const char *root, const char *path, struct joulet_error *err);
+/* Whether the running program would find its library as one with capabilities; else the folder where it is now. */
+bool fix_library_found(char *folder, size_t size);
+/* The capabilities that a file gives, effective; 0 none. */
+uint64_t fix_capabilities(const char *path);
 /* Number of the group in a table of groups; -1 none. */
 int64_t fix_group_id(const char *table, const char *name);
 

@@ -2,7 +2,7 @@
  * was there before: that alone is undone, byte for byte; what somebody changed since is left and said.
  *
  * Lines of the manifest, tab-separated: "line PATH TEXT", "file PATH SHA256", "mode PATH MODE GID SET_MODE SET_GID",
- * "cap PATH MODE GID", "dir PATH". */
+ * "cap PATH MODE GID VALUE" (hexadecimal, "" none), "dir PATH". */
 #include "cli/fix.h"
 
 #include <endian.h>
@@ -16,9 +16,11 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define HEAD      "joulet doctor --fix 1\n"
-#define TABLE_MAX ((size_t)1 << 20)
-#define CAPS      "security.capability"
+#define HEAD          "joulet doctor --fix 1\n"
+#define TABLE_MAX     ((size_t)1 << 20)
+#define CAPS          "security.capability"
+#define ACCOUNTS_LOCK "/etc/.pwd.lock"
+#define LABEL         "security.selinux"
 
 /* ---- files ------------------------------------------------------------------------------------------------------------ */
 
@@ -37,14 +39,17 @@ static bool read_all(const char *path, struct jl_buf *b)
     return ok;
 }
 
-/* The same owner, group and mode as before: these tables belong to the system. */
+/* The same owner, group, mode and label (SELinux) as before: these tables belong to the system. */
 static enum joulet_status replace_table(const char *path, const struct jl_buf *b, struct joulet_error *err)
 {
     struct stat st;
+    char label[512];
     if (stat(path, &st) != 0)
         return failed(err, path);
+    ssize_t n = getxattr(path, LABEL, label, sizeof label);
     enum joulet_status status = jl_write_file(path, b->data, b->len, (int)(st.st_mode & 07777), err);
-    if (status == JOULET_OK && chown(path, st.st_uid, st.st_gid) != 0)
+    if (status == JOULET_OK &&
+        (chown(path, st.st_uid, st.st_gid) != 0 || (n > 0 && setxattr(path, LABEL, label, (size_t)n, 0) != 0)))
         return failed(err, path);
     return status;
 }
@@ -55,7 +60,36 @@ static bool is_dir(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* A file that the lock itself has made goes with it. */
+static void unlock_accounts(bool fresh)
+{
+    if (fresh)
+        unlink(ACCOUNTS_LOCK);
+    ulckpwdf();
+}
+
 /* ---- the manifest ------------------------------------------------------------------------------------------------------ */
+
+/* What undoes as root must have been written by root: file and folder are his, and nobody else may write there. */
+static bool only_ours(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && !S_ISLNK(st.st_mode) && (st.st_uid == 0 || st.st_uid == geteuid()) && !(st.st_mode & 022);
+}
+
+static enum joulet_status believe(const char *path, struct joulet_error *err)
+{
+    struct stat st;
+    char *folder = jl_strf("%.*s", (int)(strrchr(path, '/') - path), path);
+    bool good = folder && (lstat(folder, &st) != 0 || only_ours(folder)) && (lstat(path, &st) != 0 || only_ours(path));
+    free(folder);
+    return good ? JOULET_OK
+                : jl_fail(
+                      err, JOULET_PERMISSION,
+                      "%s or its folder belongs to or may be changed by others, so it is not believed and nothing was done: look "
+                      "at it, then remove it",
+                      path);
+}
 
 static enum joulet_status remember(const char *root, const char *line, struct joulet_error *err)
 {
@@ -111,6 +145,10 @@ static enum joulet_status open_manifest(const char *root, struct joulet_error *e
         free(dir);
     }
     enum joulet_status st = make_way(root, path, false, err);
+    char *full = fix_path(root, path);
+    if (st == JOULET_OK)
+        st = full ? believe(full, err) : jl_fail(err, JOULET_MEMORY, "out of memory");
+    free(full);
     for (size_t i = 0; i < n; i++) {
         if (st == JOULET_OK)
             st = remember_take(root, made[i], err);
@@ -180,13 +218,36 @@ static bool set_capabilities(const char *path, uint64_t bits)
     return setxattr(path, CAPS, words, sizeof words, 0) == 0;
 }
 
+/* The attribute as it is, in hexadecimal; "" none. */
+static void caps_text(const char *path, char *out, size_t size)
+{
+    unsigned char value[64];
+    ssize_t n = getxattr(path, CAPS, value, sizeof value);
+    out[0] = '\0';
+    for (ssize_t i = 0; i < n; i++)
+        snprintf(out + strlen(out), size - strlen(out), "%02x", value[i]);
+}
+
+/* As it was: the value, or none. */
+static bool put_caps(const char *path, const char *text)
+{
+    unsigned char value[64];
+    size_t n = 0;
+    for (unsigned byte; n < sizeof value && sscanf(text + 2 * n, "%2x", &byte) == 1; n++)
+        value[n] = (unsigned char)byte;
+    return n ? setxattr(path, CAPS, value, n, 0) == 0 : removexattr(path, CAPS) == 0 || errno == ENODATA;
+}
+
 static enum joulet_status do_capability(const struct fix_plan *p, const struct fix_step *s, const char *path,
                                         struct joulet_error *err)
 {
     struct stat was;
     if (stat(path, &was) != 0)
         return failed(err, path);
-    enum joulet_status st = remember_take(p->root, jl_strf("cap\t%s\t%o\t%u", s->path, was.st_mode & 07777, was.st_gid), err);
+    char caps[160];
+    caps_text(path, caps, sizeof caps);
+    enum joulet_status st =
+        remember_take(p->root, jl_strf("cap\t%s\t%o\t%u\t%s", s->path, was.st_mode & 07777, was.st_gid, caps), err);
     /* A change of owner clears capabilities, so they come last. */
     return st == JOULET_OK && (!set_mode(path, p->gid, s->mode) || !set_capabilities(path, p->capabilities)) ? failed(err, path)
                                                                                                              : st;
@@ -197,16 +258,20 @@ enum joulet_status fix_apply(const struct fix_plan *p, struct joulet_error *err)
     static enum joulet_status (*const how[])(const struct fix_plan *, const struct fix_step *, const char *,
                                              struct joulet_error *) = {
         [FIX_LINE] = do_line, [FIX_FILE] = do_file, [FIX_MODE] = do_mode, [FIX_CAPABILITY] = do_capability};
+    bool fresh = access(ACCOUNTS_LOCK, F_OK) != 0;
     bool locked = !*p->root && lckpwdf() == 0; /* others wait with their changes of the accounts */
     enum joulet_status st = open_manifest(p->root, err);
     for (size_t i = 0; st == JOULET_OK && i < p->n; i++) {
-        char *path = p->steps[i].in_place ? NULL : fix_path(p->root, p->steps[i].path);
+        if (p->steps[i].in_place)
+            continue;
+        char *path = fix_inside(p->root, p->steps[i].path, err);
+        st = path ? JOULET_OK : err->status;
         if (path)
             st = how[p->steps[i].kind](p, &p->steps[i], path, err);
         free(path);
     }
     if (locked)
-        ulckpwdf();
+        unlock_accounts(fresh);
     return st;
 }
 
@@ -288,9 +353,11 @@ static void undo_capability(struct undoing *u, const char *name, const char *pat
 {
     unsigned mode;
     uint32_t gid;
-    if (sscanf(text, "%o\t%u", &mode, &gid) != 2 || access(path, F_OK) != 0)
+    int n = 0;
+    if (sscanf(text, "%o\t%u%n", &mode, &gid, &n) != 2 || access(path, F_OK) != 0)
         return;
-    if ((removexattr(path, CAPS) != 0 && errno != ENODATA) || !set_mode(path, gid, mode))
+    /* Without capabilities before the mode is wider, and those of before last, for a change of owner clears them. */
+    if (!put_caps(path, "") || !set_mode(path, gid, mode) || !put_caps(path, text[n] == '\t' ? text + n + 1 : ""))
         leave(u, name, strerror(errno));
     else
         u->undone++;
@@ -317,7 +384,10 @@ static void undo_one(struct undoing *u, char *line)
     *name++ = '\0';
     if (text)
         *text++ = '\0';
-    char *path = name[0] == '/' && !strstr(name, "/../") ? fix_path(u->root, name) : NULL;
+    struct joulet_error err = {.status = JOULET_OK};
+    char *path = name[0] == '/' && !strstr(name, "/../") ? fix_inside(u->root, name, &err) : NULL;
+    if (err.status != JOULET_OK)
+        leave(u, name, err.message);
     for (size_t i = 0; path && i < JL_COUNT(rows); i++)
         if (!strcmp(rows[i].word, line))
             rows[i].undo(u, name, path, text ? text : "");
@@ -345,8 +415,10 @@ enum joulet_status fix_undo(const char *root, struct jl_buf *left, size_t *undon
     enum joulet_status st = jl_ok(err);
     char *path = fix_path(root, FIX_MANIFEST);
     bool there = path && read_all(path, &b);
-    bool locked = there && !*root && lckpwdf() == 0;
-    if (there && !jl_starts(b.data, HEAD)) {
+    bool fresh = access(ACCOUNTS_LOCK, F_OK) != 0, locked = there && !*root && lckpwdf() == 0;
+    if (there && believe(path, err) != JOULET_OK) {
+        st = err->status;
+    } else if (there && !jl_starts(b.data, HEAD)) {
         st = jl_fail(err, JOULET_FORMAT, "%s is not a list of changes that joulet made: nothing was taken back", path);
     } else if (there) {
         undo_lines(&u, &b, false);
@@ -356,7 +428,7 @@ enum joulet_status fix_undo(const char *root, struct jl_buf *left, size_t *undon
     if (st == JOULET_OK && there)
         undo_lines(&u, &b, true);
     if (locked)
-        ulckpwdf();
+        unlock_accounts(fresh);
     *undone = u.undone;
     if (path)
         jl_buf_release(&b);

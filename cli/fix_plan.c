@@ -2,6 +2,7 @@
  * fix_apply.c. Counters are never made readable for everybody: their steps tell what other programs compute (CVE-2020-8694). */
 #include "cli/fix.h"
 
+#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +29,39 @@ static const char msr_rule[] = "SUBSYSTEM==\"msr\", GROUP=\"" FIX_GROUP "\", MOD
 char *fix_path(const char *root, const char *path)
 {
     return jl_strf("%s%s", root, path);
+}
+
+/* As realpath, also of what is not there yet. */
+static char *followed(const char *full)
+{
+    char *path = jl_strdup(full), *real = NULL;
+    size_t cut = path ? strlen(path) : 0;
+    while (path && cut > 0 && !(real = realpath(path, NULL))) {
+        while (cut > 0 && path[--cut] != '/')
+            ;
+        path[cut] = '\0';
+    }
+    char *out = path ? jl_strf("%s%s", real && strcmp(real, "/") != 0 ? real : "", full + cut) : NULL;
+    free(real);
+    free(path);
+    return out;
+}
+
+char *fix_inside(const char *root, const char *path, struct joulet_error *err)
+{
+    char *full = fix_path(root, path), *to = full ? followed(full) : NULL, *top = *root ? realpath(root, NULL) : NULL;
+    free(full);
+    bool inside = to && (!*root || (top && jl_starts(to, top) && (to[strlen(top)] == '/' || !strcmp(top, "/"))));
+    free(top);
+    if (inside)
+        return to;
+    if (to)
+        jl_fail(err, JOULET_PERMISSION, "%s%s leads out of that folder, to %s: make the link one that stays inside", root, path,
+                to);
+    else
+        jl_fail(err, JOULET_MEMORY, "out of memory");
+    free(to);
+    return NULL;
 }
 
 static bool exists(const char *root, const char *path)
@@ -102,14 +136,39 @@ int64_t fix_group_id(const char *table, const char *name)
     return line_of(table, name, -1, &id) ? id : -1;
 }
 
+/* Numbers that somebody has as user or as first group must not become ours: he would read the counters. */
+static bool in_passwd(const char *table, int64_t id)
+{
+    for (const char *line = table; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+        long long uid, gid;
+        if (sscanf(line, "%*[^:\n]:%*[^:\n]:%lld:%lld", &uid, &gid) == 2 && (uid == id || gid == id))
+            return true;
+    }
+    return false;
+}
+
+static bool has_member(const char *table, const char *user)
+{
+    const char *line = table;
+    for (; line && strncmp(line, FIX_GROUP ":", sizeof FIX_GROUP) != 0; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+        ;
+    char *members = line ? jl_strf("%.*s", (int)strcspn(line, "\n"), line) : NULL, *last = members ? strrchr(members, ':') : NULL;
+    bool yes = last && jl_word_in(last + 1, ',', user);
+    free(members);
+    return yes;
+}
+
 static enum joulet_status plan_group(struct fix_plan *p, const char *user, struct joulet_error *err)
 {
-    char *groups = read_table(p->root, "/etc/group");
+    char *groups = read_table(p->root, "/etc/group"), *users = read_table(p->root, "/etc/passwd");
     int64_t id = groups ? fix_group_id(groups, FIX_GROUP) : -1, other;
     bool there = id >= 0;
-    for (id = there ? id : GID_MOST; !there && id >= GID_LEAST && line_of(groups, NULL, id, &other); id--)
+    for (id = there ? id : GID_MOST; !there && id >= GID_LEAST && (line_of(groups, NULL, id, &other) || in_passwd(users, id));
+         id--)
         ;
+    p->member = user && (!there || has_member(groups, user));
     free(groups);
+    free(users);
     if (id < GID_LEAST && !there)
         return jl_fail(err, JOULET_LIMIT,
                        "/etc/group has no free number for the group joulet: make the group with groupadd joulet");
@@ -199,6 +258,15 @@ static char *program_of(const char *root)
     return path;
 }
 
+/* struct vfs_cap_data of revisions 2 and 3: little-endian words. */
+uint64_t fix_capabilities(const char *path)
+{
+    uint32_t w[6] = {0};
+    ssize_t n = getxattr(path, "security.capability", w, sizeof w);
+    bool effective = n >= 20 && (le32toh(w[0]) & 1);
+    return effective ? le32toh(w[1]) | (uint64_t)le32toh(w[3]) << 32 : 0;
+}
+
 /* perf shows the same counters with one narrow right, where powercap has none. Only the group may run the program then: it would
  * read the counters for everybody otherwise. */
 static bool plan_capability(struct fix_plan *p, bool perf, bool msr)
@@ -214,14 +282,35 @@ static bool plan_capability(struct fix_plan *p, bool perf, bool msr)
                                                        : "cap_sys_rawio=ep"));
         if (s) {
             s->mode = 0750;
-            s->in_place =
-                st.st_gid == p->gid && (st.st_mode & 07777) == 0750 && getxattr(full, "security.capability", NULL, 0) > 0;
+            s->in_place = st.st_gid == p->gid && (st.st_mode & 07777) == 0750 && fix_capabilities(full) == p->capabilities;
         }
         planned = s != NULL;
     }
     free(full);
     free(path);
     return planned;
+}
+
+static enum joulet_status all_inside(const struct fix_plan *p, struct joulet_error *err)
+{
+    char *at = fix_inside(p->root, FIX_MANIFEST, err);
+    for (size_t i = 0; at && i < p->n; i++) {
+        free(at);
+        at = fix_inside(p->root, p->steps[i].path, err);
+    }
+    free(at);
+    return at ? JOULET_OK : err->status;
+}
+
+static enum joulet_status library_found(struct joulet_error *err)
+{
+    char folder[4096];
+    if (fix_library_found(folder, sizeof folder))
+        return JOULET_OK;
+    return jl_fail(err, JOULET_UNSUPPORTED,
+                   "with capabilities joulet would not find its library in %.300s: install joulet for that folder (cmake "
+                   "--install-prefix), or name the folder in /etc/ld.so.conf.d and run ldconfig",
+                   folder);
 }
 
 enum joulet_status fix_plan_make(struct fix_plan *p, const char *root, const char *user, bool msr, struct joulet_error *err)
@@ -235,9 +324,14 @@ enum joulet_status fix_plan_make(struct fix_plan *p, const char *root, const cha
     bool perf = st == JOULET_OK && !zones && exists(root, PERF);
     if (perf || msrs)
         perf = plan_capability(p, perf, msrs > 0);
+    p->registers = exists(root, MSRS "/0/msr");
     p->counters = zones > 0 || msrs > 0 || perf;
     for (size_t i = 0; i < p->n; i++)
         p->to_do += !p->steps[i].in_place;
+    if (st == JOULET_OK)
+        st = all_inside(p, err);
+    if (st == JOULET_OK && p->capabilities && !*root)
+        st = library_found(err);
     if (st != JOULET_OK)
         fix_plan_release(p);
     return st;

@@ -284,6 +284,156 @@ static void perf_gets_a_capability_for_the_group_alone(void **state)
     program_release(&p);
 }
 
+/* Both capabilities, the nodes and one rules file; what the program could do before comes back. */
+static void msr_only_when_asked_by_name(void **state)
+{
+    struct program p = {0};
+    struct stat st;
+    unsigned char caps[20];
+    static const unsigned char before_caps[20] = {1, 0, 0, 2, 0, 4, 0, 0}; /* cap_net_bind_service */
+    static const unsigned char want[20] = {1, 0, 0, 2, 0, 0, 2, 0, 0, 0, 0, 0, 0x40};
+    (void)state;
+    if (!as_root())
+        return;
+    assert_int_equal(nftw(in_root("sys"), removed, 16, FTW_DEPTH | FTW_PHYS), 0);
+    put("sys/bus/event_source/devices/power/type", "9\n", 0444);
+    put("dev/cpu/0/msr", "", 0600);
+    put("dev/cpu/1/msr", "", 0600);
+    put("dev/cpu/microcode", "", 0600);
+    put("usr/bin/joulet", "not really", 0755);
+    if (setxattr(in_root("usr/bin/joulet"), "security.capability", before_caps, sizeof before_caps, 0) != 0) {
+        print_message("skipped: this file system keeps no capabilities\n");
+        skip();
+    }
+    char *before = everything();
+    assert_int_equal(doctor(&p, "--fix", "--yes"), 0);
+    assert_int_equal(stat(in_root("dev/cpu/0/msr"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600); /* not asked for */
+    program_release(&p);
+    program_run(&p, ARGS("doctor", "--fix", "--root", scratch("root"), "--yes", "--sensors", "msr"));
+    assert_int_equal(p.code, 0);
+    must_say(kept(&p.err), "cap_perfmon,cap_sys_rawio=ep");
+    assert_int_equal(stat(in_root("dev/cpu/1/msr"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0440);
+    assert_int_equal(st.st_gid, 998);
+    char *rules = scratch_read("root/" RULES);
+    assert_string_equal(rules, "SUBSYSTEM==\"msr\", GROUP=\"joulet\", MODE=\"0440\"\n");
+    free(rules);
+    assert_int_equal(getxattr(in_root("usr/bin/joulet"), "security.capability", caps, sizeof caps), 20);
+    assert_memory_equal(caps, want, sizeof want);
+    assert_int_equal(doctor(&p, "--undo", "--yes"), 0);
+    char *after = everything();
+    assert_string_equal(before, after);
+    assert_int_equal(getxattr(in_root("usr/bin/joulet"), "security.capability", caps, sizeof caps), 20);
+    assert_memory_equal(caps, before_caps, sizeof before_caps);
+    free(after);
+    free(before);
+    program_release(&p);
+}
+
+/* An image that is prepared must not reach into the machine that prepares it. */
+static void links_out_of_the_folder_are_refused(void **state)
+{
+    static const char *const links[][2] = {
+        {"etc/group", "victim"}, {"etc/udev", "."}, {"var", "."}, {"sys/class/powercap/intel-rapl:9", "."}};
+    struct program p = {0};
+    (void)state;
+    if (!as_root())
+        return;
+    for (size_t i = 0; i < JL_COUNT(links); i++) {
+        char outside[600];
+        assert_int_equal(drop_root(NULL), 0);
+        assert_int_equal(make_root(NULL), 0);
+        scratch_write("outside/victim", "root:x:0:\n");
+        scratch_write("outside/energy_uj", "1\n");
+        snprintf(outside, sizeof outside, "%s/%s", scratch("outside"), links[i][1]);
+        unlink(in_root(links[i][0]));
+        assert_int_equal(symlink(outside, in_root(links[i][0])), 0);
+        char *before = everything(), *after;
+        assert_int_equal(doctor(&p, "--fix", "--yes") > 0, 1);
+        must_say(kept(&p.err), "leads out of that folder");
+        after = everything();
+        assert_string_equal(before, after);
+        char *victim = scratch_read("outside/victim");
+        assert_string_equal(victim, "root:x:0:\n");
+        free(victim);
+        free(after);
+        free(before);
+    }
+    program_release(&p);
+}
+
+/* A link that stays inside stays a link, and what it leads to is changed. */
+static void links_inside_stay(void **state)
+{
+    struct program p = {0};
+    struct stat st;
+    (void)state;
+    if (!as_root())
+        return;
+    assert_int_equal(rename(in_root("etc/group"), in_root("etc/group.real")), 0);
+    assert_int_equal(symlink("group.real", in_root("etc/group")), 0);
+    char *before = everything();
+    assert_int_equal(doctor(&p, "--fix", "--yes"), 0);
+    assert_int_equal(lstat(in_root("etc/group"), &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    char *group = scratch_read("root/etc/group.real");
+    must_say(group, "joulet:x:998:\n");
+    free(group);
+    assert_int_equal(doctor(&p, "--undo", "--yes"), 0);
+    char *after = everything();
+    assert_string_equal(before, after);
+    free(after);
+    free(before);
+    program_release(&p);
+}
+
+/* What others may write is no list of ours: it would let them choose what root does. */
+static void a_list_that_others_wrote_is_not_believed(void **state)
+{
+    struct program p = {0};
+    struct stat st;
+    (void)state;
+    if (!as_root())
+        return;
+    put("etc/shadow", "secret\n", 0600);
+    put("var/lib/joulet/doctor-fix", "joulet doctor --fix 1\nmode\t/etc/shadow\t644\t0\t600\t0\n", 0644);
+    assert_int_equal(chmod(in_root("var/lib/joulet"), 0777), 0);
+    assert_int_equal(doctor(&p, "--undo", "--yes"), 5);
+    must_say(kept(&p.err), "is not believed");
+    assert_int_equal(doctor(&p, "--fix", "--yes"), 5);
+    assert_int_equal(chmod(in_root("var/lib/joulet"), 0755), 0);
+    assert_int_equal(chown(in_root("var/lib/joulet/doctor-fix"), 65534, 65534), 0);
+    assert_int_equal(doctor(&p, "--undo", "--yes"), 5);
+    assert_int_equal(stat(in_root("etc/shadow"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    program_release(&p);
+}
+
+/* A number that is somebody's own would let him read; a group that was there may lack the user. */
+static void numbers_and_members(void **state)
+{
+    struct program p = {0};
+    (void)state;
+    if (!as_root())
+        return;
+    assert_int_equal(setenv("SUDO_USER", "dora", 1), 0);
+    put("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nold:x:998:100::/:/bin/sh\nodd:x:1000:997::/:/bin/sh\n", 0644);
+    assert_int_equal(doctor(&p, "--fix", "--yes"), 0);
+    must_say(kept(&p.out), "log in again");
+    char *group = scratch_read("root/etc/group");
+    must_say(group, "joulet:x:996:dora\n");
+    free(group);
+    assert_int_equal(doctor(&p, "--undo", "--yes"), 0);
+    put("etc/group", "root:x:0:\njoulet:x:500:carl,eve\n", 0644);
+    assert_int_equal(doctor(&p, "--fix", "--yes"), 0);
+    must_say(kept(&p.out), "sudo usermod -aG joulet dora");
+    assert_int_equal(doctor(&p, "--fix", "--yes"), 0);
+    must_say(kept(&p.out), "everything is in place; the group was there before");
+    unsetenv("SUDO_USER");
+    program_release(&p);
+}
+
 /* Not asked, not changed; nothing to fix; both at once; a manifest of somebody else. */
 static void wrong_use(void **state)
 {
@@ -327,6 +477,11 @@ int main(void)
         ON_ROOT(the_group_may_read_and_nobody_else),
         ON_ROOT(what_others_changed_is_left),
         ON_ROOT(perf_gets_a_capability_for_the_group_alone),
+        ON_ROOT(msr_only_when_asked_by_name),
+        ON_ROOT(links_out_of_the_folder_are_refused),
+        ON_ROOT(links_inside_stay),
+        ON_ROOT(a_list_that_others_wrote_is_not_believed),
+        ON_ROOT(numbers_and_members),
         ON_ROOT(wrong_use),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
