@@ -444,6 +444,7 @@ static const char *remedy(const char *words)
         const char *words, *remedy;
     } known[] = {
         {"not look like a TLS handshake", "write http:// before the name of a registry without TLS"},
+        {"HTTP response to HTTPS client", "write http:// before the name of a registry without TLS"},
         {"file does not exist", "there is none of that name and tag there, or a part of it is missing: check both"},
         {"digest mismatch", "what came is not what was promised, and was thrown away: try again, or tell the registry's keeper"},
         {"max retries exceeded", "the connection broke again and again: what has come is kept, so try again when it holds"},

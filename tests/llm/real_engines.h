@@ -4,10 +4,11 @@
 #define TESTS_LLM_REAL_ENGINES_H
 
 #include "llm/runtime_private.h"
-#include "tests/llm/scratch.h"
 
 #include <arpa/inet.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 

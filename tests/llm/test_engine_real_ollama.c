@@ -2,102 +2,24 @@
  * of the same kind, and all that only Ollama does. Its runner is the llama-server of joulet's own engine or of PATH. Skipped
  * elsewhere. Nothing here depends on how fast the machine is. */
 #include "tests/llm/real_engines.h"
+#include "tests/llm/real_ollama.h"
+#include "tests/llm/registry.h"
+#include "tests/llm/scratch.h"
 
 #include "llm/gguf/gguf.h"
 
 #include <unistd.h>
 
-static char program[4096], llama_server[4096], engine_dir[4096];
-static struct jl_process ollama = {.ended = true};
+static struct real_ollama ollama;
 static struct engine *engine;
 static atomic_bool cancel;
 
 /* ---- the peer
  * ------------------------------------------------------------------------------------------------------------------ */
 
-static bool find_runner(void)
-{
-    const char *data = getenv("JOULET_DATA_DIR"), *home = getenv("HOME");
-    char *path = runtime_on_path();
-    snprintf(llama_server, sizeof llama_server, "%s", path ? path : "");
-    free(path);
-    snprintf(engine_dir, sizeof engine_dir, data ? "%s/joulet/engine" : "%s/.local/share/joulet/engine",
-             data   ? data
-             : home ? home
-                    : "");
-    char *manifest = jl_strf("%s/MANIFEST", engine_dir);
-    bool installed = manifest && access(manifest, R_OK) == 0;
-    free(manifest);
-    return installed || llama_server[0];
-}
-
-/* Ollama looks for its runner below the folder it is started in. */
-static void write_runner(void)
-{
-    char text[16384], *loader = NULL;
-    static const char *const loaders[] = {"ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"};
-    for (size_t i = 0; i < JL_COUNT(loaders) && !loader; i++) {
-        char *path = jl_strf("%s/%s", engine_dir, loaders[i]);
-        loader = path && access(path, X_OK) == 0 ? jl_strdup(loaders[i]) : NULL;
-        free(path);
-    }
-    if (loader)
-        snprintf(
-            text, sizeof text,
-            "#!/bin/sh\nunset LD_LIBRARY_PATH\ncd '%s' && exec ./%s --argv0 llama-server --inhibit-cache --library-path '%s' "
-            "./llama-server \"$@\"\n",
-            engine_dir, loader, engine_dir);
-    else
-        snprintf(text, sizeof text, "#!/bin/sh\nexec '%s' \"$@\"\n", llama_server);
-    free(loader);
-    scratch_write("build/lib/ollama/llama-server", text, strlen(text));
-    assert_int_equal(chmod(scratch_path("build/lib/ollama/llama-server"), 0755), 0);
-}
-
-static void serve(void)
-{
-    int port = real_port();
-    char host[64], home[512], models[512], url[64], *log = jl_strdup(scratch_path("ollama.log"));
-    write_runner();
-    snprintf(host, sizeof host, "OLLAMA_HOST=127.0.0.1:%d", port);
-    snprintf(url, sizeof url, "http://127.0.0.1:%d", port);
-    snprintf(home, sizeof home, "HOME=%s", scratch);
-    snprintf(models, sizeof models, "OLLAMA_MODELS=%s/models", scratch);
-    const char *const argv[] = {program, "serve", NULL};
-    const char *const env[] = {host, home, models, "OLLAMA_NO_CLOUD=1", "LLAMA_ARG_THREADS=1", "GIN_MODE=release", NULL};
-    struct jl_spawn how = {.argv = argv, .env = env, .cwd = scratch, .log = log};
-    assert_int_equal(jl_spawn(&ollama, &how, NULL), JOULET_OK);
-    engine = real_wait(&ollama, url, 120, &cancel);
-    if (!engine)
-        real_show_log(log);
-    free(log);
-    assert_non_null(engine);
-}
-
 static int post(const char *path, const void *body, size_t n)
 {
-    char *url = jl_strf("%s%s", engine->url, path);
-    struct net_request q = {.method = strstr(path, "delete") ? "DELETE" : "POST", .url = url, .body = body, .body_len = n};
-    struct net_response r;
-    net_http(&q, &r, NULL);
-    int status = r.status;
-    net_response_release(&r);
-    free(url);
-    return status;
-}
-
-static void create(const char *name, const char *file)
-{
-    char hex[65], path[128], body[512];
-    struct jl_buf b;
-    scratch_sha256(file, hex);
-    jl_buf_init(&b, 1 << 26);
-    assert_int_equal(jl_read_file(file, &b, NULL), JOULET_OK);
-    snprintf(path, sizeof path, "/api/blobs/sha256:%s", hex);
-    assert_int_equal(post(path, b.data, b.len), 201);
-    jl_buf_release(&b);
-    snprintf(body, sizeof body, "{\"model\":\"%s\",\"files\":{\"x.gguf\":\"sha256:%s\"},\"stream\":false}", name, hex);
-    assert_int_equal(post("/api/create", body, strlen(body)), 200);
+    return real_ollama_post(&ollama, path, body, n);
 }
 
 /* The same model with a template that knows thoughts and opens one. The tensors after it must stay aligned: it grows by whole
@@ -133,11 +55,10 @@ static void write_thinker(const char *from, const char *to)
 static int begin(void **state)
 {
     struct gguf_shape shape;
-    real_path(program, sizeof program, "ollama-0.34.2/bin/ollama");
-    bool runner = find_runner();
+    bool here = real_ollama_find(&ollama);
     char *data = getenv("JOULET_DATA_DIR") ? jl_strdup(getenv("JOULET_DATA_DIR")) : NULL;
     setenv("JOULET_MODULE_DIR", MODULE_DIR, 1);
-    if (!program[0] || !runner) {
+    if (!here) {
         free(data);
         return 0;
     }
@@ -148,21 +69,22 @@ static int begin(void **state)
     else
         unsetenv("JOULET_DATA_DIR");
     free(data);
-    serve();
+    assert_true(real_ollama_start(&ollama, scratch));
+    assert_int_equal(engine_open(&engine, ollama.url, NULL, &cancel, NULL), JOULET_OK);
     assert_int_equal(gguf_shape_find("tiny", &shape, NULL), JOULET_OK);
     assert_int_equal(gguf_write(scratch_path("m.gguf"), &shape, GGUF_Q8_0, 1, NULL, NULL, NULL), JOULET_OK);
     write_thinker(scratch_path("m.gguf"), scratch_path("t.gguf"));
-    create("same", scratch_path("m.gguf"));
-    create("thinker", scratch_path("t.gguf"));
+    assert_true(real_ollama_create(&ollama, "same", scratch_path("m.gguf")));
+    assert_true(real_ollama_create(&ollama, "thinker", scratch_path("t.gguf")));
     return 0;
 }
 
 static int finish(void **state)
 {
-    if (!program[0] || !engine)
+    if (!engine)
         return 0;
     engine_close(engine);
-    jl_process_stop(&ollama, 10); /* SIGTERM also ends its runners */
+    real_ollama_stop(&ollama);
     return scratch_close(state);
 }
 
@@ -218,7 +140,7 @@ static void same_tokens_as_llama_server(void **state)
                                 .context_length = 4096,
                                 .threads = 1,
                                 .gpu_layers = -1,
-                                .private_only = !llama_server[0]};
+                                .private_only = !ollama.llama_server[0]};
     (void)state;
     if (runtime_server_start(&s, &how, &err) != JOULET_OK || engine_open(&e, s.url, s.key, NULL, &err) != JOULET_OK)
         fail_msg("%s", err.message);
@@ -348,20 +270,75 @@ static void a_model_that_vanishes_is_named(void **state)
     generated_release(&g);
 }
 
-static void count_step(void *user, const char *step, int64_t done, int64_t total)
+/* ---- pulling -----------------------------------------------------------------------------------------------------------------
+ */
+
+struct steps {
+    int n;
+    int64_t most, total; /* bytes of the largest part */
+    atomic_bool *cancel; /* set when half of it has come */
+};
+
+static void on_step(void *user, const char *step, int64_t done, int64_t total)
 {
-    (void)step, (void)done, (void)total;
-    ++*(int *)user;
+    struct steps *s = user;
+    (void)step;
+    s->n++;
+    if (total > s->total)
+        s->total = total;
+    if (done > s->most)
+        s->most = done;
+    if (s->cancel && total > 0 && done >= total / 2)
+        atomic_store(s->cancel, true);
 }
 
-static void a_pull_says_why_it_failed(void **state)
+static enum joulet_status pull(const struct registry *r, const char *scheme, const char *name, struct steps *s,
+                               struct joulet_error *err)
 {
-    struct joulet_error err;
-    int steps = 0;
+    char *model = jl_strf("%s127.0.0.1:%d/ns/%s", scheme, registry_port(r), name);
+    enum joulet_status status = engine->ops->pull(engine, model, on_step, s, err);
+    free(model);
+    return status;
+}
+
+/* Each from a registry of the test's own; what cannot be got says why, and in what words of Ollama. */
+static void pulls_come_or_say_why_not(void **state)
+{
+    static const struct {
+        const char *scheme, *name, *says;
+        enum joulet_status status;
+    } rows[] = {
+        {"http://", "missing", "a part of it is missing", JOULET_ENGINE},
+        {"http://", "absent", "check both", JOULET_ENGINE},
+        {"http://", "wrong", "what came is not what was promised", JOULET_ENGINE},
+        {"http://", "cut", "unexpected EOF", JOULET_ENGINE},
+        {"http://", "page", "check its name and the network", JOULET_ENGINE},
+        {"", "good", "write http:// before the name", JOULET_ENGINE},
+        {"http://", "slow", "was interrupted: what has come is kept", JOULET_CANCELLED},
+        {"http://", "good", "", JOULET_OK},
+    };
+    struct registry *r = registry_start(scratch_path("m.gguf"));
     (void)state;
-    assert_int_equal(engine->ops->pull(engine, "127.0.0.1:9/library/none", count_step, &steps, &err), JOULET_ENGINE);
-    assert_says(err.message, "could not get 127.0.0.1:9/library/none");
-    assert_true(steps >= 1);
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct joulet_error err;
+        struct steps s = {.cancel = rows[i].status == JOULET_CANCELLED ? &cancel : NULL};
+        if (pull(r, rows[i].scheme, rows[i].name, &s, &err) != rows[i].status || !strstr(err.message, rows[i].says))
+            fail_msg("%s: %s: %s", rows[i].name, joulet_status_text(err.status), err.message);
+        atomic_store(&cancel, false);
+        assert_true(s.n >= 1);
+        if (rows[i].status == JOULET_OK)
+            assert_true(s.total > 4000000 && s.most == s.total);
+    }
+    char *name = jl_strf("127.0.0.1:%d/ns/good", registry_port(r));
+    struct engine_model m;
+    assert_int_equal(engine->ops->details(engine, name, &m, NULL), JOULET_OK);
+    assert_int_equal(strlen(m.digest), 64);
+    struct generated g;
+    struct generation q = {.model = name, .prompt = "here?", UNSET, .max_tokens = 3};
+    generate(engine, q, &g, "a pulled model");
+    generated_release(&g);
+    free(name);
+    registry_stop(r);
 }
 
 int main(void)
@@ -370,7 +347,7 @@ int main(void)
         cmocka_unit_test(same_tokens_as_llama_server), cmocka_unit_test(cached_tokens_are_told),
         cmocka_unit_test(thinking_is_its_own_text),    cmocka_unit_test(an_abort_leaves_it_well),
         cmocka_unit_test(models_come_and_go),          cmocka_unit_test(a_model_that_vanishes_is_named),
-        cmocka_unit_test(a_pull_says_why_it_failed),
+        cmocka_unit_test(pulls_come_or_say_why_not),
     };
     if (begin(NULL) != 0)
         return 1;

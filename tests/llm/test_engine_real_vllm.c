@@ -2,6 +2,7 @@
  * at once. Skipped elsewhere, and under sanitizers: it needs a minute to start. Nothing here depends on how fast the machine is.
  */
 #include "tests/llm/real_engines.h"
+#include "tests/llm/scratch.h"
 
 static char python[4096], model[4096];
 static struct engine *engine;
