@@ -378,17 +378,19 @@ struct pulling {
     struct framing lines;
     struct generated g; /* for its error */
     int http;
-    bool success;
+    bool begun, success;
 };
 
 static void on_line(void *user, enum frame_kind kind, const char *line, size_t n)
 {
     struct pulling *p = user;
     char step[160];
-    json_t *root = kind == FRAME_TAIL && p->http == 200 ? wire_object(line, n) : wire_parse(&p->g, line, n);
+    bool broken_off = kind == FRAME_TAIL && p->http == 200 && p->begun;
+    json_t *root = broken_off ? wire_object(line, n) : wire_parse(&p->g, line, n);
     if (root && !wire_error(&p->g, root)) {
         const char *word = wire_string(root, "status");
         wire_clean(step, sizeof(step), word, strlen(word));
+        p->begun = true;
         p->success |= strcmp(step, "success") == 0;
         if (p->on_progress)
             p->on_progress(p->user, step, wire_count(root, "completed"), wire_count(root, "total"));
