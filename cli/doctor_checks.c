@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -226,41 +227,38 @@ static char *on_path(const char *program)
     return NULL;
 }
 
-static bool answers(const struct doctor *d, const char *url, struct finding *f, struct joulet_error *err)
+/* What --engine names may be one to start, too. */
+static bool is_program(const char *engine)
+{
+    char *file = strstr(engine, "://") ? NULL : on_path(engine);
+    bool is = file || (strchr(engine, '/') && !strstr(engine, "://")) || strcasecmp(engine, "private") == 0;
+    free(file);
+    return is;
+}
+
+static bool answers(const struct doctor *d, const char *engine, struct finding *f, struct joulet_error *err)
 {
     struct engine *e;
-    if (engine_open(&e, url, cli_str(d->cli, "key"), &cli_cancel, err) != JOULET_OK)
+    const struct runtime_wanted w = {
+        .engine = engine, .key = cli_str(d->cli, "key"), .protocol = cli_str(d->cli, "protocol"), .cancel = &cli_cancel};
+    if (runtime_open_engine(&e, &w, err) != JOULET_OK)
         return false;
     found(f, DOCTOR_OK, "%s answers at %s%s%s", e->info.protocol, e->url, e->info.model[0] ? ", model " : "", e->info.model);
     engine_close(e);
     return true;
 }
 
-static bool default_ports(const struct doctor *d, struct finding *f)
-{
-    struct joulet_error err;
-    for (size_t i = 0; engine_table[i]; i++) {
-        char url[64];
-        bool again = engine_table[i]->default_port == 0;
-        for (size_t k = 0; k < i; k++)
-            again |= engine_table[k]->default_port == engine_table[i]->default_port;
-        snprintf(url, sizeof url, "http://127.0.0.1:%d", engine_table[i]->default_port);
-        if (!again && answers(d, url, f, &err))
-            return true;
-    }
-    return false;
-}
-
 static void check_engine(const struct doctor *d, struct finding *f)
 {
     const char *given = cli_str(d->cli, "engine");
     struct joulet_error err = {0};
-    if (given && strstr(given, "://")) {
-        if (!answers(d, given, f, &err))
-            found(f, DOCTOR_FAILED, "%s", err.message);
+    if (given && answers(d, given, f, &err))
+        return;
+    if (given && !is_program(given)) {
+        found(f, DOCTOR_FAILED, "%s", err.message);
         return;
     }
-    if (default_ports(d, f))
+    if (answers(d, NULL, f, &err)) /* where engines listen */
         return;
     char *program = on_path("llama-server");
     char version[64];

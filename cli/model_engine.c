@@ -293,8 +293,12 @@ int model_engine_run(struct cli *c, const char *verb, const char *name)
     bool lists = strcmp(verb, "list") == 0;
     if (!name && !lists)
         return cli_usage(c, "model %s needs the name of a model, as in `joulet model %s NAME`", verb, verb);
-    if (runtime_open_engine(&e, cli_str(c, "engine"), cli_str(c, "key"), strcmp(verb, "pull") == 0, &cli_cancel, &err) !=
-        JOULET_OK)
+    const struct runtime_wanted w = {.engine = cli_str(c, "engine"),
+                                     .key = cli_str(c, "key"),
+                                     .protocol = cli_str(c, "protocol"),
+                                     .pulls = strcmp(verb, "pull") == 0,
+                                     .cancel = &cli_cancel};
+    if (runtime_open_engine(&e, &w, &err) != JOULET_OK)
         return engine_failed(c, &err);
     int code = lists ? list(c, e) : CLI_USAGE;
     for (size_t i = 0; !lists && i < JL_COUNT(verbs); i++)

@@ -226,8 +226,9 @@ static enum joulet_status recognise_as(struct engine *e, const struct engine_ops
 /* The key of a service is for its own host, and only over TLS. */
 static enum joulet_status take_key(struct engine *e, const char *key, struct joulet_error *err)
 {
-    if ((!key || !key[0]) && e->cloud)
-        key = jl_env(e->cloud->key_variable);
+    const char *general = jl_env("JOULET_ENGINE_KEY"), *own = e->cloud ? jl_env(e->cloud->key_variable) : NULL;
+    if (own && own[0] && (!key || !key[0] || (general && strcmp(key, general) == 0)))
+        key = own; /* the one for any engine may well be that of another */
     if (!key || !key[0])
         return JOULET_OK;
     if (strpbrk(key, "\r\n"))

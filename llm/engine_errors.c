@@ -16,6 +16,10 @@ static const char *without_address(const char *sentence)
 
 enum joulet_status engine_unreachable(const char *url, const struct joulet_error *net, struct joulet_error *err)
 {
+    const struct engine_cloud *cloud = engine_cloud_at(url);
+    if (cloud)
+        return jl_fail(err, JOULET_UNREACHABLE, "%s is not reached at %s: it %.200s; is this machine online?", cloud->name, url,
+                       without_address(net->message));
     return jl_fail(err, JOULET_UNREACHABLE,
                    "no engine at %s: it %.200s; is it running? `joulet engine start -m MODEL` starts one", url,
                    without_address(net->message));

@@ -418,13 +418,12 @@ enum joulet_status runtime_choose(struct runtime_choice *c, const char *engine, 
 /* ---- an engine for itself ----------------------------------------------------------------------------------------------------
  */
 
-static enum joulet_status open_first(struct engine **out, const char *key, bool pulls, const atomic_bool *cancel,
-                                     struct joulet_error *err)
+static enum joulet_status open_first(struct engine **out, const struct runtime_wanted *w, struct joulet_error *err)
 {
     char url[320];
     struct runtime_server s;
-    if (!pulls && runtime_background(&s, NULL) == JOULET_OK) {
-        enum joulet_status status = engine_open(out, s.url, s.key, cancel, err);
+    if (!w->pulls && runtime_background(&s, NULL) == JOULET_OK) {
+        enum joulet_status status = engine_open_as(out, s.url, s.key, w->protocol, w->cancel, err);
         runtime_server_release(&s);
         if (status == JOULET_OK)
             return status;
@@ -433,44 +432,48 @@ static enum joulet_status open_first(struct engine **out, const char *key, bool 
         if (engine_table[i]->default_port <= 0 || port_seen(i))
             continue;
         engine_address(engine_table[i], url, sizeof(url));
-        if (engine_open(out, url, key, cancel, NULL) != JOULET_OK)
+        if (engine_open_as(out, url, w->key, w->protocol, w->cancel, NULL) != JOULET_OK)
             continue;
-        if (!pulls || (*out)->ops->pull)
+        if (!w->pulls || (*out)->ops->pull)
             return jl_ok(err);
         engine_close(*out);
         *out = NULL;
     }
     return jl_fail(err, JOULET_UNREACHABLE, "no engine that %s answers on this machine: start one, or give --engine URL",
-                   pulls ? "gets models" : "is known");
+                   w->pulls ? "gets models" : "is known");
 }
 
 /* By address and key, or our own server in the background by its address alone: its key is ours. */
-static enum joulet_status open_at(struct engine **out, const char *url, const char *key, const atomic_bool *cancel,
-                                  struct joulet_error *err)
+static enum joulet_status open_at(struct engine **out, const char *url, const struct runtime_wanted *w, struct joulet_error *err)
 {
-    char *own = key ? NULL : background_key(url);
-    enum joulet_status status = engine_open(out, url, key ? key : own, cancel, err);
+    char *own = w->key ? NULL : background_key(url);
+    enum joulet_status status = engine_open_as(out, url, w->key ? w->key : own, w->protocol, w->cancel, err);
     free(own);
     return status;
 }
 
-enum joulet_status runtime_open_engine(struct engine **out, const char *engine, const char *key, bool pulls,
-                                       const atomic_bool *cancel, struct joulet_error *err)
+enum joulet_status runtime_open_engine(struct engine **out, const struct runtime_wanted *wanted, struct joulet_error *err)
 {
     char url[320];
+    struct runtime_wanted w = *wanted;
     *out = NULL;
-    key = key ? key : jl_env("JOULET_ENGINE_KEY");
-    if (!engine || !*engine)
-        return open_first(out, key, pulls, cancel, err);
-    const struct engine_ops *ops = protocol_named(engine);
-    if (ops)
-        engine_address(ops, url, sizeof(url));
-    else if (!is_address(engine))
+    w.key = w.key ? w.key : jl_env("JOULET_ENGINE_KEY");
+    if (!w.engine || !*w.engine)
+        return open_first(out, &w, err);
+    const struct engine_cloud *cloud = engine_cloud_named(w.engine);
+    if (cloud || is_address(w.engine))
+        return open_at(out, cloud ? cloud->host : w.engine, &w, err);
+    const struct engine_ops *ops = protocol_named(w.engine);
+    if (!ops)
         return jl_fail(err, JOULET_USAGE,
                        "--engine %.100s is neither an address nor the name of a protocol: say http://HOST:PORT, or a "
                        "name such as ollama",
-                       engine);
-    return open_at(out, ops ? url : engine, key, cancel, err);
+                       w.engine);
+    w.protocol = w.protocol ? w.protocol : ops->name;
+    if (ops->beside) /* has no port of its own: by it with whatever answers */
+        return open_first(out, &w, err);
+    engine_address(ops, url, sizeof(url));
+    return open_at(out, url, &w, err);
 }
 
 void runtime_choice_release(struct runtime_choice *c)

@@ -52,7 +52,7 @@ static json_t *examine(struct program *p, const char *const *env)
 {
     json_error_t why;
     p->env = env;
-    program_run(p, ARGS("doctor", "--json", "--trust-root", "--engine", "none-here"));
+    program_run(p, ARGS("doctor", "--json", "--trust-root", "--engine", "/none/here"));
     json_t *list = json_loads(kept(&p->out), JSON_REJECT_DUPLICATES, &why);
     if (!list)
         fail_msg("%s: %s%s", why.text, kept(&p->out), kept(&p->err));
@@ -113,7 +113,7 @@ static void a_missing_right_gets_the_whole_remedy(void **state)
     chmod(scratch("amd/sys/class/powercap/intel-rapl:0/energy_uj"), 0);
     chmod(scratch("amd/sys/class/powercap/intel-rapl:0:0/energy_uj"), 0);
     p.env = env;
-    program_run(&p, ARGS("doctor", "--json", "--engine", "none-here"));
+    program_run(&p, ARGS("doctor", "--json", "--engine", "/none/here"));
     if (p.code == 77) /* a container that lets nobody give up rights */
         skip();
     json_t *list = json_loads(kept(&p.out), 0, NULL);
@@ -182,6 +182,12 @@ static void an_engine_that_does_not_answer_is_a_failure_when_named(void **state)
     assert_non_null(list);
     assert_string_equal(field(list, "engine", "verdict"), "failed");
     assert_int_equal(p.code, CLI_CHECK_FAILED);
+    json_decref(list);
+    program_run(&p, ARGS("doctor", "--json", "--sim", "40", "--engine", "http://127.0.0.1:1", "--protocol", "gopher"));
+    list = json_loads(kept(&p.out), 0, NULL);
+    assert_non_null(list);
+    assert_string_equal(field(list, "engine", "verdict"), "failed");
+    assert_non_null(strstr(field(list, "engine", "message"), "there is no protocol \"gopher\""));
     json_decref(list);
     program_release(&p);
 }

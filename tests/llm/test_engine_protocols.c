@@ -230,9 +230,9 @@ static void times_and_drafts(void **state)
 static void announced_load(void **state)
 {
     (void)state;
-    static const char *const ends[] = {"{\"type\":\"model_load.end\",\"load_time_seconds\":0.004}",
+    static const char *const ends[] = {"{\"type\":\"model_load.end\",\"load_time_seconds\":0.4}",
                                        "{\"type\":\"model_load.end\"}"};
-    static const double expected_s[] = {0.004, 0.003};
+    static const double expected_s[] = {0.4, 0.3};
     static const char start[] = "{\"type\":\"model_load.start\"}", text[] = "{\"type\":\"message.delta\",\"content\":\"a\"}",
                       over[] = "{\"type\":\"chat.end\",\"result\":{\"stats\":{\"total_output_tokens\":1}}}";
     for (size_t i = 0; i < JL_COUNT(ends); i++) {
@@ -241,11 +241,11 @@ static void announced_load(void **state)
         generated_init(&g);
         run_request_init(&q);
         g.t_sent_ns = T_NS;
-        engine_lmstudio.event(&g, start, strlen(start), T_NS + 1000000);
-        engine_lmstudio.event(&g, ends[i], strlen(ends[i]), T_NS + 4000000);
-        engine_lmstudio.event(&g, text, strlen(text), T_NS + 9000000);
-        engine_lmstudio.event(&g, over, strlen(over), T_NS + 9000000);
-        g.t_end_ns = T_NS + 9000000;
+        engine_lmstudio.event(&g, start, strlen(start), T_NS + 100000000);
+        engine_lmstudio.event(&g, ends[i], strlen(ends[i]), T_NS + 400000000);
+        engine_lmstudio.event(&g, text, strlen(text), T_NS + 900000000);
+        engine_lmstudio.event(&g, over, strlen(over), T_NS + 900000000);
+        g.t_end_ns = T_NS + 900000000;
         engine_to_request(&g, &q);
         assert_true(same(q.server_load_s, expected_s[i]));
         assert_string_equal(q.windows[0].name, "load");
