@@ -21,6 +21,7 @@ static const struct meter_kind kinds[] = {
      .base = "http",
      .paths = {"/cm?cmnd=Status%%208", "/cm?cmnd=Status%%2010"},
      .parse = page_tasmota,
+     .login_in_query = true,
      .period_s = 1,
      .poll_s = 0.5,
      .spec = 0.02},

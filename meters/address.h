@@ -14,6 +14,7 @@ struct meter_kind {
     page_parser *parse;
     double period_s, poll_s; /* of the device's updates; between two reads */
     double spec;             /* half-width of the gain error */
+    bool login_in_query;     /* user and password belong behind the path */
     bool tree;               /* Redfish: the path comes out of the collection of chassis */
     int port;                /* 0: that of the base */
 };

@@ -2,6 +2,8 @@
 #include "meters/json.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 json_t *meters_json(const char *body, size_t n, struct joulet_error *err)
 {
@@ -38,4 +40,26 @@ double meters_number(const json_t *v, int index)
     for (size_t i = 0; i < json_array_size(v); i++)
         sum += single(json_array_get(v, i));
     return sum;
+}
+
+double meters_step(const char *body, size_t n, const char *key)
+{
+    char quoted[32];
+    int length = snprintf(quoted, sizeof(quoted), "\"%s\"", key);
+    const char *p = n ? memmem(body, n, quoted, (size_t)length) : NULL, *end = body + n;
+    double step = 1;
+    if (!p)
+        return NAN;
+    p += length;
+    while (p < end && *p && strchr(" \t\r\n:[\"-", *p))
+        p++;
+    const char *first = p;
+    while (p < end && *p >= '0' && *p <= '9')
+        p++;
+    if (p == first)
+        return NAN;
+    if (p < end && *p == '.')
+        for (p++; p < end && *p >= '0' && *p <= '9'; p++)
+            step /= 10;
+    return step;
 }

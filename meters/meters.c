@@ -1,179 +1,17 @@
 /* meters.c - one thread a meter: asks at the rate of the device, pushes what it says, keeps on when it fails. See meters.h. */
 #include "meters/meters.h"
-#include "lib/platform/platform.h"
-#include "meters/address.h"
-#include "net/net.h"
+#include "meters/source.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define CONNECT_S 2.0
-#define ANSWER_S  4.0 /* a plug answers in 20 to 300 ms, a management controller in seconds */
 #define FIRST_S   6.0 /* for all of them together, before measuring begins */
-#define BODY_MAX  ((size_t)8 << 20)
-#define SAY_AFTER 3 /* failed reads in a row: one lost packet is not worth a word */
-#define CHASSIS   8 /* of a management controller, looked at */
+#define SAY_AFTER 3   /* failed reads in a row: one lost packet is not worth a word */
 #define U_LAG_S   0.25
 #define LAG_MAX_S 1.0
 #define RISE_S    0.01
-
-struct meters;
-
-struct meter_source {
-    struct meters *all;
-    struct meter_address at;
-    char url[700];  /* what shows power; "" not found yet */
-    char name[340]; /* for sentences: "shelly://192.168.1.20" */
-    struct jl_thread *thread;
-    struct jl_event *wake;
-    atomic_bool asked; /* the first answer is in, or has failed */
-    struct page page;
-    size_t first; /* channel of the first figure */
-    int number;   /* of its kind, in ids */
-    bool open;
-    unsigned failed;
-    bool said;
-};
-
-struct meters {
-    struct joulet *meter;
-    struct meter_source *sources;
-    size_t n;
-    atomic_bool stop;
-    _Atomic int64_t pid;
-    const char *user, *password, *token, *ca_file; /* of the environment, copies */
-};
-
-/* ---- asking ---------------------------------------------------------------------------------------------------------------- */
-
-static enum joulet_status refused(int status, struct joulet_error *err)
-{
-    if (status == 401 || status == 403)
-        return jl_fail(
-            err, JOULET_PERMISSION,
-            "answers that it wants another user and password (HTTP %d); set JOULET_METER_USER and JOULET_METER_PASSWORD", status);
-    if (status >= 300 && status < 400)
-        return jl_fail(err, JOULET_FORMAT, "sends us to another address (HTTP %d); give that one", status);
-    return jl_fail(err, JOULET_NOT_FOUND, "answers with HTTP %d; check the address and the kind of the meter", status);
-}
-
-static enum joulet_status get(struct meter_source *s, const char *url, struct net_response *r, struct joulet_error *err)
-{
-    const struct meters *all = s->all;
-    const struct net_header token = {"X-Auth-Token", all->token};
-    struct net_request q = {.method = "GET",
-                            .url = url,
-                            .headers = &token,
-                            .n_headers = all->token ? 1 : 0,
-                            .connect_timeout_s = CONNECT_S,
-                            .idle_timeout_s = ANSWER_S,
-                            .total_timeout_s = ANSWER_S,
-                            .max_bytes = BODY_MAX,
-                            .login = all->token ? NULL : all->user,
-                            .password = all->password,
-                            .ca_file = all->ca_file,
-                            .insecure = s->at.insecure,
-                            .cancel = &s->all->stop};
-    enum joulet_status st = net_http(&q, r, err);
-    return st == JOULET_OK && r->status != 200 ? refused(r->status, err) : st;
-}
-
-/* Asks one address; fills *page. *asked and *answered: between them the device said it. */
-static enum joulet_status ask(struct meter_source *s, const char *url, struct page *page, int64_t *asked, int64_t *answered,
-                              struct joulet_error *err)
-{
-    struct net_response r;
-    struct page_ask what = {.channel = s->at.channel, .pid = atomic_load(&s->all->pid)};
-    *asked = jl_mono_ns();
-    enum joulet_status st = get(s, url, &r, err);
-    *answered = r.t_end_ns > *asked ? r.t_end_ns : jl_mono_ns();
-    if (r.t_start_ns > *asked && r.t_start_ns < *answered)
-        *asked = r.t_start_ns; /* after connecting */
-    if (st == JOULET_OK)
-        st = s->at.kind->parse(r.body.data ? r.body.data : "", r.body.len, &what, page, err);
-    net_response_release(&r);
-    return st;
-}
-
-/* ---- where a meter keeps its power ------------------------------------------------------------------------------------------
- */
-
-/* Worth more to the user than "404 on the last path that was tried". */
-static bool tells_more(const struct joulet_error *now, const struct joulet_error *kept)
-{
-    return kept->status == JOULET_OK || kept->status == JOULET_NOT_FOUND || now->status == JOULET_PERMISSION;
-}
-
-static bool try_url(struct meter_source *s, const char *url, struct joulet_error *err)
-{
-    struct joulet_error why = {0};
-    struct page page;
-    int64_t asked, answered;
-    if (ask(s, url, &page, &asked, &answered, &why) == JOULET_OK) {
-        snprintf(s->url, sizeof(s->url), "%s", url);
-        s->page = page;
-        return true;
-    }
-    if (tells_more(&why, err))
-        *err = why;
-    return false;
-}
-
-static bool try_chassis(struct meter_source *s, const char *chassis, struct joulet_error *err)
-{
-    static const char *const resources[] = {"/EnvironmentMetrics", "/Power", "/PowerSubsystem", ""};
-    char url[700];
-    for (size_t i = 0; i < JL_COUNT(resources); i++) {
-        snprintf(url, sizeof(url), "%s%.300s%s", s->at.origin, chassis, resources[i]);
-        if (try_url(s, url, err))
-            return true;
-        if (err->status == JOULET_PERMISSION || err->status == JOULET_UNREACHABLE || err->status == JOULET_CANCELLED)
-            return false;
-    }
-    return false;
-}
-
-static bool find_chassis(struct meter_source *s, struct joulet_error *err)
-{
-    char url[400], chassis[300];
-    struct net_response r;
-    bool found = false;
-    snprintf(url, sizeof(url), "%s/redfish/v1/Chassis", s->at.origin);
-    if (get(s, url, &r, err) != JOULET_OK) {
-        net_response_release(&r);
-        return false;
-    }
-    for (size_t i = 0; i < CHASSIS && !found && page_redfish_member(r.body.data, r.body.len, i, chassis, sizeof(chassis)); i++)
-        found = try_chassis(s, chassis, err);
-    if (!found && err->status == JOULET_OK)
-        jl_fail(err, JOULET_FORMAT, "answers without a list of chassis; name one in the address, as in /redfish/v1/Chassis/1");
-    net_response_release(&r);
-    return found;
-}
-
-static bool find(struct meter_source *s, struct joulet_error *err)
-{
-    const struct meter_kind *k = s->at.kind;
-    *err = (struct joulet_error){0};
-    if (k->tree)
-        return s->at.path[0] ? try_chassis(s, s->at.path, err) : find_chassis(s, err);
-    for (size_t i = 0; i < JL_COUNT(k->paths) && k->paths[i]; i++) {
-        char url[700];
-        int n = snprintf(url, sizeof(url), "%s", s->at.origin);
-        /* the formats are those of the table */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        snprintf(url + n, sizeof(url) - (size_t)n, k->paths[i], s->at.channel > 0 ? s->at.channel : 0);
-#pragma GCC diagnostic pop
-        if (try_url(s, url, err))
-            return true;
-        if (err->status == JOULET_UNREACHABLE || err->status == JOULET_CANCELLED || err->status == JOULET_UNSUPPORTED)
-            return false;
-    }
-    return false;
-}
 
 /* ---- channels ---------------------------------------------------------------------------------------------------------------
  */
@@ -265,7 +103,7 @@ static void poll_once(struct meter_source *s)
     struct joulet_error err = {0};
     struct page page;
     int64_t asked, answered;
-    enum joulet_status st = ask(s, s->url, &page, &asked, &answered, &err);
+    enum joulet_status st = meter_ask(s, &page, &asked, &answered, &err);
     if (st == JOULET_CANCELLED)
         return;
     push(s, &page, st, asked, answered);
@@ -281,7 +119,7 @@ static void run(void *arg)
 {
     struct meter_source *s = arg;
     struct joulet_error err = {0};
-    bool ready = find(s, &err) && open_channels(s, &err);
+    bool ready = meter_find(s, &err) && open_channels(s, &err);
     if (!ready)
         say(s, &err);
     atomic_store(&s->asked, true);

@@ -39,6 +39,11 @@ bool page_redfish_member(const char *body, size_t n, size_t i, char *buf, size_t
 /* Whether a meter can have told this: a finite number that is 0 or more and below what any machine uses, W or (counter) J. */
 bool page_believable(double value, bool counter);
 
+/* Where a resource has another, in buf: {"Metrics": {"@odata.id": "/redfish/..."}}. False when it has none on this controller. */
+bool page_redfish_link(const char *body, size_t n, const char *key, char *buf, size_t size);
+/* A part that is not there: an empty bay. */
+bool page_redfish_is_absent(const char *body, size_t n);
+
 /* Adds a figure; false when there is no room, or the value is not believable. */
 bool page_add(struct page *out, const struct page_value *v);
 

@@ -1,6 +1,7 @@
 /* redfish.c - power of a server as its management controller tells it: the older `Power` resource
- * (PowerControl[].PowerConsumedWatts) and EnvironmentMetrics (PowerWatts.Reading, EnergykWh.Reading), also where a PowerSubsystem
- * embeds them. docs/meters.md */
+ * (PowerControl[].PowerConsumedWatts, else what all its power supplies take in), EnvironmentMetrics (PowerWatts.Reading,
+ * EnergyJoules.Reading or EnergykWh.Reading), also where a PowerSubsystem embeds them, and the metrics of one power supply
+ * (InputPowerWatts.Reading). docs/meters.md */
 #include "meters/json.h"
 
 #include <math.h>
@@ -21,6 +22,33 @@ static double consumed_w(const json_t *root, int channel)
     return json_is_array(controls) ? meters_number(json_object_get(json_array_get(controls, i), "PowerConsumedWatts"), -1) : NAN;
 }
 
+static bool is_absent(const json_t *part)
+{
+    const char *state = json_string_value(json_object_get(json_object_get(part, "Status"), "State"));
+    return state && strcmp(state, "Absent") == 0;
+}
+
+/* What all supplies of the older resource take in; NAN when one of them does not tell. */
+static double supplied_w(const json_t *root)
+{
+    const json_t *all = json_object_get(root, "PowerSupplies");
+    double sum = json_array_size(all) ? 0 : NAN;
+    for (size_t i = 0; i < json_array_size(all); i++) {
+        const json_t *supply = json_array_get(all, i);
+        if (!is_absent(supply))
+            sum += meters_number(json_object_get(supply, "PowerInputWatts"), -1);
+    }
+    return sum;
+}
+
+static double first_known(const double *all, size_t n)
+{
+    size_t i = 0;
+    while (i + 1 < n && isnan(all[i]))
+        i++;
+    return all[i];
+}
+
 enum joulet_status page_redfish(const char *body, size_t n, const struct page_ask *ask, struct page *out,
                                 struct joulet_error *err)
 {
@@ -30,17 +58,17 @@ enum joulet_status page_redfish(const char *body, size_t n, const struct page_as
         return JOULET_FORMAT;
     const json_t *metrics = json_object_get(root, "EnvironmentMetrics");
     const json_t *from = json_object_get(metrics, "PowerWatts") ? metrics : root;
-    double power_w = consumed_w(root, ask->channel), kwh = reading(from, "EnergykWh");
+    const double powers_w[] = {consumed_w(root, ask->channel), reading(from, "PowerWatts"), reading(root, "InputPowerWatts"),
+                               supplied_w(root)};
+    double joules = reading(from, "EnergyJoules"), kwh = reading(from, "EnergykWh");
     const char *name = json_string_value(json_object_get(root, "Name"));
-    struct page_value power = {.name = "power",
-                               .value = isnan(power_w) ? reading(from, "PowerWatts") : power_w,
-                               .quantum = 1,
-                               .domain = JOULET_DOMAIN_CHASSIS};
+    struct page_value power = {
+        .name = "power", .value = first_known(powers_w, JL_COUNT(powers_w)), .quantum = 1, .domain = JOULET_DOMAIN_CHASSIS};
     struct page_value energy = {.name = "energy",
                                 .parent = "power",
                                 .counter = true,
-                                .value = kwh * 3.6e6,
-                                .quantum = 3600,
+                                .value = isnan(joules) ? kwh * 3.6e6 : joules,
+                                .quantum = isnan(joules) ? 3600 : 1,
                                 .period_s = 60,
                                 .domain = JOULET_DOMAIN_CHASSIS,
                                 .beside = true};
@@ -53,15 +81,40 @@ enum joulet_status page_redfish(const char *body, size_t n, const struct page_as
     return jl_ok(err);
 }
 
-bool page_redfish_member(const char *body, size_t n, size_t i, char *buf, size_t size)
+/* A place on this controller: never another host. */
+static bool take_id(const json_t *object, char *buf, size_t size)
 {
-    json_error_t why;
-    json_t *root = json_loadb(body, n, 0, &why);
-    const char *id = json_string_value(json_object_get(json_array_get(json_object_get(root, "Members"), i), "@odata.id"));
+    const char *id = json_string_value(json_object_get(object, "@odata.id"));
     size_t length = id ? strlen(id) : 0;
     bool ok = length > 1 && length < size && id[0] == '/' && id[1] != '/' && strpbrk(id, " \t\r\n\\") == NULL;
     if (ok)
         memcpy(buf, id, length + 1);
+    return ok;
+}
+
+bool page_redfish_member(const char *body, size_t n, size_t i, char *buf, size_t size)
+{
+    json_error_t why;
+    json_t *root = json_loadb(body, n, 0, &why);
+    bool ok = take_id(json_array_get(json_object_get(root, "Members"), i), buf, size);
     json_decref(root);
     return ok;
+}
+
+bool page_redfish_link(const char *body, size_t n, const char *key, char *buf, size_t size)
+{
+    json_error_t why;
+    json_t *root = json_loadb(body, n, 0, &why);
+    bool ok = take_id(json_object_get(root, key), buf, size);
+    json_decref(root);
+    return ok;
+}
+
+bool page_redfish_is_absent(const char *body, size_t n)
+{
+    json_error_t why;
+    json_t *root = json_loadb(body, n, 0, &why);
+    bool absent = is_absent(root);
+    json_decref(root);
+    return absent;
 }

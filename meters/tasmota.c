@@ -1,12 +1,21 @@
 /* tasmota.c - plugs with the Tasmota firmware: cm?cmnd=Status%208, `ENERGY` with `Power` in W, `Total` in kWh; arrays where there
- * are several channels. As delivered a step is 1 W and 1 Wh (`WattRes`, `EnergyRes` make it finer). docs/meters.md */
+ * are several channels. As delivered a step is 1 W and 1 Wh; `WattRes` and `EnergyRes` make it finer, and its numbers show with
+ * how many decimals. docs/meters.md */
 #include "meters/json.h"
 
 #include <math.h>
 #include <stdio.h>
 
-#define STEP_W 1.0
-#define STEP_J 3600.0
+#define STEP_W  1.0
+#define STEP_WH 1.0
+#define J_KWH   3.6e6
+
+/* As it prints them, always with the same decimals; never finer than it can be set to. */
+static double step_of(const char *body, size_t n, const char *key, double usual, double finest)
+{
+    double step = meters_step(body, n, key);
+    return isnan(step) || step > usual ? usual : fmax(step, finest);
+}
 
 enum joulet_status page_tasmota(const char *body, size_t n, const struct page_ask *ask, struct page *out,
                                 struct joulet_error *err)
@@ -25,13 +34,13 @@ enum joulet_status page_tasmota(const char *body, size_t n, const struct page_as
     int index = ask->channel > 0 ? ask->channel - 1 : -1; /* its channels count from 1 */
     struct page_value power = {.name = "power",
                                .value = meters_number(json_object_get(e, "Power"), index),
-                               .quantum = STEP_W,
+                               .quantum = step_of(body, n, "Power", STEP_W, 1e-3),
                                .domain = JOULET_DOMAIN_WALL};
     struct page_value energy = {.name = "energy",
                                 .parent = "power",
                                 .counter = true,
-                                .value = meters_number(json_object_get(e, "Total"), index) * 3.6e6,
-                                .quantum = STEP_J,
+                                .value = meters_number(json_object_get(e, "Total"), index) * J_KWH,
+                                .quantum = step_of(body, n, "Total", STEP_WH * 1e-3, 1e-5) * J_KWH,
                                 .period_s = 10,
                                 .domain = JOULET_DOMAIN_WALL,
                                 .beside = true};

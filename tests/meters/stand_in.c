@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@ struct stand_in {
     double watts, watts_after;
     int64_t began_ns;
     _Atomic int64_t step_ns, boot_ns;
-    atomic_int fault, requests;
+    atomic_int fault, guard, requests;
     atomic_bool stop;
     int listener, port;
     struct jl_thread *thread;
@@ -36,6 +37,36 @@ static double energy_j(const struct stand_in *s, int64_t t)
     double before = step && step < t ? jl_s(step - from) : jl_s(t - from);
     double after = step && step < t ? jl_s(t - step) : 0;
     return boot ? s->watts_after * jl_s(t - boot) : 100000 + s->watts * before + s->watts_after * after;
+}
+
+/* ---- what it says ---------------------------------------------------------------------------------------------------------- */
+
+#define CHASSIS  "/redfish/v1/Chassis/1"
+#define SUPPLIES CHASSIS "/PowerSubsystem/PowerSupplies"
+
+/* A controller of the newer kind, whose chassis tells no power itself. Its supplies take in 60 % and 40 %. */
+static bool supplies_body(const char *path, double w, double j, char *b, size_t size)
+{
+    static const struct {
+        const char *path, *body;
+    } fixed[] = {
+        {"/redfish/v1/Chassis", "{\"Members\":[{\"@odata.id\":\"" CHASSIS "\"}]}"},
+        {CHASSIS, "{\"Name\":\"Server\",\"PowerSubsystem\":{\"@odata.id\":\"" CHASSIS "/PowerSubsystem\"}}"},
+        {CHASSIS "/EnvironmentMetrics", "{\"FanSpeedsPercent\":[]}"},
+        {CHASSIS "/PowerSubsystem", "{\"Name\":\"Power\",\"PowerSupplies\":{\"@odata.id\":\"" SUPPLIES "\"}}"},
+        {SUPPLIES, "{\"Members\":[{\"@odata.id\":\"" SUPPLIES "/a\"},{\"@odata.id\":\"" SUPPLIES
+                   "/b\"},{\"@odata.id\":\"" SUPPLIES "/c\"}]}"},
+        {SUPPLIES "/a", "{\"Status\":{\"State\":\"Enabled\"},\"Metrics\":{\"@odata.id\":\"" SUPPLIES "/a/Metrics\"}}"},
+        {SUPPLIES "/b", "{\"Status\":{\"State\":\"Absent\"}}"},
+        {SUPPLIES "/c", "{\"Metrics\":{\"@odata.id\":\"" SUPPLIES "/c/Metrics\"}}"},
+    };
+    for (size_t i = 0; i < JL_COUNT(fixed); i++)
+        if (strcmp(path, fixed[i].path) == 0)
+            return snprintf(b, size, "%s", fixed[i].body) > 0;
+    bool first = strcmp(path, SUPPLIES "/a/Metrics") == 0;
+    snprintf(b, size, "{\"Name\":\"Metrics\",\"InputPowerWatts\":{\"Reading\":%.1f},\"EnergykWh\":{\"Reading\":%.3f}}",
+             w * (first ? 0.6 : 0.4), j / 3.6e6 / 2);
+    return first || strcmp(path, SUPPLIES "/c/Metrics") == 0;
 }
 
 static bool body_of(const struct stand_in *s, const char *path, char *b, size_t size)
@@ -73,6 +104,13 @@ static bool body_of(const struct stand_in *s, const char *path, char *b, size_t 
         snprintf(b, size, "{\"Name\":\"Chassis\",\"PowerWatts\":{\"Reading\":%.0f},\"EnergykWh\":{\"Reading\":%.3f}}", w,
                  j / 3.6e6);
         return strcmp(path, "/redfish/v1/Chassis/1U/EnvironmentMetrics") == 0;
+    case STAND_SUPPLIES:
+        return supplies_body(path, w, j, b, size);
+    case STAND_LINKED:
+        if (strcmp(path, CHASSIS) == 0)
+            return snprintf(b, size, "{\"EnvironmentMetrics\":{\"@odata.id\":\"/redfish/v1/Elsewhere/7\"}}") > 0;
+        snprintf(b, size, "{\"PowerWatts\":{\"Reading\":%.0f},\"EnergyJoules\":{\"Reading\":%.0f}}", w, j);
+        return strcmp(path, "/redfish/v1/Elsewhere/7") == 0;
     case STAND_SCAPHANDRE:
         snprintf(b, size,
                  "# HELP scaph_host_energy_microjoules Energy\n# TYPE scaph_host_energy_microjoules counter\n"
@@ -85,11 +123,86 @@ static bool body_of(const struct stand_in *s, const char *path, char *b, size_t 
     return false;
 }
 
-static void answer(struct stand_in *s, int fd, const char *path)
+/* ---- whom it answers ------------------------------------------------------------------------------------------------------- */
+
+#define REALM "shellyplug-1"
+#define NONCE "60dc2c69"
+
+static void sha256(char out[65], const char *fmt, ...)
 {
-    char body[2048] = "", head[256];
-    const char *status = "200 OK", *more = "";
-    if (!body_of(s, path, body, sizeof(body)))
+    char text[1024];
+    struct jl_sha256 h;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    jl_sha256_init(&h);
+    jl_sha256_add(&h, text, strlen(text));
+    jl_sha256_hex(&h, out);
+}
+
+/* The part of the header that is called so, with or without quotes. */
+static void part_of(const char *header, const char *key, char *buf, size_t size)
+{
+    char name[32];
+    snprintf(name, sizeof(name), " %s=", key);
+    const char *p = strstr(header, name);
+    buf[0] = '\0';
+    if (!p)
+        return;
+    p += strlen(name);
+    p += *p == '"';
+    snprintf(buf, size, "%.*s", (int)strcspn(p, "\",\r\n"), p);
+}
+
+static bool digest_fits(const char *header)
+{
+    char user[64], uri[256], cnonce[128], nc[16], response[80], ha1[65], ha2[65], want[65];
+    part_of(header, "username", user, sizeof(user));
+    part_of(header, "uri", uri, sizeof(uri));
+    part_of(header, "cnonce", cnonce, sizeof(cnonce));
+    part_of(header, "nc", nc, sizeof(nc));
+    part_of(header, "response", response, sizeof(response));
+    sha256(ha1, "%s:%s:se cret&1", user, REALM);
+    sha256(ha2, "GET:%s", uri);
+    sha256(want, "%s:%s:%s:%s:auth:%s", ha1, NONCE, nc, cnonce, ha2);
+    return strcmp(user, "admin") == 0 && strcmp(response, want) == 0;
+}
+
+/* What it wants to be asked with; "" when it is. */
+static const char *wants(const struct stand_in *s, const char *request)
+{
+    const char *header = strstr(request, "Authorization: ");
+    switch ((enum stand_guard)atomic_load(&s->guard)) {
+    case STAND_BASIC: /* admin:se cret&1 */
+        return header && strstr(header, "Basic YWRtaW46c2UgY3JldCYx\r\n") ? "" : "WWW-Authenticate: Basic realm=\"meter\"\r\n";
+    case STAND_DIGEST:
+        return header && strstr(header, "Digest ") && digest_fits(header)
+                   ? ""
+                   : "WWW-Authenticate: Digest qop=\"auth\", realm=\"" REALM "\", nonce=\"" NONCE "\", algorithm=SHA-256\r\n";
+    case STAND_TOKEN:
+        return strstr(request, "X-Auth-Token: t0ken\r\n") ? "" : "X-Other: 1\r\n";
+    default:
+        return "";
+    }
+}
+
+/* ---- the connection -------------------------------------------------------------------------------------------------------- */
+
+static void answer(struct stand_in *s, int fd, char *path, const char *request)
+{
+    static const char login[] = "&user=admin&password=se%20cret%261";
+    char body[2048] = "", head[512];
+    const char *status = "200 OK", *more = wants(s, request);
+    char *query = strstr(path, "&user=");
+    bool told = query && strcmp(query, login) == 0, unknown = atomic_load(&s->guard) == STAND_QUERY && !told;
+    if (query)
+        *query = '\0';
+    if (*more)
+        status = "401 Unauthorized";
+    else if (unknown)
+        snprintf(body, sizeof(body), "{\"WARNING\":\"Need user=<username>&password=<password>\"}");
+    else if (!body_of(s, path, body, sizeof(body)))
         status = "404 Not Found";
     switch ((enum stand_fault)atomic_load(&s->fault)) {
     case STAND_401:
@@ -128,16 +241,14 @@ static void serve(struct stand_in *s, int fd)
             break;
     }
     request[len] = '\0';
-    char *path = strchr(request, ' ');
-    if (path) {
-        path++;
-        path[strcspn(path, " ")] = '\0';
+    char path[512] = "";
+    if (sscanf(request, "%*s %511s", path) == 1) {
         int fault = atomic_load(&s->fault);
         if (fault == STAND_SILENT)
             for (int k = 0; k < 600 && !atomic_load(&s->stop); k++)
                 jl_sleep_until(jl_mono_ns() + 10000000);
         else if (fault != STAND_DEAD)
-            answer(s, fd, path);
+            answer(s, fd, path, request);
         atomic_fetch_add(&s->requests, 1);
     }
     close(fd);
@@ -188,6 +299,11 @@ int stand_in_port(const struct stand_in *s)
     return s->port;
 }
 
+void stand_in_guard(struct stand_in *s, enum stand_guard guard)
+{
+    atomic_store(&s->guard, guard);
+}
+
 void stand_in_step(struct stand_in *s)
 {
     atomic_store(&s->step_ns, jl_mono_ns());
@@ -206,10 +322,14 @@ int stand_in_requests(const struct stand_in *s)
     return atomic_load(&s->requests);
 }
 
+void stand_in_await_all(const struct stand_in *s, int n)
+{
+    int64_t until = jl_mono_ns() + 60 * JL_NS_PER_S;
+    while (stand_in_requests(s) < n && jl_mono_ns() < until)
+        jl_sleep_until(jl_mono_ns() + 5000000);
+}
+
 void stand_in_await(const struct stand_in *s, int n)
 {
-    int from = stand_in_requests(s);
-    int64_t until = jl_mono_ns() + 60 * JL_NS_PER_S;
-    while (stand_in_requests(s) < from + n && jl_mono_ns() < until)
-        jl_sleep_until(jl_mono_ns() + 5000000);
+    stand_in_await_all(s, stand_in_requests(s) + n);
 }

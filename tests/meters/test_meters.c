@@ -75,6 +75,8 @@ static const struct {
     {STAND_TASMOTA, "tasmota", "", "wall0.power", JOULET_DOMAIN_WALL},
     {STAND_REDFISH, "redfish", "", "chassis0.power", JOULET_DOMAIN_CHASSIS},
     {STAND_ENVIRONMENT, "redfish", "/redfish/v1/Chassis/1U", "chassis0.power", JOULET_DOMAIN_CHASSIS},
+    {STAND_SUPPLIES, "redfish", "", "chassis0.power", JOULET_DOMAIN_CHASSIS},
+    {STAND_LINKED, "redfish", "/redfish/v1/Chassis/1", "chassis0.power", JOULET_DOMAIN_CHASSIS},
 };
 
 static void every_kind_is_read_and_follows_a_step(void **state)
@@ -93,11 +95,14 @@ static void every_kind_is_read_and_follows_a_step(void **state)
         assert_int_equal(ch.provenance, JOULET_MEASURED);
         assert_true(ch.in_total && ch.contiguous && ch.period_s >= 1 && ch.quantum_j > 0);
     }
-    for (size_t i = 0; i < JL_COUNT(kinds); i++)
+    int enough[JL_COUNT(kinds)]; /* two reads more, of which the first may have begun before */
+    for (size_t i = 0; i < JL_COUNT(kinds); i++) {
         stand_in_step(s[i]);
+        enough[i] = stand_in_requests(s[i]) + (kinds[i].kind == STAND_SUPPLIES ? 4 : 2);
+    }
     for (size_t i = 0; i < JL_COUNT(kinds); i++) {
         struct joulet_channel ch;
-        stand_in_await(s[i], 2);
+        stand_in_await_all(s[i], enough[i]);
         meters_close(all[i]);
         assert_near(last_w(m[i], find_channel(m[i], kinds[i].channel, &ch)), 180, 0.5);
         assert_int_equal(joulet_problem_count(m[i]), 0);
@@ -170,6 +175,95 @@ static void a_meter_that_cannot_be_used_is_said_and_the_rest_goes_on(void **stat
     for (size_t i = 0; i < JL_COUNT(faults); i++)
         stand_in_stop(bad[i]);
     stand_in_stop(well);
+}
+
+/* Of one that wants to know who asks; without, or with something else, it says so and how to tell it. */
+static void who_asks_is_told(void **state)
+{
+    static const struct {
+        enum stand_kind kind;
+        enum stand_guard guard;
+        const char *scheme, *names[2], *good[2], *bad[2], *says;
+    } rows[] = {
+        {STAND_GEN1,
+         STAND_BASIC,
+         "shelly",
+         {"JOULET_METER_USER", "JOULET_METER_PASSWORD"},
+         {"admin", "se cret&1"},
+         {"admin", "wrong"},
+         "JOULET_METER_USER and JOULET_METER_PASSWORD"},
+        {STAND_GEN2,
+         STAND_DIGEST,
+         "shelly",
+         {"JOULET_METER_USER", "JOULET_METER_PASSWORD"},
+         {"admin", "se cret&1"},
+         {"admin", "wrong"},
+         "JOULET_METER_USER and JOULET_METER_PASSWORD"},
+        {STAND_REDFISH,
+         STAND_DIGEST,
+         "redfish",
+         {"JOULET_METER_USER", "JOULET_METER_PASSWORD"},
+         {"admin", "se cret&1"},
+         {"root", "se cret&1"},
+         "JOULET_METER_USER and JOULET_METER_PASSWORD"},
+        {STAND_SUPPLIES,
+         STAND_TOKEN,
+         "redfish",
+         {"JOULET_METER_TOKEN", NULL},
+         {"t0ken", NULL},
+         {"0ld", NULL},
+         "set JOULET_METER_TOKEN to a new one"},
+        {STAND_TASMOTA,
+         STAND_QUERY,
+         "tasmota",
+         {"JOULET_METER_USER", "JOULET_METER_PASSWORD"},
+         {"admin", "se cret&1"},
+         {"admin", "wrong"},
+         "wants a user and password"},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct stand_in *s = stand_in_start(rows[i].kind, 40, 0);
+        stand_in_guard(s, rows[i].guard);
+        for (int good = 0; good < 2; good++) {
+            struct joulet *m = meter();
+            for (int k = 0; k < 2; k++)
+                if (rows[i].names[k])
+                    setenv(rows[i].names[k], good ? rows[i].good[k] : rows[i].bad[k], 1);
+            struct meters *all = open_one(m, rows[i].scheme, s, "");
+            if (good && joulet_problem_count(m))
+                fail_msg("row %zu is refused", i);
+            assert_int_equal(joulet_channel_count(m) > 0, good);
+            if (!good && !has_problem(m, rows[i].says))
+                fail_msg("row %zu does not say how", i);
+            assert_false(has_problem(m, "se%20cret") || has_problem(m, "se cret"));
+            meters_close(all);
+            joulet_close(m);
+            for (int k = 0; k < 2; k++)
+                if (rows[i].names[k])
+                    unsetenv(rows[i].names[k]);
+        }
+        stand_in_stop(s);
+    }
+}
+
+/* Both supplies together, and a counter where both have one. */
+static void power_supplies_are_added_up(void **state)
+{
+    (void)state;
+    struct joulet *m = meter();
+    struct stand_in *s = stand_in_start(STAND_SUPPLIES, 500, 0);
+    struct meters *all = open_one(m, "redfish", s, "");
+    struct joulet_channel ch;
+    size_t i = find_channel(m, "chassis0.power", &ch);
+    assert_string_equal(ch.device, "2 power supplies");
+    find_channel(m, "chassis0.energy", &ch);
+    assert_false(ch.in_total);
+    stand_in_await(s, 2);
+    meters_close(all);
+    assert_near(last_w(m, i), 500, 0.2); /* whatever is shown is the sum */
+    joulet_close(m);
+    stand_in_stop(s);
 }
 
 static size_t flagged(struct joulet *m, size_t i, uint32_t flag)
@@ -264,6 +358,8 @@ int main(void)
         cmocka_unit_test(every_kind_is_read_and_follows_a_step),
         cmocka_unit_test(an_exporter_tells_the_share_of_the_engine),
         cmocka_unit_test(a_meter_that_cannot_be_used_is_said_and_the_rest_goes_on),
+        cmocka_unit_test(who_asks_is_told),
+        cmocka_unit_test(power_supplies_are_added_up),
         cmocka_unit_test(one_that_dies_is_said_once_and_comes_back),
         cmocka_unit_test(a_reboot_sets_its_counter_back),
         cmocka_unit_test(a_slow_one_does_not_keep_us_from_closing),

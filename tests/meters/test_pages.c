@@ -39,6 +39,15 @@ static const struct {
      "{\"Name\":\"Power\",\"PowerControl\":[{\"PowerConsumedWatts\":344},{\"PowerConsumedWatts\":9}]}", -1, 344, NAN},
     {"redfish metrics", page_redfish, "{\"PowerWatts\":{\"Reading\":374.5},\"EnergykWh\":{\"Reading\":2}}", -1, 374.5, 7200000},
     {"redfish embedded", page_redfish, "{\"EnvironmentMetrics\":{\"PowerWatts\":{\"Reading\":81}}}", -1, 81, NAN},
+    {"redfish supplies of the older kind", page_redfish,
+     "{\"PowerControl\":[],\"PowerSupplies\":[{\"PowerInputWatts\":210},{\"PowerInputWatts\":190.5},"
+     "{\"Status\":{\"State\":\"Absent\"},\"PowerInputWatts\":null}]}",
+     -1, 400.5, NAN},
+    {"redfish supplies, one does not tell", page_redfish,
+     "{\"PowerControl\":[],\"PowerSupplies\":[{\"PowerInputWatts\":210},{\"PowerInputWatts\":null}]}", -1, NAN, NAN},
+    {"redfish supply", page_redfish, "{\"InputPowerWatts\":{\"Reading\":937.4},\"OutputPowerWatts\":{\"Reading\":878}}", -1,
+     937.4, NAN},
+    {"redfish joules", page_redfish, "{\"PowerWatts\":{\"Reading\":374},\"EnergyJoules\":{\"Reading\":25}}", -1, 374, 25},
     {"redfish null", page_redfish, "{\"PowerControl\":[{\"PowerConsumedWatts\":null}]}", -1, NAN, NAN},
     {"a web page", page_shelly, "<!DOCTYPE html><html>", -1, NAN, NAN},
     {"half a page", page_tasmota, "{\"StatusSNS\":{\"ENERGY\":{\"Pow", -1, NAN, NAN},
@@ -65,6 +74,27 @@ static void what_answers_say(void **state)
         assert_int_equal(p.n, isnan(cases[i].energy_j) ? 1 : 2);
         if (p.n == 2)
             assert_near(p.values[1].value, cases[i].energy_j, 1e-3);
+    }
+}
+
+/* A plug that was told to print more decimals moves in smaller steps. */
+static void steps_of_tasmota(void **state)
+{
+    static const struct {
+        const char *body;
+        double step_w, step_j;
+    } rows[] = {{"{\"StatusSNS\":{\"ENERGY\":{\"TotalStartTime\":\"x\",\"Total\":3.185,\"Power\":42}}}", 1, 3600},
+                {"{\"StatusSNS\":{\"ENERGY\":{\"Total\":3.18500,\"Power\":42.350}}}", 0.001, 36},
+                {"{\"StatusSNS\":{\"ENERGY\":{\"Total\":[3.1850,1.0000],\"Power\":[42.3,0.0]}}}", 0.1, 360},
+                {"{\"StatusSNS\":{\"ENERGY\":{\"Total\" : \"3.185000000\",\"Power\":\"42.3\"}}}", 0.1, 36},
+                {"{\"StatusSNS\":{\"ENERGY\":{\"Total\":3,\"Power\":4e1}}}", 1, 3600}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct page p;
+        struct page_ask ask = {.channel = -1};
+        assert_int_equal(page_tasmota(rows[i].body, strlen(rows[i].body), &ask, &p, NULL), JOULET_OK);
+        assert_near(p.values[0].quantum, rows[i].step_w, 1e-9);
+        assert_near(p.values[1].quantum, rows[i].step_j, 1e-6);
     }
 }
 
@@ -142,6 +172,14 @@ static void members_of_a_collection(void **state)
     assert_false(page_redfish_member(list, strlen(list), 9, id, sizeof(id)));
     assert_false(page_redfish_member(list, strlen(list), 0, id, 5));
     assert_false(page_redfish_member("<", 1, 0, id, sizeof(id)));
+    static const char links[] = "{\"Metrics\":{\"@odata.id\":\"/redfish/v1/M\"},\"X\":{\"@odata.id\":\"//evil/x\"},\"Y\":7}";
+    assert_true(page_redfish_link(links, strlen(links), "Metrics", id, sizeof(id)));
+    assert_string_equal(id, "/redfish/v1/M");
+    assert_false(page_redfish_link(links, strlen(links), "X", id, sizeof(id)));
+    assert_false(page_redfish_link(links, strlen(links), "Y", id, sizeof(id)));
+    assert_false(page_redfish_link(links, strlen(links), "Z", id, sizeof(id)));
+    assert_false(page_redfish_is_absent(links, strlen(links)));
+    assert_false(page_redfish_is_absent("", 0));
 }
 
 static void addresses(void **state)
@@ -198,6 +236,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_answers_say),
+        cmocka_unit_test(steps_of_tasmota),
         cmocka_unit_test(every_cut_of_an_answer_is_borne),
         cmocka_unit_test(an_exporter_tells_host_sockets_and_a_process),
         cmocka_unit_test(members_of_a_collection),
