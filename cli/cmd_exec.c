@@ -115,6 +115,7 @@ static int run_command(struct session *s, char **argv)
     }
     leave_to_the_command(SIGINT);
     leave_to_the_command(SIGQUIT);
+    s->watch.command = true;
     session_watch(s);
     joulet_mark from = joulet_mark_now(s->meter);
     if (jl_spawn(&child, &what, &err) != JOULET_OK)

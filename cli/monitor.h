@@ -26,6 +26,7 @@ struct processes *processes_open(const struct live *l, struct joulet_error *err)
 bool processes_row(struct processes *p, const struct live *l, double dt_s, struct joulet_error *err);
 const struct process_row *processes_rows(const struct processes *p, size_t *n); /* largest share first, the rest last */
 void processes_csv_header(struct jl_buf *out);
+void process_name(const struct process_row *r, bool utf8, char *buf, size_t size); /* as it may be shown */
 /* JSON: the value of the key "processes"; CSV: a line for each; text: the largest, indented. */
 void processes_write(struct jl_buf *out, const struct processes *p, enum monitor_form form, const char *time, joulet_mark end,
                      double dt_s, const struct report_style *style);

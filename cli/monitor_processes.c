@@ -177,12 +177,13 @@ const struct process_row *processes_rows(const struct processes *p, size_t *n)
 
 /* ---- forms --------------------------------------------------------------------------------------------------------- */
 
-/* Whoever starts a process names it: no control characters reach the terminal or a table. */
-static void printable(char *s)
+/* Whoever starts a process names it: nothing of that may command the terminal. */
+void process_name(const struct process_row *r, bool utf8, char *buf, size_t size)
 {
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            *s = '?';
+    const struct report_style style = {.utf8 = utf8};
+    char *clean = report_clean(r->name, &style);
+    snprintf(buf, size, "%s", clean && *clean ? clean : "?");
+    free(clean);
 }
 
 /* Nothing used, nothing shown. */
@@ -200,15 +201,14 @@ static void text_rows(struct jl_buf *out, const struct processes *p, const struc
         if (!busy(r) || (shown >= TEXT_TOP && r->pid))
             continue;
         joulet_format_j(energy, sizeof energy, r->energy.gross_j, NAN, style->utf8);
-        snprintf(name, sizeof name, "%.15s", r->name);
-        printable(name);
+        process_name(r, style->utf8, name, sizeof name);
         jl_buf_printf(out, "    %5.1f %% of CPU time", r->share.share * 100);
         if (isfinite(r->power_w))
             jl_buf_printf(out, "  %8.2f W  %12s", r->power_w, energy);
         if (r->pid)
             jl_buf_printf(out, "  %s (%lld)\n", name, (long long)r->pid);
         else
-            jl_buf_str(out, "  rest: ended, or the kernel's own\n");
+            jl_buf_str(out, "  rest: ended, hidden, or the kernel's own\n");
         shown++;
     }
 }
@@ -242,8 +242,7 @@ static void csv_rows(struct jl_buf *out, const struct processes *p, const char *
         char name[16];
         if (!busy(r))
             continue;
-        memcpy(name, r->name, sizeof name);
-        printable(name);
+        process_name(r, true, name, sizeof name);
         jl_buf_printf(out, "%s,%lld", time, (long long)end);
         number(out, dt_s);
         if (r->pid)

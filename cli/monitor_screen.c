@@ -141,13 +141,12 @@ static void fill_processes(struct screen *s, const struct processes *processes)
         struct screen_line *line = &s->top[at];
         if (!(rows[i].share.used_s > 0) || (at == PROCESSES_TOP && rows[i].pid))
             continue;
+        char name[16];
+        process_name(&rows[i], s->utf8, name, sizeof name);
         if (rows[i].pid)
-            snprintf(line->name, sizeof line->name, "%.0f%% %s (%lld)", rows[i].share.share * 100, rows[i].name,
-                     (long long)rows[i].pid);
+            snprintf(line->name, sizeof line->name, "%.0f%% %s (%lld)", rows[i].share.share * 100, name, (long long)rows[i].pid);
         else
             snprintf(line->name, sizeof line->name, "%.0f%% rest", rows[i].share.share * 100);
-        for (char *c = line->name; *c; c++)
-            *c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
         joulet_format_j(line->energy, sizeof line->energy, rows[i].energy.gross_j, NAN, s->utf8);
         s->rows[s->n + at++] = (struct tui_row){
             .name = line->name, .now = rows[i].power_w, .mean = NAN, .max = NAN, .unit = "W", .energy = line->energy};

@@ -17,6 +17,7 @@ struct session_watch {
     bool on;                             /* between session_watch and session_watched */
     bool level;                          /* until the end of a level, whatever ends before */
     struct joulet_cpu_look look;         /* when it began */
+    bool command;                        /* watched is what our own children do, not an engine */
     struct run_cpu_time cpu;             /* of what was watched last; the energies are not in it yet */
     struct joulet_surroundings before;
     struct joulet_watched seen;

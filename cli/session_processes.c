@@ -130,9 +130,35 @@ static void known_time(const struct session *s, const struct joulet_cpu_look *l,
         out->known_s = jl_own_cpu_s() + l->used_s;
 }
 
+/* A command and all that it waited for: the kernel adds them up to the microsecond when they end. What outlives it is not there.
+ */
+static void look_at_children(struct joulet_cpu_look *l)
+{
+    *l = (struct joulet_cpu_look){.t_ns = joulet_now(), .used_s = jl_process_cpu_s(0), .tick_s = jl_tick_s()};
+    if (!jl_cpu_time(&l->busy_s, &l->total_s))
+        l->busy_s = l->total_s = NAN;
+}
+
+static void note_share(struct session *s, const struct joulet_cpu_look *now, int64_t processes, const char *source)
+{
+    struct joulet_cpu_use use;
+    struct joulet_cpu_share share;
+    struct run_cpu_time *t = &s->watch.cpu;
+    joulet_cpu_use_between(&s->watch.look, now, &use);
+    joulet_cpu_share_of(&use, &share);
+    t->share = share.share;
+    t->share_pm = share.share_pm;
+    t->engine_s = share.used_s;
+    t->busy_s = share.busy_s;
+    t->processes = processes;
+    snprintf(t->source, sizeof t->source, "%s", source);
+}
+
 void session_look_before(struct session *s)
 {
     joulet_surroundings_now(s->watch.pid, &s->watch.before);
+    if (s->watch.command)
+        look_at_children(&s->watch.look);
     if (!s->watch.followed)
         return;
     joulet_follow_look(s->watch.followed, &s->watch.look);
@@ -142,23 +168,17 @@ void session_look_before(struct session *s)
 void session_look_after(struct session *s, struct joulet_surroundings *after)
 {
     struct joulet_cpu_look now;
-    struct joulet_cpu_use use;
-    struct joulet_cpu_share share;
-    struct run_cpu_time *t = &s->watch.cpu;
-    run_cpu_time_init(t);
+    run_cpu_time_init(&s->watch.cpu);
     joulet_surroundings_now(s->watch.pid, after);
+    if (s->watch.command) {
+        look_at_children(&now);
+        note_share(s, &now, -1, "command");
+    }
     if (!s->watch.followed)
         return;
     joulet_follow_look(s->watch.followed, &now);
     known_time(s, &now, after);
-    joulet_cpu_use_between(&s->watch.look, &now, &use);
-    joulet_cpu_share_of(&use, &share);
-    t->share = share.share;
-    t->share_pm = share.share_pm;
-    t->engine_s = share.used_s;
-    t->busy_s = share.busy_s;
-    t->processes = (int64_t)now.processes;
-    snprintf(t->source, sizeof t->source, "%s", joulet_follow_source(s->watch.followed));
+    note_share(s, &now, (int64_t)now.processes, joulet_follow_source(s->watch.followed));
 }
 
 /* ---- the energy that goes with it -------------------------------------------------------------------------------------------

@@ -44,6 +44,12 @@ void metrics_cpu_time(const struct view *v)
         return;
     struct number share = percent(&t, v->style), count = number_count(t.processes);
     char text[256];
+    if (!strcmp(t.source, "command")) {
+        text_item(v->out, v->style, "command", share.text,
+                  "of the busy processor time was its own and that of the processes it waited for", TONE_PLAIN);
+        energy_line(v, "its part", &t.e_llm, "the part of the CPU's energy by that share; blind to GPUs");
+        return;
+    }
     snprintf(text, sizeof(text), "of the busy processor time was the engine's (%s, %s process%s)", t.source, count.text,
              t.processes == 1 ? "" : "es");
     text_item(v->out, v->style, "engine", share.text, text, TONE_PLAIN);

@@ -122,6 +122,11 @@ char *text_clean(const char *s, const struct report_style *style)
     return out;
 }
 
+char *report_clean(const char *s, const struct report_style *style)
+{
+    return text_clean(s, style);
+}
+
 void text_tone(struct jl_buf *out, const struct report_style *style, enum tone tone, const char *s, size_t n)
 {
     static const char *const codes[] = {[TONE_STRONG] = "\033[1m", [TONE_FAINT] = "\033[2m", [TONE_WARN] = "\033[33m"};

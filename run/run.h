@@ -41,7 +41,7 @@ struct run_cpu_time {
     double share, share_pm;     /* of the engine's processes in the busy time, and half of its 95 % interval; NAN unknown */
     double engine_s, busy_s;    /* processor time, over all hardware threads */
     int64_t processes;          /* of the engine, at the end; -1 not known */
-    char source[24];            /* "process tree", "control group"; "" unknown */
+    char source[24];            /* "process tree", "control group", "command"; "" unknown */
     struct joulet_energy e_llm; /* the engine's part of the CPU's energy; blind to GPUs */
     struct joulet_energy m_eff; /* what of it fell into prefill and decode */
 };
