@@ -268,11 +268,28 @@ static enum joulet_status wait_ready(struct runtime_server *s, const struct runt
     return JOULET_ENGINE;
 }
 
+static bool has_option(const struct runtime_start *how, const char *key)
+{
+    size_t n = strlen(key);
+    for (size_t i = 0; i < how->n_options; i++)
+        if (strncmp(how->options[i], key, n) == 0 && (how->options[i][n] == '=' || !how->options[i][n]))
+            return true;
+    return false;
+}
+
+/* Since 2026 llama-server loads a draft model and does not use it, unless it is told how. */
+static bool drafts_silently(const struct runtime_start *how)
+{
+    return (has_option(how, "model-draft") || has_option(how, "spec-draft-model")) && !has_option(how, "spec-type");
+}
+
 static enum joulet_status spawn(struct runtime_server *s, const struct launch *l, struct joulet_error *err)
 {
     char key[sizeof("LLAMA_API_KEY=") + sizeof(s->key)];
     snprintf(key, sizeof(key), "LLAMA_API_KEY=%s", s->key);
-    const char *env[] = {key, NULL};
+    const char *env[] = {key, NULL, NULL};
+    if (drafts_silently(l->how))
+        env[1] = "LLAMA_ARG_SPEC_TYPE=draft-simple"; /* a version that does not know it passes over it */
     struct jl_spawn what = {
         .argv = (const char *const *)l->args.v, .env = env, .cwd = l->cwd, .log = s->log, .detach = l->how->background};
     for (size_t i = 0; i < l->args.n && jl_trace_on("engine"); i++)

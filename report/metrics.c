@@ -93,6 +93,17 @@ void metrics_energy(const struct view *v)
 
 /* ---- tokens ------------------------------------------------------------------------------------------------------ */
 
+/* Speculative decoding: of the view's one request, else of the whole run. */
+static void drafts(const struct view *v, struct jl_buf *b)
+{
+    int64_t proposed = v->q ? v->q->draft_tokens : -1, taken = v->q ? v->q->draft_accepted : -1;
+    const char *all = run_pairs_get(&v->r->engine, "draft_tokens"), *over = run_pairs_get(&v->r->engine, "draft_accepted");
+    if (!v->q && !(all && over && jl_parse_i64(all, &proposed) && jl_parse_i64(over, &taken)))
+        return;
+    if (proposed > 0 && taken >= 0)
+        jl_buf_printf(b, "; %s of %s drafted tokens taken over", number_count(taken).text, number_count(proposed).text);
+}
+
 static void tokens_line(const struct view *v)
 {
     struct jl_buf b;
@@ -108,6 +119,7 @@ static void tokens_line(const struct view *v)
         jl_buf_printf(&b, "; ended by: %s", v->q->finish);
     if (!v->q)
         jl_buf_printf(&b, " in %zu request%s", s->ok, s->ok == 1 ? "" : "s");
+    drafts(v, &b);
     text_item(v->out, v->style, "tokens", NULL, b.data, TONE_PLAIN);
     jl_buf_release(&b);
 }

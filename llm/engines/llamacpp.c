@@ -22,6 +22,7 @@ bool llamacpp_read_props(const char *json, size_t n, struct engine_info *info)
     bool ours = json_is_string(json_object_get(root, "build_info")) || json_is_object(defaults);
     if (ours) {
         int64_t slots = wire_count(root, "total_slots");
+        snprintf(info->runtime, sizeof(info->runtime), "llama.cpp");
         copy_text(info->version, sizeof(info->version), root, "build_info");
         copy_text(info->model, sizeof(info->model), root, "model_alias");
         copy_text(info->model_path, sizeof(info->model_path), root, "model_path");

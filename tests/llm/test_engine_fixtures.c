@@ -282,7 +282,8 @@ static void model_list(void **state)
     assert_string_equal(list[0].name, "joulet-tiny");
     assert_int_equal(list[0].bytes, 4744192);
     assert_int_equal(list[0].params, 4458752);
-    assert_int_equal(list[0].context_length, 2048);
+    assert_int_equal(list[0].context_length, 8192);
+    assert_int_equal(list[0].loaded_context, 2048);
     assert_true(list[0].loaded);
     free(list);
     exchange_release(&x);

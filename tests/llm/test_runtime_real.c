@@ -99,6 +99,56 @@ static void every_format_loads_and_generates(void **state)
     }
 }
 
+/* A draft model of the same vocabulary: how many tokens it proposed and how many were taken over is told and read, chat and raw.
+ */
+static void drafts_are_told(void **state)
+{
+    struct gguf_shape shape;
+    struct runtime_server s;
+    struct joulet_error err;
+    struct engine *e = NULL;
+    (void)state;
+    if (!on_path && !installed)
+        skip();
+    assert_int_equal(gguf_shape_find("tiny", &shape, NULL), JOULET_OK);
+    assert_int_equal(gguf_write(scratch_path("m.gguf"), &shape, GGUF_Q8_0, 1, NULL, NULL, NULL), JOULET_OK);
+    assert_int_equal(gguf_write(scratch_path("d.gguf"), &shape, GGUF_Q8_0, 1, NULL, NULL, NULL), JOULET_OK);
+    char *option = jl_strf("model-draft=%s", scratch_path("d.gguf"));
+    const char *const options[] = {option};
+    struct runtime_start how = start_of(scratch_path("m.gguf"));
+    how.options = options;
+    how.n_options = 1;
+    if (runtime_server_start(&s, &how, &err) != JOULET_OK || engine_open(&e, s.url, s.key, NULL, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    assert_string_equal(e->info.runtime, "llama.cpp");
+    for (int raw = 0; raw <= 1; raw++) {
+        struct generated g;
+        struct run_request q;
+        struct generation ask = {.prompt = "The sky is blue because",
+                                 .raw = raw,
+                                 .max_tokens = 40,
+                                 .context_length = -1,
+                                 .top_k = -1,
+                                 .seed = 1,
+                                 .temperature = 0,
+                                 .top_p = NAN,
+                                 .min_p = NAN,
+                                 .repeat_penalty = NAN};
+        generated_init(&g);
+        run_request_init(&q);
+        if (engine_generate(e, &ask, &g, NULL, NULL, &err) != JOULET_OK)
+            fail_msg("%s", err.message);
+        engine_to_request(&g, &q);
+        assert_int_equal(q.tokens.generated, 40);
+        assert_true(q.draft_tokens > 0 && q.draft_accepted > 0 && q.draft_accepted <= q.draft_tokens && q.draft_accepted < 40);
+        run_request_release(&q);
+        generated_release(&g);
+    }
+    engine_close(e);
+    runtime_server_stop(&s);
+    free(option);
+}
+
 static void failures_have_the_engines_words(void **state)
 {
     struct gguf_shape shape;
@@ -136,6 +186,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_loads_and_generates),
+        cmocka_unit_test(drafts_are_told),
         cmocka_unit_test(failures_have_the_engines_words),
     };
     int failed = cmocka_run_group_tests(tests, begin, scratch_close);
