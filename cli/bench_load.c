@@ -2,6 +2,7 @@
  * under way all the time. Open: requests arrive by a schedule, however many are under way. What one of them drew is not known;
  * the level has energy as a whole, from its first request to the end of its last, or of the time in which requests arrive. */
 #include "cli/bench.h"
+#include "cli/session_span.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -202,7 +203,8 @@ static size_t start_streams(struct level *l, struct stream *streams, size_t n)
 static void note_level(const struct level *l)
 {
     struct run *r = &l->b->s.run;
-    run_note(r, "several requests ran at once: what each of them drew is not known, their level was measured as a whole");
+    if (!session_elsewhere(&l->b->s))
+        run_note(r, "several requests ran at once: what each of them drew is not known, their level was measured as a whole");
     if ((double)l->late > LATE_SHARE * (double)l->n)
         run_note(
             r,
@@ -224,6 +226,7 @@ static void measure(struct level *l, bool any)
     if (w && run_is_level(w)) {
         w->cell = (int64_t)l->steps[0]->cell;
         session_flag_window(s, w);
+        session_estimate_level(s, w);
     }
     note_level(l);
     session_keep(s);

@@ -102,6 +102,7 @@ void session_watch_engine(struct session *s, const struct runtime_choice *choice
 /* What is published stands in for what cannot be measured: an engine on another machine (session_estimate.c). */
 void session_estimate_note(struct session *s);
 void session_estimate_request(struct session *s, struct run_request *q);
+void session_estimate_level(struct session *s, struct run_window *w);
 void session_estimate_close(struct session *s);
 /* Whether the engine is on this machine: what the user said, else who serves its port. CLI_DONE, or an exit code after the
  * sentence (session_processes.c). */

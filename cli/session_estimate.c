@@ -107,3 +107,22 @@ void session_estimate_request(struct session *s, struct run_request *q)
     run_energy_add_channel(&q->energy, CHANNEL, &e.energy);
     run_energy_total(&s->run, &q->energy);
 }
+
+/* A level has the joules of its requests: what they draw together elsewhere is not seen at all. */
+void session_estimate_level(struct session *s, struct run_window *w)
+{
+    struct joulet_energy sum = JOULET_ENERGY_UNKNOWN;
+    bool any = false;
+    for (size_t i = 0; session_elsewhere(s) && i < s->run.n_requests; i++) {
+        const struct run_request *q = &s->run.requests[i];
+        if (q->stream < 0 || q->outcome != RUN_OK || !q->energy.n_channels || !q->n_windows ||
+            q->windows[0].start_ns < w->start_ns || q->windows[q->n_windows - 1].end_ns > w->end_ns)
+            continue;
+        joulet_energy_chain(&sum, &q->energy.channels[0].e);
+        any = true;
+    }
+    if (!any)
+        return;
+    run_energy_add_channel(&w->energy, CHANNEL, &sum);
+    run_energy_total(&s->run, &w->energy);
+}

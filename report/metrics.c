@@ -17,6 +17,13 @@ static void pad(struct number *n, int width)
         strcat(n->text, " ");
 }
 
+/* What the engine draws is drawn on another machine. */
+static bool is_elsewhere(const struct run *r)
+{
+    const char *local = run_pairs_get(&r->engine, "local");
+    return local && !strcmp(local, "false");
+}
+
 /* The figures that are read first say themselves what they are. */
 static struct number marked(const struct view *v, struct number n)
 {
@@ -42,6 +49,8 @@ static void net_line(const struct view *v, const struct number *net)
         free(idle);
     } else if (v->whole.e.flags & JOULET_FLAG_UNRESOLVED) {
         jl_buf_str(&b, "too short for the sensor: bounds only");
+    } else if (is_elsewhere(v->r)) {
+        jl_buf_str(&b, "not known: the idle level of another machine is not seen here");
     } else {
         jl_buf_str(&b, "not known without an idle level");
     }
@@ -200,13 +209,6 @@ void metrics_tokens(const struct view *v)
     per_token_lines(v);
     spread_line(v);
     speed_lines(v);
-}
-
-/* What the engine draws is drawn on another machine. */
-static bool is_elsewhere(const struct run *r)
-{
-    const char *local = run_pairs_get(&r->engine, "local");
-    return local && !strcmp(local, "false");
 }
 
 /* ---- power ----------------------------------------------------------------------------------------------------- */

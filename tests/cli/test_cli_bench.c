@@ -168,6 +168,26 @@ static void doubt_waits_for_a_figure(void **state)
     quick_close(&quick);
 }
 
+/* Elsewhere nothing is measured as a whole: a level has the estimates of its requests. */
+static void a_level_elsewhere_is_the_sum_of_its_estimates(void **state)
+{
+    struct program p = {0};
+    struct run r;
+    double sum = 0;
+    (void)state;
+    engine_start(0.1);
+    scratch_write("one.txt", "hello\n");
+    bench(&p, 0, ARGS("--remote", "--prompts", scratch("one.txt"), "-n", "2", "--repeat", "4", "--streams", "2"));
+    program_release(&p);
+    record_last(&r);
+    for (size_t i = 0; i < r.n_requests; i++)
+        sum += r.requests[i].warmup ? 0 : r.requests[i].energy.total.gross_j;
+    assert_true(sum > 0 && fabs(r.energy.total.gross_j / sum - 1) < 1e-9);
+    assert_int_equal(r.energy.total.provenance, JOULET_ESTIMATED);
+    run_release(&r);
+    quick_close(&quick);
+}
+
 static void a_dry_run_starts_nothing(void **state)
 {
     struct program p = {0};
@@ -519,6 +539,7 @@ int main(void)
         cmocka_unit_test(one_configuration_needs_no_cells),
         cmocka_unit_test(a_doubtful_idle_level_is_extended),
         cmocka_unit_test(doubt_waits_for_a_figure),
+        cmocka_unit_test(a_level_elsewhere_is_the_sum_of_its_estimates),
         cmocka_unit_test(a_dry_run_starts_nothing),
         cmocka_unit_test(bad_plans_start_nothing),
         cmocka_unit_test(long_series_follow_the_idle_level),
