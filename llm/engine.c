@@ -146,25 +146,46 @@ static char *tidy_url(const char *url)
     return whole;
 }
 
+/* " (asked through the proxy X of http_proxy)", or nothing. */
+static void through(const char *url, char *text, size_t size)
+{
+    char proxy[256];
+    const char *variable;
+    text[0] = '\0';
+    if (net_proxy_of(url, proxy, sizeof(proxy), &variable))
+        snprintf(text, size, " (asked through the proxy %s of %s)", proxy, variable);
+}
+
 /* What stands there instead, when no protocol knows it: people paste addresses of pages, and of proxies in front. */
 static enum joulet_status unknown_there(const struct engine *e, struct joulet_error *err)
 {
     struct net_response r;
+    char via[360], where[160];
     const char *body = "";
     enum joulet_status status = engine_get(e, "/v1/models", &r, NULL);
+    wire_clean(where, sizeof(where), r.location, strlen(r.location));
     if (status == JOULET_OK && r.body.data)
         body = r.body.data + strspn(r.body.data, " \t\r\n");
-    if (status == JOULET_OK && r.status >= 300 && r.status < 400)
+    through(e->url, via, sizeof(via));
+    if (status == JOULET_OK && r.status == 407)
+        jl_fail(
+            err, JOULET_NOT_FOUND,
+            "the proxy in front of %s wants a login%s: write it into the variable as http://USER:PASSWORD@HOST:PORT, or name the "
+            "host in no_proxy",
+            e->url, via);
+    else if (status == JOULET_OK && r.status >= 300 && r.status < 400)
         jl_fail(err, JOULET_NOT_FOUND,
-                "what answers at %s sends elsewhere (HTTP %d), and joulet does not follow: give the address it leads to", e->url,
-                r.status);
+                "what answers at %s%s sends elsewhere (HTTP %d%s%s), and joulet does not follow: give the address of the engine "
+                "itself",
+                e->url, via, r.status, where[0] ? ", to " : "", where);
     else if (status == JOULET_OK && body[0] == '<')
         jl_fail(err, JOULET_NOT_FOUND,
-                "what answers at %s sends a web page (HTTP %d), as a login page or a proxy does: give the engine's own address",
-                e->url, r.status);
+                "what answers at %s%s sends a web page (HTTP %d), as a login page or a proxy does: give the engine's own address",
+                e->url, via, r.status);
     else
         jl_fail(err, JOULET_NOT_FOUND,
-                "what answers at %s is no engine that joulet knows: llama.cpp's routes and /v1/models are missing there", e->url);
+                "what answers at %s%s is no engine that joulet knows: llama.cpp's routes and /v1/models are missing there",
+                e->url, via);
     net_response_release(&r);
     return JOULET_NOT_FOUND;
 }

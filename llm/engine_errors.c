@@ -17,12 +17,18 @@ static const char *without_address(const char *sentence)
 enum joulet_status engine_unreachable(const char *url, const struct joulet_error *net, struct joulet_error *err)
 {
     const struct engine_cloud *cloud = engine_cloud_at(url);
+    const char *why = without_address(net->message);
+    if (strstr(why, "through the proxy")) /* with a remedy of its own */
+        return jl_fail(err, JOULET_UNREACHABLE, "no engine at %s: it %.300s", url, why);
     if (cloud)
         return jl_fail(err, JOULET_UNREACHABLE, "%s is not reached at %s: it %.200s; is this machine online?", cloud->name, url,
-                       without_address(net->message));
+                       why);
+    if (net->status == JOULET_IO && jl_starts(url, "http://"))
+        return jl_fail(err, JOULET_UNREACHABLE,
+                       "no engine at %s: it %.200s; does something else listen there, or does it speak TLS (https://)?", url,
+                       why);
     return jl_fail(err, JOULET_UNREACHABLE,
-                   "no engine at %s: it %.200s; is it running? `joulet engine start -m MODEL` starts one", url,
-                   without_address(net->message));
+                   "no engine at %s: it %.200s; is it running? `joulet engine start -m MODEL` starts one", url, why);
 }
 
 enum joulet_status engine_key_refused(const struct engine *e, const char *words, struct joulet_error *err)

@@ -40,7 +40,8 @@ struct net_response {
     struct jl_buf body; /* only when on_body is NULL */
     int64_t t_start_ns; /* just before the first byte was written (after connecting) */
     int64_t t_end_ns;
-    bool complete; /* the answer ended as its framing said it would */
+    char location[256]; /* where a redirect leads to; "" */
+    bool complete;      /* the answer ended as its framing said it would */
 };
 void net_response_release(struct net_response *r);
 
@@ -51,6 +52,9 @@ void net_response_release(struct net_response *r);
  * redirects are not followed; a proxy of the environment is not used for this machine. */
 enum joulet_status net_http(const struct net_request *q, struct net_response *out, struct joulet_error *err);
 
+/* The proxy of the environment that the URL goes through, without its login, and the variable that names it (static). False:
+ * none. What is on this machine goes through none. */
+bool net_proxy_of(const char *url, char *proxy, size_t size, const char **variable);
 /* Percent-encodes everything but unreserved characters; malloc'ed. */
 char *net_escape(const char *s);
 /* True for loopback host names and addresses in a URL: its energy is this machine's. */

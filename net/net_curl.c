@@ -124,6 +124,20 @@ static void watch_upload(struct exchange *x, int64_t t_ns)
     }
 }
 
+static void keep_location(struct exchange *x, const char *line, size_t n)
+{
+    static const char name[] = "location:";
+    if (n < sizeof(name) || strncasecmp(line, name, sizeof(name) - 1) != 0)
+        return;
+    const char *value = line + sizeof(name) - 1, *end = line + n;
+    while (value < end && (*value == ' ' || *value == '\t'))
+        value++;
+    while (end > value && (unsigned char)end[-1] <= ' ')
+        end--;
+    if ((size_t)(end - value) < sizeof(x->out->location))
+        memcpy(x->out->location, value, (size_t)(end - value));
+}
+
 static size_t on_header(char *line, size_t size, size_t count, void *user)
 {
     struct exchange *x = user;
@@ -133,6 +147,8 @@ static size_t on_header(char *line, size_t size, size_t count, void *user)
     watch_upload(x, t_ns); /* the answer may come before we look again */
     int status = status_of(line, n);
     if (status == 0) {
+        if (x->out->status >= 300 && x->out->status < 400)
+            keep_location(x, line, n);
         x->stopped = x->out->status >= 200 && !tell_header(x, line, n);
     } else if (status >= 200) { /* 1xx announces, it does not answer */
         x->out->status = status;
@@ -274,7 +290,7 @@ static void set_up(struct exchange *x, struct curl_slist *headers)
     curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS,
                      (long)((q->connect_timeout_s > 0 ? q->connect_timeout_s : CONNECT_DEFAULT_S) * 1e3));
-    if (net_url_is_local(q->url)) /* a proxy of the environment cannot know our loopback */
+    if (net_url_skips_proxy(q->url)) /* a proxy of the environment cannot know our addresses */
         curl_easy_setopt(c, CURLOPT_PROXY, "");
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_write);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, x);
@@ -328,10 +344,31 @@ static enum ending drive(struct exchange *x, CURLM *multi, CURLcode *result)
 
 /* ---- sentences ------------------------------------------------------------------------------------------------------ */
 
+/* True when it was the proxy of the environment that failed, and not who is behind it. */
+static bool proxy_failed(const struct exchange *x, CURLcode code, struct joulet_error *err)
+{
+    char proxy[256];
+    const char *variable, *why = x->curl_error[0] ? x->curl_error : curl_easy_strerror(code);
+    bool tunnel = strstr(x->curl_error, "CONNECT") != NULL, login = tunnel && strstr(x->curl_error, "407");
+    bool near = code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_PROXY ||
+                (code == CURLE_OPERATION_TIMEDOUT && !x->out->t_start_ns) || tunnel;
+    long os = 0;
+    if (!near || !net_proxy_of(x->q->url, proxy, sizeof(proxy), &variable))
+        return false;
+    if (code == CURLE_COULDNT_CONNECT && curl_easy_getinfo(x->easy, CURLINFO_OS_ERRNO, &os) == CURLE_OK && os)
+        why = strerror((int)os);
+    jl_fail(err, JOULET_UNREACHABLE,
+            "%s is asked through the proxy %s of %s, which %s: %s; correct that variable, or name the host in no_proxy", x->where,
+            proxy, variable, login ? "wants a login" : "failed", login ? "write it as http://USER:PASSWORD@HOST:PORT" : why);
+    return true;
+}
+
 static enum joulet_status fail_of_curl(struct exchange *x, CURLcode code, struct joulet_error *err)
 {
     const char *why = x->curl_error[0] ? x->curl_error : curl_easy_strerror(code);
     long os = 0;
+    if (proxy_failed(x, code, err))
+        return JOULET_UNREACHABLE;
     switch (code) {
     case CURLE_COULDNT_CONNECT:
         if (curl_easy_getinfo(x->easy, CURLINFO_OS_ERRNO, &os) == CURLE_OK && os)
@@ -352,6 +389,9 @@ static enum joulet_status fail_of_curl(struct exchange *x, CURLcode code, struct
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
         return net_untrusted(x->where, why, err);
+    case CURLE_SSL_CONNECT_ERROR:
+        return jl_fail(err, JOULET_FORMAT,
+                       "what answers at %s does not speak TLS as it should (%s): write http:// if it speaks none", x->where, why);
     case CURLE_GOT_NOTHING:
         return jl_fail(err, JOULET_IO, "%s closed the connection without an answer", x->where);
     case CURLE_PARTIAL_FILE:

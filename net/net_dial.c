@@ -45,7 +45,7 @@ static void set_up(struct net_dialled *x, const char *url, const char *ca_file, 
     curl_easy_setopt(c, CURLOPT_CONNECT_ONLY, 1L);
     curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)((timeout_s > 0 ? timeout_s : CONNECT_DEFAULT_S) * 1e3));
-    if (net_url_is_local(url)) /* a proxy of the environment cannot know our loopback */
+    if (net_url_skips_proxy(url)) /* a proxy of the environment cannot know our addresses */
         curl_easy_setopt(c, CURLOPT_PROXY, "");
     else
         curl_easy_setopt(c, CURLOPT_HTTPPROXYTUNNEL, 1L);

@@ -37,6 +37,7 @@ enum joulet_status net_untrusted(const char *where, const char *why, struct joul
 
 /* "http://host:port" of a URL, without user, path and query: what a sentence may show. */
 const char *net_url_origin(const char *url, char *buf, size_t size);
+bool net_url_skips_proxy(const char *url); /* it is this machine, as far as is known without asking anyone (net_proxy.c) */
 /* Host without user, port and brackets. */
 bool net_url_host(const char *url, char *host, size_t size);
 /* JOULET_USAGE unless it is http:// or https:// with a host and without blanks or control characters. */

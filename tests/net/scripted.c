@@ -46,7 +46,7 @@ static bool read_request(struct scripted *s, int fd)
             jl_buf_release(&in);
             return false;
         }
-        end = strstr(in.data, "\r\n\r\n");
+        end = s->script->hasty ? in.data + in.len - 4 : strstr(in.data, "\r\n\r\n");
         length = strcasestr(in.data, "Content-Length:");
         want = end ? (size_t)(end - in.data) + 4 + (length && length < end ? strtoul(length + 15, NULL, 10) : 0) : 0;
     }

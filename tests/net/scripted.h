@@ -10,6 +10,7 @@ struct script {
     size_t piece; /* bytes a send; 0: all at once */
     int pause_ms; /* between two pieces */
     bool hold;    /* keep the connection open and silent afterwards; else it is closed */
+    bool hasty;   /* answers whatever comes, without waiting for the end of a request */
     bool keep;    /* answer the next request on the same connection likewise */
 };
 struct scripted;

@@ -151,11 +151,54 @@ static void checks(void **state)
     }
 }
 
+/* As libcurl decides: HTTP_PROXY in capitals is for servers' scripts and means nothing. */
+static void which_proxy(void **state)
+{
+    static const struct {
+        const char *url, *env[3], *proxy, *variable; /* proxy NULL: none */
+    } rows[] = {
+        {"http://gpu.example:8000", {NULL}, NULL, NULL},
+        {"http://gpu.example:8000", {"http_proxy=http://p:3128/"}, "http://p:3128", "http_proxy"},
+        {"http://gpu.example:8000", {"http_proxy=http://me:secret@p:3128"}, "http://p:3128", "http_proxy"},
+        {"http://gpu.example:8000", {"http_proxy=p:3128"}, "p:3128", "http_proxy"},
+        {"http://gpu.example:8000", {"HTTP_PROXY=http://p:3128"}, NULL, NULL},
+        {"http://gpu.example:8000", {"https_proxy=http://p:3128"}, NULL, NULL},
+        {"https://gpu.example", {"HTTPS_PROXY=http://p:3128"}, "http://p:3128", "HTTPS_PROXY"},
+        {"https://gpu.example", {"all_proxy=socks5://p:1080"}, "socks5://p:1080", "all_proxy"},
+        {"http://gpu.example", {"http_proxy=http://p", "no_proxy=gpu.example"}, NULL, NULL},
+        {"http://gpu.example", {"http_proxy=http://p", "no_proxy=a, .example"}, NULL, NULL},
+        {"http://gpu.example", {"http_proxy=http://p", "NO_PROXY=*"}, NULL, NULL},
+        {"http://gpu.example", {"http_proxy=http://p", "no_proxy=u.example,ample"}, "http://p", "http_proxy"},
+        {"http://192.0.2.77", {"http_proxy=http://p", "no_proxy=192.0.2.0/24"}, NULL, NULL},
+        {"http://192.0.2.77", {"http_proxy=http://p"}, "http://p", "http_proxy"},
+        {"http://127.0.0.1:8080", {"http_proxy=http://p", "all_proxy=http://p"}, NULL, NULL},
+        {"http://[::1]:8080", {"http_proxy=http://p"}, NULL, NULL},
+        {"http://localhost:8080", {"http_proxy=http://p"}, NULL, NULL},
+    };
+    static const char *const names[] = {"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY",
+                                        "all_proxy",  "ALL_PROXY",  "no_proxy",    "NO_PROXY"};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        char proxy[128];
+        const char *variable = NULL;
+        for (size_t k = 0; k < JL_COUNT(names); k++)
+            unsetenv(names[k]);
+        for (size_t k = 0; k < JL_COUNT(rows[i].env) && rows[i].env[k]; k++)
+            putenv((char *)rows[i].env[k]);
+        bool any = net_proxy_of(rows[i].url, proxy, sizeof proxy, &variable);
+        if (any != !!rows[i].proxy || (any && (strcmp(proxy, rows[i].proxy) != 0 || strcmp(variable, rows[i].variable) != 0)))
+            fail_msg("%zu: %s: \"%s\" of %s", i, rows[i].url, proxy, any ? variable : "none");
+    }
+    for (size_t k = 0; k < JL_COUNT(names); k++)
+        unsetenv(names[k]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(local_or_not),           cmocka_unit_test(here_or_not), cmocka_unit_test(ports),
-        cmocka_unit_test(origin_shows_no_secret), cmocka_unit_test(escapes),     cmocka_unit_test(checks),
+        cmocka_unit_test(which_proxy), cmocka_unit_test(local_or_not),           cmocka_unit_test(here_or_not),
+        cmocka_unit_test(ports),       cmocka_unit_test(origin_shows_no_secret), cmocka_unit_test(escapes),
+        cmocka_unit_test(checks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
