@@ -64,6 +64,8 @@ static enum joulet_status ask(const struct engine *e, const char *method, const 
     };
     *out = (struct net_response){.status = 0};
     enum joulet_status status = ok ? net_http(&q, out, err) : jl_fail(err, JOULET_MEMORY, "out of memory");
+    if (out->body.data)
+        engine_hide_key(e, out->body.data, out->body.len);
     jl_trace("engine", "%s %s: HTTP %d, %zu bytes", method, path, out->status, out->body.len);
     free(url);
     free(owned);

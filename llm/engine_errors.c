@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define QUOTE_MAX 220 /* bytes of the engine's words: the remedy after them must fit too */
+#define QUOTE_MAX  220 /* bytes of the engine's words: the remedy after them must fit too */
+#define HIDDEN_MIN 4   /* characters: a shorter key is a word like any other */
 
 /* The sentences of net begin with the address, which ours name already. */
 static const char *without_address(const char *sentence)
@@ -31,10 +32,21 @@ enum joulet_status engine_unreachable(const char *url, const struct joulet_error
                    "no engine at %s: it %.200s; is it running? `joulet engine start -m MODEL` starts one", url, why);
 }
 
+void engine_hide_key(const struct engine *e, char *text, size_t n)
+{
+    size_t length = e && e->key ? strlen(e->key) : 0;
+    for (size_t i = 0; length >= HIDDEN_MIN && i + HIDDEN_MIN <= n; i++) {
+        size_t same = n - i < length ? n - i : length;
+        if (memcmp(text + i, e->key, same) == 0)
+            memset(text + i, '*', same);
+    }
+}
+
 enum joulet_status engine_key_refused(const struct engine *e, const char *words, struct joulet_error *err)
 {
     char quote[QUOTE_MAX];
     wire_clean(quote, sizeof(quote), words, strlen(words));
+    engine_hide_key(e, quote, strlen(quote));
     return jl_fail(err, JOULET_PERMISSION, "the engine at %s wants %s key%s%s%s: give it with --key or in %s", e->url,
                    e->key ? "another" : "a", quote[0] ? " (" : "", quote, quote[0] ? ")" : "",
                    e->cloud ? e->cloud->key_variable : "JOULET_ENGINE_KEY");
@@ -278,6 +290,7 @@ static enum joulet_status judge(struct engine *e, const struct generation *q, co
 enum joulet_status engine_verdict(struct engine *e, const struct generation *q, struct generated *g, enum joulet_status net,
                                   const struct joulet_error *net_err, struct joulet_error *err)
 {
+    engine_hide_key(e, g->engine_error, strlen(g->engine_error));
     enum joulet_status status = judge(e, q, g, net, net_err, err);
     if (status == JOULET_CANCELLED)
         snprintf(g->finish, sizeof(g->finish), "cancelled");

@@ -77,6 +77,9 @@ enum joulet_status engine_has_route(const struct engine *e, const char *path, st
 /* The sentence for an exchange that failed (engine_errors.c); e may be NULL. */
 enum joulet_status engine_unreachable(const char *url, const struct joulet_error *net, struct joulet_error *err);
 enum joulet_status engine_key_refused(const struct engine *e, const char *words, struct joulet_error *err);
+/* Some servers say a key that they refuse back. Makes it stars, as it stands in what is shown, recorded or traced; also its
+ * beginning where the text was cut there. */
+void engine_hide_key(const struct engine *e, char *text, size_t n);
 /* Judges a generation that is over: how the exchange ended (status and sentence of net_http) and what is in *g. */
 enum joulet_status engine_verdict(struct engine *e, const struct generation *q, struct generated *g, enum joulet_status net,
                                   const struct joulet_error *net_err, struct joulet_error *err);
