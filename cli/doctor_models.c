@@ -61,14 +61,25 @@ static void one(struct models *m, const char *name, double params, double cache)
     }
 }
 
+/* Of the folder of models, or of the one that it will be made in. */
+static double disk_free(void)
+{
+    char *dir = jl_data_dir_name();
+    int64_t bytes = dir ? jl_disk_free(dir) : -1;
+    for (char *slash; dir && bytes < 0 && (slash = strrchr(dir, '/'));) {
+        *slash = '\0';
+        bytes = jl_disk_free(*dir ? dir : "/");
+    }
+    free(dir);
+    return (double)bytes;
+}
+
 static void look(struct models *m, const struct doctor *d)
 {
     struct jl_csv csv;
     double params, cache;
-    char *dir = jl_data_dir_name();
     m->memory = (double)d->machine.memory_available_bytes;
-    m->disk = dir ? (double)jl_disk_free(dir) : -1;
-    free(dir);
+    m->disk = disk_free();
     jl_csv_init(&csv, data_model_shapes.text, data_model_shapes.len);
     if (jl_csv_next(&csv)) {
         size_t name = column(&csv, "short_name"), total = column(&csv, "params_total"),
@@ -92,8 +103,11 @@ void doctor_models(const struct doctor *d, struct finding *f)
         found(f, DOCTOR_UNKNOWN, "the free memory is not known, so it cannot be said which models fit");
         return;
     }
-    found(f, m.fit[0] ? DOCTOR_OK : DOCTOR_ADVICE, "%zu of %zu shapes fit into %.1f GiB of free memory", m.fit[0], m.shapes,
-          m.memory / GIB);
+    char disk[64] = "";
+    if (m.disk >= 0)
+        snprintf(disk, sizeof disk, " and %.1f GiB of disk", m.disk / GIB);
+    found(f, m.fit[0] ? DOCTOR_OK : DOCTOR_ADVICE, "%zu of %zu model shapes fit into %.1f GiB of free memory%s", m.fit[0],
+          m.shapes, m.memory / GIB, disk);
     for (size_t k = 0; k < JL_COUNT(formats); k++) {
         size_t n = strlen(f->text);
         if (m.fit[k])
@@ -101,7 +115,7 @@ void doctor_models(const struct doctor *d, struct finding *f)
                      m.largest[k], m.bytes[k] / GIB);
     }
     if (!m.fit[0])
-        remedy(f, "end other programs, or use a smaller model: joulet model make --shape tiny");
+        remedy(f, "end other programs or free disk, or use a smaller model: joulet model make --shape tiny");
 }
 
 void doctor_models_json(const struct doctor *d, struct jl_buf *out)

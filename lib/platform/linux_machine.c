@@ -138,6 +138,9 @@ void jl_machine_get(struct jl_machine *m)
     const char *mem = slurp(&b, jl_procfs_root(), "meminfo");
     m->memory_bytes = kib_of(mem, "MemTotal");
     m->memory_available_bytes = kib_of(mem, "MemAvailable");
+    int64_t left = jl_cgroup_memory_left();
+    if (left >= 0 && left < m->memory_available_bytes)
+        m->memory_available_bytes = left;
     char path[4096];
     snprintf(path, sizeof(path), "%s/devices/system/cpu/cpu0/cpufreq/scaling_governor", jl_sysfs_root());
     jl_read_text(path, m->governor, sizeof(m->governor), NULL);

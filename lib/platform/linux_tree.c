@@ -179,3 +179,73 @@ int jl_cgroup_pids(const char *cgroup, int64_t *pids, int max)
     }
     return -1;
 }
+
+/* ---- memory that control groups leave ------------------------------------------------------------------------------- */
+
+static const struct memory_files {
+    const char *limit, *used, *reclaimable; /* reclaimable: key of memory.stat, files that nobody reads just now */
+} memory_files[] = {{"memory.max", "memory.current", "inactive_file"},
+                    {"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"}};
+
+#define NO_LIMIT (INT64_C(1) << 60) /* version 1 writes the largest number of pages */
+
+static int64_t number_in(const char *dir, const char *name)
+{
+    char path[8192], text[64];
+    int64_t v;
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    return jl_read_text(path, text, sizeof(text), NULL) == JOULET_OK && jl_parse_i64(text, &v) ? v : -1;
+}
+
+static int64_t left_in(const char *dir, const struct memory_files *f)
+{
+    char path[8192], text[8192];
+    int64_t limit = number_in(dir, f->limit), used = number_in(dir, f->used);
+    if (limit < 0 || limit >= NO_LIMIT || used < 0)
+        return INT64_MAX;
+    snprintf(path, sizeof(path), "%s/memory.stat", dir);
+    double files = jl_read_text(path, text, sizeof(text), NULL) == JOULET_OK ? stat_value(text, f->reclaimable) : NAN;
+    used -= files > 0 && files < (double)used ? (int64_t)files : 0;
+    return limit > used ? limit - used : 0;
+}
+
+/* From the group up to the root of what is mounted: in a container that root is the container's own. */
+static int64_t least_left(const char *base, const char *group, const struct memory_files *f)
+{
+    char dir[8192];
+    int64_t least = INT64_MAX;
+    snprintf(dir, sizeof(dir), "%s/fs/cgroup%s%s", jl_sysfs_root(), base, group);
+    size_t root = strlen(dir) - strlen(group);
+    for (bool more = true; more;) {
+        int64_t left = left_in(dir, f);
+        least = left < least ? left : least;
+        char *slash = strrchr(dir, '/');
+        more = strlen(dir) > root && slash;
+        if (more)
+            *slash = '\0';
+    }
+    return least;
+}
+
+int64_t jl_cgroup_memory_left(void)
+{
+    char path[4096], *save = NULL;
+    struct jl_buf b;
+    int64_t least = INT64_MAX;
+    jl_buf_init(&b, 1 << 16);
+    snprintf(path, sizeof(path), "%s/self/cgroup", jl_procfs_root());
+    if (jl_read_file(path, &b, NULL) == JOULET_OK && jl_buf_str(&b, ""))
+        for (char *line = strtok_r(b.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+            char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
+            if (!group || strstr(group, "/.."))
+                continue;
+            *group++ = '\0';
+            bool v2 = controllers[1] == '\0', v1 = jl_word_in(controllers + 1, ',', "memory");
+            int64_t here = v2   ? least_left("", group, &memory_files[0])
+                           : v1 ? least_left("/memory", group, &memory_files[1])
+                                : INT64_MAX;
+            least = here < least ? here : least;
+        }
+    jl_buf_release(&b);
+    return least == INT64_MAX ? -1 : least;
+}

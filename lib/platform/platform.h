@@ -97,6 +97,9 @@ double jl_cgroup_cpu_s(const char *cgroup);      /* of all that ever ran in it; 
 /* Processes in it and below, unsorted, at most max; -1 unknown. */
 int jl_cgroup_pids(const char *cgroup, int64_t *pids, int max);
 
+/* What the limits of our own control group and those above it leave of memory; -1 none. */
+int64_t jl_cgroup_memory_left(void);
+
 /* ---- the machine ------------------------------------------------------------------------------------------------------ */
 struct jl_machine {
     char os[64]; /* "Debian GNU/Linux 12 (bookworm)" */
@@ -106,7 +109,7 @@ struct jl_machine {
     char governor[32]; /* "performance", "" unknown */
     int threads;       /* hardware threads this process may use */
     int cores;         /* 0 unknown */
-    int64_t memory_bytes, memory_available_bytes;
+    int64_t memory_bytes, memory_available_bytes; /* available: within the limits of control groups */
     bool virtual_machine;   /* hypervisor flag */
     char hostname_hash[17]; /* not the name: 16 hex digits of its SHA-256 */
 };

@@ -51,6 +51,31 @@ static void test_describes(void **state)
     assert_int_equal(strlen(m.hostname_hash), 16);
 }
 
+/* A container may have less than the machine: the tightest limit from its group upwards, files in its cache not counted. */
+static void test_limits_of_control_groups(void **state)
+{
+    struct jl_machine m;
+    (void)state;
+    put("meminfo", "MemTotal: 16384000 kB\nMemAvailable: 8192000 kB\n");
+    put("self/cgroup", "0::/system.slice/docker-1.scope\n");
+    assert_int_equal(jl_cgroup_memory_left(), -1);
+    put("fs/cgroup/system.slice/docker-1.scope/memory.max", "max\n");
+    put("fs/cgroup/system.slice/docker-1.scope/memory.current", "1000\n");
+    assert_int_equal(jl_cgroup_memory_left(), -1);
+    put("fs/cgroup/system.slice/memory.max", "2000000000\n");
+    put("fs/cgroup/system.slice/memory.current", "600000000\n");
+    put("fs/cgroup/system.slice/memory.stat", "anon 1\ninactive_file 100000000\n");
+    jl_machine_get(&m);
+    assert_int_equal(m.memory_available_bytes, 1500000000);
+    assert_int_equal(m.memory_bytes, 16384000LL * 1024);
+    put("self/cgroup", "4:memory:/docker/1\n0::/\n");
+    put("fs/cgroup/memory/memory.limit_in_bytes", "700\n"); /* the mount of a container is its own group */
+    put("fs/cgroup/memory/memory.usage_in_bytes", "900\n");
+    assert_int_equal(jl_cgroup_memory_left(), 0);
+    put("fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    assert_int_equal(jl_cgroup_memory_left(), -1);
+}
+
 /* A word that only contains "hypervisor" is another flag; nothing known is nothing claimed. */
 static void test_knows_little(void **state)
 {
@@ -387,6 +412,7 @@ int main(void)
         ON_MACHINE(test_who_listens),
         ON_MACHINE(test_describes),
         ON_MACHINE(test_knows_little),
+        ON_MACHINE(test_limits_of_control_groups),
         ON_MACHINE(test_cpu_time),
         ON_MACHINE(test_load),
         ON_MACHINE(test_battery),
