@@ -292,8 +292,12 @@ static void why_not(char *buf, size_t size, const struct joulet_channel *all, co
                                         [JOULET_COUNTED_BELOW] = "beside the total, which is inside it",
                                         [JOULET_COUNTED_ABOVE] = "counted above",
                                         [JOULET_COUNTED_APART] = "beside the total"};
+    bool second = x->parent != JOULET_TOTAL && !all[x->channel].in_total && !all[x->parent].in_total &&
+                  joulet_domain_of(&all[x->parent]) == joulet_domain_of(&all[x->channel]);
     if (x->counted == JOULET_COUNTED_TWIN)
         snprintf(buf, size, "the same joules as %s", all[x->twin].id);
+    else if (second)
+        snprintf(buf, size, "another look at %s", all[x->parent].id);
     else
         snprintf(buf, size, "%s", words[x->counted]);
 }

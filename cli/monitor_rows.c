@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -301,6 +302,21 @@ void monitor_note(const struct live *l, char *buf, size_t size)
         add_note(buf, size, "%llu rows lack a figure (-)", (unsigned long long)l->total_stats.missing);
 }
 
+/* What the total covers of this machine, and what it lacks. Played sensors are of no machine. */
+static void coverage(struct jl_buf *out, const struct live *l)
+{
+    char text[1024] = "";
+    bool played = false;
+    struct joulet_channel *all = calloc(l->n + 1, sizeof *all);
+    for (size_t i = 0; all && i < l->n; i++) {
+        all[i] = l->channels[i].ch;
+        played |= all[i].in_total && all[i].provenance == JOULET_SIMULATED;
+    }
+    if (all && !played && joulet_total_text(all, l->n, text, sizeof text)[0])
+        jl_buf_printf(out, "the total %s\n", text);
+    free(all);
+}
+
 void monitor_summary(struct jl_buf *out, const struct live *l, const struct report_style *style)
 {
     static const char *const heads[] = {"min", "mean", "p50", "p95", "max"};
@@ -319,6 +335,7 @@ void monitor_summary(struct jl_buf *out, const struct live *l, const struct repo
             summary_line(out, l->channels[i].ch.id, width, &l->channels[i].stats, &l->channels[i].energy, style->utf8);
     summary_line(out, "total", width, &l->total_stats, &l->total, style->utf8);
     jl_buf_printf(out, "%llu rows in %.3g s\n", (unsigned long long)(l->total_stats.rows + l->total_stats.missing), span_s);
+    coverage(out, l);
     monitor_note(l, note, sizeof note);
     if (note[0])
         jl_buf_printf(out, "%s\n", note);

@@ -56,7 +56,7 @@ void session_baseline(struct session *s, joulet_mark from, joulet_mark to)
             st = joulet_baseline_short(&t, from, to, 0, 0, &s->idle[i], &err);
         if (st == JOULET_OK)
             keep_baseline(s, i);
-        else
+        else if (t.channel.in_total) /* what stands beside it may be a counter that moves once a minute */
             session_note_failure(s, &t, "no idle level: ", &err);
         joulet_trace_release(&t);
     }
@@ -93,7 +93,7 @@ void session_baseline_short(struct session *s, joulet_mark start, joulet_mark af
             continue;
         if (joulet_baseline_short(&t, from, start, after_from, after_to, &s->idle[i], &err) == JOULET_OK)
             keep_baseline(s, i);
-        else
+        else if (t.channel.in_total) /* what stands beside it may be a counter that moves once a minute */
             session_note_failure(s, &t, "no idle level: ", &err);
         joulet_trace_release(&t);
     }

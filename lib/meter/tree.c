@@ -225,17 +225,26 @@ void joulet_tree_count(struct joulet_channel *channels, size_t n)
 
 /* ---- the tree --------------------------------------------------------------------------------------------------------- */
 
-/* The innermost of those that contain it: the one that all others contain, or the one of the narrowest domain. */
+static bool same_device(const struct joulet_channel *a, const struct joulet_channel *b)
+{
+    size_t n = strcspn(a->id, ".");
+    return strcspn(b->id, ".") == n && memcmp(a->id, b->id, n) == 0;
+}
+
+/* The innermost of those that contain it: the one that all others contain. Of several, such as two meters of the whole machine,
+ * that of its own device. */
 static size_t parent_of(const struct relations *r, size_t i)
 {
     size_t best = told_parent(r->all, r->n, i);
-    for (size_t k = 0; best == NONE && k < r->n; k++) {
+    if (best != NONE)
+        return best;
+    for (size_t k = 0; k < r->n; k++) {
         if (!contains(r, k, i))
             continue;
         bool innermost = true;
         for (size_t other = 0; other < r->n && innermost; other++)
             innermost = !(contains(r, other, i) && contains(r, k, other));
-        if (innermost)
+        if (innermost && (best == NONE || (same_device(&r->all[k], &r->all[i]) && !same_device(&r->all[best], &r->all[i]))))
             best = k;
     }
     return best;
@@ -342,34 +351,58 @@ static void add_covered(const struct joulet_channel *all, size_t n, char *buf, s
     }
 }
 
+/* What is in the total, or inside something that is. */
+static bool is_covered(const struct relations *r, size_t i)
+{
+    bool covered = r->all[i].in_total;
+    for (size_t k = 0; k < r->n && !covered; k++)
+        covered = r->all[k].in_total && contains(r, k, i);
+    return covered && has_joules(&r->all[i]);
+}
+
+struct covered {
+    bool any, processor, memory, card, board, plug;
+    bool card_here, battery_here;
+};
+
+static void look_at(struct covered *c, const struct relations *r, size_t i)
+{
+    const struct joulet_channel *x = &r->all[i];
+    enum joulet_domain d = joulet_domain_of(x);
+    c->card_here |= of_card(x, d);
+    c->battery_here |= d == JOULET_DOMAIN_BATTERY;
+    if (!is_covered(r, i))
+        return;
+    c->any |= x->in_total;
+    c->processor |= of_processor(x, d) || whole_machine(d);
+    c->memory |= d == JOULET_DOMAIN_DRAM || x->group == JOULET_GROUP_DRAM || whole_machine(d);
+    c->card |= of_card(x, d) || whole_machine(d);
+    c->board |= whole_machine(d);
+    c->plug |= d == JOULET_DOMAIN_WALL || d == JOULET_DOMAIN_CHASSIS;
+}
+
 const char *joulet_total_text(const struct joulet_channel *all, size_t n, char *buf, size_t size)
 {
-    bool processor = false, memory = false, card = false, card_here = false, board = false, plug = false, any = false;
-    for (size_t i = 0; i < n; i++) {
-        enum joulet_domain d = joulet_domain_of(&all[i]);
-        card_here |= of_card(&all[i], d);
-        if (!all[i].in_total || !has_joules(&all[i]))
-            continue;
-        any = true;
-        processor |= of_processor(&all[i], d) || whole_machine(d);
-        memory |= d == JOULET_DOMAIN_DRAM || all[i].group == JOULET_GROUP_DRAM || whole_machine(d);
-        card |= of_card(&all[i], d) || whole_machine(d);
-        board |= whole_machine(d);
-        plug |= d == JOULET_DOMAIN_WALL || d == JOULET_DOMAIN_CHASSIS;
-    }
+    struct covered c = {.any = false};
+    struct relations r;
+    buf[0] = '\0';
+    if (!relations_init(&r, all, n))
+        return buf;
+    for (size_t i = 0; i < n; i++)
+        look_at(&c, &r, i);
+    free(r.inside);
     const struct {
         bool lacks;
         const char *what;
-    } parts[] = {{!processor, "the processor"},
-                 {!memory, "memory"},
-                 {card_here && !card, "graphics"},
-                 {!board, "board, disks and fans"},
-                 {!plug, "losses of the power supply"}};
+    } parts[] = {{!c.processor, "the processor"},
+                 {!c.memory, "memory"},
+                 {c.card_here && !c.card, "graphics"},
+                 {!c.board, c.battery_here ? "screen, board, disks and fans" : "board, disks and fans"},
+                 {!c.plug, "losses of the power supply"}};
     const char *joint = "; lacks ";
-    buf[0] = '\0';
-    if (any)
+    if (c.any)
         add_covered(all, n, buf, size);
-    for (size_t i = 0; any && i < JL_COUNT(parts); i++)
+    for (size_t i = 0; c.any && i < JL_COUNT(parts); i++)
         if (parts[i].lacks) {
             list_add(buf, size, parts[i].what, joint);
             joint = ", ";

@@ -219,7 +219,8 @@ static bool describe(struct powermetrics *p, const struct joulet_options *opt, b
         ch.group = row->group;
         ch.domain = row->domain;
         ch.provenance = sensor_provenance(opt, redirected);
-        ch.in_total = true; /* the tree takes each joule once */
+        ch.in_total =
+            strcmp(ch.parent, apple_package.id) != 0; /* the sum of parts gives way to them, a package that holds more does not */
         ch.period_s = p->span.elapsed_s;
         ch.quantum_j = 0.001;
         ch.u_lag_s = 0.02;

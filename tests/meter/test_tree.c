@@ -37,7 +37,7 @@ static const struct machine {
       {"cpu0.package", "rapl", "", JOULET_DOMAIN_PACKAGE, 1, true, true, "psys", 0},
       {"cpu0.uncore", "rapl", "cpu0.package", JOULET_DOMAIN_UNCORE, 1, false, false, "cpu0.package", 0},
       {"igpu0.power", "hwmon", "", JOULET_DOMAIN_IGPU, PCI(0), true, false, "cpu0.package", 0}},
-     "covers cpu0.package; lacks memory, graphics, board, disks and fans, losses of the power supply"},
+     "covers cpu0.package; lacks memory, screen, board, disks and fans, losses of the power supply"},
     {"laptop of which only the battery may be read",
      {{"battery0.power", "battery", "", JOULET_DOMAIN_BATTERY, 0, true, true, "", 0},
       {"cpu0.estimate", "tdp", "", JOULET_DOMAIN_PACKAGE, 0, true, false, "battery0.power", JOULET_ESTIMATED}},
@@ -65,6 +65,18 @@ static const struct machine {
       {"soc.gpu", "powermetrics", "soc.combined", JOULET_DOMAIN_IGPU, 0, true, true, "soc.combined", 0},
       {"soc.ane", "powermetrics", "soc.combined", JOULET_DOMAIN_NPU, 0, true, true, "soc.combined", 0}},
      "covers soc.cpu, soc.gpu and soc.ane; lacks memory, board, disks and fans, losses of the power supply"},
+    {"Apple silicon whose package holds its memory",
+     {{"soc.package", "powermetrics", "", JOULET_DOMAIN_PACKAGE, 0, true, true, "", 0},
+      {"soc.dram", "powermetrics", "soc.package", JOULET_DOMAIN_DRAM, 0, false, false, "soc.package", 0},
+      {"soc.cpu", "powermetrics", "soc.package", JOULET_DOMAIN_CORE, 0, false, false, "soc.package", 0},
+      {"soc.gpu", "powermetrics", "soc.package", JOULET_DOMAIN_IGPU, 0, false, false, "soc.package", 0}},
+     "covers soc.package; lacks board, disks and fans, losses of the power supply"},
+    {"power supply that tells its rails, beside what the platform tells of itself",
+     {{"psys", "rapl", "", JOULET_DOMAIN_PSYS, 0, false, false, "", 0},
+      {"cpu0.package", "rapl", "", JOULET_DOMAIN_PACKAGE, 1, true, true, "psys", 0},
+      {"psu0.total", "hwmon", "", JOULET_DOMAIN_PSYS, 0, false, false, "", 0},
+      {"psu0.rail12", "hwmon", "", JOULET_DOMAIN_PART, 0, false, false, "psu0.total", 0}},
+     "covers cpu0.package; lacks memory, board, disks and fans, losses of the power supply"},
     {"AMD APU: its graphics driver reads the whole chip",
      {{"cpu0.package", "rapl", "", JOULET_DOMAIN_PACKAGE, 1, true, true, "apu0.power", 0},
       {"apu0.power", "hwmon", "", JOULET_DOMAIN_SOC, PCI(0xc1), true, false, "", 0}},
@@ -213,7 +225,7 @@ static void the_reason_is_told(void **state)
     } cases[] = {{0, "wall0.power", JOULET_COUNTED_BELOW},  {0, "cpu0.core", JOULET_COUNTED_ABOVE},
                  {0, "gpu0.power", JOULET_COUNTED_ABOVE},   {2, "cpu0.estimate", JOULET_COUNTED_ABOVE},
                  {3, "host0.socket0", JOULET_COUNTED_TWIN}, {5, "cpu0.estimate", JOULET_COUNTED_TWIN},
-                 {12, "gpu0.hwmon", JOULET_COUNTED_TWIN},   {14, "cpu0.core", JOULET_COUNTED_APART}};
+                 {14, "gpu0.hwmon", JOULET_COUNTED_TWIN},   {16, "cpu0.core", JOULET_COUNTED_APART}};
     (void)state;
     for (size_t k = 0; k < JL_COUNT(cases); k++) {
         struct joulet_channel all[MOST];
