@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FIRST_S   6.0 /* for all of them together, before measuring begins */
-#define SAY_AFTER 3   /* failed reads in a row: one lost packet is not worth a word */
-#define U_LAG_S   0.25
+#define FIRST_S   6.0  /* for all of them together, before measuring begins */
+#define SAY_AFTER 3    /* failed reads in a row: one lost packet is not worth a word */
+#define LAG       0.15 /* of a power, in periods: nobody tells how old it is, nor what it is a mean of; ... */
+#define U_LAG     0.25
+#define U_LAG_S   0.25 /* ... of a counter, s */
 #define LAG_MAX_S 1.0
 #define RISE_S    0.01
 
@@ -37,8 +39,9 @@ static void describe(const struct meter_source *s, const struct page_value *v, c
                                  .period_s = period_s,
                                  .window_s = v->counter ? 0 : period_s,
                                  .quantum_j = v->quantum,
-                                 .u_lag_s = U_LAG_S,
-                                 .lag_max_s = LAG_MAX_S,
+                                 .lag_s = v->counter ? 0 : LAG * period_s,
+                                 .u_lag_s = v->counter ? U_LAG_S : U_LAG * period_s,
+                                 .lag_max_s = v->counter ? LAG_MAX_S : period_s,
                                  .rise_s = RISE_S,
                                  .spec = k->spec,
                                  .power_min_w = NAN,

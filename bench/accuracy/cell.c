@@ -194,3 +194,16 @@ bool row_meets(const struct cell *cells, size_t n)
            high = POOL_MAX + (strict ? 0 : share_slack(POOL_MAX, all));
     return share >= low && (share <= high || cells[0].row->locked);
 }
+
+double slow_hold(const struct cell *cells, size_t n)
+{
+    double sum = 0;
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!cells[i].row->slow || cell_is_unresolved(&cells[i]))
+            continue;
+        sum += cells[i].hold;
+        count++;
+    }
+    return count ? sum / (double)count : NAN;
+}

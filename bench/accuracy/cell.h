@@ -8,6 +8,7 @@
 #define HOLD_MIN    93.0 /* share of intervals that hold the truth, every cell */
 #define POOL_MIN    94.0 /* the same over a row of phases with counters */
 #define POOL_MAX    99.0
+#define SLOW_MIN   95.0 /* the same over all rows of slow meters */
 #define SHARP_FROM  0.1 /* median half-width, %, from which on sharpness is asked for */
 
 struct cell {
@@ -38,5 +39,7 @@ bool cell_is_as_known(const struct cell *c); /* the same, or as good as was reac
 /* Share of intervals that hold over the cells of a row, and whether it is where it should be. */
 double row_hold(const struct cell *cells, size_t n);
 bool row_meets(const struct cell *cells, size_t n);
+/* Share of intervals that hold over all cells of slow meters, each counting the same; NAN without any. */
+double slow_hold(const struct cell *cells, size_t n);
 
 #endif

@@ -1,6 +1,7 @@
 /* known.c - simulated devices as they differ from one another, and what a meter is told of them: the defaults of
  * docs/method.md 1.1, or what a calibration found, with its error. */
 #include "bench/accuracy/known.h"
+#include "bench/accuracy/slow.h"
 
 #include <math.h>
 
@@ -61,6 +62,8 @@ struct known known_draw(const struct row *row, uint64_t seed, uint64_t number)
     struct chance c = chance_of(seed, row->name, number);
     if (row->preset)
         return preset_draw(row, &c);
+    if (row->slow)
+        return slow_draw(row, &c);
     struct sim_model m = SIM_MODEL_INIT;
     m.kind = row->power ? SIM_POWER : SIM_COUNTER;
     m.period_s = row->period_s * (row->cpu ? uniform(&c, 0.975, 1.025) : uniform(&c, 0.99, 1.01));

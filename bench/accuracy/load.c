@@ -1,6 +1,7 @@
 /* load.c - loads as an inference engine makes them: idle, prefill, decode, and a level after it. Lengths are not tied to the
  * update grid of the sensor. */
 #include "bench/accuracy/load.h"
+#include "bench/accuracy/slow.h"
 
 #include <math.h>
 
@@ -158,7 +159,9 @@ bool load_draw(const struct row *row, double d, const struct levels *levels, uin
     double a = lead_s(row) + uniform(c, 0, 0.1);
     *out = (struct load){.idle_w = p.idle};
     d = draw_length(d, c);
-    if (row->shape == SHAPE_STEADY)
+    if (row->slow)
+        slow_load(row, d, number, c, out);
+    else if (row->shape == SHAPE_STEADY)
         draw_steady(&p, a, d, out);
     else if (row->shape == SHAPE_PHASE)
         draw_phase(&p, a, d, number & 1, out);
@@ -166,7 +169,8 @@ bool load_draw(const struct row *row, double d, const struct levels *levels, uin
         draw_net(a + BASELINE_S, d, a + BASELINE_S + d + follow_s(row), c, out);
     else
         draw_isolated(&p, a, d, number & 1, c, out);
-    out->end_s = out->bounds[out->n_bounds - 1] + follow_s(row);
+    if (!row->slow)
+        out->end_s = out->bounds[out->n_bounds - 1] + follow_s(row);
     if (!shake(row, &out->truth, out->end_s, c))
         return false;
     note_truth(out);

@@ -80,9 +80,10 @@ static int64_t read_value(struct session *s, double t_s)
 static double read_once(struct session *s, double t_s)
 {
     struct joulet_sample sample;
-    double end = t_s + s->r->cost_s;
+    double cost = s->r->cost_max_s > 0 ? uniform(s->c, s->r->cost_s, s->r->cost_max_s) : s->r->cost_s, end = t_s + cost;
+    double said = s->r->cost_max_s > 0 ? uniform(s->c, t_s, end) : t_s; /* when the device answered */
     struct sim_read shown;
-    sim_device_read(s->d, t_s, &shown);
+    sim_device_read(s->d, said, &shown);
     bool again = shown.u.k == s->seen;
     s->seen = shown.u.k;
     if (s->d->m.spans && again) /* no text since the last one */

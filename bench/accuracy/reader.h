@@ -7,13 +7,14 @@
 #include "lib/sensors/sim_device.h"
 
 struct reader {
-    double poll_s;  /* usual distance of reads */
-    double cost_s;  /* of one read */
-    bool predict;   /* look for each update where it is due */
-    bool locked;    /* after an event read without pause until the counter changes; else at most once */
-    bool at_events; /* read at each event */
-    double all_s;   /* lock every update of this time after an event */
-    double limit_w; /* the most the device can draw, for what counts as a restart; NAN: not known */
+    double poll_s;     /* usual distance of reads */
+    double cost_s;     /* of one read */
+    double cost_max_s; /* longest, where they differ: over a network; 0: all alike */
+    bool predict;      /* look for each update where it is due */
+    bool locked;       /* after an event read without pause until the counter changes; else at most once */
+    bool at_events;    /* read at each event */
+    double all_s;      /* lock every update of this time after an event */
+    double limit_w;    /* the most the device can draw, for what counts as a restart; NAN: not known */
 };
 
 /* Reads from 0 to end_s; events ascend. `trace->channel` tells what is known of the device, and learns its period if that was

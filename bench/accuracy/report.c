@@ -115,7 +115,7 @@ static void overview(FILE *f, const struct cell *cells, size_t n)
 {
     fprintf(f, "## Overview: rms of the error in per cent (goal), bold where the goal is missed\n\n| row |");
     for (size_t i = 0; i < LENGTHS; i++)
-        fprintf(f, " %s |", window_labels[i]);
+        fprintf(f, " %s |", window_labels[window_order[i]]);
     fprintf(f, "\n| --- |");
     for (size_t i = 0; i < LENGTHS; i++)
         fprintf(f, " --- |");
@@ -124,16 +124,16 @@ static void overview(FILE *f, const struct cell *cells, size_t n)
             continue;
         fprintf(f, "\n| %s |", cells[at].row->name);
         for (size_t i = 0; i < LENGTHS; i++) {
-            const struct cell *c = find(cells, n, cells[at].row, i);
+            const struct cell *c = find(cells, n, cells[at].row, window_order[i]);
             char value[32], goal[32];
             const char *mark = c && !cell_meets_rms(c) ? "**" : "";
             if (!c)
                 fprintf(f, " |");
             else if (cell_is_unresolved(c))
                 fprintf(f, " bounds only |");
-            else if (c->row->rms[i] > 0)
+            else if (c->row->rms[c->length] > 0)
                 fprintf(f, " %s%s%s (%s) |", mark, digits(value, sizeof(value), c->rms), mark,
-                        digits(goal, sizeof(goal), c->row->rms[i]));
+                        digits(goal, sizeof(goal), c->row->rms[c->length]));
             else
                 fprintf(f, " %s |", digits(value, sizeof(value), c->rms));
         }
@@ -224,6 +224,9 @@ void report_markdown(FILE *f, const struct setting *s, const struct cell *cells,
             "0).\n\n",
             (unsigned long long)s->seed, s->windows, s->devices, wraps, wraps_lost);
     overview(f, cells, n);
+    if (!isnan(slow_hold(cells, n)))
+        fprintf(f, "Over all rows of slow meters (`plug-*`, `bmc-*`) the interval holds in %.1f %% (goal: 95).\n\n",
+                slow_hold(cells, n));
     missed(f, cells, n);
     fprintf(f, "## Every row\n\n");
     for (size_t i = 0, k; i < n; i += k) {

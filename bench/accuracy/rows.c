@@ -43,6 +43,15 @@
         0, 0, NAN, NAN, NAN, 0, NAN, NAN, NAN, NAN                                                                               \
     }
 
+#define SLOW_LENGTHS                                                                                                             \
+    {                                                                                                                            \
+        0, 0, 0, 0, 0, 0, 0, 0, 0, NAN, NAN, NAN, NAN, NAN                                                                       \
+    }
+#define SLOW_LONG                                                                                                                \
+    {                                                                                                                            \
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NAN, NAN                                                                             \
+    }
+
 #define RAPL        .cpu = true, .period_s = 1 * MS
 #define COUNTER_100 .period_s = 100 * MS
 #define COUNTER_20  .period_s = 20 * MS
@@ -52,6 +61,8 @@
 #define WHOLE       .shape = SHAPE_ISOLATED
 #define CAL         .calibrated = true
 #define LOCKED      .locked = true
+#define PLUG(x)     .slow = true, .power = true, .period_s = 1, .window_s = 1, .shows = SHOWS_##x, .rms = SLOW_LENGTHS
+#define BMC(x)      .slow = true, .power = true, .period_s = 5, .window_s = 5, .shows = SHOWS_##x, .rms = SLOW_LONG
 
 const struct row rows[] = {
     {"rapl-steady-locked", "steady load, RAPL, event-locked", STEADY, RAPL, LOCKED, CAL,
@@ -122,5 +133,28 @@ const struct row rows[] = {
      .rms = NO_GOAL},
     {"c100-late-not", "steps that come late, counter of 100 ms, not calibrated", PHASE, COUNTER_100, .late = true,
      .rms = NO_GOAL},
+    {"plug-mean-run", "plug of 1 s, means of a second: a run, steady inside", .shape = SHAPE_WORK, PLUG(MEAN)},
+    {"plug-mean-restless", "plug of 1 s, means of a second: more steps near its ends", .shape = SHAPE_RESTLESS, PLUG(MEAN)},
+    {"plug-mean-anytime", "plug of 1 s, means of a second: steps and moments apart", .shape = SHAPE_ANYTIME, PLUG(MEAN)},
+    {"plug-mean-steady", "plug of 1 s, means of a second: steady power", .shape = SHAPE_STEADY, PLUG(MEAN)},
+    {"plug-filtered-run", "plug of 1 s, filtered: a run, steady inside", .shape = SHAPE_WORK, PLUG(FILTERED)},
+    {"plug-filtered-restless", "plug of 1 s, filtered: more steps near its ends", .shape = SHAPE_RESTLESS, PLUG(FILTERED)},
+    {"plug-filtered-anytime", "plug of 1 s, filtered: steps and moments apart", .shape = SHAPE_ANYTIME, PLUG(FILTERED)},
+    {"plug-filtered-steady", "plug of 1 s, filtered: steady power", .shape = SHAPE_STEADY, PLUG(FILTERED)},
+    {"plug-moment-run", "plug of 1 s, power of one moment: a run, steady inside", .shape = SHAPE_WORK, PLUG(MOMENT)},
+    {"plug-moment-restless", "plug of 1 s, power of one moment: more steps near its ends", .shape = SHAPE_RESTLESS, PLUG(MOMENT)},
+    {"plug-moment-anytime", "plug of 1 s, power of one moment: steps and moments apart", .shape = SHAPE_ANYTIME, PLUG(MOMENT)},
+    {"plug-moment-steady", "plug of 1 s, power of one moment: steady power", .shape = SHAPE_STEADY, PLUG(MOMENT)},
+    {"bmc-mean-run", "controller of 5 s, means: a run, steady inside", .shape = SHAPE_WORK, BMC(MEAN)},
+    {"bmc-mean-restless", "controller of 5 s, means: more steps near its ends", .shape = SHAPE_RESTLESS, BMC(MEAN)},
+    {"bmc-mean-anytime", "controller of 5 s, means: steps and moments apart", .shape = SHAPE_ANYTIME, BMC(MEAN)},
+    {"bmc-filtered-run", "controller of 5 s, filtered: a run, steady inside", .shape = SHAPE_WORK, BMC(FILTERED)},
+    {"bmc-filtered-restless", "controller of 5 s, filtered: more steps near its ends", .shape = SHAPE_RESTLESS, BMC(FILTERED)},
+    {"bmc-filtered-anytime", "controller of 5 s, filtered: steps and moments apart", .shape = SHAPE_ANYTIME, BMC(FILTERED)},
+    {"bmc-moment-run", "controller of 5 s, power of one moment: a run, steady inside", .shape = SHAPE_WORK, BMC(MOMENT)},
+    {"bmc-moment-restless", "controller of 5 s, power of one moment: more steps near its ends", .shape = SHAPE_RESTLESS,
+     BMC(MOMENT)},
+    {"bmc-moment-anytime", "controller of 5 s, power of one moment: steps and moments apart", .shape = SHAPE_ANYTIME,
+     BMC(MOMENT)},
 };
 const size_t n_rows = JL_COUNT(rows);

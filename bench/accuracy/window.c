@@ -7,13 +7,17 @@
 #include "bench/accuracy/bursts.h"
 #include "bench/accuracy/known.h"
 #include "bench/accuracy/plain.h"
+#include "bench/accuracy/slow.h"
 
 #include <math.h>
 #include <string.h>
 
-const double window_lengths[LENGTHS] = {0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 10};
-const char *const window_labels[LENGTHS] = {"10 ms",  "20 ms",  "50 ms", "100 ms", "200 ms",
-                                            "300 ms", "500 ms", "1 s",   "2 s",    "10 s"};
+#define SHAPES_EVERY 1000 /* windows: larger samples have several load shapes */
+
+const double window_lengths[LENGTHS] = {0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2, 10, 3, 5, 20, 60};
+const char *const window_labels[LENGTHS] = {"10 ms", "20 ms", "50 ms", "100 ms", "200 ms", "300 ms", "500 ms",
+                                            "1 s",   "2 s",   "10 s",  "3 s",    "5 s",    "20 s",   "60 s"};
+const size_t window_order[LENGTHS] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 9, 12, 13};
 
 /* ---- what ours says ------------------------------------------------------------------------------------------------------- */
 
@@ -72,7 +76,7 @@ static void run_load(const struct row *row, double d, uint64_t number, const str
     if (!load_draw(row, d, levels, number, c, &load))
         return;
     device_init(&device, known, &load.truth, jl_rng_next(&c->rng));
-    struct reader reader = reader_of(row, load.length_s, known->channel.power_max_w);
+    struct reader reader = row->slow ? slow_reader(row) : reader_of(row, load.length_s, known->channel.power_max_w);
     if (read_device(&device, &reader, load.bounds, load.n_bounds, load.end_s, c, &trace)) {
         out->ok = measure(&load, &trace, out);
         plain_meters(&load, &device, &out->raw, &out->trapezoid);
@@ -84,7 +88,7 @@ static void run_load(const struct row *row, double d, uint64_t number, const str
 void window_run(const struct row *row, size_t length, uint64_t seed, uint64_t number, uint64_t devices, struct outcome *out)
 {
     struct chance c = chance_of(seed ^ (UINT64_C(0xd1b54a32d192ed03) * (length + 1)), row->name, number);
-    struct levels levels = levels_of(seed);
+    struct levels levels = levels_of(seed + number / SHAPES_EVERY);
     struct known known = known_draw(row, seed, number % devices);
     *out = (struct outcome){.gain = known.model.gain};
     if (row->shape == SHAPE_REPEATS || row->shape == SHAPE_OTHERS)

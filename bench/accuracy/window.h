@@ -12,11 +12,22 @@ enum shape {
     SHAPE_REPEATS,  /* repeats that we start, each at another place of the sensor's grid */
     SHAPE_OTHERS,   /* bursts at moments that we do not choose */
     SHAPE_NET,      /* a long run above an idle level that is itself measured, by a sensor with a gain */
+    SHAPE_WORK,     /* a run between two levels of idle, steady inside */
+    SHAPE_RESTLESS, /* the same with more steps near its ends, 0.5 to 8 s inside or outside of them */
+    SHAPE_ANYTIME,  /* steps every few seconds, and moments that have nothing to do with them */
 };
 
-#define LENGTHS 10
+/* What a slow meter does with the power before it shows it, which nobody knows beforehand. */
+enum shows {
+    SHOWS_MEAN,     /* of the whole period */
+    SHOWS_FILTERED, /* through a filter of 0.3 to 1.2 periods */
+    SHOWS_MOMENT,   /* the power of one moment of each period */
+};
+
+#define LENGTHS 14
 extern const double window_lengths[LENGTHS];     /* s */
 extern const char *const window_labels[LENGTHS]; /* "10 ms" */
+extern const size_t window_order[LENGTHS];       /* of the columns: by length; later ones must not change the chance of others */
 
 /* One row of the table: a sensor, what is known of it, and what it measures. Goals per length in per cent, 0: no such cell, NAN:
  * a cell without a goal. */
@@ -32,6 +43,8 @@ struct row {
     bool two_levels;    /* bursts of others are a prefill and a decode */
     const char *preset; /* a device of lib/sensors/sim_presets.c, as it is; NULL: one of the kinds above */
     double around_s;    /* of idle before the run and of time after it, where updates are rare; 0: as usual */
+    bool slow;          /* a meter beside the machine, asked twice in each of its periods */
+    enum shows shows;   /* a slow one */
     bool texts;         /* the device writes its readings, and is waited for */
     bool shown_only;    /* nothing of the row is judged */
     bool late;          /* a third of each rise and a fifth of each fall come late */

@@ -24,7 +24,7 @@ double jl_astray_s(int repeats, double U)
 
 static double half_width(const struct jl_edge *e, const struct jl_limits *l)
 {
-    return e->repeats ? e->hw + jl_astray_s(e->repeats, l->tile_s) : e->hw;
+    return e->hw + l->loose_s + (e->repeats ? jl_astray_s(e->repeats, l->tile_s) : 0);
 }
 
 /* Mean power of the interval that ends at update k. */

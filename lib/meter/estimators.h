@@ -11,11 +11,13 @@ struct jl_params {
     double U, W, q, lag, u_t, l_max, u_r, spec;
     double step_w; /* step of power readings */
     double factor_lo, factor_hi;
-    bool counter;   /* cumulative energy, or contiguous power, which sums to it */
-    bool gauge;     /* power readings, contiguous or not */
-    bool estimated; /* no sensor (10): intervals come from the factors */
-    bool by_change; /* updates were found by change of value: a badly known time is a late poll (1.3) */
-    bool dense;     /* updates come faster than they are read: event-locked ones replace polled ones (1.3) */
+    bool counter;      /* cumulative energy, or contiguous power, which sums to it */
+    bool gauge;        /* power readings, contiguous or not */
+    bool estimated;    /* no sensor (10): intervals come from the factors */
+    bool by_change;    /* updates were found by change of value: a badly known time is a late poll (1.3) */
+    bool ways_unknown; /* of a slow gauge: nobody told whether a reading is a mean, filtered or of one moment */
+    bool slow;         /* power readings that tile time, every half second or seldomer */
+    bool dense;        /* updates come faster than they are read: event-locked ones replace polled ones (1.3) */
 };
 void jl_params_of(const struct joulet_trace *trace, struct jl_params *out);
 
@@ -142,6 +144,14 @@ bool jl_padded_counter(const struct jl_edge *e, size_t n, double a, double c, do
 bool jl_padded_power(const struct jl_reading *r, size_t n, double a, double c, double quiet, const struct jl_params *p, double P0,
                      struct jl_padded *out);
 
+/* ---- slow gauges (2.2, slow_fit.c) ------------------------------------------------------------------------------------- */
+struct jl_slow;
+/* As jl_joint_open, of power readings that sum to a counter and come every half second or seldomer. */
+struct jl_slow *jl_slow_open(const struct jl_reading *r, size_t n, const double *bd, size_t m, const struct jl_params *p);
+void jl_slow_close(struct jl_slow *f);
+/* Energy of phases first..last together and its standard uncertainty; lag and boundaries are in it. */
+void jl_slow_phases(const struct jl_slow *f, size_t first, size_t last, double *e_j, double *u_j);
+
 /* ---- segmented phase fit (2.3, phase_fit.c) ------------------------------------------------------------------------- */
 struct jl_fit;
 /* bd[0..m] in event time: the lag is taken off inside. NULL: out of memory. */
@@ -176,8 +186,9 @@ bool jl_bursts_fit(struct jl_bursts *b, struct jl_burst_fit *out); /* false: out
 struct jl_limits {
     double p_min, p_max; /* W */
     double u_t, q;
-    double step_w; /* of power readings */
-    double tile_s; /* U, where the edges are sums of power readings that tile time; 0: a counter */
+    double step_w;  /* of power readings */
+    double loose_s; /* by which the power may have changed earlier or later than a reading shows it */
+    double tile_s;  /* U, where the edges are sums of power readings that tile time; 0: a counter */
 };
 void jl_bounds_counter(const struct jl_edge *e, size_t n, double a, double b, const struct jl_limits *lim, double *min_j,
                        double *max_j);

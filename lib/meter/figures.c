@@ -41,6 +41,8 @@ static const char *method(const struct jl_job *j, bool whole)
         return "padded-difference/1";
     if (j->fit)
         return "phase-fit/1";
+    if (j->slow)
+        return "slow-gauge/1";
     return j->joint ? "joint-fit/1" : "two-slope/1";
 }
 

@@ -77,6 +77,18 @@ static void from_joint(const struct jl_job *j, struct jl_group *g)
     g->ok = g->ok && !fit.unresolved;
 }
 
+/* Lag, boundaries and what the device may have left out are in the u of the fit. */
+static void from_slow(const struct jl_job *j, struct jl_group *g)
+{
+    size_t a = j->joint_at[g->first], b = j->joint_at[g->last + 1];
+    from_counter(j, g);
+    if (a == JL_NOT_THERE || b == JL_NOT_THERE)
+        return;
+    g->u = (struct joulet_u){.q = j->p.q / sqrt(6)};
+    jl_slow_phases(j->slow, a, b - 1, &g->e_j, &g->u.b);
+    g->flags &= ~(uint32_t)JOULET_FLAG_MISMATCH;
+}
+
 /* Where the readings do not reach, the nearest level was carried on: as uncertain as any extrapolation (2.2). */
 static double unseen_s(const struct jl_job *j, const struct jl_group *g, uint32_t *flags)
 {
@@ -110,6 +122,8 @@ static void estimate(const struct jl_job *j, struct jl_group *g)
 {
     if (j->fit)
         from_fit(j, g);
+    else if (j->slow)
+        from_slow(j, g);
     else if (j->joint)
         from_joint(j, g);
     else
@@ -237,7 +251,8 @@ static void whole_by_padding(struct jl_job *j)
 {
     struct jl_padded d;
     bool part_time = !j->p.counter && j->p.W < j->p.U; /* what it did not see of a single run, no padding brings back (2.5) */
-    if (part_time || !j->what->isolated || !j->idle || j->lost_flag || !idle_before(j) || !pad(j, &d))
+    if (part_time || (j->slow && j->p.ways_unknown) || !j->what->isolated || !j->idle || j->lost_flag || !idle_before(j) ||
+        !pad(j, &d))
         return;
     struct jl_group *w = &j->whole;
     double P0 = j->idle->power_w, c = j->bd[j->m];

@@ -98,7 +98,7 @@ static enum joulet_status cut_slice(struct jl_job *j, struct joulet_error *err)
         return jl_fail(err, JOULET_RESET, "%s restarted during the run, so its energy is unknown; repeat the run",
                        jl_channel_name(j->trace));
     if (!jl_edges_of(&j->slice, &j->p, JL_FOR_BOUNDS, &j->all) || !jl_edges_for_estimates(&j->slice, &j->p, &j->all, &j->edges) ||
-        (!j->p.counter && !jl_readings_of(&j->slice, j->p.U, &j->readings)))
+        ((!j->p.counter || j->p.slow) && !jl_readings_of(&j->slice, j->p.U, &j->readings)))
         return jl_fail(err, JOULET_MEMORY, "out of memory for the trace of %s; measure a shorter run", jl_channel_name(j->trace));
     return jl_ok(err);
 }
@@ -143,6 +143,7 @@ static void set_limits(struct jl_job *j)
         .u_t = j->p.u_t,
         .q = j->p.q,
         .step_w = j->p.gauge ? j->p.step_w : 0,
+        .loose_s = j->p.slow && j->p.ways_unknown ? j->p.U : 0,
         .tile_s = j->p.gauge && j->p.counter ? j->p.U : 0,
     };
     double least, most;
@@ -190,7 +191,9 @@ static void estimate_counter(struct jl_job *j)
         if (known)
             j->joint_bd[kept++] = bd[i];
     }
-    if (kept > 1)
+    if (kept > 1 && j->p.slow)
+        j->slow = jl_slow_open(j->readings.items, quiet_readings(j), j->joint_bd, kept - 1, &j->p);
+    else if (kept > 1)
         j->joint = jl_joint_open(j->edges.items, quiet_edges(j), j->joint_bd, kept - 1, &j->p);
 }
 
@@ -266,6 +269,7 @@ static void release(struct jl_job *j)
 {
     jl_fit_close(j->fit);
     jl_joint_close(j->joint);
+    jl_slow_close(j->slow);
     jl_edges_release(&j->edges);
     jl_edges_release(&j->all);
     jl_readings_release(&j->readings);

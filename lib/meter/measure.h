@@ -38,6 +38,7 @@ struct jl_job {
     struct jl_fit *fit; /* NULL for counters */
     struct jl_cum cum[JOULET_PHASES_MAX + 1];
     struct jl_joint *joint;                 /* NULL where two slopes must do */
+    struct jl_slow *slow;                   /* of a slow gauge, in place of the joint fit */
     double joint_bd[JOULET_PHASES_MAX + 1]; /* its boundaries: those that are resolved */
     size_t joint_at[JOULET_PHASES_MAX + 1]; /* boundary of the job to that of the joint fit; JL_NOT_THERE */
     struct jl_limits limits;

@@ -4,6 +4,8 @@
 #include <math.h>
 
 #define DENSE_BELOW_S 10e-3 /* counters updating faster are read more slowly than they change (2.2) */
+#define SLOW_S        0.5   /* power readings that come as seldom tell little of the seconds around a boundary (2.2) */
+#define WAYS_KNOWN    0.1   /* of the period: who knows the lag of such a device so well knows what its readings are */
 #define WHOLE         0.03  /* of a window: as near to a multiple of the period */
 #define STEP_W        1e-3  /* power readings come in milliwatts (1.1) */
 
@@ -50,6 +52,8 @@ void jl_params_of(const struct joulet_trace *trace, struct jl_params *out)
         .gauge = power,
         .estimated = estimated,
         .by_change = U >= DENSE_BELOW_S && !estimated,
+        .ways_unknown = u_t >= WAYS_KNOWN * U,
+        .slow = contiguous && !estimated && U >= SLOW_S,
         .dense = U < DENSE_BELOW_S,
     };
 }

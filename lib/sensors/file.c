@@ -9,6 +9,9 @@
 #define FILE_MAX_BYTES ((size_t)256 << 20)
 #define AFTER_END_NS   JL_NS_PER_S       /* the device leaves this long after its last sample */
 #define BEHIND_NS      (JL_NS_PER_S / 2) /* what is older than this when it is read is skipped */
+#define SLOW_S         0.5               /* gauges that come as seldom: nobody knows what they are a mean of */
+#define LAG            0.15              /* of such a one, in periods */
+#define U_LAG          0.25
 
 extern const struct sensor_ops sensor_file;
 
@@ -142,6 +145,11 @@ static struct joulet_channel describe(const struct replay *r, size_t i)
     ch.lag_s = gpu ? 0.025 : 0;
     ch.u_lag_s = hypot(gpu ? 0.014 : 0.0003, t->hw_sum_s / (double)t->n / sqrt(3));
     ch.lag_max_s = gpu ? 0.05 : 0.002;
+    if (power && isnan(t->window_s) && period >= SLOW_S) { /* of one moment, or a mean of any age */
+        ch.lag_s = LAG * period;
+        ch.u_lag_s = U_LAG * period;
+        ch.lag_max_s = period;
+    }
     ch.rise_s = gpu ? 0.003 : 0.0003;
     ch.spec = ch.group == JOULET_GROUP_DRAM ? 0.2 : 0.05;
     return ch;

@@ -90,6 +90,125 @@ static void the_interval_holds_for_a_plug_of_a_watt_and_a_second(void **state)
         fail_msg("%zu of %zu intervals hold", held, tried);
 }
 
+/* ---- power that changes near the ends ------------------------------------------------------------------------------------ */
+
+enum shows { MEAN, FILTERED, MOMENT, WAYS };
+
+/* Idle, work from on_s to off_s with one more step of power inside, idle; or work all the time. */
+struct work {
+    double on_s, off_s, step_s, idle_w, first_w, then_w;
+    double from_s, to_s; /* what is measured; 0: the work */
+    enum shows shows;
+    double phase_s, lag_s, tau_s, answer_s;
+};
+
+static double drawn_j(const struct work *w, double t)
+{
+    double first = fmin(fmax(t - w->on_s, 0), w->step_s - w->on_s), then = fmin(fmax(t - w->step_s, 0), w->off_s - w->step_s);
+    return w->idle_w * (t - first - then) + w->first_w * first + w->then_w * then;
+}
+
+static double mean_w(const struct work *w, double from, double to)
+{
+    return (drawn_j(w, to) - drawn_j(w, from)) / (to - from);
+}
+
+static double value_w(const struct work *w, double end)
+{
+    double sum = 0, part = w->tau_s / 8, rest = 1;
+    if (w->shows == MEAN)
+        return mean_w(w, end - 1, end);
+    if (w->shows == MOMENT)
+        return mean_w(w, end - 1e-3, end);
+    for (int i = 0; i < 64; i++, rest *= exp(-0.125))
+        sum += rest * (1 - exp(-0.125)) * mean_w(w, end - (i + 1) * part, end - i * part);
+    return sum;
+}
+
+static void play_work(struct joulet *m, size_t i, const struct work *w, int64_t origin, double until_s)
+{
+    for (double t = 1; t < until_s; t += 0.5) {
+        double said = t + w->answer_s / 2, end = floor(said - w->lag_s - w->phase_s) + w->phase_s;
+        struct joulet_pushed r = {.asked_ns = origin + jl_ns(t),
+                                  .answered_ns = origin + jl_ns(t + w->answer_s),
+                                  .value = (int64_t)(1e5 * floor(10 * value_w(w, end) + 0.5))};
+        assert_int_equal(joulet_push(m, i, &r), JOULET_OK);
+    }
+}
+
+static struct joulet_energy measured(const struct work *w)
+{
+    double from = w->to_s > 0 ? w->from_s : w->on_s, to = w->to_s > 0 ? w->to_s : w->off_s;
+    struct joulet *m = meter();
+    struct joulet_channel c = wall("wall0.power");
+    struct joulet_error err;
+    struct joulet_energy e;
+    size_t i;
+    double until = fmax(w->off_s, to) + 16;
+    int64_t origin = jl_mono_ns() - jl_ns(until + 2);
+    c.lag_s = 0.15;
+    c.u_lag_s = 0.25;
+    c.lag_max_s = 1;
+    c.quantum_j = 0.1;
+    assert_int_equal(joulet_push_open(m, &c, 1, 0.5, &i, &err), JOULET_OK);
+    play_work(m, i, w, origin, until);
+    assert_int_equal(joulet_energy_between(m, i, origin + jl_ns(from), origin + jl_ns(to), &e, &err), JOULET_OK);
+    joulet_close(m);
+    return e;
+}
+
+static struct work drawn(struct jl_rng *rng, int k)
+{
+    double d = 3 * pow(20, jl_rng_uniform(rng)), away = 0.5 + (fmin(8, 0.9 * d) - 0.5) * jl_rng_uniform(rng);
+    struct work w = {.on_s = 22 + jl_rng_uniform(rng), .idle_w = 60, .shows = k % WAYS};
+    w.off_s = w.on_s + d;
+    w.step_s = jl_rng_uniform(rng) < 0.5 ? w.on_s + away : w.off_s - away;
+    w.first_w = 150 + 200 * jl_rng_uniform(rng);
+    w.then_w = 150 + 200 * jl_rng_uniform(rng);
+    w.phase_s = jl_rng_uniform(rng);
+    w.lag_s = 0.3 * jl_rng_uniform(rng);
+    w.tau_s = 0.3 + 0.9 * jl_rng_uniform(rng);
+    w.answer_s = 0.02 + 0.2 * jl_rng_uniform(rng);
+    if (k / WAYS % 2) { /* moments that are no steps of power: these lie 0.5 to 6 s before or after them */
+        w.from_s = w.on_s - 0.5 - 5.5 * jl_rng_uniform(rng);
+        w.to_s = w.off_s + 0.5 + 5.5 * jl_rng_uniform(rng);
+    }
+    return w;
+}
+
+/* Whatever the plug makes of the power, wherever it steps: near an end, 0.5 to 8 s inside, runs of 3 to 60 s. */
+static void it_holds_where_the_power_steps_near_an_end(void **state)
+{
+    (void)state;
+    struct jl_rng rng = {20};
+    size_t held[WAYS] = {0}, tried[WAYS] = {0};
+    for (int k = 0; k < 240; k++) {
+        struct work w = drawn(&rng, k);
+        struct joulet_energy e = measured(&w);
+        double from = w.to_s > 0 ? w.from_s : w.on_s, to = w.to_s > 0 ? w.to_s : w.off_s;
+        double truth = drawn_j(&w, to) - drawn_j(&w, from);
+        assert_true(e.min_j <= truth && truth <= e.max_j);
+        held[w.shows] += fabs(e.gross_j - truth) <= e.gross_pm_j;
+        tried[w.shows]++;
+    }
+    for (int i = 0; i < WAYS; i++)
+        if (held[i] * 100 < tried[i] * 93)
+            fail_msg("kind %d: %zu of %zu intervals hold", i, held[i], tried[i]);
+}
+
+static void it_is_narrow_where_the_power_is_steady(void **state)
+{
+    (void)state;
+    struct work w = {.on_s = 16.3, .off_s = 26.8, .step_s = 20, .idle_w = 200, .first_w = 200, .then_w = 200, .answer_s = 0.05};
+    for (w.shows = MEAN; w.shows < WAYS; w.shows++) {
+        w.tau_s = 0.8;
+        struct joulet_energy e = measured(&w);
+        assert_near(e.gross_j, 2100, 5);
+        assert_true(e.gross_pm_j > 0 && e.gross_pm_j < 0.03 * e.gross_j); /* 2 % of it the gain */
+        assert_string_equal(e.method, "slow-gauge/1");
+    }
+}
+
 static void a_failed_read_is_a_gap_and_a_dead_meter_is_said_once(void **state)
 {
     (void)state;
@@ -202,6 +321,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_interval_holds_for_a_plug_of_a_watt_and_a_second),
+        cmocka_unit_test(it_holds_where_the_power_steps_near_an_end),
+        cmocka_unit_test(it_is_narrow_where_the_power_is_steady),
         cmocka_unit_test(a_failed_read_is_a_gap_and_a_dead_meter_is_said_once),
         cmocka_unit_test(a_restarted_counter_has_no_difference_across_it),
         cmocka_unit_test(it_counts_where_nothing_inside_it_measures),
