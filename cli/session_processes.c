@@ -104,7 +104,11 @@ void session_follow(struct session *s, const struct runtime_choice *choice)
     s->watch.choice = choice;
     s->watch.pid = engine_pid(s, choice);
     if (s->watch.pid == JOULET_NOBODY) {
-        if (choice->engine->local)
+        if (choice->engine->local && isnan(jl_process_cpu_s(1)))
+            run_note(&s->run,
+                     "the process of the engine was not found, for the system hides processes from this user (hidepid), so "
+                     "its share of the processor time is not known; run joulet as the user of the engine, or with sudo");
+        else if (choice->engine->local)
             run_note(&s->run, "the process of the engine was not found, so its share of the processor time is not known; name it "
                               "with --pid");
         return;

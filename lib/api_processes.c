@@ -49,8 +49,13 @@ enum joulet_status joulet_follow(struct joulet_followed **out, int64_t pid, stru
     }
     if (!jl_follow_begin(&f->tree, pid, all, n)) {
         free(f);
-        return jl_fail(err, JOULET_NOT_FOUND, "process %lld does not run, so its processor time cannot be told: check the number",
-                       (long long)pid);
+        return jl_pid_alive(pid)
+                   ? jl_fail(err, JOULET_PERMISSION,
+                             "process %lld is hidden from this user (hidepid), so its processor time cannot be told: "
+                             "run joulet as the user of that process, or with sudo",
+                             (long long)pid)
+                   : jl_fail(err, JOULET_NOT_FOUND,
+                             "process %lld does not run, so its processor time cannot be told: check the number", (long long)pid);
     }
     jl_process_cgroup(pid, f->cgroup, sizeof(f->cgroup));
     f->cgroup_start_s = jl_cgroup_cpu_s(f->cgroup);
