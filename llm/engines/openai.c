@@ -35,7 +35,9 @@ static void read_owner(struct engine *e, const char *json, size_t n)
 {
     static const struct {
         const char *owner, *runtime;
-    } owners[] = {{"vllm", "vLLM"}, {"sglang", "SGLang"}, {"me", "llama-cpp-python"}, {"llamacpp", "llama.cpp"}};
+    } owners[] = {{"vllm", "vLLM"},           {"sglang", "SGLang"},      {"tensorrt_llm", "TensorRT-LLM"},
+                  {"me", "llama-cpp-python"}, {"llamacpp", "llama.cpp"}, {"koboldcpp", "KoboldCpp"},
+                  {"library", "Ollama"}};
     json_t *root = wire_object(json, n);
     const char *owner = wire_string(json_array_get(json_object_get(root, "data"), 0), "owned_by");
     for (size_t i = 0; i < JL_COUNT(owners); i++)
@@ -44,20 +46,40 @@ static void read_owner(struct engine *e, const char *json, size_t n)
     json_decref(root);
 }
 
-/* TGI tells of itself at /info, TensorRT-LLM has an energy counter, on or off; both tell a version. */
+/* The counter of TensorRT-LLM, on ("total_energy_j") or off (an error about energy). */
+static bool has_energy_counter(const struct engine *e)
+{
+    struct net_response r;
+    bool has = false;
+    if (engine_get(e, "/energy_metrics", &r, NULL) == JOULET_OK && r.body.data) {
+        json_t *root = wire_object(r.body.data, r.body.len);
+        has = json_is_number(json_object_get(root, "total_energy_j")) || strstr(wire_string(root, "error"), "nergy");
+        json_decref(root);
+    }
+    net_response_release(&r);
+    return has;
+}
+
+/* What the list of models does not say is asked for: TensorRT-LLM's energy counter, TGI's /info, SGLang's /get_model_info. None
+ * of these loads a model or makes a token. */
 static void read_dialect(struct engine *e)
 {
-    char text[128] = "";
+    char text[128] = "", *runtime = e->info.runtime;
+    size_t size = sizeof(e->info.runtime);
     if (e->cloud) {
-        snprintf(e->info.runtime, sizeof(e->info.runtime), "%s", e->cloud->name);
+        snprintf(runtime, size, "%s", e->cloud->name);
         return;
     }
-    if (ask_for(e, "/version", "version", e->info.version, sizeof(e->info.version)) || e->info.runtime[0]) {
-        if (!e->info.runtime[0] && ask_for(e, "/energy_metrics", "error", text, sizeof(text)) && strstr(text, "nergy"))
-            snprintf(e->info.runtime, sizeof(e->info.runtime), "TensorRT-LLM");
+    bool version = ask_for(e, "/version", "version", e->info.version, sizeof(e->info.version));
+    if (runtime[0])
+        return;
+    if (version && has_energy_counter(e)) {
+        snprintf(runtime, size, "TensorRT-LLM");
     } else if (ask_for(e, "/info", "model_id", text, sizeof(text))) {
-        snprintf(e->info.runtime, sizeof(e->info.runtime), "TGI");
+        snprintf(runtime, size, "TGI");
         ask_for(e, "/info", "version", e->info.version, sizeof(e->info.version));
+    } else if (ask_for(e, "/get_model_info", "model_path", text, sizeof(text))) {
+        snprintf(runtime, size, "SGLang");
     }
 }
 

@@ -33,7 +33,7 @@ struct mock {
     pthread_t thread;
     atomic_bool stopping;
     pthread_mutex_t lock;
-    struct jl_buf last;
+    struct jl_buf last, lines;
     struct connection connections[CONNECTIONS];
     size_t n;
 };
@@ -84,6 +84,10 @@ static bool read_request(struct connection *x, struct jl_buf *in)
         want = end ? (size_t)(end - in->data) + 4 + (length && length < end ? strtoul(length + 15, NULL, 10) : 0) : 0;
     }
     keep(x->m, in->data, in->len);
+    pthread_mutex_lock(&x->m->lock);
+    jl_buf_add(&x->m->lines, in->data, strcspn(in->data, "\r\n"));
+    jl_buf_str(&x->m->lines, "\n");
+    pthread_mutex_unlock(&x->m->lock);
     return true;
 }
 
@@ -152,9 +156,11 @@ static bool answer(struct connection *x, char *request)
     const struct mock_config *c = x->m->c;
     take_host_off(request);
     const struct mock_route other = {.folder = "composed", .name = c->otherwise};
-    for (size_t i = 0; i < c->n_routes; i++)
-        if (strncmp(request, c->routes[i].request, strlen(c->routes[i].request)) == 0)
-            return play(x, &c->routes[i]);
+    for (size_t i = 0; i < c->n_routes; i++) {
+        const struct mock_route *r = &c->routes[i];
+        if (strncmp(request, r->request, strlen(r->request)) == 0)
+            return r->folder ? play(x, r) : answer_json(x->fd, atoi(r->name), r->name + 4);
+    }
     if (c->lmstudio && strncmp(request, "GET /lmstudio-greeting", 22) == 0)
         return answer_json(x->fd, 200, "{\"lmstudio\":true}");
     if (c->otherwise)
@@ -384,6 +390,7 @@ struct mock *mock_start(const struct mock_config *c)
     m->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     pthread_mutex_init(&m->lock, NULL);
     jl_buf_init(&m->last, 1 << 24);
+    jl_buf_init(&m->lines, 1 << 20);
     if (bind(m->listen_fd, (struct sockaddr *)&a, sizeof(a)) || listen(m->listen_fd, 16) ||
         getsockname(m->listen_fd, (struct sockaddr *)&a, &n) || pthread_create(&m->thread, NULL, run, m))
         abort();
@@ -404,6 +411,14 @@ char *mock_last_request(struct mock *m)
     return copy;
 }
 
+char *mock_requests(struct mock *m)
+{
+    pthread_mutex_lock(&m->lock);
+    char *copy = jl_strdup(m->lines.data ? m->lines.data : "");
+    pthread_mutex_unlock(&m->lock);
+    return copy;
+}
+
 void mock_stop(struct mock *m)
 {
     atomic_store(&m->stopping, true);
@@ -414,6 +429,7 @@ void mock_stop(struct mock *m)
     }
     close(m->listen_fd);
     jl_buf_release(&m->last);
+    jl_buf_release(&m->lines);
     pthread_mutex_destroy(&m->lock);
     free(m);
 }

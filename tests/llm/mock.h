@@ -11,8 +11,8 @@ enum mock_end {
     MOCK_HOLD   /* it stays open and silent */
 };
 struct mock_route {
-    const char *request; /* "POST /v1/messages": method and begin of the path */
-    const char *folder, *name;
+    const char *request;       /* "POST /v1/messages": method and begin of the path */
+    const char *folder, *name; /* folder NULL: `name` is the answer itself, a status and JSON, as "200 {}" */
     enum mock_end end;
 };
 struct mock_config {
@@ -29,6 +29,7 @@ struct mock;
 struct mock *mock_start(const struct mock_config *c); /* *c must outlive it */
 const char *mock_url(const struct mock *m);
 char *mock_last_request(struct mock *m); /* head and body, or the last frame; malloc'ed */
+char *mock_requests(struct mock *m);     /* first lines of all requests so far; malloc'ed */
 void mock_stop(struct mock *m);
 
 #endif
