@@ -281,7 +281,7 @@ void monitor_note(const struct live *l, char *buf, size_t size)
     bool simulated = false;
     buf[0] = '\0';
     for (size_t i = 0; i < l->n; i++)
-        if (l->channels[i].silent)
+        if (l->channels[i].silent && l->channels[i].ch.in_total)
             add_note(buf, size, "%s gives no new readings: its energy is that until the last one", l->channels[i].ch.id);
     if (l->total.flags & JOULET_FLAG_PARTIAL)
         add_note(buf, size, "the total lacks what %s; `joulet doctor` tells why",

@@ -114,12 +114,14 @@ static void note_power(struct run_window *w, const struct joulet_trace *t)
     w->power_max_w = isnan(w->power_max_w) ? p.max_w : w->power_max_w + p.max_w;
 }
 
-/* The meter has seen it too, and its sentence says more. */
+/* The meter has seen it too, and its sentence says more: once for each device. */
 static bool said_to_be_gone(struct session *s, const char *id)
 {
+    char device[64];
+    snprintf(device, sizeof device, "%.*s.", (int)strcspn(id, "."), id);
     for (size_t i = 0; s->meter && i < joulet_problem_count(s->meter); i++) {
         struct joulet_problem p;
-        if (joulet_problem_get(s->meter, i, &p) == JOULET_OK && p.status == JOULET_GONE && strstr(p.message, id))
+        if (joulet_problem_get(s->meter, i, &p) == JOULET_OK && p.status == JOULET_GONE && strstr(p.message, device))
             return true;
     }
     return false;

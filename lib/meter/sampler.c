@@ -236,8 +236,22 @@ static void push(struct joulet *m, struct live_channel *c, const struct joulet_s
         atomic_compare_exchange_strong(&m->first_sample_ns, &none, jl_mono_ns());
 }
 
+/* Another channel of its device has left, and that was said. */
+static bool device_is_gone(struct joulet *m, const struct live_channel *c)
+{
+    size_t n = atomic_load(&m->n_channels), length = strcspn(c->pub.id, ".");
+    for (size_t i = 0; i < n; i++) {
+        const struct live_channel *x = m->channels[i];
+        if (x != c && atomic_load(&x->gone_ns) && strcspn(x->pub.id, ".") == length && memcmp(x->pub.id, c->pub.id, length) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void say_gone(struct lane *l, struct live_channel *c)
 {
+    if (device_is_gone(l->meter, c))
+        return;
     meter_add_problem(l->meter, c->pub.sensor, JOULET_GONE,
                       jl_strf("%s left during the measurement: its device or driver went away; what was measured until then is "
                               "kept, and it is looked for every second",
