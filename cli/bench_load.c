@@ -226,6 +226,7 @@ static void measure(struct level *l, bool any)
     if (w && run_is_level(w)) {
         w->cell = (int64_t)l->steps[0]->cell;
         session_flag_window(s, w);
+        session_level_phases(s, w, 0);
         session_estimate_level(s, w);
     }
     note_level(l);

@@ -46,6 +46,7 @@ void session_window_again(struct session *s, struct run_window *w, bool isolated
     run_energy_init(&whole);
     session_measure(s, &sp, s->idle, &whole);
     session_cpu_window(s, w);
+    session_level_phases(s, w, until);
     run_energy_release(&whole);
 }
 

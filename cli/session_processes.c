@@ -1,6 +1,6 @@
 /* session_processes.c - which processes the engine is, whose processor time it was during a request, and the CPU's energy that
  * goes with it (docs/method.md 6.4, docs/processes.md). An engine on another machine has none here. */
-#include "cli/session.h"
+#include "cli/session_span.h"
 #include "net/net.h"
 
 #include <math.h>
@@ -189,7 +189,7 @@ void session_look_after(struct session *s, struct joulet_surroundings *after)
  */
 
 /* Where the total is read at the wall, the CPU is not in it; it is measured all the same. */
-static struct joulet_energy cpu_energy(const struct run *r, const struct run_energy *e)
+struct joulet_energy session_cpu_energy(const struct run *r, const struct run_energy *e)
 {
     struct joulet_energy sum = JOULET_ENERGY_UNKNOWN;
     if (e->has_group[JOULET_GROUP_CPU])
@@ -211,7 +211,7 @@ static void share_of(const struct run_cpu_time *t, struct joulet_cpu_share *out)
 void session_cpu_window(const struct session *s, struct run_window *w)
 {
     struct joulet_cpu_share share;
-    struct joulet_energy cpu = cpu_energy(&s->run, &w->energy);
+    struct joulet_energy cpu = session_cpu_energy(&s->run, &w->energy);
     share_of(&w->cpu_time, &share);
     if (!isnan(share.used_s))
         joulet_energy_of_share(&cpu, &share, &w->cpu_time.e_llm);
@@ -220,13 +220,13 @@ void session_cpu_window(const struct session *s, struct run_window *w)
 void session_cpu_request(const struct session *s, struct run_request *q)
 {
     struct joulet_cpu_share share;
-    struct joulet_energy cpu = cpu_energy(&s->run, &q->energy), phases = JOULET_ENERGY_UNKNOWN;
+    struct joulet_energy cpu = session_cpu_energy(&s->run, &q->energy), phases = JOULET_ENERGY_UNKNOWN;
     share_of(&q->cpu_time, &share);
     if (isnan(share.used_s))
         return;
     joulet_energy_of_share(&cpu, &share, &q->cpu_time.e_llm);
     for (size_t i = 0; i < q->n_windows; i++) {
-        struct joulet_energy e = cpu_energy(&s->run, &q->windows[i].energy);
+        struct joulet_energy e = session_cpu_energy(&s->run, &q->windows[i].energy);
         if (!strcmp(q->windows[i].name, "prefill") || !strcmp(q->windows[i].name, "decode"))
             joulet_energy_chain(&phases, &e);
     }

@@ -253,6 +253,7 @@ static void plan_table(const struct view *v)
     jl_buf_str(v->out, "\n");
     if (v->sums.ok) {
         metrics_energy(v);
+        metrics_cpu_time(v);
         metrics_money(v);
     }
     metrics_source(v);

@@ -302,6 +302,13 @@ static void streams_are_measured_together(void **state)
             most = r.requests[i].stream;
     assert_true(most >= 1 && most <= 3);
     assert_true(r.energy.total.gross_j > 0);
+    for (size_t i = 0; i < r.n_windows; i++) { /* phases that overlap, and pauses between them: a part of the level */
+        const struct run_cpu_time *t = &r.windows[i].cpu_time;
+        if (!run_is_level(&r.windows[i]) || !(t->share > 0) || isnan(t->m_eff.gross_j))
+            continue;
+        assert_true(t->m_eff.gross_j > 0);
+        assert_true(t->m_eff.gross_j <= t->e_llm.gross_j + t->e_llm.gross_pm_j + t->m_eff.gross_pm_j);
+    }
     run_release(&r);
     quick_close(&quick);
 }
