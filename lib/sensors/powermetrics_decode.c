@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define HEADER     "*** Sampled system activity"
+#define NEXT_TEXT  "\n" HEADER
 #define LIST_END   "</plist>"
 #define NUMBER_MAX 48
 #define DEPTH_MAX  32
@@ -307,7 +308,7 @@ static size_t end_of_list(const struct pm_decoder *d)
  * at a NUL byte. */
 static size_t end_of_text(const struct pm_decoder *d, bool ended)
 {
-    static const char *const heads[] = {"\n" HEADER, "<?xml", "<plist"};
+    static const char *const heads[] = {NEXT_TEXT, "<?xml", "<plist"};
     const char *all = d->bytes.data, *nul = memchr(all, '\0', d->bytes.len);
     size_t end = nul ? (size_t)(nul - all) + 1 : SIZE_MAX;
     for (size_t i = 0; i < JL_COUNT(heads) && d->bytes.len > 1; i++) {
