@@ -196,6 +196,8 @@ static int load(const struct cli *c, struct engine *e, const char *name)
         return cannot(c, e, "load");
     if (q.keep_alive && !engine_keep_alive(q.keep_alive, &told_s))
         return cli_usage(c, "the time to keep the model loaded, \"%.40s\", is none: say 90s, 5m, 0 or forever", q.keep_alive);
+    if (q.keep_alive && told_s == 0)
+        return cli_usage(c, "--keep-alive 0 would unload the model at once: leave it out, or give a time");
     q.n_options = cli_list(c, "engine-option", &q.options);
     int64_t from = jl_mono_ns();
     if (e->ops->load(e, name, &q, &told_s, &err) != JOULET_OK)

@@ -165,9 +165,10 @@ static enum joulet_status by_name(struct choosing *x, const struct engine *e, co
             return x->c->model ? jl_ok(err) : jl_fail(err, JOULET_MEMORY, "out of memory");
         }
     }
-    return jl_fail(err, JOULET_NOT_FOUND,
-                   "the engine at %s does not have the model %.150s%s%.100s: load it there, or choose another engine", e->url,
-                   x->model, e->info.model[0] ? " but " : "", e->info.model);
+    return jl_fail(
+        err, JOULET_NOT_FOUND,
+        "the engine at %s does not have the model %.150s%s%.100s%s: `joulet model list --engine %s` names those it has", e->url,
+        x->model, e->info.model[0] ? " (it has loaded " : "", e->info.model, e->info.model[0] ? ")" : "", e->url);
 }
 
 /* OK: the engine has what is asked for, and x->c->model is the name to ask it by, NULL for the loaded one. */

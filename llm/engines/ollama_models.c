@@ -355,8 +355,11 @@ enum joulet_status ollama_load(struct engine *e, const char *model, const struct
                                struct joulet_error *err)
 {
     json_t *root = json_object();
+    double kept_s;
     *load_s = NAN;
     enum joulet_status status = how ? ollama_put_settings(root, how, err) : JOULET_OK;
+    if (how && how->keep_alive && engine_keep_alive(how->keep_alive, &kept_s) && kept_s == 0)
+        json_object_del(root, "keep_alive"); /* without a prompt that means "unload it": the request after it may say so */
     if (status != JOULET_OK) {
         json_decref(root);
         return status;
