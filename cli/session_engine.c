@@ -139,6 +139,8 @@ void session_describe(const struct cli *c, const struct runtime_choice *choice, 
     set_count(p, "context_length", e->info.context_length);
     set_count(p, "slots", e->info.slots);
     describe_model(model, &e->info, choice->model_file);
+    if (choice->started && choice->kept_name) /* the file's own name is a digest */
+        run_pairs_set(model, "name", 's', "%s", choice->kept_name);
     if (!e->info.model[0] && choice->model) /* nothing is loaded in a cloud: the model is what is asked for */
         run_pairs_set(model, "name", 's', "%s", choice->model);
     if (e->cloud)

@@ -83,6 +83,7 @@ struct runtime_choice {
     bool started;
     char *model_file; /* GGUF that was given or chosen; NULL */
     char *model;      /* name to ask the engine for; NULL: the loaded one */
+    char *kept_name;  /* of a file that another program keeps: its name there; NULL */
     struct {
         int64_t from_ns, to_ns; /* of a server that was started here; 0: none was */
         char model[1024];       /* its file */

@@ -392,6 +392,8 @@ static enum joulet_status resolve_model(struct choosing *x, struct joulet_error 
     if (!*x->model)
         return jl_fail(err, JOULET_USAGE, "-m is empty: give a model's name or a GGUF file");
     enum joulet_status status = runtime_store_find(x->model, &x->c->model_file, err);
+    if (status == JOULET_OK && x->c->model_file)
+        x->c->kept_name = jl_strdup(strchr(x->model, ':') + 1);
     if (status != JOULET_OK || x->c->model_file)
         return status;
     x->c->model_file = runtime_model_find(x->model);
@@ -486,5 +488,6 @@ void runtime_choice_release(struct runtime_choice *c)
         runtime_server_release(&c->server);
     free(c->model_file);
     free(c->model);
+    free(c->kept_name);
     *c = (struct runtime_choice){.server.process = {.pid = -1, .ended = true}};
 }
