@@ -233,8 +233,8 @@ static bool put_caps(const char *path, const char *text)
 {
     unsigned char value[64];
     size_t n = 0;
-    for (unsigned byte; n < sizeof value && sscanf(text + 2 * n, "%2x", &byte) == 1; n++)
-        value[n] = (unsigned char)byte;
+    for (unsigned byte; n < sizeof value && text[0] && text[1] && sscanf(text, "%2x", &byte) == 1; text += 2)
+        value[n++] = (unsigned char)byte;
     return n ? setxattr(path, CAPS, value, n, 0) == 0 : removexattr(path, CAPS) == 0 || errno == ENODATA;
 }
 
