@@ -166,6 +166,8 @@ const struct command cmd_exec = {
         "exit code; the result goes to stderr, or to the file of -o. Our own failures exit with 125, a command that cannot be\n"
         "run with 126, one that is not found with 127.\n"
         "\n"
+        "Beside the whole stands the command's part of it by processor time, with that of the processes it waited for.\n"
+        "\n"
         "The idle level is the one stored for this machine less than 10 minutes ago, else that of the second before the command\n"
         "and of the level after it; then the result says `short baseline`. --baseline 10s takes and stores a long one first.",
     .examples = "joulet exec -- make -j4\n  joules of a build\n"

@@ -1,6 +1,13 @@
 /* The machine, read from a folder that looks like one: files below a scratch folder. */
 #include "tests/platform/scratch.h"
 
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
 static void put(const char *name, const char *text)
 {
     char *path = jl_strf("%s/%s", scratch, name), *slash = strrchr(path, '/');
@@ -403,6 +410,53 @@ static void test_gpu_nodes(void **state)
     unsetenv("JOULET_DEVFS");
 }
 
+/* The kernel's own tables: a child in a network namespace of its own listens there. Answers its port, 0 where that is not
+ * allowed. */
+static int listen_apart(int answer, int until)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof a;
+    struct ifreq up = {.ifr_name = "lo"};
+    int port = 0;
+    if (unshare(CLONE_NEWNET) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0) {
+        int s = socket(AF_INET, SOCK_STREAM, 0);
+        up.ifr_flags = IFF_UP;
+        if (ioctl(s, SIOCSIFFLAGS, &up) == 0 && bind(s, (struct sockaddr *)&a, size) == 0 && listen(s, 1) == 0 &&
+            getsockname(s, (struct sockaddr *)&a, &size) == 0)
+            port = ntohs(a.sin_port);
+    }
+    if (write(answer, &port, sizeof port) == sizeof port && read(until, &port, 1) > 0)
+        return 1;
+    return 0;
+}
+
+static void test_a_real_namespace(void **state)
+{
+    int answer[2], until[2], port = 0, status;
+    (void)state;
+    assert_int_equal(pipe(answer), 0);
+    assert_int_equal(pipe(until), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(until[1]);
+        _exit(listen_apart(answer[1], until[0]));
+    }
+    close(until[0]);
+    assert_int_equal(read(answer[0], &port, sizeof port), sizeof port);
+    if (port > 0)
+        assert_int_equal(jl_server_inside("127.0.0.1", port), pid);
+    if (port > 0)
+        assert_int_equal(jl_server_inside("203.0.113.9", port), -1);
+    close(until[1]);
+    close(answer[0]);
+    close(answer[1]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (!port) {
+        print_message("skipped: no network namespace can be made here\n");
+        skip();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -417,6 +471,7 @@ int main(void)
         ON_MACHINE(test_load),
         ON_MACHINE(test_battery),
         ON_MACHINE(test_who_listens_in_a_container),
+        cmocka_unit_test(test_a_real_namespace),
         ON_MACHINE(test_inner_addresses),
         ON_MACHINE(test_a_proxy_says_where_it_leads),
         ON_MACHINE(test_one_port_on_two_addresses),
