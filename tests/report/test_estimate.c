@@ -351,12 +351,72 @@ static void test_run(void **state)
     run_release(&r);
 }
 
+static void sizes_in_names(void **state)
+{
+    static const struct {
+        const char *name;
+        double parameters;
+    } rows[] = {
+        {"llama-3.2-1b-q4_0.gguf", 1e9},
+        {"gpt-oss:20b", 20e9},
+        {"Qwen2.5-7B-Instruct-1M", 7e9},
+        {"gemma-3-270m-it", 270e6},
+        {"mixtral-8x7b", 56e9},
+        {"qwen3:0.6B", 0.6e9},
+        {"gpt-4o", NAN},
+        {"b", NAN},
+        {"model-4bit", NAN},
+        {"", NAN},
+        {"0b", NAN},
+        {"99999999999999b", NAN},
+        {"x8b", NAN},
+        {"3.b-tiny", NAN},
+        {"8x-b", NAN},
+        {"1.5b", 1.5e9},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        double v = estimate_size_in_name(rows[i].name);
+        if (isnan(rows[i].parameters) ? !isnan(v) : !(fabs(v - rows[i].parameters) <= 1e-9 * rows[i].parameters))
+            fail_msg("%s: %g", rows[i].name, v);
+    }
+}
+
+/* 8e9 parameters: 0.48 x 8^0.64 J for each output token. */
+static void by_size_or_by_nothing(void **state)
+{
+    struct estimate_set s;
+    struct estimate_result e;
+    struct joulet_error err;
+    (void)state;
+    assert_int_equal(estimate_by_size(&s, "m", 8e9, &err), JOULET_OK);
+    assert_int_equal(estimate_request(&s, 0, NULL, 100, 50, &e, &err), JOULET_OK);
+    double j = 0.48 * pow(8, 0.64) * (50 + 0.1 * 100);
+    assert_true(fabs(e.energy.gross_j / j - 1) < 1e-9 && isnan(e.energy.net_j));
+    assert_true(fabs(e.energy.min_j * 10 / j - 1) < 1e-9 && fabs(e.energy.max_j / 10 / j - 1) < 1e-9);
+    assert_int_equal(e.energy.provenance, JOULET_ESTIMATED);
+    estimate_set_release(&s);
+    assert_int_equal(estimate_by_size(&s, "m", NAN, &err), JOULET_OK);
+    assert_string_equal(s.name, ESTIMATE_BY_NOTHING);
+    assert_int_equal(estimate_request(&s, 0, NULL, 0, 10, &e, &err), JOULET_OK);
+    assert_true(fabs(e.energy.gross_j / 91 - 1) < 1e-9 && fabs(e.energy.max_j / 4550 - 1) < 1e-9);
+    estimate_set_release(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_coefficients), cmocka_unit_test(test_interval), cmocka_unit_test(test_between_workloads),
-        cmocka_unit_test(test_score),        cmocka_unit_test(test_jegham),   cmocka_unit_test(test_names),
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_files),    cmocka_unit_test(test_run),
+        cmocka_unit_test(test_coefficients),
+        cmocka_unit_test(test_interval),
+        cmocka_unit_test(test_between_workloads),
+        cmocka_unit_test(test_score),
+        cmocka_unit_test(test_jegham),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_run),
+        cmocka_unit_test(sizes_in_names),
+        cmocka_unit_test(by_size_or_by_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
