@@ -29,6 +29,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     }
     page_redfish_member(body, size - 1, 0, member, sizeof(member));
+    if (page_redfish_link(body, size - 1, "Metrics", member, sizeof(member)) && (member[0] != '/' || member[1] == '/'))
+        abort();
+    page_redfish_is_absent(body, size - 1);
     struct meter_address a;
     body[size - 1] = '\0';
     if (meter_address_parse(body, &a, &err) == JOULET_OK && (!a.kind || !a.origin[0]))
