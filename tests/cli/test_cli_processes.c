@@ -138,10 +138,7 @@ static void a_command_has_a_share(void **state)
 /* The kernel lets a program name itself as it likes: C0, C1 as UTF-8, a broken character, none at all. */
 static void names_do_not_command_the_terminal(void **state)
 {
-    static const char *const names[] = {"a\033[2Jz",
-                                        "b\xc2\x9b"
-                                        "5mz",
-                                        "c\xe2\x80\xaez", "d\xff\"z"};
+    static const char *const names[] = {"a\033[2Jz", "b\xc2\x9bKmz", "c\xe2\x80\xaez", "d\xff\"z"};
     pid_t pids[JL_COUNT(names)];
     struct program p = {0};
     (void)state;
