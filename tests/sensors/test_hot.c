@@ -147,7 +147,8 @@ static void files_vanish_and_return(void **state)
     machine_close(&machine);
 }
 
-/* A board that falls off the bus: eleven channels, one sentence; the other goes on. */
+/* A board that falls off the bus: eleven channels, one sentence. It does so 4 s after the library was opened; on a machine that
+ * needs longer to open the meter there is nothing to see. */
 static void a_board_leaves(void **state)
 {
     struct joulet_energy e;
@@ -155,21 +156,25 @@ static void a_board_leaves(void **state)
     (void)state;
     setenv("JOULET_NVML", FAKE_NVML, 1);
     setenv("FAKE_NVML_GPUS", "1", 1);
+    setenv("FAKE_NVML_LOST_S", "4", 1);
+    int64_t begin = jl_mono_ns();
     struct joulet *m = meter("nvml");
-    for (int64_t until = jl_mono_ns() + PATIENT; joulet_channel_count(m) == 0 && jl_mono_ns() < until;)
+    while (joulet_channel_count(m) == 0 && jl_s(jl_mono_ns() - begin) < 3)
         jl_sleep_until(jl_mono_ns() + 5000000);
+    if (joulet_channel_count(m) == 0) {
+        joulet_close(m);
+        skip();
+    }
     size_t i = channel(m, "gpu0.board");
     joulet_mark from = joulet_now();
-    jl_sleep_until(jl_mono_ns() + 400000000);
-    setenv("FAKE_NVML_LOST_S", "0", 1);
     play(&(struct player){NULL, 0, 0}, m, is_said_to_be_gone);
     jl_sleep_until(jl_mono_ns() + 300000000);
     assert_int_equal(joulet_energy_between(m, i, from, joulet_now(), &e, &err), JOULET_GONE);
     assert_true(e.flags & JOULET_FLAG_GONE);
     assert_true(isfinite(e.gross_j));
     assert_int_equal(joulet_problem_count(m), 1);
-    unsetenv("FAKE_NVML_LOST_S");
     joulet_close(m);
+    unsetenv("FAKE_NVML_LOST_S");
     unsetenv("JOULET_NVML");
     unsetenv("FAKE_NVML_GPUS");
 }
