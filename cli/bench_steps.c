@@ -86,6 +86,13 @@ static void mark_first(void *user, const char *text, size_t n, bool thinking)
     f->seen |= n > 0;
 }
 
+/* Where the cache of prompts cannot be switched off, a warm-up by the first prompt would leave that in it: it begins differently.
+ */
+static char *warm_up_text(const struct engine *e, const struct plan_prompt *p)
+{
+    return e->ops->cache_off || p->messages ? NULL : jl_strf("Warm up: %s", p->text);
+}
+
 /* Returns the status of the exchange; the request is kept whatever it was. */
 static enum joulet_status one(struct bench *b, const struct plan_step *step, bool warmup)
 {
@@ -97,6 +104,9 @@ static enum joulet_status one(struct bench *b, const struct plan_step *step, boo
     struct engine *e = b->servers[b->cells[step->cell].server].choice.engine;
     struct generation ask = bench_ask(b, step->cell, p);
     struct first_text first = {.meter = s->meter};
+    char *own = warmup ? warm_up_text(e, p) : NULL;
+    if (own)
+        ask.prompt = own;
     generated_init(&g);
     run_request_init(&q);
     q.temperature_before_c = jl_temperature_c();
@@ -106,15 +116,16 @@ static enum joulet_status one(struct bench *b, const struct plan_step *step, boo
     enum joulet_status st = engine_generate(e, &ask, &g, mark_first, &first, &err);
     joulet_mark_now(s->meter);
     q.temperature_after_c = jl_temperature_c();
-    session_request_of(s, &q, &g, p->text, st, &err);
+    session_request_of(s, &q, &g, own ? own : p->text, st, &err);
     bench_place(&q, b, step, warmup);
-    if (st == JOULET_OK)
+    if (st == JOULET_OK && !own)
         q.check = plan_check(p, g.text.data ? g.text.data : "");
     session_request(s, &q, 0);
     if (st != JOULET_OK && st != JOULET_CANCELLED)
         cli_warn(s->cli, "%s %lld: %s", p->category ? p->category : "prompt", (long long)p->number, err.message);
     generated_release(&g);
     run_request_release(&q);
+    free(own);
     return st;
 }
 

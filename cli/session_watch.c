@@ -137,10 +137,14 @@ static uint32_t watch_others(struct session *s, const char *what)
     return JOULET_FLAG_FOREIGN_LOAD;
 }
 
+/* The token that every prompt begins with is always there. */
+#define CACHED_SHARE 0.02
+
 static uint32_t watch_cache(struct session *s, const struct run_request *q, const char *what)
 {
     const char *allowed = run_pairs_get(&s->run.settings, "prompt_cache");
-    if (!allowed || strcmp(allowed, "false") || q->tokens.cached <= 0)
+    if (!allowed || strcmp(allowed, "false") || q->tokens.cached <= 1 ||
+        (double)q->tokens.cached <= CACHED_SHARE * (double)q->tokens.prompt)
         return 0;
     if (say(s, JOULET_FLAG_CACHED))
         run_note(

@@ -139,9 +139,10 @@ struct engine_ops {
     enum engine_framing framing;
     /* Optional: where it listens on this machine by its own settings, as OLLAMA_HOST. Else 127.0.0.1 and default_port. */
     bool (*address)(char *url, size_t size);
-    bool beside;   /* spoken by servers of other protocols too: taken only by its name, after another row recognised the server */
-    bool mute_end; /* some of its answers never tell why they ended */
-    bool says_why; /* a whole answer always tells why it ended; one that does not was broken off */
+    bool beside; /* spoken by servers of other protocols too: taken only by its name, after another row recognised the server */
+    bool cache_off; /* a request can switch its cache of prompts off */
+    bool mute_end;  /* some of its answers never tell why they ended */
+    bool says_why;  /* a whole answer always tells why it ended; one that does not was broken off */
     /* Looks at bodies, not at ports: fills e->info. JOULET_NOT_FOUND: something else answers. */
     enum joulet_status (*recognise)(struct engine *e, struct joulet_error *err);
     enum joulet_status (*models)(struct engine *e, struct engine_model **out, size_t *n, struct joulet_error *err);

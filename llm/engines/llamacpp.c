@@ -260,6 +260,7 @@ const struct engine_ops engine_llamacpp = {
     .summary = "llama.cpp's llama-server, by its own API",
     .default_port = 8080,
     .framing = ENGINE_SSE,
+    .cache_off = true,
     .recognise = recognise,
     .models = models,
     .details = details,
