@@ -199,7 +199,7 @@ static int64_t number_in(const char *dir, const char *name)
 
 static int64_t left_in(const char *dir, const struct memory_files *f)
 {
-    char path[8192], text[8192];
+    char path[8192 + 32], text[8192]; /* a folder of 8192 and the name behind it */
     int64_t limit = number_in(dir, f->limit), used = number_in(dir, f->used);
     if (limit < 0 || limit >= NO_LIMIT || used < 0)
         return INT64_MAX;
