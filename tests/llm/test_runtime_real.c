@@ -149,6 +149,51 @@ static void drafts_are_told(void **state)
     free(option);
 }
 
+/* The protocols that llama-server speaks beside its own: the same tokens, the same counts, the same text. */
+static void protocols_beside_agree(void **state)
+{
+    static const char *const names[] = {"llama.cpp", "openai", "responses", "anthropic"};
+    struct gguf_shape shape;
+    struct runtime_server s;
+    struct joulet_error err;
+    char text[512] = "";
+    int64_t prompt = -1;
+    (void)state;
+    if (!on_path && !installed)
+        skip();
+    assert_int_equal(gguf_shape_find("tiny", &shape, NULL), JOULET_OK);
+    assert_int_equal(gguf_write(scratch_path("m.gguf"), &shape, GGUF_Q8_0, 1, NULL, NULL, NULL), JOULET_OK);
+    struct runtime_start how = start_of(scratch_path("m.gguf"));
+    if (runtime_server_start(&s, &how, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    for (size_t i = 0; i < JL_COUNT(names); i++) {
+        struct engine *e;
+        struct generated g;
+        struct generation q = {.prompt = "The sky is blue because",
+                               .max_tokens = 24,
+                               .context_length = -1,
+                               .top_k = -1,
+                               .seed = -1,
+                               .temperature = 0,
+                               .top_p = NAN,
+                               .min_p = NAN,
+                               .repeat_penalty = NAN};
+        generated_init(&g);
+        if (engine_open_as(&e, s.url, s.key, names[i], NULL, &err) != JOULET_OK ||
+            engine_generate(e, &q, &g, NULL, NULL, &err) != JOULET_OK)
+            fail_msg("%s: %s", names[i], err.message);
+        if (i == 0)
+            snprintf(text, sizeof text, "%s", g.text.data);
+        prompt = i == 0 ? g.tokens.prompt : prompt;
+        if (g.tokens.generated != 24 || g.tokens.prompt != prompt || strcmp(g.text.data, text) != 0 || g.n_token_ns < 8)
+            fail_msg("%s: %lld tokens in, %lld out in %zu pieces, \"%s\" instead of \"%s\"", names[i], (long long)g.tokens.prompt,
+                     (long long)g.tokens.generated, g.n_token_ns, g.text.data, text);
+        generated_release(&g);
+        engine_close(e);
+    }
+    runtime_server_stop(&s);
+}
+
 static void failures_have_the_engines_words(void **state)
 {
     struct gguf_shape shape;
@@ -187,6 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_loads_and_generates),
         cmocka_unit_test(drafts_are_told),
+        cmocka_unit_test(protocols_beside_agree),
         cmocka_unit_test(failures_have_the_engines_words),
     };
     int failed = cmocka_run_group_tests(tests, begin, scratch_close);
