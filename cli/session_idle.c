@@ -68,9 +68,14 @@ bool session_baseline_stored(struct session *s)
     char *key = baseline_key(s);
     bool all = s->store && key;
     struct joulet_baseline *found = calloc(s->n_channels ? s->n_channels : 1, sizeof *found);
-    for (size_t i = 0; all && found && i < s->n_channels; i++)
-        if (session_has_energy(&s->run.channels[i]))
-            all = store_get_baseline(s->store, key, s->run.channels[i].id, BASELINE_AGE_S, &found[i], NULL) == JOULET_OK;
+    for (size_t i = 0; all && found && i < s->n_channels; i++) {
+        if (!session_has_energy(&s->run.channels[i]))
+            continue;
+        enum joulet_status st = store_get_baseline(s->store, key, s->run.channels[i].id, BASELINE_AGE_S, &found[i], NULL);
+        all = st == JOULET_OK || !s->run.channels[i].in_total; /* a counter beside it may have no level at all */
+        if (st != JOULET_OK)
+            found[i] = (struct joulet_baseline)JOULET_BASELINE_NONE;
+    }
     if (all && found) {
         for (size_t i = 0; i < s->n_channels; i++)
             if (session_has_energy(&s->run.channels[i])) {

@@ -9,6 +9,7 @@
 
 #define MORE        24   /* samples on each side, so that levels reach past the ends */
 #define LEAST_S     2.0  /* a span shorter than two batches says nothing about spread */
+#define SELDOM      2    /* spans in the period of a counter: then it has no level in one */
 #define COVERED     0.75 /* share of a span that the trace must hold */
 #define R1_MOST     0.8
 #define FLOOR       0.01 /* batch means alone are too sure of themselves */
@@ -92,6 +93,21 @@ static enum joulet_status batches(const struct level *l, struct joulet_baseline 
     return jl_ok(err);
 }
 
+/* A counter that moves once a minute says nothing of ten seconds: what is between two of its values may all be a run's. */
+static bool too_seldom(const struct jl_params *p, double span_s)
+{
+    return !p->gauge && p->U > SELDOM * span_s;
+}
+
+static enum joulet_status say_too_seldom(const struct joulet_trace *trace, const struct jl_params *p, double span_s,
+                                         struct joulet_error *err)
+{
+    return jl_fail(err, JOULET_NO_DATA,
+                   "%s counts once in %.0f s, too seldom for an idle level of %.1f s, so its net energy is not known; another "
+                   "channel of the device tells it",
+                   jl_channel_name(trace), p->U, span_s);
+}
+
 enum joulet_status joulet_baseline_from(const struct joulet_trace *trace, joulet_mark from, joulet_mark to,
                                         struct joulet_baseline *out, struct joulet_error *err)
 {
@@ -105,6 +121,8 @@ enum joulet_status joulet_baseline_from(const struct joulet_trace *trace, joulet
         return jl_fail(err, JOULET_TOO_SHORT, "the idle level of %s needs 2 s and got %.1f s; wait longer before the run",
                        jl_channel_name(trace), jl_s(to - from));
     jl_params_of(trace, &p);
+    if (too_seldom(&p, jl_s(to - from)))
+        return say_too_seldom(trace, &p, jl_s(to - from), err);
     if ((status = open_level(trace, &p, from, to, &l, err)) != JOULET_OK)
         return status;
     if (covered(&l, jl_s(to - from)))
@@ -150,6 +168,8 @@ enum joulet_status joulet_baseline_short(const struct joulet_trace *trace, joule
     if (before_to <= before_from)
         return jl_fail(err, JOULET_TOO_SHORT, "the span before the run is empty; open the meter a second earlier");
     jl_params_of(trace, &p);
+    if (too_seldom(&p, jl_s(before_to - before_from)))
+        return say_too_seldom(trace, &p, jl_s(before_to - before_from), err);
     if ((status = span_level(trace, &p, before_from, before_to, &before, err)) != JOULET_OK)
         return status;
     if (isnan(before))

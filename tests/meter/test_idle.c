@@ -335,6 +335,23 @@ static void test_seconds_for_an_accuracy(void **state)
     }
 }
 
+/* What such a counter grew by between two of its values may all be the run's. */
+static void test_a_counter_of_a_minute_has_no_level(void **state)
+{
+    (void)state;
+    struct joulet_sample x[4];
+    struct joulet_trace t = {.samples = x, .n = 4, .channel = sim_gpu_counter_channel(60, false)};
+    struct joulet_baseline b;
+    struct joulet_error err;
+    for (int i = 0; i < 4; i++)
+        x[i] = (struct joulet_sample){.t_ns = sim_ns(60.0 * i), .value = i * INT64_C(3600000000), .hw_ns = 250000000};
+    assert_int_equal(joulet_baseline_from(&t, sim_ns(70), sim_ns(80), &b, &err), JOULET_NO_DATA);
+    assert_true(isnan(b.power_w));
+    assert_true(strstr(err.message, "too seldom") != NULL);
+    assert_int_equal(joulet_baseline_short(&t, sim_ns(70), sim_ns(71), sim_ns(75), sim_ns(76), &b, &err), JOULET_NO_DATA);
+    assert_true(isnan(b.power_w));
+}
+
 static void test_share_left_open(void **state)
 {
     (void)state;
@@ -366,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_spread_of_three_levels),
         cmocka_unit_test(test_seconds_for_an_accuracy),
         cmocka_unit_test(test_share_left_open),
+        cmocka_unit_test(test_a_counter_of_a_minute_has_no_level),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
