@@ -289,6 +289,19 @@ static void add_type(struct live *l, size_t first)
     joulet_energy_add(&l->total, &sum, false);
 }
 
+const char *live_total_text(const struct joulet_channel *channels, size_t n, char *buf, size_t size)
+{
+    bool played = false;
+    for (size_t i = 0; i < n; i++)
+        played = played || (channels[i].in_total && channels[i].provenance == JOULET_SIMULATED);
+    joulet_total_text(channels, n, buf, size);
+    char *lacks = strstr(buf, "; lacks");
+    size_t end = lacks ? (size_t)(lacks - buf) : strlen(buf);
+    if (played && end)
+        snprintf(buf + end, size - end, " (simulated)");
+    return buf;
+}
+
 /* An estimate covers the whole processor; what measures lacks the part that may not be read. */
 static bool may_not_be_read(struct joulet *m)
 {

@@ -57,6 +57,10 @@ bool live_is_estimate(const struct joulet_channel *ch);
 /* Read by the program and pushed (--meter): no row of the sensor table. */
 bool live_is_pushed(const char *sensor);
 bool live_measures(const struct live *l); /* something in the total is more than an estimate */
+/* joulet_total_text in buf; played sensors are of no machine, so that nothing is said of what they lack, and that they are
+ * played.
+ * "" when nothing counts. */
+const char *live_total_text(const struct joulet_channel *channels, size_t n, char *buf, size_t size);
 /* "W", "°C" (or "C"), "MHz", "%", "MiB" for people; *scale turns the SI value into it. */
 const char *live_unit(enum joulet_quantity q, bool utf8, double *scale);
 const char *live_si(enum joulet_quantity q); /* suffix of keys: "w", "c", "hz", "share", "bytes", "bits" */

@@ -302,17 +302,13 @@ void monitor_note(const struct live *l, char *buf, size_t size)
         add_note(buf, size, "%llu rows lack a figure (-)", (unsigned long long)l->total_stats.missing);
 }
 
-/* What the total covers of this machine, and what it lacks. Played sensors are of no machine. */
 static void coverage(struct jl_buf *out, const struct live *l)
 {
-    char text[1024] = "";
-    bool played = false;
+    char text[1024];
     struct joulet_channel *all = calloc(l->n + 1, sizeof *all);
-    for (size_t i = 0; all && i < l->n; i++) {
+    for (size_t i = 0; all && i < l->n; i++)
         all[i] = l->channels[i].ch;
-        played |= all[i].in_total && all[i].provenance == JOULET_SIMULATED;
-    }
-    if (all && !played && joulet_total_text(all, l->n, text, sizeof text)[0])
+    if (all && live_total_text(all, l->n, text, sizeof text)[0])
         jl_buf_printf(out, "the total %s\n", text);
     free(all);
 }

@@ -1,5 +1,6 @@
 /* session.c - opening and closing a measuring run. See session.h. */
 #include "cli/session.h"
+#include "cli/live.h"
 #include "cli/session_factors.h"
 #include "cli/session_sink.h"
 #include "meters/meters.h"
@@ -57,14 +58,10 @@ static void describe_devices(struct session *s)
     }
 }
 
-/* What the total covers of this machine, and what it lacks. Played sensors are of no machine. */
 static void describe_coverage(struct session *s)
 {
     char text[1024];
-    for (size_t i = 0; i < s->run.n_channels; i++)
-        if (s->run.channels[i].in_total && s->run.channels[i].provenance == JOULET_SIMULATED)
-            return;
-    if (joulet_total_text(s->run.channels, s->run.n_channels, text, sizeof text)[0])
+    if (live_total_text(s->run.channels, s->run.n_channels, text, sizeof text)[0])
         run_pairs_set(&s->run.machine, "total", 's', "%s", text);
 }
 

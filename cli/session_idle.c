@@ -1,5 +1,6 @@
 /* session_idle.c - the idle level that net figures use, before the first request, and how the power settles after the last one
  * (4.2, 4.4). No figure is computed here. */
+#include "cli/live.h"
 #include "cli/session_span.h"
 
 #include <math.h>
@@ -9,6 +10,11 @@
 #define BASELINE_AGE_S 600.0 /* 4.2: older levels are not used */
 #define DOUBT_MOST     0.02  /* 4.2: share of net energy that a level may leave open, or it is extended */
 #define COVER_MOST_S   3.0
+#define SELDOM_S       5.0  /* period of a counter without a level */
+#define SLOW_S         0.5  /* period of a slow gauge (2.2), ... */
+#define SLOW_MOST_S    1.5  /* ... and of one that is waited for */
+#define LEAD           3.2  /* periods of it before a run: a second of level between two of its values */
+#define LEAD_STORED    2.0  /* the same where the level is known: one value */
 #define SHORT_S        1.15 /* what the second before a request needs: the second, and a sensor's first reading */
 
 /* Whose level it is when no sensor of this machine gives it: another curve is another machine. */
@@ -63,6 +69,12 @@ void session_baseline(struct session *s, joulet_mark from, joulet_mark to)
     free(key);
 }
 
+/* A counter beside the total that moves once a minute: it has no level (4.2), stored or not. */
+static bool moves_seldom(const struct joulet_channel *c)
+{
+    return !c->in_total && c->quantity == JOULET_ENERGY && c->period_s > SELDOM_S;
+}
+
 bool session_baseline_stored(struct session *s)
 {
     char *key = baseline_key(s);
@@ -72,7 +84,7 @@ bool session_baseline_stored(struct session *s)
         if (!session_has_energy(&s->run.channels[i]))
             continue;
         enum joulet_status st = store_get_baseline(s->store, key, s->run.channels[i].id, BASELINE_AGE_S, &found[i], NULL);
-        all = st == JOULET_OK || !s->run.channels[i].in_total; /* a counter beside it may have no level at all */
+        all = st == JOULET_OK || moves_seldom(&s->run.channels[i]);
         if (st != JOULET_OK)
             found[i] = (struct joulet_baseline)JOULET_BASELINE_NONE;
     }
@@ -203,13 +215,28 @@ bool session_wait_until(joulet_mark until)
     return !atomic_load(&cli_cancel);
 }
 
+/* Before a run that a slow gauge is to measure, such as a plug, so many of its periods have to pass: it is known by what it
+ * showed before. One that takes longer is not waited for. */
+static double lead_s(const struct session *s, double periods)
+{
+    double most = 0;
+    for (size_t i = 0; i < s->n_channels; i++) {
+        const struct joulet_channel *c = &s->run.channels[i];
+        bool wanted = c->in_total || live_is_pushed(c->sensor); /* who names a meter wants to know what it says */
+        bool slow = wanted && c->quantity == JOULET_POWER && c->period_s >= SLOW_S && c->period_s <= SLOW_MOST_S;
+        most = fmax(most, slow ? periods * c->period_s : 0);
+    }
+    return most;
+}
+
 bool session_prepare(struct session *s)
 {
-    if (session_baseline_stored(s))
-        return true;
+    bool stored = session_baseline_stored(s);
     joulet_mark quiet_from = s->last_end > s->opened ? s->last_end : s->opened;
-    session_wait_until(quiet_from + jl_ns(SHORT_S));
-    return false;
+    double before_s = stored ? lead_s(s, LEAD_STORED) : fmax(SHORT_S, lead_s(s, LEAD));
+    if (before_s > 0)
+        session_wait_until((stored ? s->opened : quiet_from) + jl_ns(before_s));
+    return stored;
 }
 
 /* ---- after the last request --------------------------------------------------------------------------------------------- */

@@ -393,11 +393,11 @@ static void source_line(const struct view *v)
     jl_buf_release(&sensors);
 }
 
-/* What the total covers and lacks, as the run found its machine. */
+/* What the total covers and lacks, as the run found its machine; an engine elsewhere is on another one. */
 static void total_line(const struct view *v)
 {
     const char *total = run_pairs_get(&v->r->machine, "total");
-    if (total && (isfinite(v->whole.gross.j) || isfinite(v->whole.net.j)))
+    if (total && !is_elsewhere(v->r) && (isfinite(v->whole.gross.j) || isfinite(v->whole.net.j)))
         text_item(v->out, v->style, "total", NULL, total, TONE_PLAIN);
 }
 

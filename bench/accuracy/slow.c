@@ -16,7 +16,7 @@
 #define STEP_LO_S 0.5 /* a further step is so far from the end of the run, at least ... */
 #define STEP_HI_S 8.0 /* ... and at most */
 #define OFTEN_S   4.0 /* between steps that have nothing to do with the moments */
-#define AROUND    16  /* periods before the run, and after it */
+#define AROUND    16  /* periods before the run, and after it, where the row does not tell */
 #define STEPS_MAX 8
 
 struct known slow_draw(const struct row *row, struct chance *c)
@@ -114,7 +114,8 @@ static void draw_anytime(const struct drawn *p, double end_s, struct chance *c, 
 
 void slow_load(const struct row *row, double d, uint64_t number, struct chance *c, struct load *out)
 {
-    double around = AROUND * fmax(1, row->period_s), a = around + uniform(c, 0, row->period_s);
+    double around = row->around_s > 0 ? row->around_s : AROUND * fmax(1, row->period_s),
+           a = around + uniform(c, 0, row->period_s);
     struct drawn p = {.idle = uniform(c, 50, 120), .prefill = uniform(c, 200, 500)};
     struct step s[STEPS_MAX];
     size_t n;

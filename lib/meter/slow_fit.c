@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define NEAR        6    /* updates used on each side of a boundary; those beyond count together */
-#define LEAST       3    /* updates that must lie before the first boundary and after the last */
+#define LEAST       1    /* updates that must lie before the first boundary and after the last */
 #define LAGS        9    /* from end to end of what the lag may be */
 #define SCATTER_W   0.3  /* of a single power reading, whatever the power does */
 #define STEP        2    /* of the range of the readings: a step at a boundary, 1 sigma */
