@@ -299,6 +299,7 @@ int model_engine_run(struct cli *c, const char *verb, const char *name)
                                      .key = cli_str(c, "key"),
                                      .protocol = cli_str(c, "protocol"),
                                      .pulls = strcmp(verb, "pull") == 0,
+                                     .loads = jl_word_in("load,unload", ',', verb),
                                      .cancel = &cli_cancel};
     if (runtime_open_engine(&e, &w, &err) != JOULET_OK)
         return engine_failed(c, &err);

@@ -368,6 +368,8 @@ int session_choose_as(struct session *s, struct runtime_choice *choice, const st
         /* A refused key or an unknown protocol is a failure of the engine too. */
         return code == CLI_USAGE || err.status == JOULET_CANCELLED ? code : CLI_ENGINE;
     }
+    if (!ask->engine && !choice->started) /* several may answer where engines listen */
+        cli_say(c, "engine: %s at %s", choice->engine->ops->name, choice->engine->url);
     if (load_first(choice, ask, s, &err) != JOULET_OK) {
         int code = cli_fail(c, &err);
         return code == CLI_USAGE || err.status == JOULET_CANCELLED ? code : CLI_ENGINE;

@@ -92,10 +92,11 @@ struct runtime_choice {
 enum joulet_status runtime_choose(struct runtime_choice *c, const char *engine, const char *model,
                                   const struct runtime_start *how, struct joulet_error *err);
 /* An engine by itself, whatever models it has: by URL, by the name of its protocol or of a service; NULL: the first that answers
- * where engines listen. protocol: to speak with it, NULL the first that recognises it. pulls: only one that can fetch models. */
+ * where engines listen. protocol: to speak with it, NULL the first that recognises it. pulls: only one that can fetch models;
+ * loads: that can load them. */
 struct runtime_wanted {
     const char *engine, *key, *protocol;
-    bool pulls;
+    bool pulls, loads;
     const atomic_bool *cancel;
 };
 enum joulet_status runtime_open_engine(struct engine **out, const struct runtime_wanted *w, struct joulet_error *err);

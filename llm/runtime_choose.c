@@ -425,7 +425,7 @@ static enum joulet_status open_first(struct engine **out, const struct runtime_w
 {
     char url[320];
     struct runtime_server s;
-    if (!w->pulls && runtime_background(&s, NULL) == JOULET_OK) {
+    if (!w->pulls && !w->loads && runtime_background(&s, NULL) == JOULET_OK) {
         enum joulet_status status = engine_open_as(out, s.url, s.key, w->protocol, w->cancel, err);
         runtime_server_release(&s);
         if (status == JOULET_OK)
@@ -437,13 +437,15 @@ static enum joulet_status open_first(struct engine **out, const struct runtime_w
         engine_address(engine_table[i], url, sizeof(url));
         if (engine_open_as(out, url, w->key, w->protocol, w->cancel, NULL) != JOULET_OK)
             continue;
-        if (!w->pulls || (*out)->ops->pull)
+        if ((!w->pulls || (*out)->ops->pull) && (!w->loads || (*out)->ops->load))
             return jl_ok(err);
         engine_close(*out);
         *out = NULL;
     }
     return jl_fail(err, JOULET_UNREACHABLE, "no engine that %s answers on this machine: start one, or give --engine URL",
-                   w->pulls ? "gets models" : "is known");
+                   w->pulls   ? "gets models"
+                   : w->loads ? "loads models"
+                              : "is known");
 }
 
 /* By address and key, or our own server in the background by its address alone: its key is ours. */

@@ -201,8 +201,27 @@ static void what_a_pull_asks_for(void **state)
     }
 }
 
+/* Without --engine: the first that answers where engines listen and can do it. */
+static void the_one_that_can(void **state)
+{
+    (void)state;
+    struct mock *m = mock_start(&kinds[OLLAMA]);
+    char host[96];
+    snprintf(host, sizeof host, "OLLAMA_HOST=%s", mock_url(m));
+    static const char *const verbs[][2] = {{"load", "is loaded"}, {"unload", "is unloaded"}, {"pull", "is there"}};
+    for (size_t i = 0; i < JL_COUNT(verbs); i++) {
+        struct program p = {.env = ARGS(host)};
+        program_run(&p, ARGS("model", verbs[i][0], "joulet-tiny"));
+        if (p.code != 0 || !strstr(kept(&p.out), verbs[i][1]))
+            fail_msg("%s: code %d: %s%s", verbs[i][0], p.code, kept(&p.out), kept(&p.err));
+        program_release(&p);
+    }
+    mock_stop(m);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each_verb), cmocka_unit_test(what_a_pull_asks_for)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_verb), cmocka_unit_test(what_a_pull_asks_for),
+                                       cmocka_unit_test(the_one_that_can)};
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -65,6 +65,15 @@ static void measure(struct run *r, const char *const *args)
     record_last(r);
 }
 
+static const struct run_window *window_of(const struct run_request *q, const char *what)
+{
+    for (size_t i = 0; i < q->n_windows; i++)
+        if (strcmp(q->windows[i].name, what) == 0)
+            return &q->windows[i];
+    fail_msg("no window %s", what);
+    return NULL;
+}
+
 /* The same prompt, the same file: the same tokens, in the same windows, by the clock of each. */
 static void must_agree(const struct run *a, const struct run *b)
 {
@@ -85,11 +94,9 @@ static void must_agree(const struct run *a, const struct run *b)
         assert_string_equal(x->finish, y->finish);
         assert_string_equal(x->phase_source, "server timings");
         assert_string_equal(y->phase_source, "server timings");
-        assert_int_equal(x->n_windows, 2);
-        assert_int_equal(y->n_windows, 2);
-        for (size_t k = 0; k < 2; k++) {
-            assert_string_equal(x->windows[k].name, y->windows[k].name);
-            assert_true(x->windows[k].end_ns > x->windows[k].start_ns && y->windows[k].end_ns > y->windows[k].start_ns);
+        for (size_t k = 0; k < 2; k++) { /* of a starved machine they come after a queue */
+            const struct run_window *v = window_of(x, k ? "decode" : "prefill"), *w = window_of(y, k ? "decode" : "prefill");
+            assert_true(v->end_ns > v->start_ns && w->end_ns > w->start_ns);
         }
     }
 }
@@ -126,12 +133,12 @@ static void bench_on_both(void **state)
     free(kept_file);
 }
 
-static size_t windows_named(const struct run *r, const char *what)
+static double loaded_s(const struct run *r)
 {
-    size_t n = 0;
+    double s = 0;
     for (size_t i = 0; i < r->n_windows; i++)
-        n += strcmp(r->windows[i].name, what) == 0;
-    return n;
+        s += strcmp(r->windows[i].name, "load") == 0 ? run_window_s(&r->windows[i]) : 0;
+    return s;
 }
 
 /* Loaded for the run, as a window of its own, and let go of after it. */
@@ -141,8 +148,7 @@ static void kept_for_no_time(void **state)
     (void)state;
     say(MODEL("unload", name), 0, "is unloaded", "");
     measure(&r, ARGS("run", "--engine", ollama.url, "-m", name, SETTINGS, "--max-tokens", "3", "--keep-alive", "0", PROMPT));
-    assert_int_equal(windows_named(&r, "load"), 1);
-    assert_int_equal(r.requests[0].n_windows, 2);
+    assert_true(loaded_s(&r) > 0.05); /* Ollama looks every 250 ms whether it is there; unloading takes 1 ms */
     assert_string_equal(run_pairs_get(&r.settings, "keep_alive"), "0");
     assert_null(run_pairs_get(&r.engine, "threads"));
     run_release(&r);
