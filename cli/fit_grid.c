@@ -187,10 +187,11 @@ static void idle(struct fit_grid *g, bool again)
     s->last_end = from;
 }
 
-/* What requests draw is known after the warm-up: is the level good enough for that (4.2)? */
+/* What requests draw is known after the warm-up, or where a busy machine left that without a figure, after the first that has
+ * one: is the level good enough for it (4.2)? */
 static void idle_again(struct fit_grid *g)
 {
-    if (g->baseline_s > 0 && g->baseline_most_s > g->baseline_s && session_idle_doubtful(&g->s, NULL))
+    if (!g->looked && g->baseline_s > 0 && g->baseline_most_s > g->baseline_s && session_idle_doubtful(&g->s, &g->looked))
         idle(g, true);
 }
 
@@ -216,6 +217,7 @@ static bool send_all(struct fit_grid *g, const struct grid_cell *cells)
     for (size_t i = 0; i < g->planned; i++) {
         char what[64];
         int64_t tokens_in;
+        idle_again(g);
         snprintf(what, sizeof what, "%lld in, %lld out", (long long)cells[i].tokens_in, (long long)cells[i].tokens_out);
         progress(g, what);
         enum joulet_status st = one(g, grid_words_for(&g->words, cells[i].tokens_in), i, &cells[i], false, &tokens_in);

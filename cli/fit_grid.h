@@ -18,6 +18,7 @@ struct fit_grid {
     struct grid_words words;
     size_t done, planned, early; /* early: answers that ended before their length */
     joulet_mark t_first;
+    bool looked; /* whether the idle level is good enough is known */
 };
 /* The options of the design, before anything is started. CLI_DONE or an exit code. */
 int fit_grid_options(struct fit_grid *g, const struct cli *c);
