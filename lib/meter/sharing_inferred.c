@@ -291,8 +291,7 @@ static enum joulet_status tell_all(struct inference *k)
     return status == JOULET_OK ? tell_until(k, INT64_MAX - 1) : status;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static enum joulet_status check(const struct joulet_sharing *s, const struct joulet_seen *seen, size_t n, size_t *emissions,
                                 struct joulet_error *err)

@@ -9,8 +9,7 @@
 
 #define LOAD_IDLE_S 1800.0 /* nothing comes while it loads */
 
-/* ---- where it listens ---------------------------------------------------------------------------------------------------------
- */
+/* ---- where it listens -------------------------------------------------------------------------------------------- */
 
 /* The server's variable and the client's: what means "all interfaces" to the server is this machine to us. */
 bool ollama_host_url(const char *value, char *url, size_t size)
@@ -62,9 +61,7 @@ bool ollama_address(char *url, size_t size)
     return ollama_host_url(value ? value : "", url, size);
 }
 
-/* ---- reading
- * ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 static void copy(char *out, size_t size, const json_t *object, const char *key)
 {
@@ -207,8 +204,7 @@ static void doubt_gpu(const struct engine *e, struct engine_model *m)
         m->gpu_bytes = -1;
 }
 
-/* ---- recognition
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- recognition ------------------------------------------------------------------------------------------------- */
 
 static void take_model(struct engine *e, const struct engine_model *m)
 {
@@ -256,8 +252,7 @@ enum joulet_status ollama_recognise(struct engine *e, struct joulet_error *err)
     return jl_ok(err);
 }
 
-/* ---- asking -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- asking ------------------------------------------------------------------------------------------------------ */
 
 static enum joulet_status refused(const struct engine *e, const char *model, const struct net_response *r,
                                   struct joulet_error *err)

@@ -53,8 +53,7 @@ static void end(struct bench *b)
     sim_engine_stop(b->sim);
 }
 
-/* ---- recognition -------------------------------------------------------------------------------------------------------------
- */
+/* ---- recognition ------------------------------------------------------------------------------------------------- */
 
 static void recognised_by_bodies(void **state)
 {
@@ -170,8 +169,7 @@ static void loading_is_waited_for(void **state)
     end(&b);
 }
 
-/* ---- what comes back
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- what comes back --------------------------------------------------------------------------------------------- */
 
 struct heard {
     struct jl_buf text, thinking;
@@ -384,8 +382,7 @@ static void a_dead_engine_is_unreachable_next(void **state)
     end(&b);
 }
 
-/* ---- cancel
- * ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- cancel ------------------------------------------------------------------------------------------------------ */
 
 static void cancel_now(void *user, const char *text, size_t n, bool thinking)
 {
@@ -425,8 +422,7 @@ static void cancelled_while_decoding(void **state)
     end(&b);
 }
 
-/* ---- times
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- times ------------------------------------------------------------------------------------------------------- */
 
 /* The windows against the schedule: each moment is at or after the true one, and they tile. */
 static void windows_follow_the_schedule(void **state)
@@ -489,8 +485,7 @@ static void the_cache_is_off_unless_asked(void **state)
     end(&b);
 }
 
-/* ---- the simulated truth
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- the simulated truth ----------------------------------------------------------------------------------------- */
 
 struct curve {
     double t_ns[64], watts[64];
