@@ -88,6 +88,7 @@ static int begin(void **state)
     bmc.port = free_port();
     snprintf(serve, sizeof(serve), "exec openssl s_server -HTTP -accept 127.0.0.1:%d -cert cert.pem -key key.pem", bmc.port);
     bmc.pid = start(serve);
+    assert_true(bmc.pid > 0);
     snprintf(bmc.address, sizeof(bmc.address), "redfish+https://127.0.0.1:%d/redfish/v1/Chassis/1", bmc.port);
     await_port();
     return 0;
