@@ -32,6 +32,15 @@ size_t jl_edge_at(const struct jl_edge *e, size_t n, double x)
     return lo;
 }
 
+size_t jl_add_around(size_t k, size_t n, size_t side, size_t *index, size_t count)
+{
+    size_t next = count ? index[count - 1] + 1 : 0;
+    size_t lo = k > side ? k - side : 0, hi = k + side < n ? k + side : n;
+    for (size_t i = lo > next ? lo : next; i < hi; i++)
+        index[count++] = i;
+    return count;
+}
+
 double jl_edges_level(const struct jl_edge *e, size_t n, double x)
 {
     if (n < 2)

@@ -82,6 +82,9 @@ size_t jl_edges_clean(struct jl_edge *e, size_t n, double U);
 size_t jl_edges_unlock(struct jl_edge *e, size_t n, double U);
 /* First edge with t >= x; n when there is none. */
 size_t jl_edge_at(const struct jl_edge *e, size_t n, double x);
+/* Appends to index, which ascends, what of the `side` places before k of n and of those from k on it lacks; returns its new
+ * length. */
+size_t jl_add_around(size_t k, size_t n, size_t side, size_t *index, size_t count);
 /* Cumulative energy at x by straight lines between the edges, held straight beyond the ends; for levels, never for phases (2.6).
  */
 double jl_edges_level(const struct jl_edge *e, size_t n, double x);

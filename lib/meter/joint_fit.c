@@ -83,13 +83,9 @@ static bool reserve(struct jl_joint *f)
 /* Indices of the updates near any boundary, ascending, each once; returns how many there are. */
 static size_t updates_near(const struct jl_edge *e, size_t n, const double *bd, size_t n_bd, size_t *index)
 {
-    size_t count = 0, next = 0;
-    for (size_t j = 0; j < n_bd; j++) {
-        size_t k = jl_edge_at(e, n, bd[j]), lo = k > NEAR ? k - NEAR : 0, hi = k + NEAR < n ? k + NEAR : n;
-        for (size_t i = lo > next ? lo : next; i < hi; i++)
-            index[count++] = i;
-        next = hi > next ? hi : next;
-    }
+    size_t count = 0;
+    for (size_t j = 0; j < n_bd; j++)
+        count = jl_add_around(jl_edge_at(e, n, bd[j]), n, NEAR, index, count);
     return count;
 }
 

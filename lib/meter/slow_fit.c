@@ -75,13 +75,9 @@ static size_t reading_at(const struct jl_reading *r, size_t n, double t)
 
 static size_t readings_near(const struct jl_reading *r, size_t n, const double *bd, size_t n_bd, size_t *index)
 {
-    size_t count = 0, next = 0;
-    for (size_t j = 0; j < n_bd; j++) {
-        size_t k = reading_at(r, n, bd[j]), lo = k > NEAR ? k - NEAR : 0, hi = k + NEAR < n ? k + NEAR : n;
-        for (size_t i = lo > next ? lo : next; i < hi; i++)
-            index[count++] = i;
-        next = hi > next ? hi : next;
-    }
+    size_t count = 0;
+    for (size_t j = 0; j < n_bd; j++)
+        count = jl_add_around(reading_at(r, n, bd[j]), n, NEAR, index, count);
     return count;
 }
 
