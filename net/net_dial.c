@@ -135,6 +135,11 @@ long net_dial_write(struct net_dialled *x, const char *bytes, size_t n, int wait
     return code == CURLE_OK ? (long)sent : -1;
 }
 
+int net_dial_socket(const struct net_dialled *x)
+{
+    return x->fd;
+}
+
 void net_dial_close(struct net_dialled *x)
 {
     if (!x)

@@ -16,6 +16,7 @@ enum joulet_status net_dial_open(struct net_dialled **out, const char *url, cons
 long net_dial_read(struct net_dialled *x, char *bytes, size_t size, int wait_ms);
 /* Bytes taken; 0 none yet, after having waited up to wait_ms; -1 the other side is gone. */
 long net_dial_write(struct net_dialled *x, const char *bytes, size_t n, int wait_ms);
+int net_dial_socket(const struct net_dialled *x); /* to wait for; TLS may hold bytes that it does not show */
 void net_dial_close(struct net_dialled *x);
 
 struct net_module {
@@ -27,8 +28,16 @@ struct net_module {
                                     const atomic_bool *cancel, struct joulet_error *err);
     long (*dial_read)(struct net_dialled *x, char *bytes, size_t size, int wait_ms);
     long (*dial_write)(struct net_dialled *x, const char *bytes, size_t n, int wait_ms);
+    int (*dial_socket)(const struct net_dialled *x);
     void (*dial_close)(struct net_dialled *x);
 };
+/* A module by its file; NULL with JOULET_UNSUPPORTED (net.c). */
+struct net_wanted {
+    const char *file, *symbol;
+    const char *needs;                /* packages, for the sentence */
+    bool (*fits)(const void *module); /* built with this program */
+};
+const void *net_module_find(const struct net_wanted *w, struct joulet_error *err);
 /* Opens the module on first need; NULL with JOULET_UNSUPPORTED (net.c). */
 const struct net_module *net_module_get(struct joulet_error *err);
 

@@ -1,0 +1,282 @@
+/* passage.c - one request through the proxy: its head and body to the upstream, the answer back as it comes. Everything waits in
+ * the thread of the client's connection; what is looked at is copied beside the stream. */
+#include "server/internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define BODY_MAX_DEFAULT ((uint64_t)256 << 20)
+#define MODEL_MAX        256
+
+static void passage_free(struct passage *p)
+{
+    net_exchange_close(p->exchange);
+    net_tunnel_close(p->tunnel);
+    jl_buf_release(&p->body);
+    free(p->headers);
+    free(p->up_target);
+    free(p->authorization);
+    free(p);
+}
+
+/* ---- faults ------------------------------------------------------------------------------------------------------------------
+ */
+
+static void set_fault(struct passage *p, int status, const char *sentence)
+{
+    p->fault = status;
+    p->refused = true;
+    snprintf(p->why, sizeof(p->why), "%s", sentence);
+    net_exchange_close(p->exchange); /* at once: the engine computes for nobody */
+    p->exchange = NULL;
+}
+
+static int status_for(const struct joulet_error *err)
+{
+    if (err->status == JOULET_UNREACHABLE && strstr(err->message, "sent nothing"))
+        return 504;
+    return err->status == JOULET_MEMORY ? 503 : 502;
+}
+
+void passage_fail(struct passage *p, const struct joulet_error *err)
+{
+    p->gone = err->status == JOULET_CANCELLED;
+    if (!p->gone)
+        server_upstream_failed(p->server, p->upstream, err->message);
+    set_fault(p, status_for(err), err->message);
+}
+
+void passage_answer_fault(struct passage *p)
+{
+    server_refuse(p->call, p->target, p->fault, p->why, p->gone || p->fault == 413);
+}
+
+/* ---- where to ----------------------------------------------------------------------------------------------------------------
+ */
+
+/* False: a fault. */
+static bool find_upstream(struct passage *p)
+{
+    struct server *s = p->server;
+    char model[MODEL_MAX];
+    const char *rest;
+    bool named = p->body.len && route_model(p->body.data, p->body.len, model, sizeof(model));
+    p->to = route_find(s->o.upstreams, s->o.n_upstreams, p->target, named ? model : NULL, &rest);
+    if (!p->to) {
+        set_fault(p, 404, "no upstream is for this path and model: see --upstream");
+        return false;
+    }
+    p->upstream = &s->upstreams[p->to - s->o.upstreams];
+    p->up_target = jl_strf("%s%s%s", p->upstream->path, *rest == '/' || *rest == '*' ? "" : "/", rest);
+    if (p->to->key && !net_head_value(p->headers, p->n_headers, "Authorization")) {
+        p->authorization = jl_strf("Bearer %s", p->to->key);
+        p->headers[p->n_headers++] = (struct net_header){"Authorization", p->authorization ? p->authorization : ""};
+    }
+    if (!p->up_target)
+        set_fault(p, 503, "out of memory");
+    return p->up_target != NULL;
+}
+
+/* ---- beside the stream ------------------------------------------------------------------------------------------------------
+ */
+
+static void make_id(struct server *s, char *id, size_t size)
+{
+    struct jl_rng r = {s->ids.s + atomic_fetch_add(&s->ids_given, 1) * 0x9e3779b97f4a7c15u};
+    snprintf(id, size, "%016" PRIx64, jl_rng_next(&r));
+}
+
+void passage_watch_begin(struct passage *p)
+{
+    if (!p->server->observation)
+        return;
+    struct observed seen = {.upstream = p->to->url,
+                            .method = p->head->method,
+                            .target = p->up_target,
+                            .headers = p->head->headers,
+                            .n_headers = p->head->n_headers,
+                            .t_ns = p->head->t_ns,
+                            .wall_ns = jl_wall_ns() - (jl_mono_ns() - p->head->t_ns)};
+    make_id(p->server, p->id, sizeof(p->id));
+    snprintf(seen.id, sizeof(seen.id), "%s", p->id);
+    snprintf(seen.peer, sizeof(seen.peer), "%s", p->head->peer);
+    p->watched = watched_begin(p->server->observation, &seen);
+}
+
+/* ---- the request -------------------------------------------------------------------------------------------------------------
+ */
+
+void *passage_begin(struct server *s, struct net_call *call, const struct net_head *head, const char *target, bool own)
+{
+    uint64_t most = s->o.body_max ? s->o.body_max : BODY_MAX_DEFAULT;
+    if (head->body_len > 0 && (uint64_t)head->body_len > most) {
+        server_refuse(call, target, 413, "the request's body is longer than the limit", true);
+        return NULL;
+    }
+    struct passage *p = calloc(1, sizeof(*p));
+    if (!p)
+        return NULL;
+    *p = (struct passage){.server = s, .call = call, .head = head, .target = target, .t_last_ns = head->t_ns, .own = own};
+    jl_buf_init(&p->body, SERVER_BODY_WHOLE);
+    p->headers = malloc((head->n_headers + 1) * sizeof(*p->headers)); /* and one of ours */
+    if (!p->headers) {
+        passage_free(p);
+        return NULL;
+    }
+    p->n_headers = headers_up(head->headers, head->n_headers, p->headers, head->upgrade);
+    if (!own)
+        atomic_fetch_add(&s->active, 1);
+    return p;
+}
+
+/* Opens the exchange; body: whole, or NULL when pieces follow. */
+static bool open_exchange(struct passage *p, const char *body, int64_t n, struct joulet_error *err)
+{
+    struct net_ask ask = {.origin = p->upstream->origin,
+                          .method = p->head->method,
+                          .target = p->up_target,
+                          .headers = p->headers,
+                          .n_headers = p->n_headers,
+                          .body = body,
+                          .body_len = n,
+                          .client_fd = p->head->client_fd,
+                          .idle_s = p->server->o.upstream_idle_s};
+    return net_exchange_open(&p->exchange, p->server->pool, &ask, err) == JOULET_OK;
+}
+
+/* A piece goes up. JOULET_BUSY: the upstream has answered, the rest of the body is for nobody. */
+static bool send_up(struct passage *p, const char *bytes, size_t n, struct joulet_error *err)
+{
+    enum joulet_status status = net_exchange_send(p->exchange, bytes, n, err);
+    p->refused = status == JOULET_BUSY;
+    if (status == JOULET_OK)
+        watched_request(p->watched, bytes, n, false, jl_mono_ns());
+    return status == JOULET_OK || status == JOULET_BUSY;
+}
+
+/* A body too long to be kept: from here on it goes as it comes. */
+static void start_streaming(struct passage *p)
+{
+    struct joulet_error err;
+    p->streaming = true;
+    if (!find_upstream(p))
+        return;
+    passage_watch_begin(p);
+    if (!open_exchange(p, NULL, p->head->body_len, &err) || (p->body.len && !send_up(p, p->body.data, p->body.len, &err)))
+        passage_fail(p, &err);
+    jl_buf_release(&p->body);
+}
+
+void passage_body(void *state, const char *bytes, size_t n)
+{
+    struct passage *p = state;
+    struct joulet_error err;
+    uint64_t most = p->server->o.body_max ? p->server->o.body_max : BODY_MAX_DEFAULT;
+    p->body_n += n;
+    if (p->body_n > (p->own ? SERVER_BODY_WHOLE : most) && !p->fault) /* of a body that did not tell its length */
+        set_fault(p, 413, "the request's body is longer than the limit");
+    if (!p->refused && !p->streaming && p->body.len + n > SERVER_BODY_WHOLE)
+        start_streaming(p);
+    if (p->refused)
+        return;
+    if (p->streaming && !send_up(p, bytes, n, &err))
+        passage_fail(p, &err);
+    else if (!p->streaming && !jl_buf_add(&p->body, bytes, n))
+        set_fault(p, 503, "out of memory");
+}
+
+/* ---- the answer --------------------------------------------------------------------------------------------------------------
+ */
+
+static bool pass_head(struct passage *p, const struct net_reply *reply)
+{
+    struct net_header *headers = malloc((reply->n_headers + 2) * sizeof(*headers));
+    if (!headers)
+        return false;
+    size_t n = headers_down(reply->headers, reply->n_headers, headers);
+    if (p->id[0])
+        headers[n++] = (struct net_header){"X-Joulet-Request", p->id};
+    struct net_answer a = {.status = reply->status, .headers = headers, .n_headers = n, .length = reply->length};
+    bool ok = net_call_answer(p->call, &a);
+    free(headers);
+    return ok;
+}
+
+/* The request is whole; false: a fault. */
+static bool exchange_heads(struct passage *p, struct net_reply *reply)
+{
+    struct joulet_error err;
+    if (!p->streaming) {
+        passage_watch_begin(p);
+        if (!open_exchange(p, p->body.data ? p->body.data : "", (int64_t)p->body.len, &err)) {
+            passage_fail(p, &err);
+            return false;
+        }
+    }
+    enum joulet_status status = net_exchange_head(p->exchange, reply, &err);
+    if (!p->streaming)
+        watched_request(p->watched, p->body.data, p->body.len, true, p->head->t_ns);
+    if (p->streaming || p->body.len)
+        watched_request(p->watched, NULL, 0, !p->refused, p->head->t_ns);
+    if (status != JOULET_OK)
+        passage_fail(p, &err);
+    return status == JOULET_OK;
+}
+
+void passage_answer(void *state, struct net_call *call)
+{
+    struct passage *p = state;
+    struct net_reply reply;
+    if (p->own && !p->fault)
+        server_own(p->server, call, p->head, p->target);
+    else if (!p->fault && !p->streaming && find_upstream(p) && p->head->upgrade) {
+        passage_switch(p);
+    } else if (!p->fault && exchange_heads(p, &reply)) {
+        watched_head(p->watched, reply.status, reply.headers, reply.n_headers, reply.t_ns);
+        server_upstream_works(p->upstream);
+        p->answered = pass_head(p, &reply);
+        jl_buf_release(&p->body); /* sent, and no more needed */
+    }
+    if (p->fault)
+        passage_answer_fault(p);
+}
+
+long passage_read(void *state, char *bytes, size_t size)
+{
+    struct passage *p = state;
+    struct joulet_error err;
+    long n = p->exchange ? net_exchange_read(p->exchange, bytes, size, &p->t_last_ns, &err) : -1;
+    if (n > 0) {
+        watched_chunk(p->watched, false, bytes, (size_t)n, p->t_last_ns);
+        return n;
+    }
+    if (n < 0 && p->exchange) {
+        p->gone = err.status == JOULET_CANCELLED;
+        p->cut = !p->gone;
+        if (p->cut)
+            server_upstream_failed(p->server, p->upstream, err.message);
+    }
+    net_exchange_close(p->exchange); /* done: the next request may have its connection; cut: the engine stops */
+    p->exchange = NULL;
+    return n;
+}
+
+void passage_end(void *state, enum net_end how)
+{
+    struct passage *p = state;
+    struct server *s = p->server;
+    enum observed_how seen = p->gone || (how == NET_END_CLIENT_GONE && !p->cut) ? OBSERVED_CLIENT_GONE
+                             : p->fault                                         ? OBSERVED_FAILED
+                             : how == NET_END_DONE                              ? OBSERVED_DONE
+                                                                                : OBSERVED_CUT;
+    watched_end(p->watched, seen, jl_mono_ns());
+    bool own = p->own;
+    passage_free(p);
+    if (own)
+        return;
+    atomic_fetch_add(&s->served, 1);
+    atomic_fetch_sub(&s->active, 1);
+}
