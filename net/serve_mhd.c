@@ -234,13 +234,29 @@ static struct MHD_Response *make_response(struct net_call *call, const struct ne
                                              NULL);
 }
 
+/* The library refuses empty values and tabs, which are allowed and mean what a blank means. */
+static void add_header(struct MHD_Response *r, const struct net_header *h)
+{
+    char *tab = NULL;
+    if (!strchr(h->value, '\t')) {
+        MHD_add_response_header(r, h->name, *h->value ? h->value : " "); /* one that is none is left out */
+        return;
+    }
+    char *value = jl_strdup(h->value);
+    while (value && (tab = strchr(value, '\t')))
+        *tab = ' ';
+    if (value)
+        MHD_add_response_header(r, h->name, value);
+    free(value);
+}
+
 bool serve_call_answer(struct net_call *call, const struct net_answer *a)
 {
     struct MHD_Response *r = call->answered ? NULL : make_response(call, a);
     if (!r)
         return false;
     for (size_t i = 0; i < a->n_headers; i++)
-        MHD_add_response_header(r, a->headers[i].name, a->headers[i].value); /* one that is none is left out */
+        add_header(r, &a->headers[i]);
     if (a->close || (atomic_load(&call->server->draining) && !a->switching))
         MHD_add_response_header(r, "Connection", "close");
     call->answered = MHD_queue_response(call->connection, (unsigned)a->status, r) == MHD_YES;

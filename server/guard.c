@@ -26,7 +26,7 @@ static bool host_of(const char *address, char *host, size_t size)
         return false;
     memcpy(host, begin, n);
     host[n] = '\0';
-    return true;
+    return !host[strcspn(host, "@/?#\\%")]; /* what a URL would read as something else than a name */
 }
 
 static bool is_loopback_name(const char *host)
