@@ -88,11 +88,13 @@ struct net_ask {
     const char *method, *target;
     const struct net_header *headers; /* as they shall arrive; Host and framing are made here */
     size_t n_headers;
-    const char *body; /* whole, must outlive the exchange; NULL: none, or pieces by net_exchange_send */
-    int64_t body_len; /* 0 none; -1 chunked pieces */
-    int client_fd;    /* when the client closes it the exchange ends; -1: none */
-    double connect_s; /* 0: 5 s */
-    double idle_s;    /* no byte of the answer for so long; 0: 3600 s */
+    const char *body;                          /* whole, must outlive the exchange; NULL: none, or pieces by net_exchange_send */
+    int64_t body_len;                          /* 0 none; -1 chunked pieces */
+    int client_fd;                             /* when the client closes it the exchange ends; -1: none */
+    double connect_s;                          /* 0: 5 s */
+    double idle_s;                             /* no byte of the answer for so long; 0: 3600 s */
+    void (*on_sent)(void *user, int64_t t_ns); /* optional: the last byte of a whole request was handed to the socket */
+    void *user;
 };
 struct net_reply {
     int status;

@@ -37,7 +37,10 @@ struct net_exchange {
     /* the request */
     const char *piece; /* not yet taken by curl */
     size_t piece_n;
-    bool pieces, sent, waits_for_piece;
+    bool pieces, sent, waits_for_piece, told_sent;
+    int64_t body_len;
+    void (*on_sent)(void *user, int64_t t_ns);
+    void *user;
 };
 
 /* ---- what comes ---------------------------------------------------------------------------------------------------------- */
@@ -261,6 +264,9 @@ enum joulet_status serve_exchange_open(struct net_exchange **out, struct net_poo
     x->client_fd = a->client_fd;
     x->idle_s = a->idle_s > 0 ? a->idle_s : IDLE_DEFAULT_S;
     x->sent = a->body || a->body_len == 0;
+    x->body_len = a->body_len;
+    x->on_sent = x->sent ? a->on_sent : NULL;
+    x->user = a->user;
     x->h->curl_error[0] = '\0';
     net_url_origin(a->origin, x->where, sizeof(x->where));
     jl_buf_init(&x->head, HEAD_MAX);
@@ -388,6 +394,18 @@ static enum joulet_status fail_of(struct net_exchange *x, struct joulet_error *e
     return fail_of_curl(x, err);
 }
 
+/* Once the connection is there and curl says that the socket has taken the body: the head was taken with it. */
+static void tell_sent(struct net_exchange *x)
+{
+    curl_off_t sent = 0, begun_us = 0;
+    CURL *c = x->h->easy;
+    if (x->told_sent || !x->on_sent || curl_easy_getinfo(c, CURLINFO_PRETRANSFER_TIME_T, &begun_us) != CURLE_OK ||
+        curl_easy_getinfo(c, CURLINFO_SIZE_UPLOAD_T, &sent) != CURLE_OK || begun_us == 0 || sent < x->body_len)
+        return;
+    x->told_sent = true;
+    x->on_sent(x->user, jl_mono_ns());
+}
+
 enum joulet_status serve_exchange_send(struct net_exchange *x, const char *bytes, size_t n, struct joulet_error *err)
 {
     x->piece = bytes;
@@ -415,7 +433,9 @@ enum joulet_status serve_exchange_head(struct net_exchange *x, struct net_reply 
         look_for_end(x);
     }
     while (!x->head_done && !x->done && step(x))
-        continue;
+        tell_sent(x);
+    if (x->head_done)
+        tell_sent(x); /* the answer was there before we could look */
     if (!x->head_done || x->gone || x->no_memory)
         return fail_of(x, err);
     *out = (struct net_reply){.status = x->status,

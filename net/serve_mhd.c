@@ -6,6 +6,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,9 @@ struct net_server {
     atomic_uint connections;
     atomic_bool draining;
     char address[80];
+    pthread_mutex_t lock;
+    struct net_call *tunnels; /* the library does not end them when it stops: we do */
+    bool stopping;
 };
 
 enum { HEADERS_AT_HAND = 32 };
@@ -40,6 +44,8 @@ struct net_call {
     size_t cap;
     void *state;
     bool begun, answered, cut, no_memory;
+    int tunnel_fd;
+    struct net_call *next_tunnel;
 };
 
 /* ---- the request ---------------------------------------------------------------------------------------------------- */
@@ -214,12 +220,46 @@ static ssize_t on_read(void *user, uint64_t at, char *bytes, size_t size)
     return n == 0 ? MHD_CONTENT_READER_END_OF_STREAM : MHD_CONTENT_READER_END_WITH_ERROR;
 }
 
+static void tunnel_opens(struct net_call *call, int fd)
+{
+    struct net_server *s = call->server;
+    pthread_mutex_lock(&s->lock);
+    call->tunnel_fd = fd;
+    call->next_tunnel = s->tunnels;
+    s->tunnels = call;
+    if (s->stopping)
+        shutdown(fd, SHUT_RDWR);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void tunnel_closes(struct net_call *call)
+{
+    struct net_server *s = call->server;
+    pthread_mutex_lock(&s->lock);
+    struct net_call **at = &s->tunnels;
+    while (*at != call)
+        at = &(*at)->next_tunnel;
+    *at = call->next_tunnel;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void cut_tunnels(struct net_server *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->stopping = true;
+    for (const struct net_call *c = s->tunnels; c; c = c->next_tunnel)
+        shutdown(c->tunnel_fd, SHUT_RDWR);
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void on_upgrade(void *user, struct MHD_Connection *connection, void *context, const char *early, size_t n, MHD_socket fd,
                        struct MHD_UpgradeResponseHandle *urh)
 {
     struct net_call *call = user;
     (void)connection, (void)context;
+    tunnel_opens(call, fd);
     call->server->handler.tunnel(call->state, fd, early, n);
+    tunnel_closes(call);
     MHD_upgrade_action(urh, MHD_UPGRADE_ACTION_CLOSE);
 }
 
@@ -346,9 +386,11 @@ enum joulet_status serve_server_open(struct net_server **out, const struct net_s
         free(s);
         return jl_fail(err, why.status, "%s", why.message);
     }
+    pthread_mutex_init(&s->lock, NULL);
     s->daemon = start(s, o, fd);
     if (!s->daemon) {
         close(fd);
+        pthread_mutex_destroy(&s->lock);
         free(s);
         return jl_fail(err, JOULET_MEMORY, "the HTTP server could not be started: out of memory or of threads");
     }
@@ -380,6 +422,8 @@ void serve_server_close(struct net_server *s)
     if (!s)
         return;
     serve_server_drain(s);
+    cut_tunnels(s);
     MHD_stop_daemon(s->daemon);
+    pthread_mutex_destroy(&s->lock);
     free(s);
 }

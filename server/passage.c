@@ -132,6 +132,15 @@ void *passage_begin(struct server *s, struct net_call *call, const struct net_he
     return p;
 }
 
+/* The engine has it, and it is looked at only now. */
+static void on_sent(void *user, int64_t t_ns)
+{
+    struct passage *p = user;
+    if (p->body.len)
+        watched_request(p->watched, p->body.data, p->body.len, true, t_ns);
+    watched_request(p->watched, NULL, 0, true, t_ns);
+}
+
 /* Opens the exchange; body: whole, or NULL when pieces follow. */
 static bool open_exchange(struct passage *p, const char *body, int64_t n, struct joulet_error *err)
 {
@@ -143,7 +152,9 @@ static bool open_exchange(struct passage *p, const char *body, int64_t n, struct
                           .body = body,
                           .body_len = n,
                           .client_fd = p->head->client_fd,
-                          .idle_s = p->server->o.upstream_idle_s};
+                          .idle_s = p->server->o.upstream_idle_s,
+                          .on_sent = on_sent,
+                          .user = p};
     return net_exchange_open(&p->exchange, p->server->pool, &ask, err) == JOULET_OK;
 }
 
@@ -216,11 +227,9 @@ static bool exchange_heads(struct passage *p, struct net_reply *reply)
             return false;
         }
     }
+    if (p->streaming)
+        watched_request(p->watched, NULL, 0, !p->refused, jl_mono_ns());
     enum joulet_status status = net_exchange_head(p->exchange, reply, &err);
-    if (!p->streaming)
-        watched_request(p->watched, p->body.data, p->body.len, true, p->head->t_ns);
-    if (p->streaming || p->body.len)
-        watched_request(p->watched, NULL, 0, !p->refused, p->head->t_ns);
     if (status != JOULET_OK)
         passage_fail(p, &err);
     return status == JOULET_OK;

@@ -228,8 +228,8 @@ static void upstreams_that_fail(void **state)
             ask(f.server, request, &a);
             if (a.status != rows[i].status || a.whole != rows[i].whole || (rows[i].body && strcmp(a.body, rows[i].body) != 0))
                 fail_msg("%s: %d %s %s", rows[i].path, a.status, a.whole ? "whole" : "cut", a.body);
-            if (a.status == 502 && (!strstr(a.body, "{\"error\":{\"message\":\"joulet: ") ||
-                                    (rows[i].said && !strstr(a.body, rows[i].said))))
+            if (a.status == 502 &&
+                (!strstr(a.body, "{\"error\":{\"message\":\"joulet: ") || (rows[i].said && !strstr(a.body, rows[i].said))))
                 fail_msg("%s: %s", rows[i].path, a.body);
             answer_release(&a);
         }
