@@ -311,9 +311,9 @@ static void serve_sockets(struct net_exchange *x, const struct pollfd *fds, nfds
 {
     int running;
     for (nfds_t i = 0; i < n; i++) {
-        int mask = (fds[i].revents & (POLLIN | POLLHUP) ? CURL_CSELECT_IN : 0) |
-                   (fds[i].revents & POLLOUT ? CURL_CSELECT_OUT : 0) |
-                   (fds[i].revents & (POLLERR | POLLNVAL) ? CURL_CSELECT_ERR : 0);
+        short seen = fds[i].revents; /* an error is read like an end: then curl knows that a kept connection was stale */
+        int mask = (seen & (POLLIN | POLLHUP | POLLERR) ? CURL_CSELECT_IN : 0) | (seen & POLLOUT ? CURL_CSELECT_OUT : 0) |
+                   (seen & POLLNVAL ? CURL_CSELECT_ERR : 0);
         if (mask)
             curl_multi_socket_action(x->h->multi, fds[i].fd, mask, &running);
     }
@@ -477,6 +477,9 @@ void serve_exchange_close(struct net_exchange *x)
     if (!x)
         return;
     struct handle *h = x->h;
+    h->kept_fd = CURL_SOCKET_BAD;
+    if (x->complete)
+        curl_easy_getinfo(h->easy, CURLINFO_ACTIVESOCKET, &h->kept_fd);
     curl_multi_remove_handle(h->multi, h->easy); /* closes the connection unless the answer was complete */
     curl_easy_reset(h->easy);                    /* it points into x */
     curl_slist_free_all(x->headers);

@@ -14,6 +14,7 @@ struct handle {
     CURLM *multi;
     CURL *easy;
     char *origin;
+    curl_socket_t kept_fd;              /* of the connection that is kept; CURL_SOCKET_BAD none */
     struct pollfd fds[SOCKETS_MAX + 1]; /* what curl wants watched; one is left for the client */
     nfds_t n_fds;
     int64_t timer_ns;      /* -1: none */

@@ -71,7 +71,8 @@ static struct handle *handle_new(const char *origin)
         handle_free(h);
         return NULL;
     }
-    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, 2L);
+    h->kept_fd = CURL_SOCKET_BAD;
+    curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, 1L);
     curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, on_socket_wanted);
     curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
     curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_timer_wanted);
@@ -79,8 +80,15 @@ static struct handle *handle_new(const char *origin)
     return h;
 }
 
-/* The one used last first: its connection is the least likely to be stale. */
-struct handle *serve_handle_take(struct net_pool *p, const char *origin)
+/* An idle connection on which something comes was closed, or holds more than the last answer should have had: whoever reads that
+ * as the next answer gives a client another one's bytes. */
+static bool is_stale(const struct handle *h)
+{
+    struct pollfd p = {.fd = h->kept_fd, .events = POLLIN | POLLRDHUP};
+    return h->kept_fd != CURL_SOCKET_BAD && poll(&p, 1, 0) != 0;
+}
+
+static struct handle *take_kept(struct net_pool *p, const char *origin)
 {
     pthread_mutex_lock(&p->lock);
     struct handle **at = &p->kept;
@@ -92,6 +100,15 @@ struct handle *serve_handle_take(struct net_pool *p, const char *origin)
         p->n_kept--;
     }
     pthread_mutex_unlock(&p->lock);
+    return h;
+}
+
+/* The one used last first: its connection is the least likely to be stale. */
+struct handle *serve_handle_take(struct net_pool *p, const char *origin)
+{
+    struct handle *h;
+    while ((h = take_kept(p, origin)) && is_stale(h))
+        handle_free(h);
     return h ? h : handle_new(origin);
 }
 

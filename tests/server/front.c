@@ -114,7 +114,7 @@ char *answer_header(const struct answer *a, const char *name)
 struct input {
     int fd;
     char bytes[65536];
-    size_t at, n;
+    size_t at, n, used;
 };
 
 /* -1 at the end. One byte at a time, so that nothing of the next answer is taken. */
@@ -127,6 +127,7 @@ static int byte_of(struct input *in)
         in->at = 0;
         in->n = (size_t)n;
     }
+    in->used++;
     return (unsigned char)in->bytes[in->at++];
 }
 
@@ -190,12 +191,15 @@ void client_read(int fd, struct answer *a, bool head_only)
         a->whole = take_chunks(in, &body);
     else if (length)
         a->whole = take(in, &body, strtoul(length, NULL, 10));
-    else
+    else {
         while (take(in, &body, 1))
-            a->whole = true;
+            continue;
+        a->whole = true;
+    }
     a->closed |= !a->whole;
     a->body = body.data ? body.data : jl_strdup("");
     a->n = body.len;
+    a->used = in->used;
     free(length);
     free(chunked);
     free(in);

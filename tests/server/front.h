@@ -19,11 +19,11 @@ size_t front_said(struct front *f, const char *part); /* sentences that hold thi
 
 struct answer {
     int status;
-    char *head; /* status line and headers, with their \r\n */
-    char *body; /* without chunks */
-    size_t n;
-    bool whole;  /* it ended as its framing said */
-    bool closed; /* the server closed afterwards, or meanwhile */
+    char *head;     /* status line and headers, with their \r\n */
+    char *body;     /* without chunks */
+    size_t n, used; /* of the body; bytes on the wire */
+    bool whole;     /* it ended as its framing said */
+    bool closed;    /* the server closed afterwards, or meanwhile */
 };
 int client_connect(const struct server *s);
 void client_send(int fd, const char *bytes, size_t n);

@@ -14,16 +14,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { REQUESTS_KEPT = 4096, CONNECTIONS_MOST = 4096 };
+enum { REQUESTS_KEPT = 4096 };
 
 struct upstream {
     const struct play *plays;
     size_t n_plays;
     int listen_fd;
     char url[64];
-    pthread_t thread, threads[CONNECTIONS_MOST];
+    pthread_t thread;
     atomic_bool stopping;
-    atomic_size_t connections;
+    atomic_size_t connections, live;
     atomic_ullong sent;
     _Atomic double left_s;
     pthread_mutex_t lock;
@@ -35,6 +35,7 @@ struct connection {
     int fd;
     char *in;
     size_t n, cap;
+    char asked[100]; /* the line of the request */
 };
 
 static bool wait_for(struct upstream *u, int fd, short events)
@@ -102,7 +103,8 @@ static bool send_all(struct connection *c, const char *bytes, size_t n)
 
 static bool play(struct connection *c, const struct play *p)
 {
-    size_t n = p->n ? p->n : strlen(p->bytes), at = p->cut;
+    const char *asked = strstr(c->asked, "?cut=");
+    size_t n = p->n ? p->n : strlen(p->bytes), at = asked ? strtoul(asked + 5, NULL, 10) : p->cut;
     if (at && (!send_all(c, p->bytes, at) || usleep((useconds_t)(p->pause_ms ? p->pause_ms : 1) * 1000)))
         return false;
     for (size_t step = p->piece ? p->piece : n; at < n; at += step) {
@@ -147,6 +149,7 @@ static bool serve_one(struct connection *c)
     p = n ? play_for(c->u, c->in) : NULL;
     if (!p)
         return false;
+    snprintf(c->asked, sizeof(c->asked), "%.*s", (int)strcspn(c->in, "\r"), c->in);
     pthread_mutex_lock(&c->u->lock);
     if (c->u->n_requests < REQUESTS_KEPT)
         c->u->requests[c->u->n_requests] = strndup(c->in, n);
@@ -173,6 +176,7 @@ static void *serve(void *arg)
         continue;
     close(c->fd);
     free(c->in);
+    atomic_fetch_sub(&c->u->live, 1);
     free(c);
     return NULL;
 }
@@ -181,15 +185,16 @@ static void *run(void *arg)
 {
     struct upstream *u = arg;
     while (wait_for(u, u->listen_fd, POLLIN)) {
-        size_t i = atomic_load(&u->connections);
+        pthread_t thread;
         struct connection *c = calloc(1, sizeof(*c));
         int fd = accept(u->listen_fd, NULL, NULL);
-        if (!c || fd < 0 || i == CONNECTIONS_MOST)
+        if (!c || fd < 0)
             abort();
         *c = (struct connection){.u = u, .fd = fd};
-        if (pthread_create(&u->threads[i], NULL, serve, c))
+        atomic_fetch_add(&u->live, 1);
+        atomic_fetch_add(&u->connections, 1);
+        if (pthread_create(&thread, NULL, serve, c) || pthread_detach(thread))
             abort();
-        atomic_store(&u->connections, i + 1);
     }
     return NULL;
 }
@@ -253,8 +258,8 @@ void upstream_stop(struct upstream *u)
 {
     atomic_store(&u->stopping, true);
     pthread_join(u->thread, NULL);
-    for (size_t i = 0; i < atomic_load(&u->connections); i++)
-        pthread_join(u->threads[i], NULL);
+    while (atomic_load(&u->live))
+        usleep(1000);
     close(u->listen_fd);
     for (size_t i = 0; i < u->n_requests && i < REQUESTS_KEPT; i++)
         free(u->requests[i]);
