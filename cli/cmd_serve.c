@@ -58,7 +58,8 @@ static int upstreams_given(struct serving *s, const char *const *items, size_t n
 static int upstream_found(struct serving *s)
 {
     struct joulet_error err;
-    if (runtime_open_engine(&s->engine, NULL, NULL, false, &cli_cancel, &err) != JOULET_OK) {
+    const struct runtime_wanted any = {.cancel = &cli_cancel};
+    if (runtime_open_engine(&s->engine, &any, &err) != JOULET_OK) {
         if (err.status == JOULET_UNREACHABLE)
             jl_fail(&err, JOULET_UNREACHABLE,
                     "no engine that is known answers on this machine: start one, or give --upstream URL");
@@ -143,6 +144,7 @@ static int open_server(struct serving *s)
                                .upstreams = s->upstreams,
                                .n_upstreams = s->n,
                                .token = cli_str(c, "token"),
+                               .ca_file = jl_env("JOULET_ENGINE_CA"),
                                .insecure_http = cli_flag(c, "insecure-http"),
                                .connections_max = (unsigned)cli_int(c, "connections", 4096),
                                .upstream_idle_s = cli_given(c, "timeout") ? jl_s(cli_duration_ns(c, "timeout")) : 0,

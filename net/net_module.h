@@ -6,7 +6,7 @@
 
 #define NET_MODULE_FILE    "joulet-net.so"
 #define NET_MODULE_SYMBOL  "joulet_net_module"
-#define NET_MODULE_VERSION 3
+#define NET_MODULE_VERSION 4
 
 /* A bare connection (net_dial.c). Where url has https:// its bytes go through TLS; ca_file as in net_request. */
 struct net_dialled;
@@ -41,7 +41,7 @@ const void *net_module_find(const struct net_wanted *w, struct joulet_error *err
 /* Opens the module on first need; NULL with JOULET_UNSUPPORTED (net.c). */
 const struct net_module *net_module_get(struct joulet_error *err);
 
-/* The sentence for a server whose certificate nobody that is trusted has signed (net_dial.c). JOULET_PERMISSION. */
+/* The sentence for a server whose certificate nobody that is trusted has signed (net_url.c). JOULET_PERMISSION. */
 enum joulet_status net_untrusted(const char *where, const char *why, struct joulet_error *err);
 
 /* "http://host:port" of a URL, without user, path and query: what a sentence may show. */

@@ -90,6 +90,7 @@ struct net_ask {
     size_t n_headers;
     const char *body;                          /* whole, must outlive the exchange; NULL: none, or pieces by net_exchange_send */
     int64_t body_len;                          /* 0 none; -1 chunked pieces */
+    const char *ca_file;                       /* certificates to trust instead of the system's; NULL: those */
     int client_fd;                             /* when the client closes it the exchange ends; -1: none */
     double connect_s;                          /* 0: 5 s */
     double idle_s;                             /* no byte of the answer for so long; 0: 3600 s */

@@ -127,7 +127,7 @@ enum joulet_status net_tunnel_open(struct net_tunnel **out, const struct net_ask
     net_url_origin(a->origin, t->where, sizeof(t->where));
     t->module = net_module_get(err);
     enum joulet_status status =
-        t->module ? t->module->dial_open(&t->line, a->origin, a->connect_s, NULL, err) : JOULET_UNSUPPORTED;
+        t->module ? t->module->dial_open(&t->line, a->origin, a->ca_file, a->connect_s, NULL, err) : JOULET_UNSUPPORTED;
     if (status == JOULET_OK && !ask(t, a))
         status = jl_fail(err, JOULET_IO, "%s closed the connection without an answer", t->where);
     if (status == JOULET_OK)

@@ -242,6 +242,8 @@ static void set_up(struct net_exchange *x, const struct net_ask *a)
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)((a->connect_s > 0 ? a->connect_s : CONNECT_DEFAULT_S) * 1e3));
     if (net_url_is_local(a->origin)) /* a proxy of the environment cannot know our loopback */
         curl_easy_setopt(c, CURLOPT_PROXY, "");
+    if (a->ca_file)
+        curl_easy_setopt(c, CURLOPT_CAINFO, a->ca_file);
     curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, x);
@@ -366,6 +368,9 @@ static enum joulet_status fail_of_curl(struct net_exchange *x, struct joulet_err
         return jl_fail(err, JOULET_UNREACHABLE, "%s cannot be found: %s; check the name", x->where, why);
     case CURLE_OPERATION_TIMEDOUT:
         return jl_fail(err, JOULET_UNREACHABLE, "%s does not answer: connecting took too long", x->where);
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+        return net_untrusted(x->where, why, err);
     case CURLE_UNSUPPORTED_PROTOCOL: /* also an answer without a status line */
     case CURLE_WEIRD_SERVER_REPLY:
         return jl_fail(err, JOULET_FORMAT, "what answers at %s does not speak HTTP: check the address and the port", x->where);

@@ -151,6 +151,7 @@ static bool open_exchange(struct passage *p, const char *body, int64_t n, struct
                           .n_headers = p->n_headers,
                           .body = body,
                           .body_len = n,
+                          .ca_file = p->server->o.ca_file,
                           .client_fd = p->head->client_fd,
                           .idle_s = p->server->o.upstream_idle_s,
                           .on_sent = on_sent,

@@ -16,6 +16,7 @@ static void answer_plainly(struct passage *p)
                           .target = p->up_target,
                           .headers = p->headers,
                           .n_headers = p->n_headers,
+                          .ca_file = p->server->o.ca_file,
                           .client_fd = p->head->client_fd,
                           .idle_s = p->server->o.upstream_idle_s};
     if (net_exchange_open(&p->exchange, p->server->pool, &ask, &err) != JOULET_OK ||
@@ -63,6 +64,7 @@ void passage_switch(struct passage *p)
                           .target = p->up_target,
                           .headers = with,
                           .n_headers = p->n_headers + 1,
+                          .ca_file = p->server->o.ca_file,
                           .client_fd = p->head->client_fd};
     enum joulet_status status = net_tunnel_open(&p->tunnel, &ask, &reply, &err);
     free(with);

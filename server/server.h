@@ -20,8 +20,9 @@ struct server_options {
     size_t n_upstreams;
     const char *const *allow_hosts; /* names the clients may use, besides those of this machine; "*": any */
     size_t n_allow_hosts;
-    const char *token;  /* NULL: none is asked for */
-    bool insecure_http; /* plain HTTP off loopback is wanted */
+    const char *token;   /* NULL: none is asked for */
+    const char *ca_file; /* certificates to trust of upstreams instead of the system's; NULL: those */
+    bool insecure_http;  /* plain HTTP off loopback is wanted */
     unsigned connections_max;
     uint64_t body_max;               /* of a request; 0: 256 MiB */
     double upstream_idle_s;          /* an upstream that sends nothing for so long; 0: 3600 s */
