@@ -60,7 +60,7 @@ static void *on_begin(void *user, struct net_call *call, const struct net_head *
 
 static enum joulet_status check(const struct server_options *o, struct joulet_error *err)
 {
-    bool open = !guard_is_loopback(o->listen);
+    bool open = strchr(o->listen, ':') && !guard_is_loopback(o->listen); /* one that is no address is said later */
     if (o->n_upstreams == 0)
         return jl_fail(err, JOULET_USAGE, "there is no upstream: name an engine with --upstream");
     if (o->token && (strlen(o->token) < 8 || strpbrk(o->token, "/?# \t")))
