@@ -44,6 +44,10 @@ const struct net_module *net_module_get(struct joulet_error *err);
 /* The sentence for a server whose certificate nobody that is trusted has signed (net_url.c). JOULET_PERMISSION. */
 enum joulet_status net_untrusted(const char *where, const char *why, struct joulet_error *err);
 
+struct sockaddr;
+/* An address in figures; "" when it is none of IP (net_address.c). */
+void net_address_text(const struct sockaddr *a, char *out, size_t size);
+
 /* "http://host:port" of a URL, without user, path and query: what a sentence may show. */
 const char *net_url_origin(const char *url, char *buf, size_t size);
 bool net_url_skips_proxy(const char *url); /* it is this machine, as far as is known without asking anyone (net_proxy.c) */

@@ -94,6 +94,11 @@ long net_exchange_read(struct net_exchange *x, char *bytes, size_t size, int64_t
     return module(NULL)->exchange_read(x, bytes, size, t_ns, err);
 }
 
+long net_exchange_rest(const struct net_exchange *x)
+{
+    return module(NULL)->exchange_rest(x);
+}
+
 void net_exchange_close(struct net_exchange *x)
 {
     if (x)

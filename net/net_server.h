@@ -21,9 +21,10 @@ struct net_head {
     bool upgrade;     /* asks for another protocol, as WebSocket */
     int64_t t_ns;     /* when the head was whole */
     char peer[48];    /* address of the client, "127.0.0.1" */
-    char own[48];     /* address it was reached at */
     int client_fd;    /* its socket, for net_ask.client_fd only */
 };
+/* The address that the client reached; "" unknown. */
+void net_own_address(int client_fd, char *out, size_t size);
 /* Value of the first header of that name; NULL none. */
 const char *net_head_value(const struct net_header *headers, size_t n, const char *name);
 /* True when the comma-separated values of all headers of that name hold the word. */
@@ -115,6 +116,8 @@ enum joulet_status net_exchange_send(struct net_exchange *x, const char *bytes, 
 enum joulet_status net_exchange_head(struct net_exchange *x, struct net_reply *out, struct joulet_error *err);
 /* Bytes of the body, as soon as some are there; 0 at its end; -1 and *err: cut. t_ns: when they came. */
 long net_exchange_read(struct net_exchange *x, char *bytes, size_t size, int64_t *t_ns, struct joulet_error *err);
+/* Bytes of the body that wait to be read when the exchange is over and there will be no more; -1: it goes on. */
+long net_exchange_rest(const struct net_exchange *x);
 /* The connection is kept when the answer was read to its end. NULL is fine. */
 void net_exchange_close(struct net_exchange *x);
 

@@ -15,6 +15,7 @@
 #define IDLE_DEFAULT_S    3600.0
 #define HEAD_MAX          ((size_t)256 * 1024)
 #define PENDING_FULL      ((size_t)128 * 1024) /* decoded and not yet taken: curl waits */
+#define BLOCK_BYTES       8192L                /* one read; held for each answer under way */
 #define WAIT_MAX_MS       1000
 
 struct net_exchange {
@@ -234,6 +235,7 @@ static void set_up(struct net_exchange *x, const struct net_ask *a)
     curl_easy_setopt(c, CURLOPT_REQUEST_TARGET, a->target);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, x->h->curl_error);
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(c, CURLOPT_BUFFERSIZE, BLOCK_BYTES);
     curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
     curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(c, CURLOPT_HTTP_CONTENT_DECODING, 0L);
@@ -251,6 +253,19 @@ static void set_up(struct net_exchange *x, const struct net_ask *a)
     curl_easy_setopt(c, CURLOPT_HEADERDATA, x);
     curl_easy_setopt(c, CURLOPT_SOCKOPTFUNCTION, on_socket);
     set_body(x, a);
+}
+
+static void look_for_end(struct net_exchange *x)
+{
+    int left;
+    CURLMsg *m;
+    while ((m = curl_multi_info_read(x->h->multi, &left))) {
+        if (m->msg == CURLMSG_DONE) {
+            x->done = true;
+            x->code = m->data.result;
+            x->complete = x->code == CURLE_OK;
+        }
+    }
 }
 
 enum joulet_status serve_exchange_open(struct net_exchange **out, struct net_pool *p, const struct net_ask *a,
@@ -280,6 +295,10 @@ enum joulet_status serve_exchange_open(struct net_exchange **out, struct net_poo
         serve_exchange_close(x);
         return jl_fail(err, JOULET_MEMORY, "out of memory");
     }
+    int running;
+    x->h->timer_ns = -1;
+    curl_multi_socket_action(x->h->multi, CURL_SOCKET_TIMEOUT, 0, &running); /* what the timer would ask for at once */
+    look_for_end(x);
     *out = x;
     return jl_ok(err);
 }
@@ -293,19 +312,6 @@ static int wait_ms(const struct net_exchange *x, int64_t now_ns)
         until = x->h->timer_ns;
     int64_t ms = until <= now_ns ? 0 : (until - now_ns + 999999) / 1000000;
     return ms > WAIT_MAX_MS ? WAIT_MAX_MS : (int)ms;
-}
-
-static void look_for_end(struct net_exchange *x)
-{
-    int left;
-    CURLMsg *m;
-    while ((m = curl_multi_info_read(x->h->multi, &left))) {
-        if (m->msg == CURLMSG_DONE) {
-            x->done = true;
-            x->code = m->data.result;
-            x->complete = x->code == CURLE_OK;
-        }
-    }
 }
 
 /* A socket that curl closes meanwhile leaves fds: the list is copied. */
@@ -437,6 +443,7 @@ enum joulet_status serve_exchange_head(struct net_exchange *x, struct net_reply 
         curl_easy_pause(x->h->easy, CURLPAUSE_CONT);
         look_for_end(x);
     }
+    tell_sent(x);
     while (!x->head_done && !x->done && step(x))
         tell_sent(x);
     if (x->head_done)
@@ -477,6 +484,11 @@ long serve_exchange_read(struct net_exchange *x, char *bytes, size_t size, int64
     return (long)n;
 }
 
+long serve_exchange_rest(const struct net_exchange *x)
+{
+    return x->done && x->complete ? (long)(x->h->pending.len - x->taken) : -1;
+}
+
 void serve_exchange_close(struct net_exchange *x)
 {
     if (!x)
@@ -510,5 +522,6 @@ const struct net_serve_module joulet_serve_module = {
     .exchange_send = serve_exchange_send,
     .exchange_head = serve_exchange_head,
     .exchange_read = serve_exchange_read,
+    .exchange_rest = serve_exchange_rest,
     .exchange_close = serve_exchange_close,
 };

@@ -3,7 +3,6 @@
 #include "net/serve_module.h"
 
 #include <microhttpd.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
@@ -31,6 +30,7 @@ struct net_server {
     pthread_mutex_t lock;
     struct net_call *tunnels; /* the library does not end them when it stops: we do */
     bool stopping;
+    int listen_fd; /* when draining; -1 */
 };
 
 enum { HEADERS_AT_HAND = 32 };
@@ -113,24 +113,13 @@ static enum MHD_Result on_header(void *user, enum MHD_ValueKind kind, const char
     return MHD_YES;
 }
 
-static void name_of(const struct sockaddr *a, char *out, size_t size)
+static void set_peer(struct net_call *call)
 {
-    socklen_t n = a->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-    if (getnameinfo(a, n, out, (socklen_t)size, NULL, 0, NI_NUMERICHOST))
-        out[0] = '\0';
-}
-
-static void set_addresses(struct net_call *call)
-{
-    struct sockaddr_storage own;
-    socklen_t n = sizeof(own);
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(call->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     if (info && info->client_addr)
-        name_of(info->client_addr, call->head.peer, sizeof(call->head.peer));
+        net_address_text(info->client_addr, call->head.peer, sizeof(call->head.peer));
     info = MHD_get_connection_info(call->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     call->head.client_fd = info ? info->connect_fd : -1;
-    if (getsockname(call->head.client_fd, (struct sockaddr *)&own, &n) == 0)
-        name_of((const struct sockaddr *)&own, call->head.own, sizeof(call->head.own));
 }
 
 static void fill_head(struct net_call *call, const char *method, const char *version)
@@ -149,7 +138,7 @@ static void fill_head(struct net_call *call, const char *method, const char *ver
         h->body_len = length ? strtoll(length, NULL, 10) : 0;
     h->upgrade = net_head_has_word(h->headers, h->n_headers, "Connection", "upgrade") &&
                  net_head_value(h->headers, h->n_headers, "Upgrade");
-    set_addresses(call);
+    set_peer(call);
 }
 
 static bool refuse(struct net_call *call, int status, const char *why)
@@ -377,6 +366,7 @@ enum joulet_status serve_server_open(struct net_server **out, const struct net_s
     struct net_server *s = calloc(1, sizeof(*s));
     if (!s)
         return jl_fail(err, JOULET_MEMORY, "out of memory");
+    s->listen_fd = -1;
     s->handler = *o->handler;
     s->header_max = o->header_max ? o->header_max : HEADER_DEFAULT;
     s->idle_s = (unsigned)(o->idle_s > 0 ? o->idle_s + 0.999 : IDLE_DEFAULT_S);
@@ -412,9 +402,9 @@ void serve_server_drain(struct net_server *s)
 {
     if (atomic_exchange(&s->draining, true))
         return;
-    int fd = MHD_quiesce_daemon(s->daemon);
-    if (fd >= 0)
-        close(fd);
+    s->listen_fd = MHD_quiesce_daemon(s->daemon);
+    if (s->listen_fd >= 0) /* refuses from now on; its number stays taken while the library may still look at it */
+        shutdown(s->listen_fd, SHUT_RDWR);
 }
 
 void serve_server_close(struct net_server *s)
@@ -424,6 +414,8 @@ void serve_server_close(struct net_server *s)
     serve_server_drain(s);
     cut_tunnels(s);
     MHD_stop_daemon(s->daemon);
+    if (s->listen_fd >= 0)
+        close(s->listen_fd);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }

@@ -25,6 +25,7 @@ struct net_serve_module {
     enum joulet_status (*exchange_send)(struct net_exchange *x, const char *bytes, size_t n, struct joulet_error *err);
     enum joulet_status (*exchange_head)(struct net_exchange *x, struct net_reply *out, struct joulet_error *err);
     long (*exchange_read)(struct net_exchange *x, char *bytes, size_t size, int64_t *t_ns, struct joulet_error *err);
+    long (*exchange_rest)(const struct net_exchange *x);
     void (*exchange_close)(struct net_exchange *x);
 };
 #define NET_SERVE_SIZES                                                                                                          \
@@ -47,6 +48,7 @@ enum joulet_status serve_exchange_open(struct net_exchange **out, struct net_poo
 enum joulet_status serve_exchange_send(struct net_exchange *x, const char *bytes, size_t n, struct joulet_error *err);
 enum joulet_status serve_exchange_head(struct net_exchange *x, struct net_reply *out, struct joulet_error *err);
 long serve_exchange_read(struct net_exchange *x, char *bytes, size_t size, int64_t *t_ns, struct joulet_error *err);
+long serve_exchange_rest(const struct net_exchange *x);
 void serve_exchange_close(struct net_exchange *x);
 
 #endif

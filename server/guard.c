@@ -42,25 +42,26 @@ bool guard_is_loopback(const char *address)
     return host_of(address, host, sizeof(host)) && is_loopback_name(host);
 }
 
-bool guard_host(const struct guard *g, const char *host_header, const char *own)
+bool guard_host(const struct guard *g, const char *host_header, int client_fd)
 {
-    char host[256], listen[256];
+    char host[256], listen[256], own[48];
     if (!host_header || !host_of(host_header, host, sizeof(host)))
         return false;
-    if (is_loopback_name(host) || strcasecmp(host, own) == 0)
+    if (is_loopback_name(host))
         return true;
     if (host_of(g->listen, listen, sizeof(listen)) && strcasecmp(host, listen) == 0)
         return true;
     for (size_t i = 0; i < g->n_allow_hosts; i++)
         if (strcmp(g->allow_hosts[i], "*") == 0 || strcasecmp(g->allow_hosts[i], host) == 0)
             return true;
-    return false;
+    net_own_address(client_fd, own, sizeof(own));
+    return strcasecmp(host, own) == 0;
 }
 
-bool guard_origin(const struct guard *g, const char *origin, const char *own)
+bool guard_origin(const struct guard *g, const char *origin, int client_fd)
 {
     size_t skip = strncasecmp(origin, "http://", 7) == 0 ? 7 : strncasecmp(origin, "https://", 8) == 0 ? 8 : 0;
-    return skip && guard_host(g, origin + skip, own);
+    return skip && guard_host(g, origin + skip, client_fd);
 }
 
 const char *guard_strip(const char *target, const char **token, size_t *n)

@@ -101,7 +101,7 @@ bool server_own(struct server *s, struct net_call *call, const struct net_head *
 {
     const char *origin = net_head_value(head->headers, head->n_headers, "Origin");
     size_t n = strcspn(target, "?");
-    if (origin && !guard_origin(&s->guard, origin, head->own))
+    if (origin && !guard_origin(&s->guard, origin, head->client_fd))
         return server_refuse(call, target, 403, "pages of this origin may not ask for it: name their host with --allow-host",
                              true);
     if (n != strlen("/joulet/health") || strncmp(target, "/joulet/health", n) != 0)

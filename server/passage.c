@@ -10,6 +10,7 @@
 
 #define BODY_MAX_DEFAULT ((uint64_t)256 << 20)
 #define MODEL_MAX        256
+#define AT_ONCE          8192
 
 static void passage_free(struct passage *p)
 {
@@ -203,16 +204,36 @@ void passage_body(void *state, const char *bytes, size_t n)
 /* ---- the answer --------------------------------------------------------------------------------------------------------------
  */
 
+/* A short answer that is there already goes with its head in one piece. */
+static char *take_rest(struct passage *p, const struct net_reply *reply)
+{
+    struct joulet_error err;
+    long n = net_exchange_rest(p->exchange);
+    char *rest = n > 0 && n <= AT_ONCE && reply->length == n ? malloc((size_t)n) : NULL;
+    if (rest && net_exchange_read(p->exchange, rest, (size_t)n, &p->t_last_ns, &err) != n) {
+        free(rest);
+        return NULL; /* it cannot be: all of it is at hand */
+    }
+    return rest;
+}
+
 static bool pass_head(struct passage *p, const struct net_reply *reply)
 {
     struct net_header *headers = malloc((reply->n_headers + 2) * sizeof(*headers));
     if (!headers)
         return false;
+    char *rest = take_rest(p, reply);
     size_t n = headers_down(reply->headers, reply->n_headers, headers);
     if (p->id[0])
         headers[n++] = (struct net_header){"X-Joulet-Request", p->id};
-    struct net_answer a = {.status = reply->status, .headers = headers, .n_headers = n, .length = reply->length};
+    struct net_answer a = {.status = reply->status, .headers = headers, .n_headers = n, .body = rest, .length = reply->length};
     bool ok = net_call_answer(p->call, &a);
+    if (rest) {
+        watched_chunk(p->watched, false, rest, (size_t)reply->length, p->t_last_ns);
+        net_exchange_close(p->exchange);
+        p->exchange = NULL;
+    }
+    free(rest);
     free(headers);
     return ok;
 }

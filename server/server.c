@@ -41,7 +41,7 @@ static void *on_begin(void *user, struct net_call *call, const struct net_head *
     const char *in_path, *target;
     size_t n;
     target = guard_strip(head->target, &in_path, &n);
-    if (!guard_host(&s->guard, net_head_value(head->headers, head->n_headers, "Host"), head->own)) {
+    if (!guard_host(&s->guard, net_head_value(head->headers, head->n_headers, "Host"), head->client_fd)) {
         server_refuse(call, target, 403, "this name of the host is not one of its own: allow it with --allow-host", true);
         return NULL;
     }
