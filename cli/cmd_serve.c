@@ -213,10 +213,9 @@ const struct command cmd_serve = {
         "are "
         "waited for. Paths below /joulet/ are its own: /joulet/health says how it is. With --verbose every request is a line on "
         "standard error.",
-    .examples =
-        "joulet serve\n  in front of the engine that answers on this machine\n"
-        "joulet serve --upstream http://127.0.0.1:8000 --listen 127.0.0.1:9000\n  in front of vLLM, on another port\n"
-        "joulet serve --upstream http://127.0.0.1:8080 --upstream /o=http://gpu:11434\n  two engines, Ollama below /o\n"
-        "JOULET_TOKEN=... joulet serve --listen 0.0.0.0:8737 --insecure-http\n  for other machines too\n",
+    .examples = "joulet serve\n  in front of the engine that answers on this machine\n"
+                "joulet serve --upstream http://127.0.0.1:8000 --listen 127.0.0.1:9000\n  in front of vLLM, on another port\n"
+                "joulet serve --upstream http://127.0.0.1:8080 --upstream /o=http://gpu:11434\n  two engines, Ollama below /o\n"
+                "JOULET_TOKEN=... joulet serve --listen 0.0.0.0:8737 --insecure-http\n  for other machines too\n",
     .run = serve_run,
 };

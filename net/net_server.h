@@ -67,7 +67,7 @@ struct net_server;
 struct net_server_options {
     const char *listen;       /* "127.0.0.1:8737", "[::1]:8737", "localhost:0" */
     unsigned connections_max; /* 0: 4096 */
-    size_t header_max;        /* bytes of a request's head; 0: 32 KiB */
+    size_t header_max;        /* bytes of a request's head; 0: 16 KiB */
     double idle_s;            /* a connection without a request; 0: 120 s */
     const struct net_handler *handler;
 };

@@ -14,10 +14,11 @@
 
 #define STACK_BYTES         ((size_t)256 * 1024)
 #define CONNECTIONS_DEFAULT 4096u
-#define HEADER_DEFAULT      ((size_t)32 * 1024)
+#define HEADER_DEFAULT      ((size_t)16 * 1024)
 #define IDLE_DEFAULT_S      120.0
 #define BLOCK_BYTES         ((size_t)16 * 1024) /* of an answer whose length is known */
-#define ROOM_FOR_ANSWER     ((size_t)32 * 1024) /* of a connection's memory, besides the head of the request */
+/* Of a connection's memory, besides the head of the request. The library clears all of it for each request: little is much. */
+#define ROOM_FOR_ANSWER ((size_t)12 * 1024)
 
 struct net_server {
     struct MHD_Daemon *daemon;

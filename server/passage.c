@@ -58,6 +58,23 @@ void passage_answer_fault(struct passage *p)
 /* ---- where to ----------------------------------------------------------------------------------------------------------------
  */
 
+/* Clients put something into Authorization, because their libraries want it; the engine wants its own key. */
+static bool set_key(struct passage *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_headers; i++)
+        if (strcasecmp(p->headers[i].name, "Authorization") != 0)
+            p->headers[n++] = p->headers[i];
+    p->authorization = jl_strf("Bearer %s", p->to->key);
+    if (!p->authorization) {
+        set_fault(p, 503, "out of memory");
+        return false;
+    }
+    p->headers[n++] = (struct net_header){"Authorization", p->authorization};
+    p->n_headers = n;
+    return true;
+}
+
 /* False: a fault. */
 static bool find_upstream(struct passage *p)
 {
@@ -72,10 +89,8 @@ static bool find_upstream(struct passage *p)
     }
     p->upstream = &s->upstreams[p->to - s->o.upstreams];
     p->up_target = jl_strf("%s%s%s", p->upstream->path, *rest == '/' || *rest == '*' ? "" : "/", rest);
-    if (p->to->key && !net_head_value(p->headers, p->n_headers, "Authorization")) {
-        p->authorization = jl_strf("Bearer %s", p->to->key);
-        p->headers[p->n_headers++] = (struct net_header){"Authorization", p->authorization ? p->authorization : ""};
-    }
+    if (p->to->key && !set_key(p))
+        return false;
     if (!p->up_target)
         set_fault(p, 503, "out of memory");
     return p->up_target != NULL;

@@ -10,7 +10,7 @@
 struct server_upstream {
     const char *url;    /* "http://127.0.0.1:8080", a path behind it stays in front of every target */
     const char *prefix; /* "/ollama": of paths below it, taken off; NULL */
-    const char *key;    /* sent as Authorization: Bearer of clients that send none; NULL: nothing is added */
+    const char *key;    /* takes the place of the clients' Authorization; NULL: that is passed on */
     const char *model;  /* "llama3.2:1b", or "llama*": of requests that name it; NULL */
 };
 

@@ -295,7 +295,8 @@ static void by_prefix_and_model(void **state)
         {"GET /x HTTP/1.1\r\n" HOST "\r\n", "hello", NULL},
         {"GET /other/v1/models?a=b HTTP/1.1\r\n" HOST "\r\n", "other", "GET /base/v1/models?a=b HTTP/1.1\r\n"},
         {"GET /other HTTP/1.1\r\n" HOST "\r\n", "other", "GET /base/ HTTP/1.1\r\n"},
-        {"POST /v1/x HTTP/1.1\r\n" HOST "Content-Length: 13\r\n\r\n{\"model\":\"m\"}", "other", "POST /v1/x HTTP/1.1\r\n"},
+        {"POST /v1/x HTTP/1.1\r\n" HOST "Authorization: Bearer x\r\nContent-Length: 13\r\n\r\n{\"model\":\"m\"}", "other",
+         "POST /v1/x HTTP/1.1\r\n"},
         {"POST /v1/x HTTP/1.1\r\n" HOST "Content-Length: 13\r\n\r\n{\"model\":\"n\"}", "hello", NULL},
     };
     struct front f;
@@ -310,6 +311,7 @@ static void by_prefix_and_model(void **state)
             char *got = upstream_request(other, upstream_requests(other) - 1);
             assert_true(jl_starts(got, rows[i].line));
             assert_int_equal(strstr(got, "Authorization: Bearer secret\r\n") != NULL, i == 3);
+            assert_null(strstr(got, "Bearer x"));
             free(got);
         }
     }
