@@ -242,7 +242,7 @@ static void set_up(struct net_exchange *x, const struct net_ask *a)
     curl_easy_setopt(c, CURLOPT_HTTP09_ALLOWED, 0L);
     curl_easy_setopt(c, CURLOPT_HTTPHEADER, x->headers);
     curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)((a->connect_s > 0 ? a->connect_s : CONNECT_DEFAULT_S) * 1e3));
-    if (net_url_is_local(a->origin)) /* a proxy of the environment cannot know our loopback */
+    if (net_url_skips_proxy(a->origin)) /* a proxy of the environment cannot know our loopback */
         curl_easy_setopt(c, CURLOPT_PROXY, "");
     if (a->ca_file)
         curl_easy_setopt(c, CURLOPT_CAINFO, a->ca_file);

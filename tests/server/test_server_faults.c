@@ -154,7 +154,7 @@ static void floods(void **state)
     front_stop(&f);
 }
 
-/* Up to the limit they are served, further ones wait until one leaves. */
+/* Up to the limit they are served, further ones are closed. */
 static void connections_have_a_limit(void **state)
 {
     enum { MOST = 8 };
