@@ -15,7 +15,7 @@
 #define IDLE_DEFAULT_S    3600.0
 #define HEAD_MAX          ((size_t)256 * 1024)
 #define PENDING_FULL      ((size_t)128 * 1024) /* decoded and not yet taken: curl waits */
-#define BLOCK_BYTES       8192L                /* one read; held for each answer under way */
+#define BLOCK_BYTES       4096L                /* one read; held for each answer under way */
 #define WAIT_MAX_MS       1000
 
 struct net_exchange {

@@ -18,7 +18,7 @@
 #define IDLE_DEFAULT_S      120.0
 #define BLOCK_BYTES         ((size_t)16 * 1024) /* of an answer whose length is known */
 /* Of a connection's memory, besides the head of the request. The library clears all of it for each request: little is much. */
-#define ROOM_FOR_ANSWER ((size_t)12 * 1024)
+#define ROOM_FOR_ANSWER ((size_t)8 * 1024)
 
 struct net_server {
     struct MHD_Daemon *daemon;

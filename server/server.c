@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define OBSERVER_PATIENCE_S 5.0
+#define OBSERVER_PATIENCE_S 2.0
 #define LOOK_EVERY_NS       20000000
 
 void server_say(struct server *s, const char *sentence)
