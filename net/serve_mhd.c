@@ -257,7 +257,10 @@ static struct MHD_Response *make_response(struct net_call *call, const struct ne
 {
     if (a->switching)
         return MHD_create_response_for_upgrade(on_upgrade, call);
-    if (a->body || a->length == 0)
+    /* Of a HEAD whose answer tells no length the library would end a body in chunks that was never begun, and the client would
+     * take that for the next answer: it gets a length of 0. */
+    bool head_only = a->length < 0 && strcmp(call->head.method, "HEAD") == 0;
+    if (a->body || a->length == 0 || head_only)
         return MHD_create_response_from_buffer(a->body ? (size_t)a->length : 0, (void *)(uintptr_t)(a->body ? a->body : ""),
                                                MHD_RESPMEM_MUST_COPY);
     return MHD_create_response_from_callback(a->length < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)a->length, BLOCK_BYTES, on_read, call,

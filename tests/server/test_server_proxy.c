@@ -21,6 +21,8 @@ static const struct play plays[] = {
     {.path = "/none", .bytes = "HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n"},
     {.path = "/same", .bytes = "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\nContent-Length: 77\r\n\r\n"},
     {.path = "/head", .bytes = OK_HEAD "Content-Length: 1234\r\n\r\n"},
+    {.path = "/head-unknown", .bytes = "HTTP/1.1 404 Not Found\r\nX-A: b\r\n\r\n"},
+    {.path = "/head-chunked", .bytes = OK_HEAD "Transfer-Encoding: chunked\r\n\r\n"},
     {.path = "/until-end", .bytes = "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nuntil the end", .then = THEN_CLOSE},
     {.path = "/early", .bytes = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" OK_HEAD "Content-Length: 2\r\n\r\nok"},
     {.path = "/stale", .bytes = OK_HEAD "Content-Length: 2\r\n\r\nok", .then = THEN_CLOSE},
@@ -94,6 +96,20 @@ static void methods(void **state)
     assert_string_equal(length, "1234");
     free(length);
     answer_release(&a);
+    int fd = client_connect(f.server); /* nothing but the head comes: what follows is the next answer */
+    for (int i = 0; i < 2; i++) {
+        client_say(fd, i ? "HEAD /head-chunked HTTP/1.1\r\n" HOST "\r\n" : "HEAD /head-unknown HTTP/1.1\r\n" HOST "\r\n");
+        client_read(fd, &a, true);
+        assert_int_equal(a.status, i ? 200 : 404);
+        assert_string_equal(a.head, i ? OK_HEAD "Content-Length: 0\r\n\r\n"
+                                      : "HTTP/1.1 404 Not Found\r\nX-A: b\r\nContent-Length: 0\r\n\r\n");
+        answer_release(&a);
+        client_say(fd, "GET /x HTTP/1.1\r\n" HOST "\r\n");
+        client_read(fd, &a, false);
+        assert_string_equal(a.body, "hello");
+        answer_release(&a);
+    }
+    close(fd);
     front_stop(&f);
 }
 
