@@ -117,7 +117,7 @@ struct input {
     size_t at, n, used;
 };
 
-/* -1 at the end. One byte at a time, so that nothing of the next answer is taken. */
+/* -1 at the end. A test asks for the next answer after it has read this one: nothing of that can be in the buffer. */
 static int byte_of(struct input *in)
 {
     if (in->at == in->n) {
@@ -133,10 +133,16 @@ static int byte_of(struct input *in)
 
 static bool take(struct input *in, struct jl_buf *out, size_t n)
 {
-    for (int c; n; n--) {
-        if ((c = byte_of(in)) < 0)
+    while (n) {
+        int c = byte_of(in);
+        if (c < 0)
             return false;
-        jl_buf_add(out, &(char){(char)c}, 1);
+        size_t more = in->n - in->at < n - 1 ? in->n - in->at : n - 1; /* and what else is at hand */
+        if (!jl_buf_add(out, &(char){(char)c}, 1) || (more && !jl_buf_add(out, in->bytes + in->at, more)))
+            return false;
+        in->at += more;
+        in->used += more;
+        n -= 1 + more;
     }
     return true;
 }

@@ -315,7 +315,7 @@ static void record_too_long(void **state)
 
 static void hung_observer(void **state)
 {
-    enum { N = 16384, TIMES = 2000 };
+    enum { N = 16384, TIMES = 700 };
     static struct notes n; /* left behind with the thread that hangs in it */
     static struct observer ob;
     struct jl_buf b;
