@@ -20,7 +20,7 @@
 /* Ratios to the energy of a step, and how far they may be off. */
 static const struct {
     double ratio, u;
-} prior[SHARING_TERMS] = {{1, 0}, {0.02, 0.2}, {0.01, 0.05}, {0, 1e-3}};
+} prior[SHARING_TERMS] = {{1, 0}, {0.02, 0.1}, {0.01, 0.02}, {0, 5e-5}};
 
 static void add_prior(struct jl_equations *e, double step_j)
 {
