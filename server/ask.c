@@ -51,7 +51,7 @@ static void look(struct body *b, const struct json_watch *w, const char *body, s
     }
 }
 
-bool splice_ask_usage(const char *body, size_t n, struct jl_buf *out, bool *asks)
+bool splice_ask_usage(const char *body, size_t n, bool each, struct jl_buf *out, bool *asks)
 {
     struct json_watch w;
     struct body b = {0};
@@ -66,10 +66,13 @@ bool splice_ask_usage(const char *body, size_t n, struct jl_buf *out, bool *asks
     if (!w.over || w.broken || !b.after_stream || b.asks || b.refuses || b.other_options)
         return false;
     size_t where = b.in_options ? b.in_options : b.after_stream;
-    const char *what = !b.in_options     ? ",\"stream_options\":{\"include_usage\":true}"
-                       : b.options_empty ? "\"include_usage\":true"
-                                         : "\"include_usage\":true,";
-    bool ok = jl_buf_add(out, body, where) && jl_buf_str(out, what) && jl_buf_add(out, body + where, n - where);
+    const char *usage = each ? "\"include_usage\":true,\"continuous_usage_stats\":true" : "\"include_usage\":true";
+    bool ok = jl_buf_add(out, body, where);
+    if (b.in_options)
+        ok = ok && jl_buf_printf(out, "%s%s", usage, b.options_empty ? "" : ",");
+    else
+        ok = ok && jl_buf_printf(out, ",\"stream_options\":{%s}", usage);
+    ok = ok && jl_buf_add(out, body + where, n - where);
     if (!ok)
         jl_buf_release(out);
     return ok;

@@ -159,6 +159,18 @@ static void progress(struct recogniser *r, const char *bytes, size_t n)
     json_decref(root);
 }
 
+static void tell_prompt(struct recogniser *r)
+{
+    const struct generated *g = &r->g;
+    int64_t all = g->tokens.prompt, computed = g->processed_tokens;
+    if (computed < 0 || computed > all)
+        computed = g->tokens.cached > 0 && g->tokens.cached <= all ? all - g->tokens.cached : all;
+    if (all < 0 || computed == r->told || !r->events.prompt)
+        return;
+    r->told = computed;
+    r->events.prompt(r->events.user, (double)computed, (double)all);
+}
+
 static bool over(const struct recogniser *r)
 {
     return r->g.done || r->g.engine_error[0];
@@ -170,6 +182,7 @@ static void read_event(struct recogniser *r, const char *bytes, size_t n, int64_
     size_t thinking = r->g.thinking.len;
     r->ops->event(&r->g, bytes, n, t_ns);
     progress(r, bytes, n);
+    tell_prompt(r);
     harvest(r, bytes, n, made, thinking);
 }
 
@@ -249,6 +262,7 @@ struct recogniser *recogniser_open(const char *method, const char *path, const s
     r->ops = route ? &r->own : NULL;
     r->only_text = route && (route->ops == &engine_openai || route->ops == &engine_ollama || route->ops == &engine_llamacpp);
     generated_init(&r->g);
+    r->told = -1;
     r->result = (struct recognised){.kind = route ? route->kind : RECOGNISED_OTHER,
                                     .protocol = route ? route->ops->name : "",
                                     .prompt_bytes = -1,
@@ -368,6 +382,7 @@ void recogniser_end(struct recogniser *r, bool whole, int64_t t_ns)
         framing_end(&r->framing);
     else
         read_whole(r);
+    tell_prompt(r);
     judge_tokens(r);
     x->server_prompt_s = g->server_prompt_s;
     x->server_decode_s = g->server_decode_s;

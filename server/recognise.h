@@ -52,6 +52,8 @@ struct recognised {
 struct recognise_events {
     void (*request)(void *user, const struct recognised *r); /* kind, model, stream, prompt_bytes are known */
     void (*progress)(void *user, double done, int64_t t_ns); /* so many tokens of the prompt are computed, without cached ones */
+    /* The engine told how many tokens the prompt has, and how many of them it computed: before the piece that came with it. */
+    void (*prompt)(void *user, double computed, double all);
     void (*piece)(void *user, double tokens, bool thinking, int64_t t_ns);
     void *user;
 };

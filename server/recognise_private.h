@@ -16,6 +16,7 @@ struct recogniser {
     struct framing framing;
     struct jl_buf request, body;
     int64_t t_ns; /* of the bytes that are read */
+    int64_t told; /* prompt tokens computed, as told; -1 not yet */
     bool request_cut, only_text, thought, in_marks;
 };
 

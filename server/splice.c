@@ -113,8 +113,20 @@ static void flow(struct splicer *s, const char *bytes, size_t n)
 /* ---- lines that may go
  * ---------------------------------------------------------------------------------------------------------------- */
 
-/* `"usage":null` at the top, with a comma of its own: [*from, *to). */
-static bool find_null(const char *line, size_t n, size_t *from, size_t *to)
+/* End of the value that begins at i of a line, on a watch that has seen all before it; 0 when it does not end there. */
+static size_t value_end(struct json_watch w, const char *line, size_t n, size_t i)
+{
+    for (; i < n; i++) {
+        if (w.depth == 1 && !w.in_string && (line[i] == ',' || line[i] == '}'))
+            return i;
+        if (json_watch_byte(&w, line[i]) == JSON_BROKEN)
+            return 0;
+    }
+    return 0;
+}
+
+/* The member "usage" at the top, with a comma of its own: [*from, *to). `each`: whatever its value; else null only. */
+static bool find_usage(const char *line, size_t n, bool each, size_t *from, size_t *to)
 {
     static const char member[] = "\"usage\":";
     struct json_watch w;
@@ -122,17 +134,16 @@ static bool find_null(const char *line, size_t n, size_t *from, size_t *to)
     json_watch_init(&w);
     for (size_t i = sizeof data_field - 1; i < n; i++) {
         bool top = w.depth == 1 && !w.in_string;
-        if (top && (line[i] == ',' || line[i] == '{'))
+        if (top && line[i] == ',')
             comma = i;
-        if (top && w.expects_key && n - i > sizeof member + 3 && memcmp(line + i, member, sizeof member - 1) == 0) {
-            size_t end = i + sizeof member - 1;
-            end += strspn(line + end, " ");
-            if (end + 4 < n && memcmp(line + end, "null", 4) == 0) {
-                bool first = comma < i && line[comma] != ',';
-                *from = first ? i : comma;
-                *to = end + 4 + (first && line[end + 4] == ',');
-                return true;
-            }
+        if (top && w.expects_key && n - i > sizeof member && memcmp(line + i, member, sizeof member - 1) == 0) {
+            size_t value = i + sizeof member - 1, end = value_end(w, line, n, i);
+            value += strspn(line + value, " ");
+            if (!end || (!each && memcmp(line + value, "null", 4) != 0))
+                return false;
+            *from = comma ? comma : i;
+            *to = end + (!comma && line[end] == ',');
+            return true;
         }
         if (json_watch_byte(&w, line[i]) == JSON_BROKEN)
             return false;
@@ -166,11 +177,11 @@ static void judge(struct splicer *s)
     }
     jl_buf_init(&out, SPLICE_HELD_MAX + SPLICE_MEMBERS_MAX + 1);
     json_watch_init(&s->watch);
-    bool null = find_null(line, n, &from, &to);
+    bool goes = find_usage(line, n, s->o.drop_each, &from, &to);
     for (size_t i = 0; i < n; i++) {
         if (i >= sizeof data_field - 1)
             watch_byte(s, NULL, line + i, &out);
-        if (null && i >= from && i < to)
+        if (goes && i >= from && i < to)
             s->dropped++;
         else
             jl_buf_add(&out, line + i, 1);

@@ -25,6 +25,7 @@ struct splice_options {
     enum splice_form form;
     bool asks_usage; /* the client asked for counts: they come in an object of their own */
     bool drop_usage; /* server-sent events: nobody asked but us: the object goes, and "usage":null everywhere */
+    bool drop_each;  /* with drop_usage: counts were asked for in each object, and go everywhere */
     size_t reserve;  /* the answer's length was announced, and so many bytes are added to it in any case: what members do not
                         fill are blanks. 0: its length is free */
     splice_members *members;
@@ -49,7 +50,8 @@ void splicer_end(struct splicer *s);
 
 /* What is asked of an engine of OpenAI's protocol so that its stream ends with counts: the body of a request with
  * stream_options.include_usage put in. false: nothing is to be done (it does not stream, asks already, says no, or is not whole),
- * or there is no memory; *out is empty then. *asks: it asks already. Release *out. */
-bool splice_ask_usage(const char *body, size_t n, struct jl_buf *out, bool *asks);
+ * or there is no memory; *out is empty then. *asks: it asks already. Release *out.
+ * each: also continuous_usage_stats, counts in every object from the first on, which vLLM and SGLang know and others refuse. */
+bool splice_ask_usage(const char *body, size_t n, bool each, struct jl_buf *out, bool *asks);
 
 #endif

@@ -47,6 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                .form = (enum splice_form)(data[0] / 3 % 3),
                                .asks_usage = data[0] & 64,
                                .drop_usage = data[0] & 128,
+                               .drop_each = data[0] & 32,
                                .members = members,
                                .out = collect};
     const char *bytes = (const char *)data + 2;
@@ -68,7 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     jl_buf_release(&whole);
     jl_buf_release(&cut);
-    if (splice_ask_usage(bytes, n, &asked, &asks) && asked.len <= n)
+    if (splice_ask_usage(bytes, n, data[1] & 1, &asked, &asks) && asked.len <= n)
         abort();
     jl_buf_release(&asked);
     return 0;

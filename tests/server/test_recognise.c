@@ -15,7 +15,8 @@
 
 struct seen {
     size_t pieces, thoughts;
-    double tokens, done;
+    double tokens, done, computed, all;
+    size_t before_prompt; /* pieces that came before the counts of the prompt */
     int64_t last_ns;
 };
 
@@ -27,6 +28,15 @@ static void on_piece(void *user, double tokens, bool thinking, int64_t t_ns)
     s->tokens += tokens;
     assert_true(t_ns >= s->last_ns);
     s->last_ns = t_ns;
+}
+
+static void on_prompt(void *user, double computed, double all)
+{
+    struct seen *s = user;
+    assert_true(computed >= 0 && computed <= all);
+    s->computed = computed;
+    s->all = all;
+    s->before_prompt = s->pieces;
 }
 
 static void on_progress(void *user, double done, int64_t t_ns)
@@ -41,7 +51,7 @@ static struct recognised recognise(const char *path, const char *request, const 
                                    size_t step, struct seen *seen)
 {
     *seen = (struct seen){0};
-    struct recognise_events events = {.piece = on_piece, .progress = on_progress, .user = seen};
+    struct recognise_events events = {.prompt = on_prompt, .piece = on_piece, .progress = on_progress, .user = seen};
     struct recogniser *r = recogniser_open("POST", path, &events);
     struct net_header header = {"Content-Type", type};
     assert_non_null(r);
@@ -334,6 +344,18 @@ static void test_streams(void **state)
                &seen);
     assert_near(seen.done, 40, 0);
     assert_int_equal(r.pieces, 0);
+    /* counts in every object, as vLLM is asked for them: before the first piece */
+    r = answer(
+        "/v1/chat/completions", "{}", "text/event-stream", 200,
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1,"
+        "\"prompt_tokens_details\":{\"cached_tokens\":4}}}\n\n"
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"b "
+        "c\"}}],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":3}}\n\n",
+        &seen);
+    assert_int_equal(seen.before_prompt, 0);
+    assert_near(seen.computed, 5, 0);
+    assert_near(seen.all, 9, 0);
+    assert_near(seen.tokens, 3, 0);
     /* a model in the cloud */
     r = answer("/api/chat", "{}", "application/x-ndjson", 200,
                "{\"remote_host\":\"https://ollama.com\",\"message\":{\"content\":\"x\"}}\n", &seen);

@@ -108,6 +108,12 @@ static const struct {
      "[DONE]\n\n",
      "data: {\"choices\":[{\"finish_reason\":null}]}\n\ndata: {\"choices\":[{\"finish_reason\":\"stop\"}]," MEMBERS
      "}\n\ndata: [DONE]\n\n"},
+    {"counts in every object",
+     {.framing = SPLICE_SSE, .form = SPLICE_ENERGY, .drop_usage = true, .drop_each = true},
+     "data: {\"choices\":[{\"finish_reason\":null}],\"usage\":{\"a\":{\"b\":1}}}\n\ndata: {\"usage\": {\"a\":\",\"} "
+     ",\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: "
+     "{\"choices\":[],\"usage\":{\"a\":1}}\n\n",
+     "data: {\"choices\":[{\"finish_reason\":null}]}\n\ndata: {\"choices\":[{\"finish_reason\":\"stop\"}]," MEMBERS "}\n\n"},
     {"the same without energy",
      {.framing = SPLICE_SSE, .form = SPLICE_NONE, .drop_usage = true},
      ": hi\r\n\r\ndata: {\"choices\":[ ] , \"usage\": {\"a\":1}}\r\n\r\ndata: [DONE]\r\n\r\n",
@@ -195,13 +201,19 @@ static void test_asking_for_counts(void **state)
     (void)state;
     for (size_t i = 0; i < JL_COUNT(bodies); i++) {
         struct jl_buf out;
-        bool asks, changed = splice_ask_usage(bodies[i].in, strlen(bodies[i].in), &out, &asks);
+        bool asks, changed = splice_ask_usage(bodies[i].in, strlen(bodies[i].in), false, &out, &asks);
         assert_int_equal(changed, bodies[i].want != NULL);
         assert_int_equal(asks, bodies[i].asks);
         if (changed)
             assert_string_equal(out.data, bodies[i].want);
         jl_buf_release(&out);
     }
+    struct jl_buf out;
+    bool asks;
+    assert_true(splice_ask_usage("{\"stream\":true}", 15, true, &out, &asks));
+    assert_string_equal(out.data,
+                        "{\"stream\":true,\"stream_options\":{\"include_usage\":true,\"continuous_usage_stats\":true}}");
+    jl_buf_release(&out);
 }
 
 /* ---- recorded answers
