@@ -25,8 +25,7 @@ const char *recognised_source_name(enum recognised_source s)
     return (size_t)s < JL_COUNT(names) ? names[s] : NULL;
 }
 
-/* ---- by the path ------------------------------------------------------------------------------------------------------------
- */
+/* ---- by the path ----------------------------------------------------------------------------------------------------- */
 
 struct route {
     const char *path; /* its end, from a slash on; a whole one where it begins with "^" */
@@ -97,8 +96,7 @@ bool recognise_takes_usage(const char *method, const char *path)
     return route && route->kind == RECOGNISED_INFERENCE && route->ops == &engine_openai;
 }
 
-/* ---- the answer's events
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the answer's events --------------------------------------------------------------------------------------------- */
 
 /* The model writes its own marks around what it thinks; Go's encoder hides the brackets. */
 static bool has_mark(const char *bytes, size_t n, const char *mark, const char *hidden)
@@ -213,8 +211,7 @@ static void on_event(void *user, enum frame_kind kind, const char *bytes, size_t
     }
 }
 
-/* ---- whole answers
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- whole answers --------------------------------------------------------------------------------------------------- */
 
 /* Embeddings, images and the like: counts of what went in, under any of their names. */
 static void read_counts(struct recogniser *r, const char *bytes, size_t n)
@@ -246,8 +243,7 @@ static void read_whole(struct recogniser *r)
     }
 }
 
-/* ---- making
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- making ---------------------------------------------------------------------------------------------------------- */
 
 struct recogniser *recogniser_open(const char *method, const char *path, const struct recognise_events *events)
 {
@@ -296,8 +292,7 @@ const struct recognised *recogniser_result(const struct recogniser *r)
     return &r->result;
 }
 
-/* ---- as it passes
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- as it passes ---------------------------------------------------------------------------------------------------- */
 
 void recogniser_request(struct recogniser *r, const char *bytes, size_t n)
 {

@@ -25,8 +25,7 @@ static void give(struct splicer *s, const char *bytes, size_t n)
         s->o.out(s->o.user, bytes, n);
 }
 
-/* ---- putting in
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- putting in ------------------------------------------------------------------------------------------------------ */
 
 static void put_in(struct splicer *s, bool empty, struct jl_buf *into)
 {
@@ -78,8 +77,7 @@ static bool watch_byte(struct splicer *s, const char *from, const char *at, stru
     return true;
 }
 
-/* ---- whole, and in lines
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- whole, and in lines --------------------------------------------------------------------------------------------- */
 
 static void new_line(struct splicer *s)
 {
@@ -110,8 +108,7 @@ static void flow(struct splicer *s, const char *bytes, size_t n)
     give(s, from, (size_t)(bytes + n - from));
 }
 
-/* ---- lines that may go
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- lines that may go ----------------------------------------------------------------------------------------------- */
 
 /* End of the value that begins at i of a line, on a watch that has seen all before it; 0 when it does not end there. */
 static size_t value_end(struct json_watch w, const char *line, size_t n, size_t i)
@@ -230,8 +227,7 @@ static void hold(struct splicer *s, const char *bytes, size_t n)
     }
 }
 
-/* ---- the whole
- * ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------------------------------- */
 
 void splicer_bytes(struct splicer *s, const char *bytes, size_t n)
 {

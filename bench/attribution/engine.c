@@ -70,7 +70,7 @@ const struct machine machines[] = {
 };
 const size_t n_machines = JL_COUNT(machines);
 
-/* ---- chance ---------------------------------------------------------------------------------------------------------------- */
+/* ---- chance ---------------------------------------------------------------------------------------------------------- */
 
 static double uniform(struct jl_rng *rng)
 {
@@ -83,8 +83,7 @@ static double normal(struct jl_rng *rng)
     return r * cos(2 * M_PI * uniform(rng));
 }
 
-/* ---- energy of a step --------------------------------------------------------------------------------------------------------
- */
+/* ---- energy of a step ------------------------------------------------------------------------------------------------ */
 
 struct sums {
     double tokens, reads, attention; /* tokens computed, tokens of context read, products of both */
@@ -154,8 +153,7 @@ static void share_step(const struct machine *m, double clock, struct member *r, 
     }
 }
 
-/* ---- the engine at work
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- the engine at work ---------------------------------------------------------------------------------------------- */
 
 struct client {
     double asks_s;

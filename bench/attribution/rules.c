@@ -4,8 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* ---- simple rules ------------------------------------------------------------------------------------------------------------
- */
+/* ---- simple rules ---------------------------------------------------------------------------------------------------- */
 
 /* Each moment's energy by equal parts to those in flight, or by the tokens that each window saw of them. */
 static bool simple(const struct history *h, const struct seen_window *windows, size_t n, bool tokens, double *est)
@@ -37,8 +36,7 @@ static bool simple(const struct history *h, const struct seen_window *windows, s
     return weight != NULL;
 }
 
-/* ---- joulet
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- joulet ---------------------------------------------------------------------------------------------------------- */
 
 enum what { ENTER, STEP, TOKEN, END, WINDOW };
 

@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- making
- * -------------------------------------------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------------------------------- */
 
 enum joulet_status attribution_memory(struct joulet_error *err)
 {
@@ -200,8 +199,7 @@ size_t attribution_index(const struct attribution_engine *e, const struct joulet
     return i;
 }
 
-/* ---- who is there
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- who is there ---------------------------------------------------------------------------------------------------- */
 
 #define PRESENCE_MAX ((size_t)1 << 22)
 
@@ -413,8 +411,7 @@ enum joulet_status joulet_attribution_end(struct joulet_attribution *a, size_t r
     return jl_ok(err);
 }
 
-/* ---- steps
- * ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- steps ----------------------------------------------------------------------------------------------------------- */
 
 bool attribution_members(struct attribution_engine *e, size_t n)
 {
@@ -475,8 +472,7 @@ enum joulet_status joulet_attribution_step(struct joulet_attribution *a, size_t 
     return status == JOULET_OK ? jl_ok(err) : status;
 }
 
-/* ---- what is told
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- what is told ---------------------------------------------------------------------------------------------------- */
 
 void attribution_final(struct joulet_attribution *a, struct attribution_request *r)
 {

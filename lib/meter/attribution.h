@@ -69,8 +69,7 @@ struct attribution_request {
     struct attribution_part *parts; /* one for each device of its engine */
 };
 
-/* ---- steps inferred (attribution_infer.c)
- * -------------------------------------------------------------------------------------- */
+/* ---- steps inferred (attribution_infer.c) ---------------------------------------------------------------------------- */
 
 struct attribution_entry {
     size_t request;

@@ -41,8 +41,7 @@ void infer_close(struct attribution_inference *x)
     free(x->entries);
 }
 
-/* ---- queues of requests ------------------------------------------------------------------------------------------------------
- */
+/* ---- queues of requests ---------------------------------------------------------------------------------------------- */
 
 static size_t index_of(const struct joulet_attribution *a, const struct attribution_request *r)
 {
@@ -82,8 +81,7 @@ static struct attribution_request *head_of(struct joulet_attribution *a, const s
     return x->prompt_head == NONE ? NULL : &a->requests[x->prompt_head];
 }
 
-/* ---- steps that are held
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- steps that are held --------------------------------------------------------------------------------------------- */
 
 static struct attribution_entry *entry_at(struct attribution_inference *x, size_t number)
 {
@@ -200,8 +198,7 @@ static void assign_prompt(struct attribution_inference *x, struct attribution_re
     r->computed = fmax(r->prompt, r->computed);
 }
 
-/* ---- telling
- * -------------------------------------------------------------------------------------------------------------------- */
+/* ---- telling --------------------------------------------------------------------------------------------------------- */
 
 static void tell_held(struct joulet_attribution *a, struct attribution_engine *e, const struct attribution_held *h)
 {
@@ -262,8 +259,7 @@ static void release(struct joulet_attribution *a, struct attribution_engine *e, 
     }
 }
 
-/* ---- clusters
- * -------------------------------------------------------------------------------------------------------------------- */
+/* ---- clusters -------------------------------------------------------------------------------------------------------- */
 
 static bool add_entry(struct attribution_inference *x, const struct attribution_entry *m)
 {
@@ -436,8 +432,7 @@ static enum joulet_status arrive(struct joulet_attribution *a, struct attributio
     return jl_ok(err);
 }
 
-/* ---- events
- * --------------------------------------------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------------------------------- */
 
 enum joulet_status infer_enter(struct joulet_attribution *a, struct attribution_request *r, struct joulet_error *err)
 {

@@ -29,8 +29,7 @@ static joulet_mark known_until(const struct joulet_attribution *a, size_t device
     return t;
 }
 
-/* ---- idle power
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- idle power ------------------------------------------------------------------------------------------------------ */
 
 /* Time passes until t; it is counted when it was measured. */
 static void pass(struct attribution_device *d, joulet_mark t, bool measured)
@@ -84,8 +83,7 @@ static void pass_events(struct joulet_attribution *a, size_t device, joulet_mark
     pass(d, to, measured);
 }
 
-/* ---- energy above it
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- energy above it ------------------------------------------------------------------------------------------------- */
 
 struct models {
     double known_j, ratio; /* of engines whose weights are joules; of the others, in their own unit */

@@ -43,7 +43,7 @@ void joulet_sharing_close(struct joulet_sharing *s)
     free(s);
 }
 
-/* ---- events as they come ------------------------------------------------------------------------------------------------- */
+/* ---- events as they come --------------------------------------------------------------------------------------------- */
 
 static struct sharing_request *at_slot(struct joulet_sharing *s, size_t slot)
 {

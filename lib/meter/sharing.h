@@ -64,7 +64,7 @@ struct joulet_sharing {
 /* The slot may be given to another request. */
 void sharing_free_slot(struct joulet_sharing *s, struct sharing_request *r);
 
-/* ---- steps that list their members: for engines whose steps are inferred, one after the other ---------------------------- */
+/* ---- steps that list their members: for engines whose steps are inferred, one after the other ------------------------ */
 
 struct sharing_member {
     size_t slot;
@@ -74,7 +74,7 @@ struct sharing_member {
 enum joulet_status sharing_listed_step(struct joulet_sharing *s, joulet_mark from, joulet_mark to,
                                        const struct sharing_member *members, size_t n, struct joulet_error *err);
 
-/* ---- windows, for a device that several engines share (attribution_windows.c) ---------------------------------------------- */
+/* ---- windows, for a device that several engines share (attribution_windows.c) ---------------------------------------- */
 
 struct sharing_sums {
     double model_j, row[SHARING_TERMS]; /* steps, prefill tokens, decode tokens, contexts */
@@ -89,7 +89,7 @@ void sharing_weigh(struct joulet_sharing *s, const double *x, bool assumed);
 /* What a request has of the windows that closed, and by the model of the steps that wait. */
 double sharing_so_far(const struct joulet_sharing *s, size_t slot, double *waiting_j);
 
-/* ---- weights (sharing_learn.c) --------------------------------------------------------------------------------------------- */
+/* ---- weights (sharing_learn.c) --------------------------------------------------------------------------------------- */
 
 void sharing_learn(struct joulet_sharing *s, const struct sharing_sums *x, double net_j, double seconds, joulet_mark to);
 

@@ -250,8 +250,7 @@ enum joulet_status joulet_sharing_window(struct joulet_sharing *s, joulet_mark f
     return jl_ok(err);
 }
 
-/* ---- what is not final yet
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- what is not final yet ------------------------------------------------------------------------------------------- */
 
 /* Model share of one that joined in the steps that wait for their windows. */
 double sharing_so_far(const struct joulet_sharing *s, size_t slot, double *waiting_j)

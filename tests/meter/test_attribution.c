@@ -88,8 +88,7 @@ static struct joulet_accounts accounts(const struct joulet_attribution *a, size_
     return x;
 }
 
-/* ---- by hand ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- by hand --------------------------------------------------------------------------------------------------------- */
 
 #define VECTOR_LEARNT "weights/1 1.25 .015 .012 1e-5 1e6 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0"
 
@@ -234,8 +233,7 @@ static void test_mistakes(void **state)
     joulet_attribution_close(NULL);
 }
 
-/* ---- random schedules
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- random schedules ------------------------------------------------------------------------------------------------ */
 
 enum { ENGINES = 4, DEVICES = 5, LIVE = 12 };
 
@@ -382,8 +380,7 @@ static void test_nothing_is_lost(void **state)
     }
 }
 
-/* ---- an engine whose energy is known
- * ------------------------------------------------------------------------------------------- */
+/* ---- an engine whose energy is known --------------------------------------------------------------------------------- */
 
 static const struct joulet_weights truth = {.b0_j = 1.2, .bp_j = .02, .bd_j = .03, .bc_j = 2e-5};
 

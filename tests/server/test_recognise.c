@@ -80,8 +80,7 @@ static bool same(const struct recognised *a, const struct recognised *b)
            a->generated_source == b->generated_source && a->t_answer_ns == b->t_answer_ns && a->remote == b->remote;
 }
 
-/* ---- recorded and composed answers -------------------------------------------------------------------------------------------
- */
+/* ---- recorded and composed answers ----------------------------------------------------------------------------------- */
 
 static const struct {
     const char *folder, *begins, *path;
@@ -184,8 +183,7 @@ static void test_answers(void **state)
     assert_true(checked > 60);
 }
 
-/* ---- by hand ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- by hand --------------------------------------------------------------------------------------------------------- */
 
 static void test_paths(void **state)
 {

@@ -216,8 +216,7 @@ static void test_asking_for_counts(void **state)
     jl_buf_release(&out);
 }
 
-/* ---- recorded answers
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- recorded answers ------------------------------------------------------------------------------------------------ */
 
 /* What was put in, taken out again, leaves what came; once at most; and bytes may be cut anywhere. */
 static void check_recorded(const char *in, size_t n, enum splice_framing framing, enum splice_form form)
