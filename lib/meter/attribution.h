@@ -132,6 +132,7 @@ bool attribution_reserve(void **items, size_t size, size_t *first, size_t *n, si
 enum joulet_status attribution_tell(struct joulet_attribution *a, struct attribution_engine *e, joulet_mark from, joulet_mark to,
                                     size_t n, struct joulet_error *err);
 bool attribution_members(struct attribution_engine *e, size_t n);
+void attribution_give_back(struct joulet_attribution *a, struct attribution_request *r);
 /* No more steps of it will come. */
 void attribution_release(struct joulet_attribution *a, struct attribution_request *r);
 void attribution_final(struct joulet_attribution *a, struct attribution_request *r);
@@ -153,5 +154,20 @@ enum joulet_status infer_progress(struct joulet_attribution *a, struct attributi
 void infer_until(struct joulet_attribution *a, struct attribution_engine *e, joulet_mark t);
 void infer_init(struct attribution_inference *x);
 void infer_close(struct attribution_inference *x);
+
+/* attribution_prompts.c */
+#define ATTRIBUTION_TIMES_MIN 40 /* steps before their times are known */
+struct attribution_entry *infer_entry(struct attribution_inference *x, size_t number);
+/* How much longer a step took than what it decoded explains: a prompt was computed. */
+double infer_excess(const struct attribution_inference *x, const struct attribution_held *h);
+/* Tokens of prompts that still find time in it. */
+double infer_room(const struct attribution_inference *x, const struct attribution_held *h);
+double infer_remaining(const struct attribution_request *r);
+void infer_give(struct attribution_request *r, struct attribution_held *h, size_t request, double tokens);
+void infer_learn_decode_time(struct attribution_inference *x, double s);
+void infer_learn_times(struct attribution_inference *x, const struct attribution_held *h);
+/* Its first token came with step k. `behind`: prompt tokens of those that come after it in k. */
+void infer_assign_prompt(struct attribution_inference *x, struct attribution_request *r, size_t k, struct attribution_entry *own,
+                         double behind);
 
 #endif

@@ -16,13 +16,7 @@
 #define STALL_S        10.0 /* nothing comes, though somebody is there: what was measured is given to the oldest prompt */
 #define HELD_MAX       ((size_t)1 << 14)
 #define ENTRIES_MAX    ((size_t)1 << 20)
-#define EXCESS_MIN     0.12 /* of the time of a step that only decodes: shorter ones compute no prompt */
-#define FULL           0.1  /* of a step's tokens: time for fewer is none */
-#define GUESS_SLACK    1.2  /* a prompt that was guessed cannot have taken less time than it needs */
-#define TIMES_MIN      40   /* steps before their times are known, */
-#define TIMES_GROWTH   1.3  /* found again when there are so many times as many; */
-#define TIMES_MAX      3000
-#define TIMES_FADE     0.7 /* of what came before remains */
+#define FULL           0.1 /* of a step's tokens: time for fewer is none */
 
 void infer_init(struct attribution_inference *x)
 {
@@ -31,7 +25,7 @@ void infer_init(struct attribution_inference *x)
                                         .silent_head = NONE,
                                         .gap_s = TOGETHER_S / TOGETHER_SHARE,
                                         .piece_tokens = 1,
-                                        .time_at = TIMES_MIN};
+                                        .time_at = ATTRIBUTION_TIMES_MIN};
     jl_equations_init(&x->times, SHARING_TERMS);
 }
 
@@ -81,123 +75,6 @@ static struct attribution_request *head_of(struct joulet_attribution *a, const s
     return x->prompt_head == NONE ? NULL : &a->requests[x->prompt_head];
 }
 
-/* ---- steps that are held --------------------------------------------------------------------------------------------- */
-
-static struct attribution_entry *entry_at(struct attribution_inference *x, size_t number)
-{
-    return &x->entries[number - x->dropped];
-}
-
-static double seconds(const struct attribution_held *h)
-{
-    return jl_s(h->to - h->from);
-}
-
-/* Time of a step by its parts, once they are known; of one without a prompt. */
-static double decode_time(const struct attribution_inference *x, const struct attribution_held *h)
-{
-    if (!(x->time_s[0] + x->time_s[2] > 0))
-        return h->decoders > 0 ? x->decode_s : fmin(x->decode_s, 0.5 * seconds(h));
-    return x->time_s[0] + x->time_s[2] * h->decoders + x->time_s[3] * h->contexts;
-}
-
-/* How much longer it took: a prompt was computed. */
-static double excess(const struct attribution_inference *x, const struct attribution_held *h)
-{
-    double plain = decode_time(x, h), more = seconds(h) - plain;
-    if (h->decoders > 0)
-        return more > EXCESS_MIN * plain ? more : 0;
-    return fmax(more, 0.2 * seconds(h));
-}
-
-/* Tokens of prompts that still find time in it; what it takes when the time of a token is not known. */
-static double room(const struct attribution_inference *x, const struct attribution_held *h)
-{
-    return fmax(0, excess(x, h) / x->time_s[1] - h->given);
-}
-
-/* The lower quartile: most steps only decode, or enough of them do. */
-static void learn_decode_time(struct attribution_inference *x, double s)
-{
-    if (!(x->decode_s > 0))
-        x->decode_s = s;
-    x->decode_s *= exp(s < x->decode_s ? -0.075 : 0.025);
-}
-
-/* The same form as the energy of a step, from steps whose prompts were assigned. */
-static void learn_times(struct attribution_inference *x, const struct attribution_held *h)
-{
-    const double row[SHARING_TERMS] = {1, h->given, h->decoders, h->contexts};
-    struct jl_regression r;
-    jl_equations_add(&x->times, row, seconds(h), 1 / seconds(h));
-    if (x->times.rows < x->time_at)
-        return;
-    jl_non_negative(&x->times, &r);
-    for (size_t i = 0; i < SHARING_TERMS; i++)
-        x->time_s[i] = r.x[i];
-    x->time_at = fmin(TIMES_GROWTH * x->times.rows, TIMES_MAX);
-    jl_equations_scale(&x->times, TIMES_FADE);
-}
-
-static double remaining(const struct attribution_request *r)
-{
-    return fmax(0, r->prompt - r->computed);
-}
-
-static void give(struct attribution_request *r, struct attribution_held *h, size_t request, double tokens)
-{
-    if (h->prefiller != NONE && h->prefiller != request)
-        return;
-    h->prefiller = request;
-    h->prefill += tokens;
-    h->given += tokens;
-    r->computed += tokens;
-}
-
-/* A guess knows nothing of what was cached: computing it all would have taken longer. */
-static void mend_guess(const struct attribution_inference *x, struct attribution_request *r, size_t from, size_t k)
-{
-    double most = 0;
-    if (!r->guessed || !(x->time_s[1] > 0))
-        return;
-    for (size_t i = from; i <= k; i++)
-        most += room(x, &x->held[i]);
-    r->prompt = fmin(r->prompt, r->computed + GUESS_SLACK * most + 8);
-}
-
-/* Part of step i that is left for it: of the last one, what those behind it do not need who got their first tokens there too. */
-static double space(const struct attribution_inference *x, size_t i, size_t k, double tokens, double behind)
-{
-    const struct attribution_held *h = &x->held[i];
-    if (!(x->time_s[1] > 0)) /* nothing is known of times: by how much longer the step took */
-        return excess(x, h) * (i < k ? 1 : tokens / (tokens + behind));
-    return i < k ? room(x, h) : fmax(room(x, h) - behind, 0);
-}
-
-/* Its first token came with step k: its prompt was computed there, and before in the steps that had time for it, from the one on
- * in which the request before it got its first token. `behind`: prompt tokens of those that come after it in k. */
-static void assign_prompt(struct attribution_inference *x, struct attribution_request *r, size_t k, struct attribution_entry *own,
-                          double behind)
-{
-    bool timed = x->time_s[1] > 0;
-    size_t from = k;
-    while (from > x->first && x->held[from - 1].from >= r->arrived &&
-           (timed ? x->held[from - 1].to >= x->assigned : x->held[from - 1].to > x->assigned))
-        from--;
-    mend_guess(x, r, from, k);
-    double tokens = remaining(r), all = 0;
-    for (size_t i = from; i <= k; i++)
-        all += space(x, i, k, tokens, behind);
-    for (size_t i = from; i < k && all > 0; i++) {
-        double part = tokens * space(x, i, k, tokens, behind) / all;
-        if (part > 0)
-            give(r, &x->held[i], own->request, part);
-    }
-    own->prefill += remaining(r);
-    x->held[k].given += remaining(r);
-    r->computed = fmax(r->prompt, r->computed);
-}
-
 /* ---- telling --------------------------------------------------------------------------------------------------------- */
 
 static void tell_held(struct joulet_attribution *a, struct attribution_engine *e, const struct attribution_held *h)
@@ -206,7 +83,7 @@ static void tell_held(struct joulet_attribution *a, struct attribution_engine *e
     size_t n = 0;
     if (attribution_members(e, 2 * (h->n + 1))) {
         for (size_t i = 0; i < h->n; i++) {
-            const struct attribution_entry *m = entry_at(x, h->first + i);
+            const struct attribution_entry *m = infer_entry(x, h->first + i);
             struct attribution_request *r = &a->requests[m->request];
             if (m->decoded > 0 || m->prefill > 0 || m->first)
                 e->members[n++] = (struct sharing_member){m->request, m->prefill, m->decoded, m->context};
@@ -215,10 +92,10 @@ static void tell_held(struct joulet_attribution *a, struct attribution_engine *e
         if (h->prefiller != NONE)
             e->members[n++] = (struct sharing_member){.slot = h->prefiller, .tokens = h->prefill};
         attribution_tell(a, e, h->from, h->to, n, NULL);
-        learn_times(x, h);
+        infer_learn_times(x, h);
     }
     for (size_t i = 0; i < h->n; i++) {
-        const struct attribution_entry *m = entry_at(x, h->first + i);
+        const struct attribution_entry *m = infer_entry(x, h->first + i);
         if (m->leaves)
             attribution_release(a, &a->requests[m->request]);
     }
@@ -228,9 +105,9 @@ static void tell_held(struct joulet_attribution *a, struct attribution_engine *e
 static void guess_prompt(struct joulet_attribution *a, struct attribution_inference *x, struct attribution_held *h)
 {
     struct attribution_request *r = head_of(a, x);
-    double s = excess(x, h);
+    double s = infer_excess(x, h);
     if (r && h->to > x->assigned && h->from >= r->arrived && s > 0 && x->time_s[1] > 0)
-        give(r, h, x->prompt_head, fmin(0.9 * remaining(r), s / x->time_s[1]));
+        infer_give(r, h, x->prompt_head, fmin(0.9 * infer_remaining(r), s / x->time_s[1]));
 }
 
 /* Nobody's prompt can have been computed in it who has not got a token since. */
@@ -238,8 +115,8 @@ static bool is_known(struct joulet_attribution *a, const struct attribution_engi
 {
     const struct attribution_inference *x = &e->infer;
     const struct attribution_request *r = head_of(a, x);
-    bool full = h->to < x->assigned || (h->to == x->assigned && !(x->time_s[1] > 0 && room(x, h) > FULL * h->given));
-    bool plain = x->time_s[1] > 0 && h->decoders > 0 && excess(x, h) <= 0;
+    bool full = h->to < x->assigned || (h->to == x->assigned && !(x->time_s[1] > 0 && infer_room(x, h) > FULL * h->given));
+    bool plain = x->time_s[1] > 0 && h->decoders > 0 && infer_excess(x, h) <= 0;
     return !r || full || plain || h->from < r->arrived || (e->slots && x->begun >= e->slots);
 }
 
@@ -332,19 +209,19 @@ static void begin_all(struct joulet_attribution *a, struct attribution_inference
     double behind = 0;
     size_t n = 0;
     for (size_t i = 0; i < h->n && all; i++) {
-        const struct attribution_entry *m = entry_at(x, h->first + i);
+        const struct attribution_entry *m = infer_entry(x, h->first + i);
         if (!m->first || a->requests[m->request].begun)
             continue;
         all[n++] = (struct beginner){a->requests[m->request].arrived, h->first + i};
-        behind += remaining(&a->requests[m->request]);
+        behind += infer_remaining(&a->requests[m->request]);
     }
     if (n)
         qsort(all, n, sizeof *all, by_arrival);
     for (size_t i = 0; i < n; i++) {
-        struct attribution_entry *m = entry_at(x, all[i].entry);
+        struct attribution_entry *m = infer_entry(x, all[i].entry);
         struct attribution_request *r = &a->requests[m->request];
-        behind -= remaining(r);
-        assign_prompt(x, r, k, m, fmax(0, behind));
+        behind -= infer_remaining(r);
+        infer_assign_prompt(x, r, k, m, fmax(0, behind));
         begin_decode(a, x, r);
     }
     if (n)
@@ -362,11 +239,11 @@ static void close_cluster(struct joulet_attribution *a, struct attribution_engin
     if (to > from && attribution_reserve((void **)&x->held, sizeof *x->held, &x->first, &x->n, &x->cap, 1, HELD_MAX)) {
         k = x->n++;
         x->held[k] = (struct attribution_held){.from = from, .to = to, .first = x->open_entry, .n = n, .prefiller = NONE};
-        learn_decode_time(x, jl_s(to - from));
+        infer_learn_decode_time(x, jl_s(to - from));
     }
     size_t firsts = 0;
     for (size_t i = 0; i < n; i++) {
-        const struct attribution_entry *m = entry_at(x, x->open_entry + i);
+        const struct attribution_entry *m = infer_entry(x, x->open_entry + i);
         firsts += m->first;
         if (k == NONE)
             continue;
@@ -379,7 +256,7 @@ static void close_cluster(struct joulet_attribution *a, struct attribution_engin
     if (firsts && k != NONE)
         begin_all(a, x, k, firsts);
     for (size_t i = 0; i < n; i++) {
-        const struct attribution_entry *m = entry_at(x, x->open_entry + i);
+        const struct attribution_entry *m = infer_entry(x, x->open_entry + i);
         if (m->first && !a->requests[m->request].begun)
             begin_decode(a, x, &a->requests[m->request]);
         if (m->leaves && x->begun)
@@ -387,7 +264,7 @@ static void close_cluster(struct joulet_attribution *a, struct attribution_engin
     }
     if (k == NONE) /* all of it came at once: there is no time that could be shared */
         for (size_t i = 0; i < n; i++) {
-            const struct attribution_entry *m = entry_at(x, x->open_entry + i);
+            const struct attribution_entry *m = infer_entry(x, x->open_entry + i);
             if (m->leaves)
                 attribution_release(a, &a->requests[m->request]);
         }
@@ -414,7 +291,7 @@ static enum joulet_status arrive(struct joulet_attribution *a, struct attributio
     if (t < x->step_end)
         t = x->step_end;
     if (r->cluster == x->cluster && x->opened) {
-        struct attribution_entry *m = entry_at(x, r->entry);
+        struct attribution_entry *m = infer_entry(x, r->entry);
         m->decoded += in->decoded;
         m->prefill += in->prefill;
         m->first |= in->first;
@@ -495,7 +372,7 @@ enum joulet_status infer_end(struct joulet_attribution *a, struct attribution_re
     bool seen = r->entry != NONE && r->entry >= x->dropped + x->first_entry && x->first_entry < x->n_entries;
     learn_from(x, r, generated);
     if (!r->silent && seen && r->made > 0) {
-        struct attribution_entry *m = entry_at(x, r->entry);
+        struct attribution_entry *m = infer_entry(x, r->entry);
         m->leaves = true;
         if (r->cluster != x->cluster || !x->opened)
             x->begun -= x->begun > 0;
@@ -531,8 +408,8 @@ static void stall(struct joulet_attribution *a, struct attribution_engine *e, jo
     joulet_mark from = since > r->arrived ? since : r->arrived, to = t - jl_ns(STALL_S / 2);
     if (to <= from)
         return;
-    double tokens = x->time_s[1] > 0 ? jl_s(to - from) / x->time_s[1] : remaining(r) / 2;
-    e->members[0] = (struct sharing_member){.slot = index_of(a, r), .tokens = fmin(tokens, 0.9 * remaining(r))};
+    double tokens = x->time_s[1] > 0 ? jl_s(to - from) / x->time_s[1] : infer_remaining(r) / 2;
+    e->members[0] = (struct sharing_member){.slot = index_of(a, r), .tokens = fmin(tokens, 0.9 * infer_remaining(r))};
     r->computed += e->members[0].tokens;
     attribution_tell(a, e, from, to, 1, NULL);
     x->step_end = x->assigned = to;
