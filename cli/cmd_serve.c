@@ -1,4 +1,4 @@
-/* cmd_serve.c - stands in front of engines until it is ended: everything passes unchanged. */
+/* cmd_serve.c - stands in front of engines until it is ended: everything passes, and is metered beside the stream. */
 #include "cli/json.h"
 #include "cli/parse.h"
 #include "cli/serve.h"
@@ -20,13 +20,15 @@ struct serving {
     size_t n;
     struct engine *engine; /* found by itself; NULL */
     struct server *server;
-    struct serve_log *log; /* with --verbose; NULL */
+    struct serve_log *log;     /* with --verbose; NULL */
+    struct serve_meter *meter; /* NULL: nothing is measured */
 };
 
 static void release(struct serving *s)
 {
     server_close(s->server);
     serve_log_close(s->log);
+    serve_meter_close(s->meter);
     engine_close(s->engine);
     for (size_t i = 0; s->texts && i < s->n; i++)
         free(s->texts[i]);
@@ -102,7 +104,11 @@ static void tell_json(struct jl_buf *out, const struct serving *s)
         cli_json_string(out, s->upstreams[i].model);
         jl_buf_str(out, "}");
     }
-    jl_buf_str(out, "]}\n");
+    jl_buf_str(out, "]");
+    char text[512];
+    cli_json_key(out, &first, "measures");
+    cli_json_string(out, s->meter ? serve_meter_text(s->meter, text, sizeof text) : NULL);
+    jl_buf_str(out, "}\n");
 }
 
 /* Where it can be reached now: scripts wait for this line, so it comes when connections are taken. */
@@ -136,6 +142,14 @@ static void check_files(const struct serving *s)
             (long long)files, (long long)((files - FILES_OF_OURS) / FILES_A_CONNECTION), (long long)wanted);
 }
 
+static enum splice_form injects(const struct cli *c)
+{
+    const char *where = cli_str(c, "inject");
+    if (cli_flag(c, "no-inject"))
+        return SPLICE_NONE;
+    return where && strcmp(where, "usage") == 0 ? SPLICE_USAGE : SPLICE_ENERGY;
+}
+
 static int open_server(struct serving *s)
 {
     struct joulet_error err;
@@ -148,6 +162,8 @@ static int open_server(struct serving *s)
                                .insecure_http = cli_flag(c, "insecure-http"),
                                .connections_max = (unsigned)cli_int(c, "connections", 4096),
                                .upstream_idle_s = cli_given(c, "timeout") ? jl_s(cli_duration_ns(c, "timeout")) : 0,
+                               .metering = serve_metering(s->meter),
+                               .inject = injects(c),
                                .said = on_said,
                                .user = s};
     o.n_allow_hosts = cli_list(c, "allow-host", &o.allow_hosts);
@@ -179,9 +195,14 @@ static int serve_run(struct cli *c, int argc, char **argv)
         return cli_usage(c, "serve takes no argument '%s'; name an engine with --upstream %s", argv[0], argv[0]);
     int code = n ? upstreams_given(&s, items, n) : upstream_found(&s);
     if (code == CLI_DONE)
+        code = serve_meter_open(&s.meter, c);
+    if (code == CLI_DONE)
         code = open_server(&s);
     if (code == CLI_DONE) {
+        char text[512];
         check_files(&s);
+        if (s.meter)
+            cli_say(c, "measuring %s", serve_meter_text(s.meter, text, sizeof text));
         if (tell(&s))
             serve(&s);
         else
@@ -195,27 +216,30 @@ const struct command cmd_serve = {
     .name = "serve",
     .summary = "stand in front of an engine, for clients as they are",
     .usage = "joulet serve [OPTION]...",
-    .options = "upstream listen allow-host token insecure-http connections timeout drain",
+    .options = "upstream listen allow-host token insecure-http connections timeout drain no-meter inject no-inject devices "
+               "sensors meter sim replay trust-root calibration measured-only",
     .about =
-        "Listens on an address of its own and passes every request on to an engine, and every answer back, byte for byte and "
-        "piece "
-        "by piece as it comes. Clients need another base URL and nothing else.\n\n"
+        "Listens on an address of its own and passes every request on to an engine, and every answer back, piece by piece as it "
+        "comes. Clients need another base URL and nothing else.\n\n"
+        "What each request draws is measured beside the stream, by the sensors of this machine, and shared between requests that "
+        "run at the same time. Answers of models get one more member, energy, in their last object; every other byte is as the "
+        "engine sent it, and --no-inject leaves out that one too. What the sensors have not shown by then is marked provisional; "
+        "/joulet/requests/ID has the final figure, ID as in the header X-Joulet-Request. /joulet/requests lists the latest, "
+        "/joulet/energy has all accounts. --devices names what the engines run on; otherwise it is all that counts in the total, "
+        "and engines elsewhere have no energy.\n\n"
         "Without --upstream it stands in front of the engine that answers on this machine. With several, a request goes to the "
-        "one "
-        "whose prefix its path begins with, which is taken off, else to the one whose model it names (NAME* for all that begin "
-        "so), "
-        "else to the first that is given as a bare URL.\n\n"
+        "one whose prefix its path begins with, which is taken off, else to the one whose model it names (NAME* for all that "
+        "begin so), else to the first that is given as a bare URL.\n\n"
         "It listens on loopback. Requests must name this machine by localhost, one of its addresses or a name given with "
         "--allow-host: a page in a browser can make a name lead here, but not the name it is loaded from. Off loopback a token "
-        "is "
-        "demanded, in the header X-Joulet-Token or before the path as /joulet/t/TOKEN; the engine never sees it.\n\n"
+        "is demanded, in the header X-Joulet-Token or before the path as /joulet/t/TOKEN; the engine never sees it.\n\n"
         "When it is up it writes where it listens. SIGTERM and Ctrl-C end it: no new connection is taken, and answers under way "
-        "are "
-        "waited for. Paths below /joulet/ are its own: /joulet/health says how it is. With --verbose every request is a line on "
-        "standard error.",
+        "are waited for. Paths below /joulet/ are its own: /joulet/health says how it is. With --verbose every request is a line "
+        "on standard error.",
     .examples = "joulet serve\n  in front of the engine that answers on this machine\n"
                 "joulet serve --upstream http://127.0.0.1:8000 --listen 127.0.0.1:9000\n  in front of vLLM, on another port\n"
                 "joulet serve --upstream http://127.0.0.1:8080 --upstream /o=http://gpu:11434\n  two engines, Ollama below /o\n"
+                "joulet serve --inject usage\n  the figures inside usage, where chat programs show them\n"
                 "JOULET_TOKEN=... joulet serve --listen 0.0.0.0:8737 --insecure-http\n  for other machines too\n",
     .run = serve_run,
 };

@@ -443,6 +443,14 @@ const struct option_row option_table[] = {
      .min = 0,
      .max = 86400,
      .help = "When it is ended, wait so long for answers that are under way."},
+    {.name = "no-meter", .type = OPTION_FLAG, .help = "Measure nothing: requests and answers only pass."},
+    {.name = "inject",
+     .type = OPTION_CHOICE,
+     .arg = "WHERE",
+     .def = "energy",
+     .choices = "energy,usage",
+     .help = "Where answers get their energy: as a member of the last object, or inside its usage."},
+    {.name = "no-inject", .type = OPTION_FLAG, .help = "Leave answers as they are, byte for byte."},
 
     /* fits */
     {.name = "tokens-in",

@@ -11,4 +11,14 @@ struct serve_log *serve_log_open(const struct cli *c);
 const struct observer *serve_log_observer(const struct serve_log *l);
 void serve_log_close(struct serve_log *l); /* after the server; NULL is fine */
 
+/* The meter and what is metered with it. */
+struct serve_meter;
+/* *out NULL: nothing is measured, because the user wants it so or because nothing can be. CLI_DONE, or an exit code after the
+ * sentence. */
+int serve_meter_open(struct serve_meter **out, const struct cli *c);
+struct metering *serve_metering(const struct serve_meter *m); /* NULL is fine, and gives NULL */
+/* "covers cpu0.package", in buf; "" without a meter. */
+const char *serve_meter_text(const struct serve_meter *m, char *buf, size_t size);
+void serve_meter_close(struct serve_meter *m); /* after the server; NULL is fine */
+
 #endif

@@ -6,14 +6,16 @@
 #include "server/headers.h"
 #include "server/route.h"
 #include "server/server.h"
+#include "server/splice.h"
 
 #define SERVER_BODY_WHOLE                                                                                                        \
     ((size_t)1 << 20) /* bodies up to this are sent in one piece, and again when a kept connection was stale */
 
-struct upstream {     /* one of the options, taken apart */
-    char *origin;     /* "http://127.0.0.1:8080" */
-    const char *path; /* "/base", or "" */
-    atomic_bool down; /* said already */
+struct upstream {              /* one of the options, taken apart */
+    char *origin;              /* "http://127.0.0.1:8080" */
+    const char *path;          /* "/base", or "" */
+    atomic_bool down;          /* said already */
+    atomic_bool refuses_usage; /* it does not know stream_options */
 };
 
 struct server {
@@ -22,6 +24,7 @@ struct server {
     struct net_server *net;
     struct net_pool *pool;
     struct observation *observation;
+    struct observe_tee tee;
     struct upstream *upstreams; /* as in o */
     struct net_handler handler;
     struct jl_rng ids;
@@ -51,8 +54,14 @@ struct passage {
     struct net_tunnel *tunnel;
     struct watched *watched;
     char id[20];
-    bool cut, answered, gone; /* the answer broke off; it was the upstream's; the client left */
-    int fault;                /* status of an answer of ours for want of one; 0: none */
+    bool cut, answered, gone;               /* the answer broke off; it was the upstream's; the client left */
+    bool client_asks, asked_usage, splices; /* counts of a stream: the client's wish, ours; the answer goes through `splicer` */
+    struct jl_buf asked;                    /* the body with our wish */
+    struct splicer splicer;
+    struct jl_buf out; /* what it gave, from out_at on */
+    size_t out_at;
+    bool ended; /* the upstream's answer */
+    int fault;  /* status of an answer of ours for want of one; 0: none */
     char why[sizeof(((struct joulet_error *)0)->message)];
     int64_t t_last_ns;
 };
@@ -61,6 +70,7 @@ struct passage {
 bool server_refuse(struct net_call *call, const char *target, int status, const char *sentence, bool close);
 /* Answers a path below /joulet/; the request is whole. */
 bool server_own(struct server *s, struct net_call *call, const struct net_head *head, const char *target);
+void server_json_string(struct jl_buf *out, const char *s);
 void server_say(struct server *s, const char *sentence);
 /* The upstream failed, or works again: said when that changes. */
 void server_upstream_failed(struct server *s, struct upstream *u, const char *sentence);
@@ -72,6 +82,12 @@ void passage_body(void *state, const char *bytes, size_t n);
 void passage_answer(void *state, struct net_call *call);
 long passage_read(void *state, char *bytes, size_t size);
 void passage_end(void *state, enum net_end how);
+/* passage_splice.c */
+void passage_ask_usage(struct passage *p);
+bool passage_refuses_usage(struct passage *p, int status);
+void passage_splice_begin(struct passage *p, const struct net_reply *reply, bool at_hand, int64_t *length);
+long passage_splice_take(struct passage *p, char *bytes, size_t size);
+void passage_splice_release(struct passage *p);
 /* passage_tunnel.c */
 void passage_switch(struct passage *p);
 void passage_tunnel(void *state, int fd, const char *early, size_t n);

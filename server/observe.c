@@ -46,6 +46,7 @@ struct observation {
     uint64_t head, tail; /* bytes ever written and read: head - tail are in the ring */
     struct watched *overdue;
     size_t open;
+    int64_t seen_ns; /* what was put before then was told */
     bool stop;
     atomic_bool ended;
     atomic_ullong n_lost;
@@ -289,6 +290,8 @@ static void run(void *arg)
         struct watched *overdue = o->overdue;
         o->overdue = NULL;
         stop = o->stop && head == o->tail && !overdue;
+        if (head == o->tail && !overdue)
+            o->seen_ns = jl_mono_ns();
         pthread_mutex_unlock(&o->lock);
         bool idle = head == o->tail && !overdue;
         read_ring(o, head);
@@ -351,4 +354,12 @@ void observation_close(struct observation *o, double patience_s)
 uint64_t observation_lost(const struct observation *o)
 {
     return o ? atomic_load(&o->n_lost) : 0;
+}
+
+int64_t observation_seen_ns(struct observation *o)
+{
+    pthread_mutex_lock(&o->lock);
+    int64_t t_ns = !o->open && o->head == o->tail && !o->overdue ? jl_mono_ns() : o->seen_ns;
+    pthread_mutex_unlock(&o->lock);
+    return t_ns;
 }

@@ -42,6 +42,12 @@ struct observer {
     void (*chunk)(void *state, bool from_client, const char *bytes, size_t n, int64_t t_ns);
     void (*end)(void *state, const struct observed_end *e);
 };
+/* Two observers as one: each is told what it wants to know. What they are must outlive it. */
+struct observe_tee {
+    const struct observer *both[2];
+    struct observer observer; /* to be opened */
+};
+void observe_tee_init(struct observe_tee *t, const struct observer *first, const struct observer *second);
 #define OBSERVE_BODY_MAX ((size_t)1 << 20)
 #define OBSERVE_RING     ((size_t)8 << 20)
 
@@ -51,6 +57,8 @@ enum joulet_status observation_open(struct observation **out, const struct obser
 /* Waits at most patience_s for the observer to read what is in the ring; one that hangs is left behind, with its memory. */
 void observation_close(struct observation *o, double patience_s);
 uint64_t observation_lost(const struct observation *o); /* exchanges that were not wholly seen */
+/* A moment before which the observer was told everything: now when nothing is under way. Any thread. */
+int64_t observation_seen_ns(struct observation *o);
 
 /* The side of the stream: each call costs a copy and never waits for the observer. o NULL: no call does anything. */
 struct watched;

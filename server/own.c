@@ -1,5 +1,6 @@
 /* own.c - answers of our own: errors, and what lies below /joulet/. */
 #include "server/internal.h"
+#include "server/metering.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,7 +15,7 @@ static bool answer_json(struct net_call *call, int status, const char *json, siz
     return net_call_answer(call, &a);
 }
 
-static void json_string(struct jl_buf *out, const char *s)
+void server_json_string(struct jl_buf *out, const char *s)
 {
     jl_buf_str(out, "\"");
     for (; *s; s++) {
@@ -53,10 +54,10 @@ bool server_refuse(struct net_call *call, const char *target, int status, const 
     jl_buf_printf(&text, "joulet: %s", sentence);
     if (jl_starts(target, "/api/")) {
         jl_buf_str(&out, "{\"error\":");
-        json_string(&out, text.data);
+        server_json_string(&out, text.data);
     } else {
         jl_buf_str(&out, "{\"error\":{\"message\":");
-        json_string(&out, text.data);
+        server_json_string(&out, text.data);
         jl_buf_printf(&out, ",\"type\":\"%s\",\"code\":%d}", kind_of(status), status);
     }
     jl_buf_str(&out, "}\n");
@@ -78,15 +79,15 @@ static bool health(struct server *s, struct net_call *call)
     for (size_t i = 0; i < s->o.n_upstreams; i++) {
         const struct server_upstream *u = &s->o.upstreams[i];
         jl_buf_printf(&out, "%s{\"url\":", i ? "," : "");
-        json_string(&out, s->upstreams[i].origin);
+        server_json_string(&out, s->upstreams[i].origin);
         jl_buf_str(&out, ",\"prefix\":");
         if (u->prefix)
-            json_string(&out, u->prefix);
+            server_json_string(&out, u->prefix);
         else
             jl_buf_str(&out, "null");
         jl_buf_str(&out, ",\"model\":");
         if (u->model)
-            json_string(&out, u->model);
+            server_json_string(&out, u->model);
         else
             jl_buf_str(&out, "null");
         jl_buf_printf(&out, ",\"answers\":%s}", atomic_load(&s->upstreams[i].down) ? "false" : "true");
@@ -97,16 +98,73 @@ static bool health(struct server *s, struct net_call *call)
     return ok;
 }
 
+/* ---- what is measured ------------------------------------------------------------------------------------------------------ */
+
+#define REQUESTS_TOLD 100
+
+static size_t wanted(const char *target)
+{
+    const char *at = strstr(target, "?limit=");
+    int64_t n = 0;
+    return at && jl_parse_i64(at + 7, &n) && n > 0 ? (size_t)n : REQUESTS_TOLD;
+}
+
+static bool measured(struct server *s, struct net_call *call, const char *target, size_t n)
+{
+    static const char requests[] = "/joulet/requests", energy[] = "/joulet/energy";
+    size_t len = sizeof requests - 1;
+    struct jl_buf out;
+    char id[20] = "";
+    bool found = true, ok;
+    jl_buf_init(&out, (size_t)1 << 26);
+    if (n == sizeof energy - 1)
+        metering_write_energy(s->o.metering, &out);
+    else if (n == len)
+        metering_write_requests(s->o.metering, wanted(target), &out);
+    else {
+        snprintf(id, sizeof id, "%.*s", (int)(n - len - 1 < sizeof id ? n - len - 1 : sizeof id - 1), target + len + 1);
+        found = metering_write_request(s->o.metering, id, &out);
+    }
+    if (!found)
+        ok = server_refuse(call, target, 404,
+                           "this request is not known: it was none that computes tokens, or too many came after it", false);
+    else if (out.failed)
+        ok = server_refuse(call, target, 503, "out of memory", false);
+    else
+        ok = answer_json(call, 200, out.data, out.len, false);
+    jl_buf_release(&out);
+    return ok;
+}
+
+enum own_path { OWN_NONE, OWN_HEALTH, OWN_MEASURED };
+
+static enum own_path own_path(const char *target, size_t n)
+{
+    static const struct {
+        const char *path;
+        enum own_path what;
+    } paths[] = {{"/joulet/health", OWN_HEALTH}, {"/joulet/requests", OWN_MEASURED}, {"/joulet/energy", OWN_MEASURED}};
+    static const char one[] = "/joulet/requests/";
+    for (size_t i = 0; i < JL_COUNT(paths); i++)
+        if (strlen(paths[i].path) == n && strncmp(target, paths[i].path, n) == 0)
+            return paths[i].what;
+    return n > sizeof one - 1 && jl_starts(target, one) ? OWN_MEASURED : OWN_NONE;
+}
+
 bool server_own(struct server *s, struct net_call *call, const struct net_head *head, const char *target)
 {
     const char *origin = net_head_value(head->headers, head->n_headers, "Origin");
     size_t n = strcspn(target, "?");
+    enum own_path path = own_path(target, n);
     if (origin && !guard_origin(&s->guard, origin, head->client_fd))
         return server_refuse(call, target, 403, "pages of this origin may not ask for it: name their host with --allow-host",
                              true);
-    if (n != strlen("/joulet/health") || strncmp(target, "/joulet/health", n) != 0)
+    if (path == OWN_NONE)
         return server_refuse(call, target, 404, "there is nothing at this path: paths below /joulet/ are its own", false);
     if (strcmp(head->method, "GET") != 0 && strcmp(head->method, "HEAD") != 0)
         return server_refuse(call, target, 405, "this path is only read: ask with GET", false);
-    return health(s, call);
+    if (path == OWN_MEASURED && !s->o.metering)
+        return server_refuse(call, target, 404, "nothing is measured here: no sensor works, or it was started with --no-meter",
+                             false);
+    return path == OWN_HEALTH ? health(s, call) : measured(s, call, target, n);
 }

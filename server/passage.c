@@ -17,6 +17,7 @@ static void passage_free(struct passage *p)
     net_exchange_close(p->exchange);
     net_tunnel_close(p->tunnel);
     jl_buf_release(&p->body);
+    passage_splice_release(p);
     free(p->headers);
     free(p->up_target);
     free(p->authorization);
@@ -232,19 +233,36 @@ static char *take_rest(struct passage *p, const struct net_reply *reply)
     return rest;
 }
 
+/* What the upstream sent goes to the client, as it is or with something put in. */
+static void splice_rest(struct passage *p, char **rest, int64_t *length)
+{
+    if (!*rest || !p->splices)
+        return;
+    splicer_bytes(&p->splicer, *rest, (size_t)*length);
+    splicer_end(&p->splicer);
+    free(*rest);
+    *length = (int64_t)p->out.len;
+    *rest = p->out.failed ? NULL : p->out.len ? jl_buf_take(&p->out) : jl_strdup("");
+}
+
 static bool pass_head(struct passage *p, const struct net_reply *reply)
 {
     struct net_header *headers = malloc((reply->n_headers + 2) * sizeof(*headers));
     if (!headers)
         return false;
     char *rest = take_rest(p, reply);
+    int64_t length = reply->length;
     size_t n = headers_down(reply->headers, reply->n_headers, headers);
     if (p->id[0])
         headers[n++] = (struct net_header){"X-Joulet-Request", p->id};
-    struct net_answer a = {.status = reply->status, .headers = headers, .n_headers = n, .body = rest, .length = reply->length};
-    bool ok = net_call_answer(p->call, &a);
-    if (rest) {
+    if (rest)
         watched_chunk(p->watched, false, rest, (size_t)reply->length, p->t_last_ns);
+    passage_splice_begin(p, reply, rest != NULL, &length);
+    bool whole = rest != NULL;
+    splice_rest(p, &rest, &length);
+    struct net_answer a = {.status = reply->status, .headers = headers, .n_headers = n, .body = rest, .length = length};
+    bool ok = (rest || !whole) && net_call_answer(p->call, &a);
+    if (whole) {
         net_exchange_close(p->exchange);
         p->exchange = NULL;
     }
@@ -253,13 +271,33 @@ static bool pass_head(struct passage *p, const struct net_reply *reply)
     return ok;
 }
 
+static bool open_whole(struct passage *p, struct joulet_error *err)
+{
+    const struct jl_buf *body = p->asked_usage ? &p->asked : &p->body;
+    return open_exchange(p, body->data ? body->data : "", (int64_t)body->len, err);
+}
+
+/* As the client wrote it. When that is taken, what was put in is not put in again. */
+static enum joulet_status ask_again(struct passage *p, struct net_reply *reply, struct joulet_error *err)
+{
+    net_exchange_close(p->exchange);
+    p->exchange = NULL;
+    if (!open_whole(p, err))
+        return err->status;
+    enum joulet_status status = net_exchange_head(p->exchange, reply, err);
+    if (status == JOULET_OK && reply->status < 400)
+        atomic_store(&p->upstream->refuses_usage, true);
+    return status;
+}
+
 /* The request is whole; false: a fault. */
 static bool exchange_heads(struct passage *p, struct net_reply *reply)
 {
     struct joulet_error err;
     if (!p->streaming) {
         passage_watch_begin(p);
-        if (!open_exchange(p, p->body.data ? p->body.data : "", (int64_t)p->body.len, &err)) {
+        passage_ask_usage(p);
+        if (!open_whole(p, &err)) {
             passage_fail(p, &err);
             return false;
         }
@@ -267,6 +305,8 @@ static bool exchange_heads(struct passage *p, struct net_reply *reply)
     if (p->streaming)
         watched_request(p->watched, NULL, 0, !p->refused, jl_mono_ns());
     enum joulet_status status = net_exchange_head(p->exchange, reply, &err);
+    if (status == JOULET_OK && passage_refuses_usage(p, reply->status))
+        status = ask_again(p, reply, &err);
     if (status != JOULET_OK)
         passage_fail(p, &err);
     return status == JOULET_OK;
@@ -290,9 +330,9 @@ void passage_answer(void *state, struct net_call *call)
         passage_answer_fault(p);
 }
 
-long passage_read(void *state, char *bytes, size_t size)
+/* Bytes from the upstream; 0 and -1 as passage_read. */
+static long read_up(struct passage *p, char *bytes, size_t size)
 {
-    struct passage *p = state;
     struct joulet_error err;
     long n = p->exchange ? net_exchange_read(p->exchange, bytes, size, &p->t_last_ns, &err) : -1;
     if (n > 0) {
@@ -308,6 +348,32 @@ long passage_read(void *state, char *bytes, size_t size)
     net_exchange_close(p->exchange); /* done: the next request may have its connection; cut: the engine stops */
     p->exchange = NULL;
     return n;
+}
+
+/* The same through the splicer, which may hold what came, and may have more than fits. */
+static long read_spliced(struct passage *p, char *bytes, size_t size)
+{
+    while (p->out.len == p->out_at) {
+        if (p->ended)
+            return 0;
+        long n = read_up(p, bytes, size);
+        if (n < 0)
+            return n;
+        if (n > 0)
+            splicer_bytes(&p->splicer, bytes, (size_t)n);
+        else
+            splicer_end(&p->splicer);
+        p->ended = n == 0;
+        if (p->out.failed)
+            return -1;
+    }
+    return passage_splice_take(p, bytes, size);
+}
+
+long passage_read(void *state, char *bytes, size_t size)
+{
+    struct passage *p = state;
+    return p->splices ? read_spliced(p, bytes, size) : read_up(p, bytes, size);
 }
 
 void passage_end(void *state, enum net_end how)

@@ -2,6 +2,7 @@
 #include "server/internal.h"
 
 #include "lib/platform/platform.h"
+#include "server/metering.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,21 @@ static bool take_apart(struct server *s)
     return s->upstreams != NULL;
 }
 
+static enum joulet_status start_observing(struct server *s, struct joulet_error *err)
+{
+    const struct observer *first = s->o.metering ? metering_observer(s->o.metering) : NULL, *one = first ? first : s->o.observer;
+    if (first && s->o.observer) {
+        observe_tee_init(&s->tee, first, s->o.observer);
+        one = &s->tee.observer;
+    }
+    if (!one)
+        return JOULET_OK;
+    enum joulet_status status = observation_open(&s->observation, one, OBSERVE_RING, err);
+    if (status == JOULET_OK && first)
+        metering_follow(s->o.metering, s->observation);
+    return status;
+}
+
 static enum joulet_status start(struct server *s, struct joulet_error *err)
 {
     struct net_server_options n = {.listen = s->o.listen, .connections_max = s->o.connections_max, .handler = &s->handler};
@@ -102,9 +118,9 @@ static enum joulet_status start(struct server *s, struct joulet_error *err)
                                       .read = passage_read,
                                       .tunnel = passage_tunnel,
                                       .end = passage_end};
-    if (s->o.observer && observation_open(&s->observation, s->o.observer, OBSERVE_RING, err) != JOULET_OK)
-        return err ? err->status : JOULET_MEMORY;
-    enum joulet_status status = net_pool_open(&s->pool, err);
+    enum joulet_status status = start_observing(s, err);
+    if (status == JOULET_OK)
+        status = net_pool_open(&s->pool, err);
     return status == JOULET_OK ? net_server_open(&s->net, &n, err) : status;
 }
 
@@ -162,6 +178,8 @@ void server_close(struct server *s)
         return;
     net_server_close(s->net);
     net_pool_close(s->pool);
+    if (s->o.metering)
+        metering_follow(s->o.metering, NULL);
     observation_close(s->observation, OBSERVER_PATIENCE_S);
     for (size_t i = 0; s->upstreams && i < s->o.n_upstreams; i++)
         free(s->upstreams[i].origin);

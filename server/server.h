@@ -5,6 +5,9 @@
 
 #include "net/net_server.h"
 #include "server/observe.h"
+#include "server/splice.h"
+
+struct metering;
 
 /* Where requests go. The first without prefix and model takes what no other one wants. */
 struct server_upstream {
@@ -26,7 +29,9 @@ struct server_options {
     unsigned connections_max;
     uint64_t body_max;               /* of a request; 0: 256 MiB */
     double upstream_idle_s;          /* an upstream that sends nothing for so long; 0: 3600 s */
-    const struct observer *observer; /* NULL: nothing is looked at */
+    const struct observer *observer; /* besides the metering; NULL: none */
+    struct metering *metering;       /* must outlive the server; NULL: nothing is measured */
+    enum splice_form inject;         /* where the energy goes in answers, when something is measured */
     /* What the operator should know, once each time it begins; any thread. */
     void (*said)(void *user, const char *sentence);
     void *user;
