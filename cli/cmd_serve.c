@@ -105,9 +105,8 @@ static void tell_json(struct jl_buf *out, const struct serving *s)
         jl_buf_str(out, "}");
     }
     jl_buf_str(out, "]");
-    char text[512];
     cli_json_key(out, &first, "measures");
-    cli_json_string(out, s->meter ? serve_meter_text(s->meter, text, sizeof text) : NULL);
+    serve_meter_json(out, s->meter);
     jl_buf_str(out, "}\n");
 }
 
@@ -124,6 +123,7 @@ static bool tell(const struct serving *s)
             jl_buf_printf(&out, "http://%s%s -> %s%s%s\n", server_address(s->server),
                           s->upstreams[i].prefix ? s->upstreams[i].prefix : "", s->upstreams[i].url,
                           s->upstreams[i].model ? " for model " : "", s->upstreams[i].model ? s->upstreams[i].model : "");
+        serve_meter_text(&out, s->meter);
     }
     if (f)
         fwrite(out.data, 1, out.len, f);
@@ -199,10 +199,7 @@ static int serve_run(struct cli *c, int argc, char **argv)
     if (code == CLI_DONE)
         code = open_server(&s);
     if (code == CLI_DONE) {
-        char text[512];
         check_files(&s);
-        if (s.meter)
-            cli_say(c, "measuring %s", serve_meter_text(s.meter, text, sizeof text));
         if (tell(&s))
             serve(&s);
         else

@@ -17,8 +17,9 @@ struct serve_meter;
  * sentence. */
 int serve_meter_open(struct serve_meter **out, const struct cli *c);
 struct metering *serve_metering(const struct serve_meter *m); /* NULL is fine, and gives NULL */
-/* "covers cpu0.package", in buf; "" without a meter. */
-const char *serve_meter_text(const struct serve_meter *m, char *buf, size_t size);
+/* What it measures: a line for people, nothing without a meter; ids as a list. */
+void serve_meter_text(struct jl_buf *out, const struct serve_meter *m);
+void serve_meter_json(struct jl_buf *out, const struct serve_meter *m);
 void serve_meter_close(struct serve_meter *m); /* after the server; NULL is fine */
 
 #endif

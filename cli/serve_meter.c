@@ -1,5 +1,6 @@
 /* serve_meter.c - what `serve` measures with: the sensors, those of them that the upstreams draw from, and the metering on them.
  */
+#include "cli/json.h"
 #include "cli/live.h"
 #include "cli/serve.h"
 #include "meters/meters.h"
@@ -62,6 +63,14 @@ static int choose(struct serve_meter *m, const struct cli *c)
     return CLI_DONE;
 }
 
+static bool measures(const struct serve_meter *m)
+{
+    for (size_t i = 0; i < m->options.n_channels; i++)
+        if (!live_is_estimate(&m->channels[m->options.channels[i]]))
+            return true;
+    return false;
+}
+
 static enum joulet_status open_sensors(struct serve_meter *m, const struct cli *c, struct joulet_error *err)
 {
     struct joulet_options o = JOULET_OPTIONS_INIT;
@@ -90,6 +99,10 @@ static int prepare(struct serve_meter *m, const struct cli *c)
     if (status != JOULET_OK)
         return cli_fail(c, &err);
     int code = choose(m, c);
+    if (code == CLI_DONE && cli_flag(c, "measured-only") && !measures(m)) {
+        cli_warn(c, "nothing here can be measured and --measured-only was given; `joulet doctor` shows what is in the way");
+        return CLI_NO_SENSOR;
+    }
     if (code != CLI_DONE || !m->options.n_channels)
         return code;
     m->options.meter = m->meter;
@@ -120,17 +133,23 @@ struct metering *serve_metering(const struct serve_meter *m)
     return m ? m->metering : NULL;
 }
 
-const char *serve_meter_text(const struct serve_meter *m, char *buf, size_t size)
+void serve_meter_text(struct jl_buf *out, const struct serve_meter *m)
 {
-    struct jl_buf text;
-    jl_buf_init(&text, size - 1);
-    buf[0] = '\0';
-    for (size_t i = 0; m && i < m->options.n_channels; i++)
-        jl_buf_printf(&text, "%s%s", i ? ", " : "", m->channels[m->options.channels[i]].id);
-    if (text.data)
-        memcpy(buf, text.data, text.len + 1);
-    jl_buf_release(&text);
-    return buf;
+    for (size_t i = 0; m && i < m->options.n_channels; i++) {
+        const struct joulet_channel *ch = &m->channels[m->options.channels[i]];
+        jl_buf_printf(out, "%s%s (%s)", i ? ", " : "measures ", ch->id, joulet_provenance_name(ch->provenance));
+    }
+    jl_buf_str(out, m ? "\n" : "");
+}
+
+void serve_meter_json(struct jl_buf *out, const struct serve_meter *m)
+{
+    jl_buf_str(out, "[");
+    for (size_t i = 0; m && i < m->options.n_channels; i++) {
+        jl_buf_str(out, i ? "," : "");
+        cli_json_string(out, m->channels[m->options.channels[i]].id);
+    }
+    jl_buf_str(out, "]");
 }
 
 void serve_meter_close(struct serve_meter *m)

@@ -2,8 +2,10 @@
 #include "cli/cli.h"
 #include "tests/cli/program.h"
 #include "tests/server/upstream.h"
+#include "tests/sim_engine/sim_engine.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,6 +153,61 @@ static void says_where_it_listens_as_json(void **state)
     program_release(&p);
 }
 
+static json_t *curl_json(const char *url, const char *rest)
+{
+    char *command = jl_strf("curl --noproxy '*' --max-time 20 -s %s%s", url, rest), *text = shell(command);
+    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(root);
+    free(command);
+    free(text);
+    return root;
+}
+
+/* A simulated engine whose power a simulated sensor follows: the answer has an energy, and the accounts have all of it. */
+static void requests_have_an_energy(void **state)
+{
+    struct program p = {0};
+    struct sim_config c;
+    struct joulet_error err;
+    struct sim_truth truth;
+    char upstream[64];
+    const char *curve = scratch("serve.curve");
+    char *sim = jl_strf("follow:%s", curve);
+    (void)state;
+    if (!has_curl())
+        skip();
+    sim_config_init(&c);
+    c.curve = curve;
+    struct sim_engine *e = sim_engine_start(&c, &err);
+    assert_non_null(e);
+    snprintf(upstream, sizeof upstream, "http://127.0.0.1:%d", sim_engine_port(e));
+    char *url = started(&p, ARGS("serve", "--verbose", "--listen", "127.0.0.1:0", "--upstream", upstream, "--sim", sim));
+    program_until_out(&p, "measures sim0.cpu (simulated)");
+    usleep(1500000); /* for an idle level */
+    json_t *answer = curl_json(url, "/completion -d '{\"prompt\":\"a b c d\",\"n_predict\":50}'");
+    assert_true(json_is_true(json_object_get(json_object_get(answer, "energy"), "provisional")));
+    json_t *all = curl_json(url, "/joulet/energy");
+    for (int i = 0; i < 600 && json_integer_value(json_object_get(all, "final")) < 1; i++) {
+        usleep(100000);
+        json_decref(all);
+        all = curl_json(url, "/joulet/energy");
+    }
+    assert_true(sim_engine_truth(e, 0, &truth));
+    double net_j = json_number_value(json_object_get(json_object_get(all, "total"), "requests_j"));
+    double true_j = truth.prefill_j + truth.decode_j - 10 * jl_s(truth.t_end_ns - truth.t_prefill_ns);
+    assert_true(fabs(net_j - true_j) <= 0.1 * true_j + 50 * (0.02 + 2 * truth.late_s));
+    kill(p.pid, SIGTERM);
+    program_end(&p);
+    assert_int_equal(p.code, CLI_DONE);
+    must_say(kept(&p.err), " POST /completion 200, ");
+    json_decref(answer);
+    json_decref(all);
+    program_release(&p);
+    sim_engine_stop(e);
+    free(url);
+    free(sim);
+}
+
 static void mistakes(void **state)
 {
     static const struct {
@@ -167,6 +224,7 @@ static void mistakes(void **state)
         {{"serve", "--upstream", "http://a", "--listen", "0.0.0.0:0", "--token", "a-long-token"},
          CLI_USAGE,
          "accept it with --insecure-http"},
+        {{"serve", "--upstream", "http://a", "--sim", "5", "--devices", "gpu7"}, CLI_USAGE, "channel \"gpu7\" here"},
     };
     (void)state;
     for (size_t i = 0; i < JL_COUNT(rows); i++) {
@@ -182,6 +240,7 @@ static void mistakes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(curl_through_it), cmocka_unit_test(ends_by_a_signal),
-                                       cmocka_unit_test(says_where_it_listens_as_json), cmocka_unit_test(mistakes)};
+                                       cmocka_unit_test(says_where_it_listens_as_json), cmocka_unit_test(requests_have_an_energy),
+                                       cmocka_unit_test(mistakes)};
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }
