@@ -11,11 +11,18 @@
 #define SERVER_BODY_WHOLE                                                                                                        \
     ((size_t)1 << 20) /* bodies up to this are sent in one piece, and again when a kept connection was stale */
 
-struct upstream {              /* one of the options, taken apart */
-    char *origin;              /* "http://127.0.0.1:8080" */
-    const char *path;          /* "/base", or "" */
-    atomic_bool down;          /* said already */
-    atomic_bool refuses_usage; /* it does not know stream_options */
+/* Whether counts are asked for at the end of its streams where the client did not ask. */
+enum upstream_usage {
+    USAGE_NOT_KNOWN, /* it has not shown how its streams end */
+    USAGE_ASKED,
+    USAGE_NEVER /* it refuses, or tells its counts anyway: llama.cpp's would go elsewhere if asked */
+};
+
+struct upstream {     /* one of the options, taken apart */
+    char *origin;     /* "http://127.0.0.1:8080" */
+    const char *path; /* "/base", or "" */
+    atomic_bool down; /* said already */
+    atomic_int usage; /* enum upstream_usage */
 };
 
 struct server {
@@ -87,6 +94,7 @@ void passage_ask_usage(struct passage *p);
 bool passage_refuses_usage(struct passage *p, int status);
 void passage_splice_begin(struct passage *p, const struct net_reply *reply, bool at_hand, int64_t *length);
 long passage_splice_take(struct passage *p, char *bytes, size_t size);
+void passage_splice_end(struct passage *p);
 void passage_splice_release(struct passage *p);
 /* passage_tunnel.c */
 void passage_switch(struct passage *p);

@@ -70,6 +70,7 @@ static void end_string(struct json_watch *w)
     if (w->depth == 1) {
         memcpy(w->key, w->word, sizeof w->key);
         w->has_energy |= is(w->key, "energy");
+        w->has_timings |= is(w->key, "timings");
     }
 }
 

@@ -28,7 +28,7 @@ struct json_watch {
     bool empty[2];             /* nothing yet in the object, in its usage */
     bool in_usage;
     /* what was found */
-    bool done, stop, has_usage, has_energy, has_text, ended, choices, no_choices;
+    bool done, stop, has_usage, has_energy, has_timings, has_text, ended, choices, no_choices;
     char type[JSON_WATCH_WORD];
 };
 void json_watch_init(struct json_watch *w);

@@ -87,7 +87,7 @@ void metering_put_energy(struct metering *m, const struct metered *x, struct jl_
     put_real(out, "gross_pm_j", 2 * a.u_j);
     jl_buf_printf(out, ",\"min_j\":null,\"max_j\":null,\"tail_j\":null,\"provenance\":\"%s\",\"method\":\"attribution/1\"",
                   provenance(m));
-    jl_buf_printf(out, ",\"provisional\":%s,\"flags\":[", x->final ? "false" : "true");
+    jl_buf_printf(out, ",\"provisional\":%s,\"flags\":[", x->live || (x->entered && !x->final) ? "true" : "false");
     put_flag(out, a.weights_assumed && !isnan(a.gross_j), "weights assumed", &first);
     put_flag(out, x->entered && isnan(a.net_j) && !isnan(a.gross_j), "no baseline", &first);
     put_flag(out, elsewhere(m, x), "drawn elsewhere", &first);
@@ -207,7 +207,7 @@ size_t metering_members(struct metering *m, const char *id, char *out, size_t si
     if (pthread_mutex_timedlock(&m->lock, &until) != 0)
         return 0;
     jl_buf_init(&b, size + 1);
-    const struct metered *x = metering_find(m, id), none = {.engine = NOWHERE};
+    const struct metered *x = metering_find(m, id), none = {.live = true, .engine = NOWHERE};
     metering_put_energy(m, x ? x : &none, &b);
     pthread_mutex_unlock(&m->lock);
     size_t n = b.failed || b.len > size ? 0 : b.len;

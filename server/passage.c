@@ -239,7 +239,7 @@ static void splice_rest(struct passage *p, char **rest, int64_t *length)
     if (!*rest || !p->splices)
         return;
     splicer_bytes(&p->splicer, *rest, (size_t)*length);
-    splicer_end(&p->splicer);
+    passage_splice_end(p);
     free(*rest);
     *length = (int64_t)p->out.len;
     *rest = p->out.failed ? NULL : p->out.len ? jl_buf_take(&p->out) : jl_strdup("");
@@ -286,7 +286,7 @@ static enum joulet_status ask_again(struct passage *p, struct net_reply *reply, 
         return err->status;
     enum joulet_status status = net_exchange_head(p->exchange, reply, err);
     if (status == JOULET_OK && reply->status < 400)
-        atomic_store(&p->upstream->refuses_usage, true);
+        atomic_store(&p->upstream->usage, USAGE_NEVER);
     return status;
 }
 
@@ -362,7 +362,7 @@ static long read_spliced(struct passage *p, char *bytes, size_t size)
         if (n > 0)
             splicer_bytes(&p->splicer, bytes, (size_t)n);
         else
-            splicer_end(&p->splicer);
+            passage_splice_end(p);
         p->ended = n == 0;
         if (p->out.failed)
             return -1;

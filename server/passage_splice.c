@@ -20,7 +20,7 @@ void passage_ask_usage(struct passage *p)
         return;
     p->asked_usage = splice_ask_usage(p->body.data, p->body.len, false, &p->asked, &asks);
     p->client_asks = asks;
-    if (atomic_load(&p->upstream->refuses_usage))
+    if (atomic_load(&p->upstream->usage) != USAGE_ASKED)
         p->asked_usage = false;
 }
 
@@ -65,6 +65,16 @@ static bool framing_of(const struct net_reply *reply, enum splice_framing *frami
     return false;
 }
 
+/* llama.cpp puts its times into the last object, which would be the one that we take out. */
+static void learn_usage(struct passage *p, bool timings)
+{
+    int not_known = USAGE_NOT_KNOWN;
+    if (timings)
+        atomic_store(&p->upstream->usage, USAGE_NEVER);
+    else
+        atomic_compare_exchange_strong(&p->upstream->usage, &not_known, USAGE_ASKED);
+}
+
 /* at_hand: all of the answer is there already, so that its length is ours to tell. Sets *length. */
 void passage_splice_begin(struct passage *p, const struct net_reply *reply, bool at_hand, int64_t *length)
 {
@@ -74,6 +84,9 @@ void passage_splice_begin(struct passage *p, const struct net_reply *reply, bool
                                .members = on_members,
                                .out = on_out,
                                .user = p};
+    const char *server = net_head_value(reply->headers, reply->n_headers, "Server");
+    if (server && strcmp(server, "llama.cpp") == 0)
+        learn_usage(p, true);
     if (!p->server->o.metering || o.form == SPLICE_NONE || reply->status != 200 ||
         recognise_path(p->head->method, p->up_target) != RECOGNISED_INFERENCE || !framing_of(reply, &o.framing) ||
         net_head_value(reply->headers, reply->n_headers, "Content-Encoding"))
@@ -87,6 +100,13 @@ void passage_splice_begin(struct passage *p, const struct net_reply *reply, bool
     jl_buf_init(&p->out, SIZE_MAX);
     splicer_init(&p->splicer, &o);
     p->splices = true;
+}
+
+void passage_splice_end(struct passage *p)
+{
+    splicer_end(&p->splicer);
+    if (p->splicer.o.framing == SPLICE_SSE && p->splicer.spliced && recognise_takes_usage(p->head->method, p->up_target))
+        learn_usage(p, p->splicer.timings);
 }
 
 /* What waits to go to the client. */

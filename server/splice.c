@@ -67,6 +67,7 @@ static bool watch_byte(struct splicer *s, const char *from, const char *at, stru
     enum json_place place = json_watch_byte(&s->watch, *at);
     if (place != JSON_ENDS && place != JSON_USAGE_ENDS)
         return false;
+    s->timings |= place == JSON_ENDS && s->watch.has_timings;
     size_t was = s->added;
     if (into) {
         before(s, place, into);

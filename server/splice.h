@@ -41,6 +41,7 @@ struct splicer {
     bool spliced, passes;
     bool dropped_line, event_dropped, swallows; /* the line that was judged; the one before; the end of the line goes too */
     char last;
+    bool timings;          /* an object had the engine's times */
     size_t added, dropped; /* bytes */
 };
 void splicer_init(struct splicer *s, const struct splice_options *o);

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,6 +206,60 @@ static void requests_have_their_energy(void **state)
     stop(&x);
 }
 
+struct asker {
+    const struct server *server;
+    char *request;
+    pthread_t thread;
+};
+
+static void *ask_one(void *arg)
+{
+    struct asker *x = arg;
+    struct answer a;
+    ask(x->server, x->request, &a);
+    answer_release(&a);
+    return NULL;
+}
+
+/* Three at once, which the engine serves one after the other: who waits pays for nothing but idle power. */
+static void requests_at_the_same_time(void **state)
+{
+    struct simulated x;
+    struct asker askers[3];
+    struct sim_truth t;
+    double true_j = 0, late_s = 0, sum_j = 0, gross_j = 0;
+    (void)state;
+    start(&x, SPLICE_ENERGY);
+    for (size_t i = 0; i < JL_COUNT(askers); i++) {
+        char *body = jl_strf("{\"prompt\":\"a%zu b c d e\",\"n_predict\":%zu,\"stream\":true}", i, 20 + 10 * i);
+        askers[i] = (struct asker){.server = x.s.server, .request = post("/completion", body)};
+        assert_int_equal(pthread_create(&askers[i].thread, NULL, ask_one, &askers[i]), 0);
+        free(body);
+    }
+    for (size_t i = 0; i < JL_COUNT(askers); i++) {
+        pthread_join(askers[i].thread, NULL);
+        free(askers[i].request);
+    }
+    json_t *all = settled(x.s.server, JL_COUNT(askers)), *list = get(x.s.server, "/joulet/requests", 200);
+    const json_t *total = json_object_get(all, "total"), *requests = json_object_get(list, "requests");
+    assert_int_equal(json_array_size(requests), JL_COUNT(askers));
+    for (size_t i = 0; i < JL_COUNT(askers); i++) {
+        const json_t *energy = json_object_get(json_array_get(requests, i), "energy");
+        assert_true(sim_engine_truth(x.engine, i, &t));
+        true_j += t.prefill_j + t.decode_j - 10 * jl_s(t.t_end_ns - t.t_prefill_ns);
+        late_s += t.late_s;
+        sum_j += number(energy, "net_j");
+        gross_j += number(energy, "gross_j");
+    }
+    assert_conserved(total);
+    assert_near(sum_j, number(total, "requests_j"), 1e-6 * sum_j);
+    assert_near(gross_j, number(total, "requests_j") + number(total, "idle_shares_j"), 1e-6 * gross_j);
+    assert_near(sum_j, true_j, 0.05 * true_j + 50 * (0.02 + 2 * late_s));
+    json_decref(all);
+    json_decref(list);
+    stop(&x);
+}
+
 /* Who leaves early has an end as well, and pays for what was computed. */
 static void client_that_leaves(void **state)
 {
@@ -248,6 +303,9 @@ static const struct play plays[] = {
     {.path = "/whole/v1/chat/completions", .bytes = JSON_HEAD "Content-Length: 91\r\n\r\n" WHOLE},
     {.path = "/slow/v1/chat/completions", .bytes = JSON_HEAD "Content-Length: 91\r\n\r\n" WHOLE, .cut = 120, .pause_ms = 40},
     {.path = "/stream/v1/chat/completions", .bytes = SSE_HEAD FIRST LAST "}\n\n" COUNTS DONE, .then = THEN_CLOSE},
+    {.path = "/timed/v1/chat/completions",
+     .bytes = SSE_HEAD FIRST LAST ",\"timings\":{\"predicted_n\":1}}\n\n" DONE,
+     .then = THEN_CLOSE},
     {.path = "/api/chat",
      .bytes =
          "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n{\"done\":false}\n{\"done\":true}\n",
@@ -273,6 +331,7 @@ static const struct {
     {"a length that was told", "/slow/v1/chat/completions", "{}", SPLICE_ENERGY,
      "{\"choices\":[{\"finish_reason\":\"stop\",\"message\":{\"content\":\"a\"}}],\"usage\":{\"total_tokens\":3}", "}"},
     {"nothing", "/whole/v1/chat/completions", "{}", SPLICE_NONE, WHOLE, NULL},
+    {"the first stream", "/stream/v1/chat/completions", STREAM, SPLICE_ENERGY, FIRST LAST, "}\n\n" COUNTS DONE},
     {"a stream", "/stream/v1/chat/completions", STREAM, SPLICE_ENERGY, FIRST_OUT LAST, "}\n\n" DONE},
     {"a stream, counts asked for", "/stream/v1/chat/completions", ASKS, SPLICE_ENERGY,
      FIRST LAST "}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}", "}\n\n" DONE},
@@ -327,48 +386,52 @@ static void energy_in_answers(void **state)
     }
 }
 
-/* The upstream is asked for counts that the client did not ask for; one that refuses is asked again, with the client's own words.
- */
-static void counts_are_asked_for(void **state)
+#define ASKED "{\"stream\":true,\"stream_options\":{\"include_usage\":true},\"messages\":[]}"
+
+/* The upstream is asked for counts that the client did not ask for, once it has shown that it does not tell them anyway; one that
+ * refuses is asked again, with the client's own words. */
+static const struct asking {
+    const char *path, *body;
+    const char *sent[2];
+} asking[] = {{"/stream/v1/chat/completions", STREAM, {STREAM}},
+              {"/stream/v1/chat/completions", STREAM, {ASKED}},
+              {"/stream/v1/chat/completions", ASKS, {ASKS}},
+              {"/whole/v1/chat/completions", "{\"messages\":[]}", {"{\"messages\":[]}"}},
+              {"/bad/v1/chat/completions", STREAM, {ASKED, STREAM}},
+              {"/stream/v1/chat/completions", STREAM, {ASKED}}},
+  timed[] = {{"/timed/v1/chat/completions", STREAM, {STREAM}}, {"/stream/v1/chat/completions", STREAM, {STREAM}}};
+
+static void ask_in_turn(const struct asking *rows_of, size_t n)
 {
-    static const struct {
-        const char *path, *body;
-        size_t requests;
-        const char *sent[2];
-    } asks[] = {
-        {"/stream/v1/chat/completions",
-         STREAM,
-         1,
-         {"{\"stream\":true,\"stream_options\":{\"include_usage\":true},\"messages\":[]}"}},
-        {"/stream/v1/chat/completions", ASKS, 1, {ASKS}},
-        {"/whole/v1/chat/completions", "{\"messages\":[]}", 1, {"{\"messages\":[]}"}},
-        {"/bad/v1/chat/completions",
-         STREAM,
-         2,
-         {"{\"stream\":true,\"stream_options\":{\"include_usage\":true},\"messages\":[]}", STREAM}},
-    };
-    (void)state;
-    for (size_t i = 0; i < JL_COUNT(asks); i++) {
-        struct metered_server s;
-        struct front f;
+    struct metered_server s;
+    struct front f;
+    size_t seen = 0;
+    open_metering(&s, "100");
+    struct server_options o = {.metering = s.metering, .inject = SPLICE_ENERGY};
+    front_start(&f, plays, JL_COUNT(plays), &o);
+    for (size_t i = 0; i < n; i++) {
         struct answer a;
-        open_metering(&s, "100");
-        struct server_options o = {.metering = s.metering, .inject = SPLICE_ENERGY};
-        front_start(&f, plays, JL_COUNT(plays), &o);
-        char *request = post(asks[i].path, asks[i].body);
+        char *request = post(rows_of[i].path, rows_of[i].body);
         ask(f.server, request, &a);
-        assert_int_equal(upstream_requests(f.upstream), asks[i].requests);
-        for (size_t k = 0; k < asks[i].requests; k++) {
-            char *sent = upstream_request(f.upstream, k), *body = strstr(sent, "\r\n\r\n");
+        for (size_t k = 0; k < 2 && rows_of[i].sent[k]; k++) {
+            char *sent = upstream_request(f.upstream, seen++), *body = strstr(sent, "\r\n\r\n");
             assert_non_null(body);
-            assert_string_equal(body + 4, asks[i].sent[k]);
+            assert_string_equal(body + 4, rows_of[i].sent[k]);
             free(sent);
         }
+        assert_int_equal(upstream_requests(f.upstream), seen);
         answer_release(&a);
         free(request);
-        front_stop(&f);
-        close_metering(&s);
     }
+    front_stop(&f);
+    close_metering(&s);
+}
+
+static void counts_are_asked_for(void **state)
+{
+    (void)state;
+    ask_in_turn(asking, JL_COUNT(asking));
+    ask_in_turn(timed, JL_COUNT(timed));
 }
 
 static void paths_of_our_own(void **state)
@@ -395,7 +458,8 @@ static void paths_of_our_own(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(requests_have_their_energy), cmocka_unit_test(client_that_leaves), cmocka_unit_test(energy_in_answers),
+        cmocka_unit_test(requests_have_their_energy), cmocka_unit_test(client_that_leaves),
+        cmocka_unit_test(requests_at_the_same_time),  cmocka_unit_test(energy_in_answers),
         cmocka_unit_test(counts_are_asked_for),       cmocka_unit_test(paths_of_our_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
