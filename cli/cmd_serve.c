@@ -195,7 +195,7 @@ static int serve_run(struct cli *c, int argc, char **argv)
         return cli_usage(c, "serve takes no argument '%s'; name an engine with --upstream %s", argv[0], argv[0]);
     int code = n ? upstreams_given(&s, items, n) : upstream_found(&s);
     if (code == CLI_DONE)
-        code = serve_meter_open(&s.meter, c);
+        code = serve_meter_open(&s.meter, c, s.upstreams, s.n);
     if (code == CLI_DONE)
         code = open_server(&s);
     if (code == CLI_DONE) {
@@ -223,7 +223,8 @@ const struct command cmd_serve = {
         "engine sent it, and --no-inject leaves out that one too. What the sensors have not shown by then is marked provisional; "
         "/joulet/requests/ID has the final figure, ID as in the header X-Joulet-Request. /joulet/requests lists the latest, "
         "/joulet/energy has all accounts. --devices names what the engines run on; otherwise it is all that counts in the total, "
-        "and engines elsewhere have no energy.\n\n"
+        "and engines elsewhere have no energy. Upstreams that run on different ones are named: --devices "
+        "'/o=gpu0;/v=gpu1,cpu'.\n\n"
         "Without --upstream it stands in front of the engine that answers on this machine. With several, a request goes to the "
         "one whose prefix its path begins with, which is taken off, else to the one whose model it names (NAME* for all that "
         "begin so), else to the first that is given as a bare URL.\n\n"

@@ -29,38 +29,94 @@ static bool is_named(const struct joulet_channel *ch, const char *word, size_t n
     return whole || (ch->in_total && ((id && ch->id[n] == '.') || (strlen(group) == n && strncmp(group, word, n) == 0)));
 }
 
-static bool add(struct serve_meter *m, size_t channel)
+/* Place of a channel among those that are metered; SIZE_MAX: there are too many. */
+static size_t place_of(struct serve_meter *m, size_t channel)
 {
     struct metering_options *o = &m->options;
     for (size_t i = 0; i < o->n_channels; i++)
         if (o->channels[i] == channel)
-            return true;
+            return i;
     if (o->n_channels == METERING_DEVICES)
-        return false;
-    o->channels[o->n_channels++] = channel;
-    return true;
+        return SIZE_MAX;
+    o->channels[o->n_channels] = channel;
+    return o->n_channels++;
+}
+
+static void add(struct serve_meter *m, size_t channel, uint32_t *devices)
+{
+    size_t i = place_of(m, channel);
+    if (i != SIZE_MAX)
+        *devices |= (uint32_t)1 << i;
 }
 
 /* Every word must name something: a slip would leave out what the user means. */
-static int choose(struct serve_meter *m, const struct cli *c)
+static int name_devices(struct serve_meter *m, const struct cli *c, const char *list, size_t len, uint32_t *devices)
 {
-    const char *list = cli_str(c, "devices");
-    for (size_t i = 0; i < m->n && !list; i++)
-        if (m->channels[i].in_total)
-            add(m, i);
-    for (const char *p = list; p && *p; p += strspn(p, ", ")) {
+    for (const char *p = list, *end = list + len; p < end;) {
         size_t n = strcspn(p, ", ");
+        n = n < (size_t)(end - p) ? n : (size_t)(end - p);
         bool any = n == 0;
         for (size_t i = 0; i < m->n && n; i++)
-            if (live_is_power(&m->channels[i]) && is_named(&m->channels[i], p, n))
-                any |= add(m, i);
+            if (live_is_power(&m->channels[i]) && is_named(&m->channels[i], p, n)) {
+                add(m, i, devices);
+                any = true;
+            }
         if (!any)
             return cli_usage(c, "--devices: there is no device, group or channel \"%.*s\" here; `joulet sensors` lists them",
                              (int)n, p);
         p += n;
+        p += strspn(p, ", ");
     }
-    m->options.everywhere = list != NULL;
     return CLI_DONE;
+}
+
+static const struct server_upstream *upstream_named(const struct server_upstream *all, size_t n, const char *name, size_t len)
+{
+    for (size_t i = 0; i < n; i++) {
+        const char *const names[] = {all[i].prefix, all[i].model, all[i].url};
+        for (size_t k = 0; k < JL_COUNT(names); k++)
+            if (names[k] && strlen(names[k]) == len && strncmp(names[k], name, len) == 0)
+                return &all[i];
+    }
+    return NULL;
+}
+
+/* "gpu0,cpu", or "/o=gpu0" of one upstream. */
+static int one_part(struct serve_meter *m, const struct cli *c, const char *part, size_t len,
+                    const struct server_upstream *upstreams, size_t n)
+{
+    struct metering_options *o = &m->options;
+    size_t name = len;
+    while (name && part[name - 1] != '=')
+        name--;
+    if (!name) {
+        o->everywhere = true;
+        return name_devices(m, c, part, len, &o->devices);
+    }
+    const struct server_upstream *u = upstream_named(upstreams, n, part, name - 1);
+    if (!u)
+        return cli_usage(c,
+                         "--devices: no upstream is called \"%.*s\": name its prefix, its model or its address as in --upstream",
+                         (int)(name - 1), part);
+    if (o->n_upstreams == METERING_UPSTREAMS)
+        return cli_usage(c, "--devices: at most %d upstreams can be named", METERING_UPSTREAMS);
+    o->upstreams[o->n_upstreams].url = u->url;
+    return name_devices(m, c, part + name, len - name, &o->upstreams[o->n_upstreams++].devices);
+}
+
+static int choose(struct serve_meter *m, const struct cli *c, const struct server_upstream *upstreams, size_t n)
+{
+    const char *list = cli_str(c, "devices");
+    int code = CLI_DONE;
+    for (const char *p = list; p && *p && code == CLI_DONE; p += strspn(p, "; ")) {
+        size_t len = strcspn(p, ";");
+        code = one_part(m, c, p, len, upstreams, n);
+        p += len;
+    }
+    for (size_t i = 0; i < m->n && code == CLI_DONE && !m->options.everywhere; i++)
+        if (m->channels[i].in_total)
+            add(m, i, &m->options.devices);
+    return code;
 }
 
 static bool measures(const struct serve_meter *m)
@@ -88,7 +144,7 @@ static enum joulet_status open_sensors(struct serve_meter *m, const struct cli *
     return m->channels ? JOULET_OK : jl_fail(err, JOULET_MEMORY, "out of memory");
 }
 
-static int prepare(struct serve_meter *m, const struct cli *c)
+static int prepare(struct serve_meter *m, const struct cli *c, const struct server_upstream *upstreams, size_t n)
 {
     struct joulet_error err;
     enum joulet_status status = open_sensors(m, c, &err);
@@ -98,7 +154,7 @@ static int prepare(struct serve_meter *m, const struct cli *c)
     }
     if (status != JOULET_OK)
         return cli_fail(c, &err);
-    int code = choose(m, c);
+    int code = choose(m, c, upstreams, n);
     if (code == CLI_DONE && cli_flag(c, "measured-only") && !measures(m)) {
         cli_warn(c, "nothing here can be measured and --measured-only was given; `joulet doctor` shows what is in the way");
         return CLI_NO_SENSOR;
@@ -109,7 +165,7 @@ static int prepare(struct serve_meter *m, const struct cli *c)
     return metering_open(&m->metering, &m->options, &err) == JOULET_OK ? CLI_DONE : cli_fail(c, &err);
 }
 
-int serve_meter_open(struct serve_meter **out, const struct cli *c)
+int serve_meter_open(struct serve_meter **out, const struct cli *c, const struct server_upstream *upstreams, size_t n)
 {
     struct joulet_error err;
     *out = NULL;
@@ -120,7 +176,7 @@ int serve_meter_open(struct serve_meter **out, const struct cli *c)
         jl_fail(&err, JOULET_MEMORY, "out of memory");
         return cli_fail(c, &err);
     }
-    int code = prepare(m, c);
+    int code = prepare(m, c, upstreams, n);
     if (code == CLI_DONE && m->metering)
         *out = m;
     else

@@ -6,14 +6,21 @@
 
 #include "server/observe.h"
 
-#define METERING_DEVICES  16
-#define METERING_REQUESTS 4096 /* that are remembered */
+#define METERING_DEVICES   16
+#define METERING_UPSTREAMS 32
+#define METERING_REQUESTS  4096 /* that are remembered */
 
 struct metering_options {
     struct joulet *meter; /* must outlive it */
     size_t channels[METERING_DEVICES];
     size_t n_channels; /* what the upstreams draw from: each joule once */
-    bool everywhere;   /* upstreams at other addresses are on this machine too: the user named their devices */
+    uint32_t devices;  /* of channels[], by bits: of upstreams on this machine of which nothing else is said */
+    bool everywhere;   /* and of those at other addresses: the user says that they run on them */
+    struct metering_upstream {
+        const char *url; /* as in server_upstream; must outlive it */
+        uint32_t devices;
+    } upstreams[METERING_UPSTREAMS]; /* whose devices the user named */
+    size_t n_upstreams;
 };
 struct metering;
 /* Copies *o. */

@@ -63,7 +63,7 @@ static struct joulet_attributed figures(struct metering *m, const struct metered
         joulet_attribution_look(m->attribution, x->request, &a, NULL);
     if (!x->final && !(a.net_j > 0)) /* nothing is known yet: that is not 0 */
         a.net_j = a.gross_j = a.idle_share_j = NAN;
-    if (x->final ? x->no_level : !metering_level_known(m, x->t_sent_ns))
+    if (x->entered && (x->final ? x->no_level : !metering_level_known(m, x->t_sent_ns)))
         a.net_j = a.idle_share_j = NAN;
     return a;
 }
@@ -124,12 +124,16 @@ static void put_tokens(struct jl_buf *out, const struct recognised *r)
                   recognised_source_name(r->generated_source));
 }
 
-static void put_devices(const struct metering *m, struct jl_buf *out)
+static void put_devices(const struct metering *m, uint32_t devices, struct jl_buf *out)
 {
+    bool first = true;
     jl_buf_str(out, "\"devices\":[");
     for (size_t i = 0; i < m->o.n_channels; i++) {
-        jl_buf_str(out, i ? "," : "");
+        if (!(devices & (uint32_t)1 << i))
+            continue;
+        jl_buf_str(out, first ? "" : ",");
         server_json_string(out, m->devices[i].ch.id);
+        first = false;
     }
     jl_buf_str(out, "]");
 }
@@ -160,7 +164,7 @@ static void put_request(struct metering *m, const struct metered *x, struct jl_b
     jl_buf_str(out, ",");
     put_window(out, "decode", since(x, r->t_first_ns), since(x, r->t_last_ns));
     jl_buf_str(out, "},");
-    put_devices(m, out);
+    put_devices(m, x->engine == NOWHERE ? 0 : m->engines[x->engine].devices, out);
     jl_buf_str(out, ",");
     metering_put_energy(m, x, out);
     jl_buf_str(out, "}");
@@ -204,12 +208,12 @@ size_t metering_members(struct metering *m, const char *id, char *out, size_t si
     until.tv_nsec += PATIENCE_NS;
     until.tv_sec += until.tv_nsec / JL_NS_PER_S;
     until.tv_nsec %= JL_NS_PER_S;
-    if (pthread_mutex_timedlock(&m->lock, &until) != 0)
-        return 0;
     jl_buf_init(&b, size + 1);
-    const struct metered *x = metering_find(m, id), none = {.live = true, .engine = NOWHERE};
-    metering_put_energy(m, x ? x : &none, &b);
-    pthread_mutex_unlock(&m->lock);
+    bool locked = pthread_mutex_timedlock(&m->lock, &until) == 0;
+    const struct metered *x = locked ? metering_find(m, id) : NULL, none = {.live = true, .engine = NOWHERE};
+    metering_put_energy(m, x ? x : &none, &b); /* of `none` nothing is looked up */
+    if (locked)
+        pthread_mutex_unlock(&m->lock);
     size_t n = b.failed || b.len > size ? 0 : b.len;
     if (n)
         memcpy(out, b.data, n);

@@ -22,12 +22,10 @@ struct exchange {
 
 /* ---- engines --------------------------------------------------------------------------------------------------------- */
 
-static bool is_here(const struct metering *m, const char *url)
+static bool is_here(const char *url)
 {
     const char *host = strstr(url, "://");
     char address[256];
-    if (m->o.everywhere)
-        return true;
     host = host ? host + 3 : url;
     snprintf(address, sizeof address, "%.*s", (int)strcspn(host, "/"), host);
     if (!strrchr(address, ':') || address[strlen(address) - 1] == ']')
@@ -35,15 +33,32 @@ static bool is_here(const struct metering *m, const char *url)
     return guard_is_loopback(address);
 }
 
-static size_t open_engine(struct metering *m, const char *upstream)
+/* 0: it is elsewhere. */
+static uint32_t devices_of(const struct metering *m, const char *upstream)
 {
-    size_t devices[METERING_DEVICES], engine;
+    for (size_t i = 0; i < m->o.n_upstreams; i++)
+        if (strcmp(m->o.upstreams[i].url, upstream) == 0)
+            return m->o.upstreams[i].devices;
+    return m->o.everywhere || is_here(upstream) ? m->o.devices : 0;
+}
+
+static size_t open_engine(struct metering *m, uint32_t bits)
+{
+    size_t devices[METERING_DEVICES], n = 0, engine;
     for (size_t i = 0; i < m->o.n_channels; i++)
-        devices[i] = m->devices[i].device;
-    struct joulet_attribution_engine e = {.devices = devices, .n_devices = m->o.n_channels};
-    if (!is_here(m, upstream) || joulet_attribution_engine(m->attribution, &e, &engine, NULL) != JOULET_OK)
-        return NOWHERE;
-    return engine;
+        if (bits & (uint32_t)1 << i)
+            devices[n++] = m->devices[i].device;
+    struct joulet_attribution_engine e = {.devices = devices, .n_devices = n};
+    return n && joulet_attribution_engine(m->attribution, &e, &engine, NULL) == JOULET_OK ? engine : NOWHERE;
+}
+
+/* Names of models are the clients': when there are too many, further ones count as the first of their upstream. */
+static size_t any_engine(const struct metering *m, const char *upstream)
+{
+    for (size_t i = 0; i < m->n_engines; i++)
+        if (strcmp(m->engines[i].upstream, upstream) == 0)
+            return i;
+    return NOWHERE;
 }
 
 /* Under the lock. NOWHERE: there are too many. */
@@ -53,15 +68,19 @@ static size_t find_engine(struct metering *m, const char *upstream, const char *
         if (strcmp(m->engines[i].upstream, upstream) == 0 && strcmp(m->engines[i].model, model) == 0)
             return i;
     if (m->n_engines == METERING_ENGINES)
-        return NOWHERE;
+        return any_engine(m, upstream);
     struct metering_engine *e = &m->engines[m->n_engines];
-    *e = (struct metering_engine){jl_strdup(upstream), jl_strdup(model), NOWHERE, BYTES_A_TOKEN};
+    *e = (struct metering_engine){.upstream = jl_strdup(upstream),
+                                  .model = jl_strdup(model),
+                                  .engine = NOWHERE,
+                                  .devices = devices_of(m, upstream),
+                                  .bytes_a_token = BYTES_A_TOKEN};
     if (!e->upstream || !e->model) {
         free(e->upstream);
         free(e->model);
         return NOWHERE;
     }
-    e->engine = open_engine(m, upstream);
+    e->engine = open_engine(m, e->devices);
     return m->n_engines++;
 }
 

@@ -30,6 +30,7 @@ struct metering_device {
 struct metering_engine {
     char *upstream, *model;
     size_t engine;        /* of the attribution; NOWHERE: it draws its power elsewhere, or there are too many */
+    uint32_t devices;     /* by bits, as in metering_options */
     double bytes_a_token; /* of prompts, as told so far */
 };
 

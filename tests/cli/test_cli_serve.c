@@ -224,6 +224,7 @@ static void mistakes(void **state)
         {{"serve", "--upstream", "http://a", "--listen", "0.0.0.0:0", "--token", "a-long-token"},
          CLI_USAGE,
          "accept it with --insecure-http"},
+        {{"serve", "--upstream", "http://a", "--sim", "5", "--devices", "/b=sim0"}, CLI_USAGE, "no upstream is called \"/b\""},
         {{"serve", "--upstream", "http://a", "--sim", "5", "--devices", "gpu7"}, CLI_USAGE, "channel \"gpu7\" here"},
     };
     (void)state;

@@ -28,10 +28,10 @@ struct metered_server {
     char url[64];
 };
 
-static void open_metering(struct metered_server *s, const char *sim)
+static void open_metering_on(struct metered_server *s, const char *sim, const struct metering_options *what)
 {
     struct joulet_options o = JOULET_OPTIONS_INIT;
-    struct metering_options m = {.n_channels = 1};
+    struct metering_options m = *what;
     struct joulet_error err;
     *s = (struct metered_server){0};
     o.sim = sim;
@@ -41,6 +41,11 @@ static void open_metering(struct metered_server *s, const char *sim)
     assert_int_equal(joulet_wait_ready(s->meter, 10, &err), JOULET_OK);
     m.meter = s->meter;
     assert_int_equal(metering_open(&s->metering, &m, &err), JOULET_OK);
+}
+
+static void open_metering(struct metered_server *s, const char *sim)
+{
+    open_metering_on(s, sim, &(struct metering_options){.n_channels = 1, .devices = 1});
 }
 
 static void close_metering(struct metered_server *s)
@@ -260,6 +265,79 @@ static void requests_at_the_same_time(void **state)
     stop(&x);
 }
 
+/* Two engines on a device each, and one whose devices are not here. */
+static void upstreams_with_their_devices(void **state)
+{
+    enum { ENGINES = 2, UPSTREAMS = 3 };
+    static const char *const ids[] = {"sim0.cpu", "sim1.cpu", NULL};
+    struct sim_engine *engines[ENGINES];
+    struct server_upstream to[UPSTREAMS] = {{.prefix = "/a"}, {.prefix = "/b"}, {.prefix = "/c"}};
+    char urls[UPSTREAMS][64], curves[ENGINES][64];
+    struct metering_options m = {.channels = {0, 1}, .n_channels = 2, .devices = 3, .n_upstreams = UPSTREAMS};
+    struct metered_server s;
+    struct joulet_error err;
+    (void)state;
+    for (size_t i = 0; i < ENGINES; i++) {
+        struct sim_config c;
+        snprintf(curves[i], sizeof curves[i], "/tmp/joulet-metering-%d.%zu", (int)getpid(), i);
+        unlink(curves[i]);
+        sim_config_init(&c);
+        c.curve = curves[i];
+        c.decode_w = i ? 30 : 70;
+        c.decode_ms = 15;
+        engines[i] = sim_engine_start(&c, &err);
+        assert_non_null(engines[i]);
+    }
+    for (size_t i = 0; i < UPSTREAMS; i++) {
+        /* the third is the first again by another name, which is said to be elsewhere */
+        snprintf(urls[i], sizeof urls[i], "http://%s:%d", i < ENGINES ? "127.0.0.1" : "localhost",
+                 sim_engine_port(engines[i % ENGINES]));
+        to[i].url = urls[i];
+        m.upstreams[i] = (struct metering_upstream){urls[i], i < ENGINES ? 1u << i : 0};
+    }
+    char *sim = jl_strf("follow:%s|follow:%s", curves[0], curves[1]);
+    open_metering_on(&s, sim, &m);
+    struct server_options o = {
+        .listen = "127.0.0.1:0", .upstreams = to, .n_upstreams = UPSTREAMS, .metering = s.metering, .inject = SPLICE_ENERGY};
+    assert_int_equal(server_open(&s.server, &o, &err), JOULET_OK);
+    jl_sleep_until(jl_mono_ns() + QUIET_NS);
+    for (size_t i = 0; i < UPSTREAMS; i++) {
+        char *path = jl_strf("%s/completion", to[i].prefix);
+        struct asker x = {.server = s.server, .request = post(path, "{\"prompt\":\"a b\",\"n_predict\":30,\"stream\":true}")};
+        ask_one(&x);
+        free(x.request);
+        free(path);
+    }
+    json_t *all = settled(s.server, ENGINES), *list = get(s.server, "/joulet/requests", 200);
+    const json_t *requests = json_object_get(list, "requests");
+    assert_conserved(json_array_get(json_object_get(all, "devices"), 0));
+    assert_conserved(json_array_get(json_object_get(all, "devices"), 1));
+    for (size_t i = 0; i < UPSTREAMS; i++) {
+        const json_t *r = json_array_get(requests, UPSTREAMS - 1 - i), *energy = json_object_get(r, "energy"),
+                     *devices = json_object_get(r, "devices");
+        struct sim_truth t;
+        if (!ids[i]) {
+            assert_int_equal(json_array_size(devices), 0);
+            assert_true(isnan(number(energy, "gross_j")));
+            assert_string_equal(json_string_value(json_array_get(json_object_get(energy, "flags"), 0)), "drawn elsewhere");
+            continue;
+        }
+        assert_int_equal(json_array_size(devices), 1);
+        assert_string_equal(json_string_value(json_array_get(devices, 0)), ids[i]);
+        assert_true(sim_engine_truth(engines[i], 0, &t));
+        double true_j = t.prefill_j + t.decode_j - 10 * jl_s(t.t_end_ns - t.t_prefill_ns);
+        assert_near(number(energy, "net_j"), true_j, 0.1 * true_j + 60 * (0.02 + 2 * t.late_s));
+    }
+    json_decref(all);
+    json_decref(list);
+    close_metering(&s);
+    for (size_t i = 0; i < ENGINES; i++) {
+        sim_engine_stop(engines[i]);
+        unlink(curves[i]);
+    }
+    free(sim);
+}
+
 /* Who leaves early has an end as well, and pays for what was computed. */
 static void client_that_leaves(void **state)
 {
@@ -459,8 +537,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_have_their_energy), cmocka_unit_test(client_that_leaves),
-        cmocka_unit_test(requests_at_the_same_time),  cmocka_unit_test(energy_in_answers),
-        cmocka_unit_test(counts_are_asked_for),       cmocka_unit_test(paths_of_our_own),
+        cmocka_unit_test(requests_at_the_same_time),  cmocka_unit_test(upstreams_with_their_devices),
+        cmocka_unit_test(energy_in_answers),          cmocka_unit_test(counts_are_asked_for),
+        cmocka_unit_test(paths_of_our_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
