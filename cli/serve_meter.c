@@ -18,6 +18,7 @@ struct serve_meter {
     struct joulet_channel *channels;
     size_t n;
     struct metering_options options;
+    char *learnt; /* path; NULL: no folder of this user's */
     struct metering *metering;
 };
 
@@ -161,6 +162,10 @@ static int prepare(struct serve_meter *m, const struct cli *c, const struct serv
     }
     if (code != CLI_DONE || !m->options.n_channels)
         return code;
+    char *folder = jl_data_dir(NULL);
+    m->learnt = folder ? jl_strf("%s/learnt.txt", folder) : NULL;
+    free(folder);
+    m->options.learnt_path = m->learnt;
     m->options.meter = m->meter;
     return metering_open(&m->metering, &m->options, &err) == JOULET_OK ? CLI_DONE : cli_fail(c, &err);
 }
@@ -216,5 +221,6 @@ void serve_meter_close(struct serve_meter *m)
     meters_close(m->meters);
     joulet_close(m->meter);
     free(m->channels);
+    free(m->learnt);
     free(m);
 }

@@ -127,6 +127,7 @@ enum joulet_status metering_open(struct metering **out, const struct metering_op
     m->opened_ns = m->quiet_ns = jl_mono_ns();
     pthread_mutex_init(&m->lock, NULL);
     pthread_mutex_init(&m->follow_lock, NULL);
+    metering_learnt_read(m);
     metering_observer_init(m);
     enum joulet_status status = start(m, &why);
     if (status != JOULET_OK) {
@@ -143,6 +144,9 @@ void metering_close(struct metering *m)
         return;
     atomic_store(&m->stop, true);
     jl_thread_join(m->thread);
+    if (m->attribution)
+        metering_learnt_keep(m);
+    jl_buf_release(&m->learnt);
     joulet_attribution_close(m->attribution);
     for (size_t i = 0; i < m->n_engines; i++) {
         free(m->engines[i].upstream);

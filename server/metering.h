@@ -21,6 +21,7 @@ struct metering_options {
         uint32_t devices;
     } upstreams[METERING_UPSTREAMS]; /* whose devices the user named */
     size_t n_upstreams;
+    const char *learnt_path; /* where what was learnt of models is kept; must outlive it; NULL: nowhere */
 };
 struct metering;
 /* Copies *o. */

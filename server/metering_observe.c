@@ -81,6 +81,7 @@ static size_t find_engine(struct metering *m, const char *upstream, const char *
         return NOWHERE;
     }
     e->engine = open_engine(m, e->devices);
+    metering_learnt_recall(m, e);
     return m->n_engines++;
 }
 

@@ -54,6 +54,7 @@ struct metering {
     struct observer observer;
     struct joulet_attribution *attribution;
     struct metering_device devices[METERING_DEVICES];
+    struct jl_buf learnt; /* by earlier ones; not changed after opening */
     struct jl_thread *thread;
     atomic_bool stop;
     pthread_mutex_t follow_lock; /* of `observation` */
@@ -77,6 +78,10 @@ bool metering_level_known(const struct metering *m, joulet_mark since);      /* 
 
 /* metering_observe.c */
 void metering_observer_init(struct metering *m);
+/* metering_learnt.c */
+void metering_learnt_read(struct metering *m);
+void metering_learnt_recall(struct metering *m, const struct metering_engine *e); /* under the lock */
+void metering_learnt_keep(struct metering *m);
 /* metering_windows.c */
 void metering_windows_run(void *arg);
 /* metering_json.c, under the lock */

@@ -7,7 +7,8 @@
 
 #define EVERY_NS      ((int64_t)200 * 1000000)
 #define SLEEP_NS      ((int64_t)50 * 1000000)
-#define BEHIND_NS     ((int64_t)20 * 1000000) /* the observer's times may be so much older than when they were put */
+#define KEEP_NS       ((int64_t)600 * JL_NS_PER_S) /* what was learnt */
+#define BEHIND_NS     ((int64_t)20 * 1000000)      /* the observer's times may be so much older than when they were put */
 #define WINDOW_S      0.05
 #define SLOW_PERIODS  2.0  /* of the sensor that must lie behind a window: its edges may still move */
 #define SETTLED_S     1.0  /* after the last request (4.4) */
@@ -170,7 +171,7 @@ static joulet_mark seen_until(struct metering *m, joulet_mark now)
 void metering_windows_run(void *arg)
 {
     struct metering *m = arg;
-    joulet_mark next = jl_mono_ns();
+    joulet_mark next = jl_mono_ns(), kept = next;
     while (!atomic_load(&m->stop)) {
         joulet_mark now = jl_mono_ns();
         if (now < next) {
@@ -183,6 +184,10 @@ void metering_windows_run(void *arg)
         pthread_mutex_lock(&m->lock);
         joulet_attribution_until(m->attribution, seen);
         pthread_mutex_unlock(&m->lock);
+        if (now - kept > KEEP_NS) {
+            metering_learnt_keep(m);
+            kept = now;
+        }
         next = now + EVERY_NS;
     }
 }

@@ -512,6 +512,50 @@ static void counts_are_asked_for(void **state)
     ask_in_turn(timed, JL_COUNT(timed));
 }
 
+/* What was learnt before holds from the first request on, and is kept for the next time; lines of others stay. */
+static void what_was_learnt_is_kept(void **state)
+{
+    static const char weights[] = "weights/1 0.2 0.01 0.05 0 60 0 60 60 0 60 0 0 60 0 0 0 60 12 0.6 3 0 10\n",
+                      others[] = "gpu0.board\tcard\thttp://127.0.0.1:1\tm\tweights/1 none\n";
+    struct upstream *u = upstream_start(plays, JL_COUNT(plays));
+    struct server_upstream to = {.url = upstream_url(u)};
+    struct metered_server s;
+    struct joulet_channel ch;
+    struct joulet_error err;
+    struct jl_buf file;
+    char path[64];
+    (void)state;
+    snprintf(path, sizeof path, "/tmp/joulet-metering-%d.learnt", (int)getpid());
+    open_metering(&s, "100");
+    assert_int_equal(joulet_channel_get(s.meter, 0, &ch), JOULET_OK);
+    char *key = jl_strf("%s\t%s\t%s\tm\t", ch.id, ch.device, to.url), *text = jl_strf("%s%s%s", others, key, weights);
+    close_metering(&s);
+    assert_int_equal(jl_write_file(path, text, strlen(text), 0600, NULL), JOULET_OK);
+    open_metering_on(&s, "100", &(struct metering_options){.n_channels = 1, .devices = 1, .learnt_path = path});
+    struct server_options o = {.listen = "127.0.0.1:0", .upstreams = &to, .n_upstreams = 1, .metering = s.metering};
+    assert_int_equal(server_open(&s.server, &o, &err), JOULET_OK);
+    struct asker x = {.server = s.server, .request = post("/slow/v1/chat/completions", "{\"model\":\"m\",\"messages\":[]}")};
+    ask_one(&x);
+    json_decref(settled(s.server, 1));
+    json_t *list = get(s.server, "/joulet/requests", 200);
+    const json_t *energy = json_object_get(json_array_get(json_object_get(list, "requests"), 0), "energy");
+    assert_int_equal(json_array_size(json_object_get(energy, "flags")), 0);
+    json_decref(list);
+    close_metering(&s);
+    jl_buf_init(&file, 1 << 16);
+    assert_int_equal(jl_read_file(path, &file, NULL), JOULET_OK);
+    assert_true(jl_starts(file.data, others));
+    assert_true(jl_starts(file.data + strlen(others), key));
+    assert_true(jl_starts(file.data + strlen(others) + strlen(key), "weights/1 "));
+    assert_ptr_equal(strchr(file.data + strlen(others), '\n'), file.data + file.len - 1);
+    jl_buf_release(&file);
+    unlink(path);
+    upstream_stop(u);
+    free(x.request);
+    free(text);
+    free(key);
+}
+
 static void paths_of_our_own(void **state)
 {
     struct metered_server s;
@@ -539,7 +583,7 @@ int main(void)
         cmocka_unit_test(requests_have_their_energy), cmocka_unit_test(client_that_leaves),
         cmocka_unit_test(requests_at_the_same_time),  cmocka_unit_test(upstreams_with_their_devices),
         cmocka_unit_test(energy_in_answers),          cmocka_unit_test(counts_are_asked_for),
-        cmocka_unit_test(paths_of_our_own),
+        cmocka_unit_test(what_was_learnt_is_kept),    cmocka_unit_test(paths_of_our_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
