@@ -47,9 +47,8 @@ static void look_for_level(struct metering *m, struct metering_device *d, joulet
     struct joulet_trace t = {0};
     struct joulet_baseline b = JOULET_BASELINE_NONE;
     bool first = isnan(d->idle.power_w);
-    double slow_s = SLOW_PERIODS * d->ch.period_s;
-    joulet_mark from, to = seen - jl_ns(fmax(0, d->ch.lag_s) + slow_s);
-    if (!quiet_span(m, to, first ? fmax(LEVEL_SHORT_S, 2 * slow_s) : LEVEL_S, &from) ||
+    joulet_mark from, to = seen - jl_ns(fmax(0, d->ch.lag_s) + d->ch.period_s);
+    if (!quiet_span(m, to, first ? fmax(LEVEL_SHORT_S, 2 * d->ch.period_s) : fmax(LEVEL_S, 2 * d->ch.period_s), &from) ||
         (!first && seen - d->looked_ns < jl_ns(LEVEL_S)))
         return;
     d->looked_ns = seen;

@@ -179,7 +179,7 @@ static double look_at(const struct simulated *x, const char *id, size_t i)
 
 static void requests_have_their_energy(void **state)
 {
-    struct simulated x;
+    struct simulated x = {0};
     char *ids[JL_COUNT(asked)];
     double sum_j = 0;
     (void)state;
@@ -229,7 +229,7 @@ static void *ask_one(void *arg)
 /* Three at once, which the engine serves one after the other: who waits pays for nothing but idle power. */
 static void requests_at_the_same_time(void **state)
 {
-    struct simulated x;
+    struct simulated x = {0};
     struct asker askers[3];
     struct sim_truth t;
     double true_j = 0, late_s = 0, sum_j = 0, gross_j = 0;
@@ -341,7 +341,7 @@ static void upstreams_with_their_devices(void **state)
 /* Who leaves early has an end as well, and pays for what was computed. */
 static void client_that_leaves(void **state)
 {
-    struct simulated x;
+    struct simulated x = {0};
     char *request = post("/completion", "{\"prompt\":\"a b c\",\"n_predict\":2000,\"stream\":true}");
     char bytes[512];
     (void)state;
