@@ -67,8 +67,9 @@ struct passage {
     struct splicer splicer;
     struct jl_buf out; /* what it gave, from out_at on */
     size_t out_at;
-    bool ended; /* the upstream's answer */
-    int fault;  /* status of an answer of ours for want of one; 0: none */
+    bool ended, broken; /* the upstream's answer, as it should or not */
+    bool again;         /* asked a second time, which nobody need see */
+    int fault;          /* status of an answer of ours for want of one; 0: none */
     char why[sizeof(((struct joulet_error *)0)->message)];
     int64_t t_last_ns;
 };
@@ -94,7 +95,7 @@ void passage_ask_usage(struct passage *p);
 bool passage_refuses_usage(struct passage *p, int status);
 void passage_splice_begin(struct passage *p, const struct net_reply *reply, bool at_hand, int64_t *length);
 long passage_splice_take(struct passage *p, char *bytes, size_t size);
-void passage_splice_end(struct passage *p);
+void passage_splice_end(struct passage *p, bool whole);
 void passage_splice_release(struct passage *p);
 /* passage_tunnel.c */
 void passage_switch(struct passage *p);

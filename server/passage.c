@@ -153,6 +153,8 @@ void *passage_begin(struct server *s, struct net_call *call, const struct net_he
 static void on_sent(void *user, int64_t t_ns)
 {
     struct passage *p = user;
+    if (p->again)
+        return;
     if (p->body.len)
         watched_request(p->watched, p->body.data, p->body.len, true, t_ns);
     watched_request(p->watched, NULL, 0, true, t_ns);
@@ -239,7 +241,7 @@ static void splice_rest(struct passage *p, char **rest, int64_t *length)
     if (!*rest || !p->splices)
         return;
     splicer_bytes(&p->splicer, *rest, (size_t)*length);
-    passage_splice_end(p);
+    passage_splice_end(p, true);
     free(*rest);
     *length = (int64_t)p->out.len;
     *rest = p->out.failed ? NULL : p->out.len ? jl_buf_take(&p->out) : jl_strdup("");
@@ -282,6 +284,7 @@ static enum joulet_status ask_again(struct passage *p, struct net_reply *reply, 
 {
     net_exchange_close(p->exchange);
     p->exchange = NULL;
+    p->again = true;
     if (!open_whole(p, err))
         return err->status;
     enum joulet_status status = net_exchange_head(p->exchange, reply, err);
@@ -325,6 +328,7 @@ void passage_answer(void *state, struct net_call *call)
         server_upstream_works(p->upstream);
         p->answered = pass_head(p, &reply);
         jl_buf_release(&p->body); /* sent, and no more needed */
+        jl_buf_release(&p->asked);
     }
     if (p->fault)
         passage_answer_fault(p);
@@ -355,15 +359,14 @@ static long read_spliced(struct passage *p, char *bytes, size_t size)
 {
     while (p->out.len == p->out_at) {
         if (p->ended)
-            return 0;
+            return p->broken ? -1 : 0;
         long n = read_up(p, bytes, size);
-        if (n < 0)
-            return n;
         if (n > 0)
             splicer_bytes(&p->splicer, bytes, (size_t)n);
         else
-            passage_splice_end(p);
-        p->ended = n == 0;
+            passage_splice_end(p, n == 0);
+        p->ended = n <= 0;
+        p->broken = n < 0;
         if (p->out.failed)
             return -1;
     }

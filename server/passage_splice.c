@@ -87,7 +87,7 @@ void passage_splice_begin(struct passage *p, const struct net_reply *reply, bool
     const char *server = net_head_value(reply->headers, reply->n_headers, "Server");
     if (server && strcmp(server, "llama.cpp") == 0)
         learn_usage(p, true);
-    if (!p->server->o.metering || o.form == SPLICE_NONE || reply->status != 200 ||
+    if (!p->server->o.metering || o.form == SPLICE_NONE || reply->status != 200 || *length == 0 ||
         recognise_path(p->head->method, p->up_target) != RECOGNISED_INFERENCE || !framing_of(reply, &o.framing) ||
         net_head_value(reply->headers, reply->n_headers, "Content-Encoding"))
         return;
@@ -102,10 +102,13 @@ void passage_splice_begin(struct passage *p, const struct net_reply *reply, bool
     p->splices = true;
 }
 
-void passage_splice_end(struct passage *p)
+/* Of an answer that broke off the client gets what came. */
+void passage_splice_end(struct passage *p, bool whole)
 {
+    if (!whole)
+        p->splicer.o.form = SPLICE_NONE;
     splicer_end(&p->splicer);
-    if (p->splicer.o.framing == SPLICE_SSE && p->splicer.spliced && recognise_takes_usage(p->head->method, p->up_target))
+    if (whole && p->splicer.o.framing == SPLICE_SSE && p->splicer.spliced && recognise_takes_usage(p->head->method, p->up_target))
         learn_usage(p, p->splicer.timings);
 }
 

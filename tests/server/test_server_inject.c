@@ -14,14 +14,15 @@
 
 /* ---- energy in answers -------------------------------------------------------------------------------------------------- */
 
-#define JSON_HEAD "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-#define SSE_HEAD  "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
-#define WHOLE     "{\"choices\":[{\"finish_reason\":\"stop\",\"message\":{\"content\":\"a\"}}],\"usage\":{\"total_tokens\":3}}"
-#define FIRST     "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}],\"usage\":null}\n\n"
-#define FIRST_OUT "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n"
-#define LAST      "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]"
-#define COUNTS    "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n"
-#define DONE      "data: [DONE]\n\n"
+#define JSON_HEAD        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+#define SSE_HEAD         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+#define SSE_HEAD_CHUNKED "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+#define WHOLE            "{\"choices\":[{\"finish_reason\":\"stop\",\"message\":{\"content\":\"a\"}}],\"usage\":{\"total_tokens\":3}}"
+#define FIRST            "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}],\"usage\":null}\n\n"
+#define FIRST_OUT        "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n"
+#define LAST             "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]"
+#define COUNTS           "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n"
+#define DONE             "data: [DONE]\n\n"
 
 static const struct play plays[] = {
     {.path = "/whole/v1/chat/completions", .bytes = JSON_HEAD "Content-Length: 91\r\n\r\n" WHOLE},
@@ -35,6 +36,8 @@ static const struct play plays[] = {
          "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n{\"done\":false}\n{\"done\":true}\n",
      .then = THEN_CLOSE},
     {.path = "/v1/models", .bytes = JSON_HEAD "Content-Length: 2\r\n\r\n{}"},
+    {.path = "/cut/v1/chat/completions", .bytes = SSE_HEAD_CHUNKED "5\r\ndata:\r\n", .then = THEN_CLOSE},
+    {.path = "/empty/v1/chat/completions", .bytes = JSON_HEAD "Content-Length: 0\r\n\r\n"},
     {.path = "/bad/v1/chat/completions",
      .bytes = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{\"error\":{}}"},
 };
@@ -61,6 +64,7 @@ static const struct {
      FIRST LAST "}\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}", "}\n\n" DONE},
     {"a stream, nothing", "/stream/v1/chat/completions", STREAM, SPLICE_NONE, FIRST LAST "}\n\n" COUNTS DONE, NULL},
     {"lines", "/api/chat", "{}", SPLICE_ENERGY, "{\"done\":false}\n{\"done\":true", "}\n"},
+    {"an empty answer", "/empty/v1/chat/completions", "{}", SPLICE_ENERGY, "", NULL},
     {"no inference", "/v1/models", "{}", SPLICE_ENERGY, "{}", NULL},
     {"an error", "/bad/v1/chat/completions", STREAM, SPLICE_ENERGY, "{\"error\":{}}", NULL},
 };
@@ -108,6 +112,32 @@ static void energy_in_answers(void **state)
         front_stop(&f);
         close_metering(&s);
     }
+}
+
+/* Half a line that was held, because it might have had to go, comes before the end. */
+static void answers_that_break_off(void **state)
+{
+    struct metered_server s;
+    struct front f;
+    (void)state;
+    open_metering(&s, "100");
+    struct server_options o = {.metering = s.metering, .inject = SPLICE_ENERGY};
+    front_start(&f, plays, JL_COUNT(plays), &o);
+    for (int i = 0; i < 2; i++) { /* the second time counts are asked for */
+        struct answer a;
+        char *first = post("/stream/v1/chat/completions", STREAM), *request = post("/cut/v1/chat/completions", STREAM);
+        ask(f.server, first, &a);
+        answer_release(&a);
+        ask(f.server, request, &a);
+        assert_int_equal(a.status, 200);
+        assert_false(a.whole);
+        assert_string_equal(a.body, "data:");
+        answer_release(&a);
+        free(first);
+        free(request);
+    }
+    front_stop(&f);
+    close_metering(&s);
 }
 
 #define ASKED "{\"stream\":true,\"stream_options\":{\"include_usage\":true},\"messages\":[]}"
@@ -334,13 +364,10 @@ static void many_models(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(energy_in_answers),
-        cmocka_unit_test(counts_are_asked_for),
-        cmocka_unit_test(what_was_learnt_is_kept),
-        cmocka_unit_test(paths_of_our_own),
-        cmocka_unit_test(traffic_waits_for_nothing),
-        cmocka_unit_test(memory_is_bounded),
-        cmocka_unit_test(many_models),
+        cmocka_unit_test(energy_in_answers),    cmocka_unit_test(answers_that_break_off),
+        cmocka_unit_test(counts_are_asked_for), cmocka_unit_test(what_was_learnt_is_kept),
+        cmocka_unit_test(paths_of_our_own),     cmocka_unit_test(traffic_waits_for_nothing),
+        cmocka_unit_test(memory_is_bounded),    cmocka_unit_test(many_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
