@@ -73,6 +73,19 @@ static bool elsewhere(const struct metering *m, const struct metered *x)
     return x->r.remote || (x->engine != NOWHERE && m->engines[x->engine].engine == NOWHERE);
 }
 
+/* What the idle level leaves open of net energy (3): its own doubt, in the ratio in which idle power went to the request. */
+static double net_u(const struct metering *m, const struct metered *x, const struct joulet_attributed *a)
+{
+    double idle_w = 0, u2 = 0;
+    for (size_t i = 0; i < m->o.n_channels; i++) {
+        if (x->engine == NOWHERE || !(m->engines[x->engine].devices & (uint32_t)1 << i))
+            continue;
+        idle_w += m->devices[i].idle.power_w;
+        u2 += m->devices[i].idle.u_w * m->devices[i].idle.u_w;
+    }
+    return idle_w > 0 ? hypot(a->u_j, sqrt(u2) / idle_w * a->idle_share_j) : a->u_j;
+}
+
 void metering_put_energy(struct metering *m, const struct metered *x, struct jl_buf *out)
 {
     struct joulet_attributed a = figures(m, x);
@@ -80,7 +93,7 @@ void metering_put_energy(struct metering *m, const struct metered *x, struct jl_
     jl_buf_str(out, "\"energy\":{");
     put_real(out, "net_j", a.net_j);
     jl_buf_str(out, ",");
-    put_real(out, "net_pm_j", isnan(a.net_j) ? NAN : 2 * a.u_j);
+    put_real(out, "net_pm_j", isnan(a.net_j) ? NAN : 2 * net_u(m, x, &a));
     jl_buf_str(out, ",");
     put_real(out, "gross_j", a.gross_j);
     jl_buf_str(out, ",");

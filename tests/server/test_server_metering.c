@@ -82,6 +82,8 @@ static double look_at(const struct simulated *x, const char *id, size_t i)
     /* a window is 50 ms: at each end of a request it may hold a little of the neighbour, or of a machine that was late */
     assert_near(net_j, truth_j, 0.1 * truth_j + 50 * (0.02 + 2 * t.late_s));
     assert_near(number(energy, "gross_j"), net_j + 10 * jl_s(t.t_end_ns - t.t_arrival_ns), 0.1 * truth_j + 10 * (0.1 + t.late_s));
+    assert_true(number(energy, "gross_pm_j") > 0);
+    assert_true(number(energy, "net_pm_j") >= number(energy, "gross_pm_j"));
     json_decref(r);
     free(path);
     return net_j;
