@@ -138,8 +138,7 @@ static double joint_ms(const struct joulet_trace *t, size_t phases)
     return 1e3 * jl_s(jl_thread_cpu_ns() - begin) / FITS;
 }
 
-/* ---- bursts ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- bursts ------------------------------------------------------------------------------------------------------ */
 
 static double bursts_ms(void)
 {

@@ -46,8 +46,7 @@ struct stream {
     struct jl_thread *thread;
 };
 
-/* ---- streams ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- streams ----------------------------------------------------------------------------------------------------- */
 
 static const struct plan_step *take(struct level *l)
 {
@@ -106,8 +105,7 @@ static void stream_run(void *user)
     }
 }
 
-/* ---- the main thread keeps what they bring
- * ------------------------------------------------------------------------------------- */
+/* ---- the main thread keeps what they bring ----------------------------------------------------------------------- */
 
 static void keep(struct level *l, struct job *j)
 {
@@ -174,8 +172,7 @@ static void collect(struct level *l, struct stream *streams, size_t n)
         keep(l, next_job(l));
 }
 
-/* ---- a level
- * ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- a level ----------------------------------------------------------------------------------------------------- */
 
 static size_t stream_count(const struct level *l, const struct plan_cell *c)
 {

@@ -10,8 +10,7 @@
 #define OVERHEAD_BYTES ((int64_t)512 << 20) /* of a server beside its weights: context, buffers */
 #define MEMORY_SHARE   0.8                  /* of what is free now */
 
-/* ---- who lives with whom ----------------------------------------------------------------------------------------------------
- */
+/* ---- who lives with whom ----------------------------------------------------------------------------------------- */
 
 static size_t server_of(struct bench *b, size_t cell)
 {
@@ -71,8 +70,7 @@ static bool in_blocks(struct bench *b)
     return ok;
 }
 
-/* ---- starting
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- starting ---------------------------------------------------------------------------------------------------- */
 
 /* What only a server that we start can be told. */
 static const char *server_key(const struct bench *b, const struct plan_cell *c)

@@ -32,8 +32,7 @@ bool bench_go_on(enum joulet_status st)
     return !atomic_load(&cli_cancel) && st != JOULET_CANCELLED && st != JOULET_UNREACHABLE;
 }
 
-/* ---- idle levels ------------------------------------------------------------------------------------------------------------
- */
+/* ---- idle levels ------------------------------------------------------------------------------------------------- */
 
 static void idle_when_due(struct bench *b)
 {
@@ -44,8 +43,7 @@ static void idle_when_due(struct bench *b)
         bench_idle(b);
 }
 
-/* ---- one request
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- one request ------------------------------------------------------------------------------------------------- */
 
 void bench_place(struct run_request *q, const struct bench *b, const struct plan_step *step, bool warmup)
 {
@@ -140,8 +138,7 @@ bool bench_warm_up(struct bench *b, size_t cell)
     return bench_go_on(st);
 }
 
-/* ---- all of them
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- all of them ------------------------------------------------------------------------------------------------- */
 
 bool bench_finished(const struct bench *b, const struct plan_step *step)
 {

@@ -83,8 +83,7 @@ static int find_follow(struct calibration *k)
     return CLI_DONE;
 }
 
-/* ---- targets ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- targets ----------------------------------------------------------------------------------------------------- */
 
 static enum load_kind load_of(const struct calibration *k, const struct joulet_channel *ch)
 {
@@ -169,8 +168,7 @@ int calibration_targets(struct calibration *k)
     return code == CLI_DONE && !k->n ? nothing_to_do(k, estimates, others) : code;
 }
 
-/* ---- how long it takes ------------------------------------------------------------------------------------------------------
- */
+/* ---- how long it takes ------------------------------------------------------------------------------------------- */
 
 static double kind_s(const struct calibration *k, enum load_kind kind)
 {

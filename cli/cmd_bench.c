@@ -20,8 +20,7 @@ static int check_prompts(const struct bench *b)
     return CLI_DONE;
 }
 
-/* ---- the end ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 static int show(struct bench *b)
 {
@@ -117,8 +116,7 @@ static int measured(struct bench *b)
     return code != CLI_DONE ? code : session_exit(&b->s, whole && ok ? within_limit(b) : CLI_ENGINE);
 }
 
-/* ---- the command --------------------------------------------------------------------------------------------------------------
- */
+/* ---- the command ------------------------------------------------------------------------------------------------- */
 
 /* All that can be wrong before a sensor is opened. */
 static int prepare(struct bench *b, struct run *old)

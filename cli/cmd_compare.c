@@ -17,8 +17,7 @@ struct operands {
     size_t n;
 };
 
-/* ---- operands -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- operands ---------------------------------------------------------------------------------------------------- */
 
 /* The cell by its name or number (from 1); -1 when there is none. */
 static int64_t find_cell(const struct run *r, const char *cell)
@@ -82,8 +81,7 @@ static enum joulet_status add_operand(struct operands *o, const char *operand, b
     return st;
 }
 
-/* ---- the command
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the command ------------------------------------------------------------------------------------------------- */
 
 /* "3%" or "3": 0.03. False after the sentence. */
 static bool percent(const struct cli *c, const char *option, double otherwise, double *out, int *code)

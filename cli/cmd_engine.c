@@ -157,8 +157,7 @@ static int status_run(struct cli *c)
     return code;
 }
 
-/* ---- getting and removing it -------------------------------------------------------------------------------------------------
- */
+/* ---- getting and removing it ------------------------------------------------------------------------------------- */
 
 static void say(void *user, const char *line)
 {
@@ -221,8 +220,7 @@ static int remove_run(struct cli *c)
     return result(c, &out);
 }
 
-/* ---- running it in the background -------------------------------------------------------------------------------------------
- */
+/* ---- running it in the background -------------------------------------------------------------------------------- */
 
 static char *only_model_file(struct cli *c, int *code)
 {
@@ -323,8 +321,7 @@ static int stop_run(struct cli *c)
     return result(c, &out);
 }
 
-/* --------------------------------------------------------------------------------------------------------------------------------
- */
+/* ------------------------------------------------------------------------------------------------------------------ */
 
 static int engine_run(struct cli *c, int argc, char **argv)
 {

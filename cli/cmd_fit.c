@@ -10,8 +10,7 @@
 #define RESULT_MAX ((size_t)256 << 20)
 #define RUNS_MAX   1000
 
-/* ---- results
- * ------------------------------------------------------------------------------------------------------------------- */
+/* ---- results ----------------------------------------------------------------------------------------------------- */
 
 static int write_residuals(const struct cli *c, const struct fit *f)
 {
@@ -71,8 +70,7 @@ static int fitted(const struct cli *c, const struct run *const *runs, size_t n, 
     return code;
 }
 
-/* ---- from stored runs
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- from stored runs -------------------------------------------------------------------------------------------- */
 
 /* --from may be given several times; what follows as operands are more of them. */
 static int from_stored(const struct cli *c, int argc, char **argv)
@@ -100,8 +98,7 @@ static int from_stored(const struct cli *c, int argc, char **argv)
     return code;
 }
 
-/* ---- measured
- * ------------------------------------------------------------------------------------------------------------------- */
+/* ---- measured ---------------------------------------------------------------------------------------------------- */
 
 /* Where the engine offers it, answers do not end before their length. */
 static bool engine_options(struct fit_grid *g, const char **items)

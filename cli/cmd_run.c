@@ -77,8 +77,7 @@ static struct run_request *do_turn(struct turn *t, const char *prompt, struct jl
     return kept;
 }
 
-/* ---- prompt -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- prompt ------------------------------------------------------------------------------------------------------ */
 
 static int read_stdin(const struct cli *c, char **prompt)
 {
@@ -139,8 +138,7 @@ static int checked(const struct cli *c, const struct generation *q)
     return engine_check(q, &err) == JOULET_OK ? CLI_DONE : cli_usage(c, "%s", err.message);
 }
 
-/* ---- output -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- output ------------------------------------------------------------------------------------------------------ */
 
 static int show(struct session *s, const struct run_request *q)
 {
@@ -177,8 +175,7 @@ static int one_prompt(struct turn *t, char *prompt)
     return code != CLI_DONE ? code : session_exit(s, ok ? CLI_DONE : CLI_ENGINE);
 }
 
-/* ---- chat ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- chat -------------------------------------------------------------------------------------------------------- */
 
 static void add_message(json_t *messages, const char *role, const char *content)
 {
@@ -262,8 +259,7 @@ static int chat(struct turn *t)
     return code != CLI_DONE ? code : session_exit(t->s, CLI_DONE);
 }
 
-/* ---- the command --------------------------------------------------------------------------------------------------------------
- */
+/* ---- the command ------------------------------------------------------------------------------------------------- */
 
 static int run_run(struct cli *c, int argc, char **argv)
 {

@@ -17,8 +17,7 @@
 #define PAUSE_MOST_S    5.0
 #define FAILED_MOST     3 /* in a row: then the engine is not asked any more */
 
-/* ---- design ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- design ------------------------------------------------------------------------------------------------------ */
 
 static int levels(const struct cli *c, const char *option, struct grid_levels *l)
 {
@@ -73,8 +72,7 @@ static void describe(struct fit_grid *g)
     run_pairs_set(p, "baseline_most_s", 'n', "%.15g", g->baseline_most_s);
 }
 
-/* ---- one request
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- one request ------------------------------------------------------------------------------------------------- */
 
 /* A whole run is measured from idle to idle: so long the slowest sensor needs for both (2.1). */
 static double pause_s(const struct session *s)
@@ -139,8 +137,7 @@ static enum joulet_status one(struct fit_grid *g, size_t words, size_t index, co
     return st;
 }
 
-/* ---- the grid
- * -------------------------------------------------------------------------------------------------------------------- */
+/* ---- the grid ---------------------------------------------------------------------------------------------------- */
 
 static void progress(const struct fit_grid *g, const char *what)
 {

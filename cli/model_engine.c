@@ -84,8 +84,7 @@ static void text_row(struct jl_buf *out, const struct engine_model *m)
                   model_count(a, sizeof a, m->params), model_bytes(b, sizeof b, m->bytes), m->loaded ? "  loaded" : "");
 }
 
-/* ---- verbs -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- verbs ------------------------------------------------------------------------------------------------------- */
 
 static int result(const struct cli *c, struct jl_buf *out)
 {

@@ -18,8 +18,7 @@
     (JOULET_FLAG_FOREIGN_LOAD | JOULET_FLAG_CACHED | JOULET_FLAG_TRACE_LOST | JOULET_FLAG_CLOCK_CHANGE | JOULET_FLAG_STARVED |   \
      JOULET_FLAG_CLOCK_STEP | JOULET_FLAG_AVERAGED | JOULET_FLAG_SLOW_SENSOR)
 
-/* ---- idle levels ------------------------------------------------------------------------------------------------------------
- */
+/* ---- idle levels ------------------------------------------------------------------------------------------------- */
 
 /* Levels were noted in the order in which they were taken; one of an earlier run has times of that run. */
 static bool was_known(const struct run *r, const struct run_baseline *b, joulet_mark at)
@@ -86,8 +85,7 @@ static void set_idle_between(struct session *s, joulet_mark from, joulet_mark to
     free(all);
 }
 
-/* ---- energies ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- energies ---------------------------------------------------------------------------------------------------- */
 
 static void keep_flags(struct run_energy *now, const struct run_energy *was)
 {
@@ -216,8 +214,7 @@ static void measure_again(struct session *s, const struct run_former *was)
     keep_flags(&r->energy, &was->energy);
 }
 
-/* ---- traces -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- traces ------------------------------------------------------------------------------------------------------ */
 
 static enum joulet_status load_traces(struct session *s, struct joulet_error *err)
 {
@@ -261,8 +258,7 @@ enum joulet_status recompute_run(struct store *store, struct run *r, struct joul
     return st;
 }
 
-/* ---- as JSON -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- as JSON ----------------------------------------------------------------------------------------------------- */
 
 static void both(struct jl_buf *out, bool *first, const struct run_energy *was, const struct run_energy *now)
 {

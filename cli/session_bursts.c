@@ -27,8 +27,7 @@ void session_place(struct session *s, size_t k)
     }
 }
 
-/* ---- requests that belong together ------------------------------------------------------------------------------------------
- */
+/* ---- requests that belong together ------------------------------------------------------------------------------- */
 
 struct group {
     joulet_mark *on, *off; /* ascending, one after the other */
@@ -134,8 +133,7 @@ static joulet_mark quiet_until(const struct session *s, const struct group *g, c
     return quiet;
 }
 
-/* ---- figures ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- figures ----------------------------------------------------------------------------------------------------- */
 
 /* One group by the estimator that it allows: repeats at places of the grid as a block, others by the fit over bursts. */
 static enum joulet_status measure(struct session *s, size_t channel, const struct group *g, bool block, struct joulet_energy *e,

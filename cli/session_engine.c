@@ -195,8 +195,7 @@ void session_settings(struct session *s, const struct generation *q)
     }
 }
 
-/* ---- one exchange ------------------------------------------------------------------------------------------------------------
- */
+/* ---- one exchange ------------------------------------------------------------------------------------------------ */
 
 /* A prompt or an answer that was cut is another one than the user thinks. */
 static void note_cuts(struct session *s, const struct run_request *q, bool truncated)
@@ -260,8 +259,7 @@ void session_request_of(struct session *s, struct run_request *q, const struct g
     note_cuts(s, q, g->truncated);
 }
 
-/* ---- choosing -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- choosing ---------------------------------------------------------------------------------------------------- */
 
 /* Loading is a window of its own; its idle level is that of the machine without a server: stored, else the second before. */
 static void before_start(void *user)

@@ -185,8 +185,7 @@ void session_look_after(struct session *s, struct joulet_surroundings *after)
     note_share(s, &now, (int64_t)now.processes, joulet_follow_source(s->watch.followed));
 }
 
-/* ---- the energy that goes with it -------------------------------------------------------------------------------------------
- */
+/* ---- the energy that goes with it -------------------------------------------------------------------------------- */
 
 /* Where the total is read at the wall, the CPU is not in it; it is measured all the same. */
 struct joulet_energy session_cpu_energy(const struct run *r, const struct run_energy *e)

@@ -108,8 +108,7 @@ enum joulet_status engine_has_route(const struct engine *e, const char *path, st
     return status;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 static void forget(struct engine_info *i)
 {
@@ -353,8 +352,7 @@ enum joulet_status engine_wait_ready(struct engine *e, double timeout_s, struct 
     }
 }
 
-/* ---- generating --------------------------------------------------------------------------------------------------------------
- */
+/* ---- generating -------------------------------------------------------------------------------------------------- */
 
 struct call {
     const struct engine *e;

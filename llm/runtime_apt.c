@@ -267,8 +267,7 @@ void apt_close(struct apt *a)
     *a = (struct apt){0};
 }
 
-/* ---- index and packages -----------------------------------------------------------------------------------------------------
- */
+/* ---- index and packages ------------------------------------------------------------------------------------------ */
 
 static enum joulet_status write_text(const struct apt *a, const char *name, bool (*text)(const struct apt *, struct jl_buf *),
                                      struct joulet_error *err)

@@ -124,8 +124,7 @@ bool apt_is_expired(const char *log)
     return errors > 0 && errors == expired;
 }
 
-/* ---- other systems ----------------------------------------------------------------------------------------------------------
- */
+/* ---- other systems ----------------------------------------------------------------------------------------------- */
 
 /* Value of KEY= in os-release text, without quotes. */
 void apt_os_release_value(const char *text, const char *key, char *out, size_t size)

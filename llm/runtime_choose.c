@@ -275,8 +275,7 @@ static enum joulet_status start_own(struct choosing *x, const char *program, boo
     return engine_open_as(&c->engine, c->server.url, c->server.key, how.protocol, how.cancel, err);
 }
 
-/* ---- the named one -----------------------------------------------------------------------------------------------------------
- */
+/* ---- the named one ----------------------------------------------------------------------------------------------- */
 
 static bool is_address(const char *s)
 {
@@ -328,8 +327,7 @@ static enum joulet_status choose_named(struct choosing *x, const char *engine, s
     return start_own(x, engine, false, err);
 }
 
-/* ---- the default
- * --------------------------------------------------------------------------------------------------------------- */
+/* ---- the default ------------------------------------------------------------------------------------------------- */
 
 /* True when the search is over: an engine was taken, or the user ended it. */
 static bool settled(struct choosing *x, enum joulet_status status, const struct joulet_error *why)
@@ -382,8 +380,7 @@ static enum joulet_status choose_default(struct choosing *x, struct joulet_error
     return status;
 }
 
-/* --------------------------------------------------------------------------------------------------------------------------------
- */
+/* ------------------------------------------------------------------------------------------------------------------ */
 
 static enum joulet_status resolve_model(struct choosing *x, struct joulet_error *err)
 {
@@ -418,8 +415,7 @@ enum joulet_status runtime_choose(struct runtime_choice *c, const char *engine, 
     return status;
 }
 
-/* ---- an engine for itself ----------------------------------------------------------------------------------------------------
- */
+/* ---- an engine for itself ---------------------------------------------------------------------------------------- */
 
 static enum joulet_status open_first(struct engine **out, const struct runtime_wanted *w, struct joulet_error *err)
 {

@@ -212,8 +212,7 @@ static void keep_log(struct runtime_server *s)
     free(kept);
 }
 
-/* ---- start ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- start ------------------------------------------------------------------------------------------------------- */
 
 static enum joulet_status explain(const struct runtime_server *s, struct telling *t, struct joulet_error *err)
 {
@@ -390,8 +389,7 @@ enum joulet_status runtime_server_start(struct runtime_server *s, const struct r
     return status;
 }
 
-/* ---- end ---------------------------------------------------------------------------------------------------------------------
- */
+/* ---- end --------------------------------------------------------------------------------------------------------- */
 
 void runtime_server_release(struct runtime_server *s)
 {

@@ -46,8 +46,7 @@ static char *named_folder(const char *studio)
     return folder;
 }
 
-/* ---- names
- * ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 static bool ends_in(const char *s, const char *end)
 {
@@ -82,8 +81,7 @@ static bool is_model(const char *file)
            (!part || part - file < 6 || strncmp(part - 6, "-00001", 6) == 0);
 }
 
-/* ---- the search
- * ------------------------------------------------------------------------------------------------------------------- */
+/* ---- the search -------------------------------------------------------------------------------------------------- */
 
 static void in_repository(struct search *s, const char *root, const char *publisher, const char *repository)
 {

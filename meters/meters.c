@@ -15,8 +15,7 @@
 #define LAG_MAX_S 1.0
 #define RISE_S    0.01
 
-/* ---- channels ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- channels ---------------------------------------------------------------------------------------------------- */
 
 static void describe(const struct meter_source *s, const struct page_value *v, char id[64], char parent[64],
                      struct joulet_channel *c)
@@ -82,8 +81,7 @@ static void push(struct meter_source *s, const struct page *page, enum joulet_st
     }
 }
 
-/* ---- the thread ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- the thread -------------------------------------------------------------------------------------------------- */
 
 /* Once for each time that it falls silent. */
 static void say(struct meter_source *s, const struct joulet_error *why)
@@ -136,8 +134,7 @@ static void run(void *arg)
     }
 }
 
-/* ---- opening and closing
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- opening and closing ----------------------------------------------------------------------------------------- */
 
 enum joulet_status meters_check(const char *const *addresses, size_t n, struct joulet_error *err)
 {

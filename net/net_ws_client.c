@@ -81,8 +81,7 @@ enum joulet_status net_ws_send(struct net_ws *w, const char *text, size_t n, str
     return send_frame(w, WS_TEXT, text, n, SEND_PATIENCE, err);
 }
 
-/* ---- the handshake ----------------------------------------------------------------------------------------------------------
- */
+/* ---- the handshake ----------------------------------------------------------------------------------------------- */
 
 static void make_key(struct net_ws *w, char key[25])
 {
@@ -217,8 +216,7 @@ enum joulet_status net_ws_open(struct net_ws **out, const struct net_ws_request 
     return status;
 }
 
-/* ---- bytes in -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- bytes in ---------------------------------------------------------------------------------------------------- */
 
 static bool on_message(void *user, enum ws_kind kind, const char *bytes, size_t n)
 {

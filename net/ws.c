@@ -185,8 +185,7 @@ unsigned ws_close_code(const char *bytes, size_t n)
     return n < 2 ? 1005 : (unsigned)((unsigned char)bytes[0] << 8 | (unsigned char)bytes[1]);
 }
 
-/* ---- text -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- text -------------------------------------------------------------------------------------------------------- */
 
 /* Length of the character that starts here, 0 when there is none: no overlong form, no half of a pair, nothing above U+10FFFF. */
 static size_t character(const unsigned char *s, size_t n)

@@ -10,8 +10,7 @@
 #define NOT_USEFUL   5 /* 500 %: to exclude only what is beyond says nothing */
 #define SIDES_BY_TWO 5 /* up to so many every two have a verdict in words */
 
-/* ---- words ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- words ------------------------------------------------------------------------------------------------------- */
 
 /* A decimal where one of the figures that stand together needs it. */
 static struct number percent(double share, double least)
@@ -53,8 +52,7 @@ void compare_words(struct jl_buf *out, const struct comparison *c, const struct 
     }
 }
 
-/* ---- heading
- * ------------------------------------------------------------------------------------------------------------------- */
+/* ---- heading ----------------------------------------------------------------------------------------------------- */
 
 static void heading(struct jl_buf *out, const struct comparison *c, const struct report_style *style)
 {
@@ -76,8 +74,7 @@ static void heading(struct jl_buf *out, const struct comparison *c, const struct
     }
 }
 
-/* ---- sides
- * ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- sides ------------------------------------------------------------------------------------------------------- */
 
 static const struct compare_result *to_first(const struct comparison *c, size_t side)
 {
@@ -139,8 +136,7 @@ static void sides(struct jl_buf *out, const struct comparison *c, const struct r
     jl_buf_str(out, "\n");
 }
 
-/* ---- verdicts
- * ------------------------------------------------------------------------------------------------------------------- */
+/* ---- verdicts ---------------------------------------------------------------------------------------------------- */
 
 static void test_line(struct jl_buf *out, const struct comparison *c, const struct compare_result *r,
                       const struct report_style *style)
@@ -183,8 +179,7 @@ static void verdicts(struct jl_buf *out, const struct comparison *c, const struc
         text_item(out, style, "note", NULL, "verdicts between two other sides than A are in --json", TONE_PLAIN);
 }
 
-/* ---- what is not in it
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- what is not in it ------------------------------------------------------------------------------------------- */
 
 static void left_out(struct jl_buf *b, const struct compare_side *s)
 {

@@ -64,8 +64,7 @@ static bool belongs(const struct compare_operand *of, const struct run_request *
     return of->cell < 0 || q->cell == of->cell;
 }
 
-/* ---- what must not stand beside each other
- * ------------------------------------------------------------------------------------- */
+/* ---- what must not stand beside each other ----------------------------------------------------------------------- */
 
 /* Measured and derived figures are of one kind, and so are imported ones, which somebody measured. */
 static enum joulet_provenance kind_of(const struct compare_operand *of)
@@ -134,8 +133,7 @@ bool same_machine(const struct run *a, const struct run *b)
     return true;
 }
 
-/* ---- sensors
- * ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- sensors ----------------------------------------------------------------------------------------------------- */
 
 static bool has_channel(const struct run *r, const struct joulet_channel *c)
 {
@@ -209,8 +207,7 @@ static void tell_differences(struct comparison *c, const struct chosen *chosen)
     }
 }
 
-/* ---- requests
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 /* What makes two prompts the same: their text, or without it their place in the set. */
 static char *prompt_key(const struct run_request *q)
@@ -396,8 +393,7 @@ static enum joulet_status nothing_left(const struct comparison *c, bool any, str
         "the runs share no prompt with a figure, so there is nothing to compare: measure both with the same --prompts");
 }
 
-/* ---- all of it
- * ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- all of it --------------------------------------------------------------------------------------------------- */
 
 static void entries_release(struct entries *e)
 {

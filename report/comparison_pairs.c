@@ -8,8 +8,7 @@
 
 #define LENGTHS_DIFFER 1.05 /* answers of one side longer than those of another by so much */
 
-/* ---- what repeats share ------------------------------------------------------------------------------------------------------
- */
+/* ---- what repeats share ------------------------------------------------------------------------------------------ */
 
 /* Relative to the sum of what was compared: errors of all requests go the same way. */
 struct shared {
@@ -42,8 +41,7 @@ static double common_u(const struct comparison *c, const struct entries *e, size
     return isnan(u) ? 0 : u;
 }
 
-/* ---- two sides
- * ------------------------------------------------------------------------------------------------------------------- */
+/* ---- two sides --------------------------------------------------------------------------------------------------- */
 
 /* Values of both sides: strata in the order of the prompts, pairs in the order of prompt and repeat. */
 struct two {
@@ -127,8 +125,7 @@ static bool all_paired(const struct comparison *c, const struct entries *e, stru
     return true;
 }
 
-/* ---- all sides
- * -------------------------------------------------------------------------------------------------------------------- */
+/* ---- all sides --------------------------------------------------------------------------------------------------- */
 
 static bool compare_all(struct comparison *c, const struct entries *e)
 {
@@ -174,8 +171,7 @@ static void give_places(struct comparison *c)
     }
 }
 
-/* ---- one side
- * ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- one side ---------------------------------------------------------------------------------------------------- */
 
 static double mean_tokens(const struct entries *e, size_t side, bool out)
 {

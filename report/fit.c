@@ -159,8 +159,7 @@ void fit_release(struct fit *f)
     *f = (struct fit){0};
 }
 
-/* ---- what is said about it
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- what is said about it --------------------------------------------------------------------------------------- */
 
 double fit_pm(const struct fit *f, struct jl_derived d)
 {

@@ -25,6 +25,7 @@
 #define DEVICES_MIN 50
 #define MORE        5
 #define NEAR        0.1 /* of a goal: so near to it more windows are drawn */
+#define SLOW_PART   3   /* of the windows of a small table for slow meters */
 #define WRAPS       1000000
 #define THREADS_MAX 64
 
@@ -101,10 +102,12 @@ static bool is_near_its_goal(const struct cell *c)
 /* A sample too small to tell on which side of its goal a cell lies is replaced by a larger one, whatever it says. */
 static bool run_cell(const struct options *o, const struct row *row, size_t length, struct cell *out)
 {
-    struct setting larger = o->setting;
+    struct setting own = o->setting, larger = o->setting;
     larger.windows *= o->more;
     larger.devices *= o->more;
-    if (!draw_cell(o, &o->setting, row, length, out))
+    if (row->slow && own.windows < CELL_STRICT) /* a minute of power takes its time: a small table has fewer of them */
+        own.windows = (own.windows + SLOW_PART - 1) / SLOW_PART;
+    if (!draw_cell(o, &own, row, length, out))
         return false;
     bool enough = o->more < 2 || o->setting.windows < CELL_STRICT || !is_near_its_goal(out);
     return enough || draw_cell(o, &larger, row, length, out);

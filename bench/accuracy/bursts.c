@@ -85,8 +85,7 @@ static bool draw_others(const struct row *row, const struct known *known, struct
     return renew(row, b, end, *c) && read_until(row, known, b, end, seed, reads, device, trace);
 }
 
-/* ---- what meters say ---------------------------------------------------------------------------------------------------------
- */
+/* ---- what meters say --------------------------------------------------------------------------------------------- */
 
 /* What a burst drew above idle, its fall included. */
 static double drawn_j(const struct bursts *b, size_t i)

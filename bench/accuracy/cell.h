@@ -8,8 +8,8 @@
 #define HOLD_MIN    93.0 /* share of intervals that hold the truth, every cell */
 #define POOL_MIN    94.0 /* the same over a row of phases with counters */
 #define POOL_MAX    99.0
-#define SLOW_MIN   95.0 /* the same over all rows of slow meters */
-#define SHARP_FROM  0.1 /* median half-width, %, from which on sharpness is asked for */
+#define SLOW_MIN    95.0 /* the same over all rows of slow meters */
+#define SHARP_FROM  0.1  /* median half-width, %, from which on sharpness is asked for */
 
 struct cell {
     const struct row *row;

@@ -41,7 +41,7 @@ struct inference {
     struct joulet_error *err;
 };
 
-/* ---- what came ------------------------------------------------------------------------------------------------------- */
+/* ---- what came ------------------------------------------------------------------------------------------------------------- */
 
 static bool possible(const struct joulet_seen *r)
 {
@@ -147,7 +147,7 @@ static int64_t together(const struct inference *k)
     return close_ns > 1 ? close_ns : 1; /* what came at one moment is together */
 }
 
-/* ---- what is told ---------------------------------------------------------------------------------------------------- */
+/* ---- what is told ---------------------------------------------------------------------------------------------------------- */
 
 static enum joulet_status join(struct inference *k, joulet_mark t)
 {
@@ -291,7 +291,7 @@ static enum joulet_status tell_all(struct inference *k)
     return status == JOULET_OK ? tell_until(k, INT64_MAX - 1) : status;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
 
 static enum joulet_status check(const struct joulet_sharing *s, const struct joulet_seen *seen, size_t n, size_t *emissions,
                                 struct joulet_error *err)

@@ -52,7 +52,7 @@ void jl_params_of(const struct joulet_trace *trace, struct jl_params *out)
         .gauge = power,
         .estimated = estimated,
         .by_change = U >= DENSE_BELOW_S && !estimated,
-        .ways_unknown = u_t >= WAYS_KNOWN * U,
+        .ways_unknown = u_t >= WAYS_KNOWN * U || (power && !(W > 0)), /* no window: power of one moment */
         .slow = contiguous && !estimated && U >= SLOW_S,
         .dense = U < DENSE_BELOW_S,
     };

@@ -104,14 +104,14 @@ int64_t jl_cgroup_memory_left(void);
 struct jl_machine {
     char os[64]; /* "Debian GNU/Linux 12 (bookworm)" */
     char kernel[64];
-    char arch[16];     /* "x86_64" */
-    char cpu[96];      /* marketing name from cpuinfo */
-    char governor[32]; /* "performance", "" unknown */
-    int threads;       /* hardware threads this process may use */
-    int cores;         /* 0 unknown */
+    char arch[16];                                /* "x86_64" */
+    char cpu[96];                                 /* marketing name from cpuinfo */
+    char governor[32];                            /* "performance", "" unknown */
+    int threads;                                  /* hardware threads this process may use */
+    int cores;                                    /* 0 unknown */
     int64_t memory_bytes, memory_available_bytes; /* available: within the limits of control groups */
-    bool virtual_machine;   /* hypervisor flag */
-    char hostname_hash[17]; /* not the name: 16 hex digits of its SHA-256 */
+    bool virtual_machine;                         /* hypervisor flag */
+    char hostname_hash[17];                       /* not the name: 16 hex digits of its SHA-256 */
 };
 void jl_machine_get(struct jl_machine *m);
 /* Whether a device that computes as a graphics card is to be seen: without one nothing of ours lies in its memory. */

@@ -115,8 +115,7 @@ static void card_close(struct sensor *s)
     free(c);
 }
 
-/* ---- does the counter count what the power shows? -----------------------------------------------------------------------------
- */
+/* ---- does the counter count what the power shows? ---------------------------------------------------------------- */
 
 /* Joules of the counter over those of the power while both are watched for a moment; NAN when that says nothing. */
 static double ratio(struct card *c)

@@ -21,8 +21,7 @@
 
 extern const struct sensor_ops sensor_hwmon;
 
-/* ---- drivers that are known -------------------------------------------------------------------------------------------------
- */
+/* ---- drivers that are known -------------------------------------------------------------------------------------- */
 
 static const struct driver {
     const char *name, *prefix; /* prefix of ids */
@@ -51,8 +50,7 @@ static struct driver driver_of(const struct hwmon_chip *c)
     return (struct driver){c->name, c->name, JOULET_DOMAIN_NONE, jl_starts(c->name, "ina2")};
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 struct source {
     struct sysfile file, current; /* current: of a rail whose power is a product; fd -1 otherwise */

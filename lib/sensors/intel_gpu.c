@@ -64,8 +64,7 @@ static void chip_close(struct sensor *s)
     free(c);
 }
 
-/* ---- discovery --------------------------------------------------------------------------------------------------------------
- */
+/* ---- discovery --------------------------------------------------------------------------------------------------- */
 
 /* The card of a chip, and the channel of the whole card that this chip is inside of. */
 struct card {

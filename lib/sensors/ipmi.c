@@ -75,8 +75,7 @@ static void kernel_close(int handle)
 const struct dcmi_calls dcmi_kernel = {kernel_open, kernel_ask, kernel_close};
 const struct dcmi_calls *dcmi_calls = &dcmi_kernel;
 
-/* ---- reading ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 extern const struct sensor_ops sensor_ipmi;
 

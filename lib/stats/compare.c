@@ -70,8 +70,7 @@ bool jl_compare_paired(const double *a, const double *b, size_t n, double u_comm
     return ok;
 }
 
-/* ---- not paired
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- not paired -------------------------------------------------------------------------------------------------- */
 
 /* Adds the variance of the mean of n logarithms to *var, and what Welch and Satterthwaite need for the degrees of freedom. */
 static void add_side(const double *log_x, size_t n, double *var, double *spread)
@@ -137,8 +136,7 @@ bool jl_compare_strata(struct jl_stratum *s, size_t k, double u_common, uint64_t
     return ok;
 }
 
-/* ---- many comparisons, verdict
- * -------------------------------------------------------------------------------------------------- */
+/* ---- many comparisons, verdict ----------------------------------------------------------------------------------- */
 
 struct place {
     double p;

@@ -25,15 +25,13 @@ void jl_strata_sort(struct jl_stratum *s, size_t k);
  * arrangements and the observed one (aligned ranks; Hodges, Lehmann 1962). NAN when a side is empty or without memory. */
 double jl_mann_whitney_p(const struct jl_stratum *s, size_t k, uint64_t seed, bool *exact);
 
-/* ---- size of the effect, over pairs within strata ---------------------------------------------------------------------------
- */
+/* ---- size of the effect, over pairs within strata ---------------------------------------------------------------- */
 /* U: pairs with b > a and half of those with b = a; *of: all pairs. A12 = U/of, Cliff's delta = 2 U/of - 1. */
 double jl_dominance(const struct jl_stratum *s, size_t k, double *of);
 /* Hodges-Lehmann: median of all b - a. */
 double jl_shift(const struct jl_stratum *s, size_t k);
 
-/* ---- comparison
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- comparison -------------------------------------------------------------------------------------------------- */
 enum jl_verdict { JL_UNDECIDED, JL_DIFFERENT, JL_EQUAL };
 
 struct jl_comparison {

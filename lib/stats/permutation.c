@@ -10,8 +10,7 @@
 #define ALL_LABELS_UP_TO 50 /* counts of arrangements are then whole numbers in a double */
 #define TOLERANCE        1e-12
 
-/* ---- signs
- * --------------------------------------------------------------------------------------------------------------------- */
+/* ---- signs ------------------------------------------------------------------------------------------------------- */
 
 static double sum_with_signs(const double *d, size_t n, uint64_t signs)
 {
@@ -49,8 +48,7 @@ double jl_sign_flip_p(const double *d, size_t n, uint64_t seed, bool *exact)
     return all ? (double)hits / (double)patterns : (double)(hits + 1) / (double)(patterns + 1);
 }
 
-/* ---- ranks
- * ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- ranks ------------------------------------------------------------------------------------------------------- */
 
 struct ranked {
     double value, rank; /* mid-rank, from 1 */
@@ -93,8 +91,7 @@ static size_t put_values(struct ranked *r, const double *x, size_t n, double cen
     return n;
 }
 
-/* ---- one stratum
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- one stratum ------------------------------------------------------------------------------------------------- */
 
 /* Ways to take nb of the ranks with each sum: ranks doubled, so that mid-ranks are whole. */
 static double exact_p(const struct ranked *r, size_t n, size_t nb, double observed)
@@ -127,8 +124,7 @@ static double normal_p(double observed, size_t na, size_t nb, double ties)
     return var > 0 ? jl_normal_p(fmax(0, off) / sqrt(var)) : 1;
 }
 
-/* ---- several strata
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- several strata ---------------------------------------------------------------------------------------------- */
 
 /* `from`: where each stratum begins in r, k + 1 entries. The first nb of a stratum, after an exchange, are its B. */
 static double draw_labels(double *ranks, const size_t *from, const struct jl_stratum *s, size_t k, struct jl_rng *rng)

@@ -176,8 +176,7 @@ double jl_condition(const struct jl_equations *e)
     return condition_of(e, NULL);
 }
 
-/* ---- the two forms -----------------------------------------------------------------------------------------------------------
- */
+/* ---- the two forms ----------------------------------------------------------------------------------------------- */
 
 bool jl_least_squares(const struct jl_equations *e, struct jl_regression *out)
 {

@@ -29,8 +29,7 @@ static double dot(const double *a, const double *e)
     return sum;
 }
 
-/* ---- fit --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- fit --------------------------------------------------------------------------------------------------------- */
 
 static bool usable(const struct jl_token_run *r)
 {
@@ -114,8 +113,7 @@ enum jl_token_status jl_token_fit(const struct jl_token_run *runs, size_t n, str
     return JL_TOKENS_OK;
 }
 
-/* ---- what follows
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- what follows ------------------------------------------------------------------------------------------------ */
 
 static double u_of(const struct jl_token_model *m, const double *d)
 {

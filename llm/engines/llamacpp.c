@@ -227,8 +227,7 @@ static void event(struct generated *g, const char *json, size_t n, int64_t t_ns)
     json_decref(root);
 }
 
-/* ---- others ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- others ------------------------------------------------------------------------------------------------------ */
 
 int llamacpp_read_slots(const char *json, size_t n)
 {

@@ -10,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- asking: v1 -------------------------------------------------------------------------------------------------------------
- */
+/* ---- asking: v1 -------------------------------------------------------------------------------------------------- */
 
 /* v1 has one text, or user messages without roles: a conversation with answers in it is for v0. */
 static bool v1_can_say(const struct engine *e, const struct generation *q)
@@ -39,8 +38,7 @@ static enum joulet_status v1_body(const struct engine *e, const struct generatio
     return status == JOULET_OK ? body_string(root, "input", q->prompt, err) : status;
 }
 
-/* ---- asking: v0 -------------------------------------------------------------------------------------------------------------
- */
+/* ---- asking: v0 -------------------------------------------------------------------------------------------------- */
 
 static void put_ttl(json_t *root, const struct generation *q)
 {
@@ -99,8 +97,7 @@ static enum joulet_status request(const struct engine *e, const struct generatio
     return body_finish(root, body, err);
 }
 
-/* ---- answers: v1 ------------------------------------------------------------------------------------------------------------
- */
+/* ---- answers: v1 ------------------------------------------------------------------------------------------------- */
 
 static void keep(int64_t *slot, int64_t count)
 {
@@ -174,8 +171,7 @@ static void v1_event(struct generated *g, const char *type, const json_t *root, 
     }
 }
 
-/* ---- answers: v0 ------------------------------------------------------------------------------------------------------------
- */
+/* ---- answers: v0 ------------------------------------------------------------------------------------------------- */
 
 static void v0_stats(struct generated *g, const json_t *root)
 {

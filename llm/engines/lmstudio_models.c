@@ -217,8 +217,7 @@ enum joulet_status lmstudio_details(struct engine *e, const char *model, struct 
     return status;
 }
 
-/* ---- load, unload, download --------------------------------------------------------------------------------------------------
- */
+/* ---- load, unload, download -------------------------------------------------------------------------------------- */
 
 static enum joulet_status needs_v1(const struct engine *e, struct joulet_error *err)
 {

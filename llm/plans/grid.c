@@ -107,8 +107,7 @@ struct grid_cell *grid_order(const struct grid_levels *in, const struct grid_lev
     return cells;
 }
 
-/* ---- prompts ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- prompts ----------------------------------------------------------------------------------------------------- */
 
 /* Common words, each one token or two in most vocabularies, no two with the same beginning of three letters. */
 static const char *const words[] = {

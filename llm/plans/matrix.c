@@ -245,8 +245,7 @@ static enum joulet_status check_search(struct plan_matrix *m, struct joulet_erro
     return ok ? jl_ok(err) : no_memory(err);
 }
 
-/* ---- prompts -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- prompts ----------------------------------------------------------------------------------------------------- */
 
 static enum joulet_status add_set(struct plan_matrix *m, const char *name, struct joulet_error *err)
 {

@@ -105,8 +105,7 @@ struct plan_step {
 enum joulet_status plan_steps(const struct plan_matrix *m, size_t first_cell, struct plan_step **out, size_t *n,
                               struct joulet_error *err);
 
-/* ---- search for the highest rate --------------------------------------------------------------------------------------------
- */
+/* ---- search for the highest rate --------------------------------------------------------------------------------- */
 
 /* Doubles until the limits are broken (halves when they are at once), then narrows the gap down to a tenth. */
 struct plan_search {

@@ -106,8 +106,7 @@ bool plan_name_cells(struct plan_matrix *m, const struct plan_draft *d)
     return true;
 }
 
-/* ---- text -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- text -------------------------------------------------------------------------------------------------------- */
 
 static void put_quoted(struct jl_buf *b, const char *key, const char *value)
 {

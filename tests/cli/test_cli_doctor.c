@@ -183,6 +183,7 @@ static void an_engine_that_does_not_answer_is_a_failure_when_named(void **state)
     assert_string_equal(field(list, "engine", "verdict"), "failed");
     assert_int_equal(p.code, CLI_CHECK_FAILED);
     json_decref(list);
+    program_release(&p);
     program_run(&p, ARGS("doctor", "--json", "--sim", "40", "--engine", "http://127.0.0.1:1", "--protocol", "gopher"));
     list = json_loads(kept(&p.out), 0, NULL);
     assert_non_null(list);

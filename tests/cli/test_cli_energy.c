@@ -146,8 +146,7 @@ static void bench_comes_to_the_engines_books(void **state)
     }
 }
 
-/* ---- run --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- run --------------------------------------------------------------------------------------------------------- */
 
 static void run_streams_the_answer_then_its_energy(void **state)
 {
@@ -178,8 +177,7 @@ static void run_streams_the_answer_then_its_energy(void **state)
     loop_close(&l);
 }
 
-/* ---- faults of the engine ----------------------------------------------------------------------------------------------------
- */
+/* ---- faults of the engine ---------------------------------------------------------------------------------------- */
 
 static void faults_are_named_and_what_was_measured_is_kept(void **state)
 {
@@ -298,8 +296,7 @@ static void a_limit_that_nothing_can_keep(void **state)
     }
 }
 
-/* ---- exec --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- exec -------------------------------------------------------------------------------------------------------- */
 
 static void exec_leaves_the_command_alone(void **state)
 {

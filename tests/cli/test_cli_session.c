@@ -398,8 +398,7 @@ static void a_load_that_fails_is_kept(void **state)
     }
 }
 
-/* ---- an engine that stays ---------------------------------------------------------------------------------------------------
- */
+/* ---- an engine that stays ---------------------------------------------------------------------------------------- */
 
 static void stopping_tells_what_was_stopped(void **state)
 {

@@ -67,8 +67,7 @@ static void keep(struct mock *m, const char *bytes, size_t n)
     pthread_mutex_unlock(&m->lock);
 }
 
-/* ---- HTTP
- * ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- HTTP -------------------------------------------------------------------------------------------------------- */
 
 static bool read_request(struct connection *x, struct jl_buf *in)
 {
@@ -168,8 +167,7 @@ static bool answer(struct connection *x, char *request)
     return answer_json(x->fd, 404, "{\"error\":{\"message\":\"no such route\",\"type\":\"not_found_error\"}}");
 }
 
-/* ---- LM Studio's WebSocket
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- LM Studio's WebSocket --------------------------------------------------------------------------------------- */
 
 #define MODEL                                                                                                                    \
     "{\"type\":\"llm\",\"modelKey\":\"mock-model\",\"format\":\"gguf\",\"displayName\":\"Mock\",\"path\":\"a/b/mock.gguf\","     \
@@ -344,8 +342,7 @@ static void speak(struct connection *x, const char *request)
     ws_reader_release(&s.reader);
 }
 
-/* ---- connections
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- connections ------------------------------------------------------------------------------------------------- */
 
 static void *serve(void *arg)
 {

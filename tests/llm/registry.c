@@ -132,7 +132,7 @@ static bool answer(struct connection *x, char *request)
     const char *mark = strstr(path, "sha256:");
     if (mark && sscanf(mark, "sha256:%64s", digest) == 1)
         return blob(x, digest, request, body);
-    if (sscanf(path, "/v2/ns/%[^/]/manifests/latest", name) == 1)
+    if (sscanf(path, "/v2/ns/%255[^/]/manifests/latest", name) == 1)
         return manifest(x, name);
     return head(x->fd, 404, 0, ""), true;
 }

@@ -104,8 +104,7 @@ static const struct expected rows[] = {
 };
 /* clang-format on */
 
-/* ---- parsing in pieces ------------------------------------------------------------------------------------------------------
- */
+/* ---- parsing in pieces ------------------------------------------------------------------------------------------- */
 
 /* Each piece is a block of its own, so that a sanitizer sees a read beyond it. */
 static void feed(struct engine_parser *p, const char *bytes, size_t n)
@@ -244,8 +243,7 @@ static void cut_streams_are_not_done(void **state)
     }
 }
 
-/* ---- recognition -------------------------------------------------------------------------------------------------------------
- */
+/* ---- recognition ------------------------------------------------------------------------------------------------- */
 
 static void properties(void **state)
 {

@@ -126,8 +126,7 @@ static void each_protocol_and_each_case(void **state)
         exchange(i);
 }
 
-/* ---- what else may answer
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- what else may answer ---------------------------------------------------------------------------------------- */
 
 static void wrong_answers_at_the_address(void **state)
 {
@@ -161,8 +160,7 @@ static void wrong_answers_at_the_address(void **state)
     }
 }
 
-/* ---- LM Studio
- * --------------------------------------------------------------------------------------------------------------------- */
+/* ---- LM Studio --------------------------------------------------------------------------------------------------- */
 
 static void studio_is_recognised_by_its_lists(void **state)
 {

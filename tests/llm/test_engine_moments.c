@@ -155,8 +155,7 @@ static void nothing_sent_no_window(void **state)
     generated_release(&g);
 }
 
-/* ---- latencies
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- latencies --------------------------------------------------------------------------------------------------- */
 
 static void put_pieces(struct generated *g, const double *ms, size_t n)
 {

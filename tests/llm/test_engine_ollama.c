@@ -24,8 +24,7 @@
 #endif
 #define SAME(a, b) ((isnan(a) && isnan(b)) || fabs((a) - (b)) <= 1e-12)
 
-/* ---- parsing in pieces ------------------------------------------------------------------------------------------------------
- */
+/* ---- parsing in pieces ------------------------------------------------------------------------------------------- */
 
 /* Each piece is a block of its own, so that a sanitizer sees a read beyond it. */
 static void feed(struct engine_parser *p, const char *bytes, size_t n)
@@ -108,9 +107,7 @@ static void any_cut_of_all_answers(void **state)
     assert_int_equal(seen, 177);
 }
 
-/* ---- what is found in them
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- what is found in them --------------------------------------------------------------------------------------- */
 
 static double seconds(const char *ns)
 {
@@ -221,8 +218,7 @@ static void cut_streams_are_not_done(void **state)
     }
 }
 
-/* ---- composed ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- composed ---------------------------------------------------------------------------------------------------- */
 
 struct composed {
     const char *what, *body, *text, *thinking, *finish, *error, *type;
@@ -284,8 +280,7 @@ static void composed_answers(void **state)
     }
 }
 
-/* ---- models -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- models ------------------------------------------------------------------------------------------------------ */
 
 static void list_of_models(void **state)
 {

@@ -14,8 +14,7 @@ static struct real_ollama ollama;
 static struct engine *engine;
 static atomic_bool cancel;
 
-/* ---- the peer
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- the peer ---------------------------------------------------------------------------------------------------- */
 
 static int post(const char *path, const void *body, size_t n)
 {
@@ -88,8 +87,7 @@ static int finish(void **state)
     return scratch_close(state);
 }
 
-/* ---- generations -------------------------------------------------------------------------------------------------------------
- */
+/* ---- generations ------------------------------------------------------------------------------------------------- */
 
 #define PROMPT "The river carries stones from the mountains to the sea, and at night the wind turns."
 
@@ -226,8 +224,7 @@ static void an_abort_leaves_it_well(void **state)
     generated_release(&g);
 }
 
-/* ---- models ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- models ------------------------------------------------------------------------------------------------------ */
 
 static void models_come_and_go(void **state)
 {
@@ -270,8 +267,7 @@ static void a_model_that_vanishes_is_named(void **state)
     generated_release(&g);
 }
 
-/* ---- pulling -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- pulling ----------------------------------------------------------------------------------------------------- */
 
 struct steps {
     int n;

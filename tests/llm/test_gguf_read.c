@@ -4,8 +4,7 @@
 
 #include "llm/gguf/gguf.h"
 
-/* ---- heads made by hand -----------------------------------------------------------------------------------------------------
- */
+/* ---- heads made by hand ------------------------------------------------------------------------------------------ */
 
 enum { U8 = 0, U32 = 4, I32 = 5, F32 = 6, BOOL = 7, STRING = 8, ARRAY = 9, U64 = 10, I64 = 11 };
 
@@ -63,8 +62,7 @@ static enum joulet_status parse(struct gguf_head *h, struct joulet_error *err)
     return gguf_parse_head((const uint8_t *)b.data, b.len, h, err);
 }
 
-/* ---- right heads -------------------------------------------------------------------------------------------------------------
- */
+/* ---- right heads ------------------------------------------------------------------------------------------------- */
 
 static void written_and_read(void **state)
 {
@@ -159,8 +157,7 @@ static void long_names_are_cut_between_characters(void **state)
     assert_int_equal(strlen(h.name), 254);
 }
 
-/* ---- wrong heads -------------------------------------------------------------------------------------------------------------
- */
+/* ---- wrong heads ------------------------------------------------------------------------------------------------- */
 
 static void every_cut_is_refused(void **state)
 {
@@ -274,8 +271,7 @@ static void hostile_tensors(void **state)
     assert_string_equal(h.quantisation, "");
 }
 
-/* ---- files --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- files ------------------------------------------------------------------------------------------------------- */
 
 static void files_that_are_none(void **state)
 {

@@ -5,8 +5,7 @@
 
 #include <unistd.h>
 
-/* ---- mirror ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- mirror ------------------------------------------------------------------------------------------------------ */
 
 static void the_archive_debian_comes_from(void **state)
 {
@@ -52,8 +51,7 @@ static void an_address_is_checked_before_anything_runs(void **state)
     }
 }
 
-/* ---- configuration
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- configuration ----------------------------------------------------------------------------------------------- */
 
 static const char dump[] = "APT::Sandbox::User \"_apt\";\nAcquire::http \"\";\nAcquire::http::Proxy \"http://proxy:3128/\";\n"
                            "Acquire::https::CAInfo \"/etc/ssl/our.pem\";\nAcquire::Check-Valid-Until \"false\";\n"
@@ -164,8 +162,7 @@ static void apt_reads_it_so(void **state)
     unlink(scratch_path("apt.conf"));
 }
 
-/* ---- age
- * ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- age --------------------------------------------------------------------------------------------------------- */
 
 static void only_an_expired_index_is_expired(void **state)
 {
@@ -246,8 +243,7 @@ static void packages_are_found_by_their_whole_name(void **state)
     assert_null(apt_deb_path(&a, (struct slice){"libggml", 7}));
 }
 
-/* ---- running
- * --------------------------------------------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------------------------------------- */
 
 static void failures_end_with_the_programs_words(void **state)
 {
@@ -279,8 +275,7 @@ static void interrupted_programs_are_ended(void **state)
     assert_says(err.message, "interrupted");
 }
 
-/* ---- other systems
- * ----------------------------------------------------------------------------------------------------------------- */
+/* ---- other systems ----------------------------------------------------------------------------------------------- */
 
 static void advice_by_system(void **state)
 {

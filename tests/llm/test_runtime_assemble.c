@@ -98,8 +98,7 @@ static void damaged_files(void **state)
     assert_int_equal(elf_needs_parse((const uint8_t *)"", 0, &e, NULL), JOULET_FORMAT);
 }
 
-/* ---- the folder -------------------------------------------------------------------------------------------------------------
- */
+/* ---- the folder -------------------------------------------------------------------------------------------------- */
 
 static int build_tree(void **state)
 {
@@ -189,8 +188,7 @@ static void licences_come_along(void **state)
     assert_false(runtime_copy_licence(scratch_path("tree"), (struct slice){"none", 4}, scratch_path("out")));
 }
 
-/* ---- what is installed --------------------------------------------------------------------------------------------------------
- */
+/* ---- what is installed ------------------------------------------------------------------------------------------- */
 
 static void version_and_loader(void **state)
 {

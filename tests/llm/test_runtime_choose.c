@@ -64,8 +64,7 @@ static void choose(struct runtime_choice *c, const char *engine, const char *mod
         fail_msg("%s", err.message);
 }
 
-/* ---- an address
- * ----------------------------------------------------------------------------------------------------------------- */
+/* ---- an address -------------------------------------------------------------------------------------------------- */
 
 static void address_with_and_without_a_model(void **state)
 {
@@ -163,8 +162,7 @@ static void nobody_there(void **state)
     assert_int_equal(runtime_choose(&c, "no-such-engine", NULL, &how, &err), JOULET_NOT_FOUND);
 }
 
-/* ---- a program
- * --------------------------------------------------------------------------------------------------------------------- */
+/* ---- a program --------------------------------------------------------------------------------------------------- */
 
 static void a_program_is_started_with_the_only_model(void **state)
 {
@@ -202,8 +200,7 @@ static void the_private_one_must_be_installed(void **state)
     assert_null(c.model_file);
 }
 
-/* ---- the default
- * -------------------------------------------------------------------------------------------------------------------- */
+/* ---- the default ------------------------------------------------------------------------------------------------- */
 
 static void ours_in_the_background_comes_first(void **state)
 {

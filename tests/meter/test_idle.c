@@ -206,8 +206,7 @@ static void test_tail_faults(void **state)
     sim_trace_release(&trace);
 }
 
-/* ---- power for display ------------------------------------------------------------------------------------------------------
- */
+/* ---- power for display ------------------------------------------------------------------------------------------- */
 
 static void test_power_of_readings(void **state)
 {

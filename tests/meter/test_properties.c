@@ -131,8 +131,7 @@ static void test_same_input_same_bits(void **state)
     }
 }
 
-/* ---- bounds ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- bounds ------------------------------------------------------------------------------------------------------ */
 
 static void check_bounds(const struct sim *s, const struct run *r, const struct joulet_measured *m, enum kind kind, uint64_t seed)
 {
@@ -197,8 +196,7 @@ static void test_bounds_of_exact_power_readings(void **state)
     }
 }
 
-/* ---- coverage ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- coverage ---------------------------------------------------------------------------------------------------- */
 
 struct tally {
     int held, seen, resolved;
@@ -271,8 +269,7 @@ static void test_intervals_hold(void **state)
     }
 }
 
-/* ---- size
- * ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- size -------------------------------------------------------------------------------------------------------- */
 
 /* Ten thousand windows of one hour: if a window cost as much as the trace is long, this would not end in time. */
 static void test_many_windows_of_a_long_trace(void **state)

@@ -18,7 +18,7 @@ struct stand_in {
     double watts, watts_after;
     int64_t began_ns;
     _Atomic int64_t step_ns, boot_ns;
-    atomic_int fault, guard, requests;
+    atomic_int fault, fault_once, fault_at, guard, requests;
     atomic_bool stop;
     int listener, port;
     struct jl_thread *thread;
@@ -187,6 +187,12 @@ static const char *wants(const struct stand_in *s, const char *request)
     }
 }
 
+static enum stand_fault fault_now(struct stand_in *s)
+{
+    bool once = atomic_load(&s->fault_at) == atomic_load(&s->requests) + 1;
+    return (enum stand_fault)atomic_load(once ? &s->fault_once : &s->fault);
+}
+
 /* ---- the connection -------------------------------------------------------------------------------------------------------- */
 
 static void answer(struct stand_in *s, int fd, char *path, const char *request)
@@ -204,7 +210,7 @@ static void answer(struct stand_in *s, int fd, char *path, const char *request)
         snprintf(body, sizeof(body), "{\"WARNING\":\"Need user=<username>&password=<password>\"}");
     else if (!body_of(s, path, body, sizeof(body)))
         status = "404 Not Found";
-    switch ((enum stand_fault)atomic_load(&s->fault)) {
+    switch (fault_now(s)) {
     case STAND_401:
         status = "401 Unauthorized";
         more = "WWW-Authenticate: Basic realm=\"meter\"\r\n";
@@ -243,7 +249,7 @@ static void serve(struct stand_in *s, int fd)
     request[len] = '\0';
     char path[512] = "";
     if (sscanf(request, "%*s %511s", path) == 1) {
-        int fault = atomic_load(&s->fault);
+        enum stand_fault fault = fault_now(s);
         if (fault == STAND_SILENT)
             for (int k = 0; k < 600 && !atomic_load(&s->stop); k++)
                 jl_sleep_until(jl_mono_ns() + 10000000);
@@ -297,6 +303,12 @@ void stand_in_stop(struct stand_in *s)
 int stand_in_port(const struct stand_in *s)
 {
     return s->port;
+}
+
+void stand_in_fail_once(struct stand_in *s, enum stand_fault fault, int at)
+{
+    atomic_store(&s->fault_once, fault);
+    atomic_store(&s->fault_at, at);
 }
 
 void stand_in_guard(struct stand_in *s, enum stand_guard guard)

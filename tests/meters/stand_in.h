@@ -26,6 +26,8 @@ void stand_in_stop(struct stand_in *s);
 int stand_in_port(const struct stand_in *s);
 void stand_in_step(struct stand_in *s);                         /* from now on watts_after */
 void stand_in_fail(struct stand_in *s, enum stand_fault fault); /* from now on */
+void stand_in_fail_once(struct stand_in *s, enum stand_fault fault,
+                        int at); /* the request of that number, from 1, and no other */
 void stand_in_guard(struct stand_in *s, enum stand_guard guard);
 int stand_in_requests(const struct stand_in *s);
 /* Waits until it has answered n in all. */

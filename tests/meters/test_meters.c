@@ -334,6 +334,55 @@ static void a_slow_one_does_not_keep_us_from_closing(void **state)
     stand_in_stop(s);
 }
 
+static bool has_channel(struct joulet *m, const char *id, size_t *i)
+{
+    struct joulet_channel ch;
+    for (*i = 0; *i < joulet_channel_count(m); ++*i)
+        if (joulet_channel_get(m, *i, &ch) == JOULET_OK && strcmp(ch.id, id) == 0)
+            return true;
+    return false;
+}
+
+/* The n-th answer of every meter is broken, while it is looked for or later: it is used or named as not usable, and tells nothing
+ * but what it sees. */
+static void any_answer_may_fail(void **state)
+{
+    enum { ANSWERS = 10, WALLS = 4 };
+    static const enum stand_fault faults[] = {STAND_DEAD, STAND_GARBAGE, STAND_401, STAND_HTML};
+    (void)state;
+    for (int at = 1; at <= ANSWERS; at++) {
+        struct stand_in *s[JL_COUNT(kinds)];
+        struct joulet *m = meter();
+        char *addresses[JL_COUNT(kinds)];
+        struct meters *all;
+        struct joulet_error err;
+        for (size_t i = 0; i < JL_COUNT(kinds); i++) {
+            s[i] = stand_in_start(kinds[i].kind, 40, 40);
+            stand_in_fail_once(s[i], faults[(size_t)at % JL_COUNT(faults)], at);
+            addresses[i] = jl_strf("%s://127.0.0.1:%d%s", kinds[i].scheme, stand_in_port(s[i]), kinds[i].rest);
+        }
+        assert_int_equal(meters_open(&all, m, (const char *const *)addresses, JL_COUNT(kinds), &err), JOULET_OK);
+        stand_in_await_all(s[1], 3);
+        meters_close(all);
+        for (size_t i = 0; i < JL_COUNT(kinds); i++) {
+            char *id = jl_strf("%s%zu.power", i < WALLS ? "wall" : "chassis", i < WALLS ? i : i - WALLS);
+            char *port = jl_strf(":%d", stand_in_port(s[i]));
+            size_t c;
+            bool used = has_channel(m, id, &c);
+            double w = used ? last_w(m, c) : NAN;
+            if (!used && !has_problem(m, port))
+                fail_msg("%s is gone without a word after answer %d was broken", addresses[i], at);
+            if (!isnan(w) && fabs(w - 40) >= 0.5)
+                fail_msg("%s says %g W after answer %d was broken", addresses[i], w, at);
+            free(id);
+            free(port);
+            free(addresses[i]);
+            stand_in_stop(s[i]);
+        }
+        joulet_close(m);
+    }
+}
+
 static void wrong_addresses_are_refused_before_anything_is_asked(void **state)
 {
     (void)state;
@@ -363,6 +412,7 @@ int main(void)
         cmocka_unit_test(one_that_dies_is_said_once_and_comes_back),
         cmocka_unit_test(a_reboot_sets_its_counter_back),
         cmocka_unit_test(a_slow_one_does_not_keep_us_from_closing),
+        cmocka_unit_test(any_answer_may_fail),
         cmocka_unit_test(wrong_addresses_are_refused_before_anything_is_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,8 @@
 #include "meters/address.h"
 #include "tests/base/test.h"
 
+#include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct {
@@ -75,6 +77,43 @@ static void what_answers_say(void **state)
         if (p.n == 2)
             assert_near(p.values[1].value, cases[i].energy_j, 1e-3);
     }
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
+
+static long allocations, fails_at, left;
+
+static void *may_fail(size_t n)
+{
+    void *p = ++allocations == fails_at ? NULL : malloc(n);
+    left += p != NULL;
+    return p;
+}
+
+static void let_go(void *p)
+{
+    left -= p != NULL;
+    free(p);
+}
+
+static void any_allocation_may_fail(void **state)
+{
+    (void)state;
+    json_set_alloc_funcs(may_fail, let_go);
+    for (size_t i = 0; i < JL_COUNT(cases); i++) {
+        struct page_ask ask = {.channel = cases[i].channel};
+        for (fails_at = 1, allocations = 1; allocations >= fails_at; fails_at++) {
+            struct page p;
+            struct joulet_error err = {0};
+            allocations = left = 0;
+            enum joulet_status st = cases[i].parse(cases[i].body, strlen(cases[i].body), &ask, &p, &err);
+            bool failed = allocations >= fails_at;
+            assert_int_equal(left, 0);
+            if (failed && (st == JOULET_OK || !err.message[0])) /* jansson does not tell it from bad syntax */
+                fail_msg("%s: taken although allocation %ld failed", cases[i].name, fails_at);
+        }
+    }
+    json_set_alloc_funcs(malloc, free);
 }
 
 /* A plug that was told to print more decimals moves in smaller steps. */
@@ -236,6 +275,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_answers_say),
+        cmocka_unit_test(any_allocation_may_fail),
         cmocka_unit_test(steps_of_tasmota),
         cmocka_unit_test(every_cut_of_an_answer_is_borne),
         cmocka_unit_test(an_exporter_tells_host_sockets_and_a_process),

@@ -160,8 +160,7 @@ static void no_such_host(void **state)
     net_response_release(&r);
 }
 
-/* ---- what is sent ------------------------------------------------------------------------------------------------------------
- */
+/* ---- what is sent ------------------------------------------------------------------------------------------------ */
 
 static void request_as_asked(void **state)
 {
@@ -235,8 +234,7 @@ static void no_proxy_for_this_machine(void **state)
     scripted_stop(s);
 }
 
-/* ---- what is told meanwhile ---------------------------------------------------------------------------------------------------
- */
+/* ---- what is told meanwhile -------------------------------------------------------------------------------------- */
 
 struct story {
     char order[16]; /* s sent, h status, n header, b body */
@@ -392,8 +390,7 @@ static void cancelled_by_another_thread(void **state)
     scripted_stop(server);
 }
 
-/* ---- threads
- * --------------------------------------------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------------------------------------- */
 
 struct worker {
     const char *url;

@@ -47,8 +47,7 @@ static void read_all(struct ws_reader *r, struct seen *s, bool masked, const cha
     }
 }
 
-/* ---- examples of RFC 6455, 5.7, and what else must be read -------------------------------------------------------------------
- */
+/* ---- examples of RFC 6455, 5.7, and what else must be read ------------------------------------------------------- */
 
 static const struct {
     const char *name, *bytes;

@@ -172,8 +172,7 @@ static void a_list_of_attributes(void **state)
     assert_int_equal(gpu_metrics_parse(t.bytes, t.n, &m), GPU_METRICS_CUT);
 }
 
-/* ---- AMD cards ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- AMD cards --------------------------------------------------------------------------------------------------- */
 
 static void write_table(const struct machine *m, const char *file, unsigned content, uint64_t energy, unsigned power_w)
 {

@@ -27,6 +27,7 @@ struct job {
     bool stream, usage, has_eos;
     int64_t prompt, cached, tokens; /* tokens: to be made, an end token included */
     int64_t t_announced;
+    bool to_idle; /* what was announced is the end */
     struct sim_truth t;
     struct jl_buf text;
 };
@@ -288,6 +289,7 @@ static bool announce(struct job *j, int64_t t_ns, double watts)
         return false;
     tell_power(j, t_ns, watts);
     j->t_announced = t_ns;
+    j->to_idle = watts == j->e->config.idle_w;
     return true;
 }
 
@@ -309,7 +311,7 @@ static void close_books(struct job *j, const char *outcome, int64_t t_end)
 static void break_off(struct job *j, const char *outcome)
 {
     int64_t now = jl_mono_ns();
-    int64_t end = now > j->t_announced ? now : j->t_announced;
+    int64_t end = now > j->t_announced && !j->to_idle ? now : j->t_announced;
     tell_power(j, end, j->e->config.idle_w);
     close_books(j, outcome, end);
     j->c->broken = true;
