@@ -195,8 +195,7 @@ void watched_end(struct watched *w, enum observed_how how, int64_t t_ns)
         put(w, (struct record){.what = END, .status = (uint16_t)how, .t_ns = t_ns}, NULL, 0);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 static void tell_head(struct watched *w, const struct record *r, const char *bytes)
 {
@@ -302,8 +301,7 @@ static void run(void *arg)
     atomic_store(&o->ended, true);
 }
 
-/* ---- all of it --------------------------------------------------------------------------------------------------------------
- */
+/* ---- all of it --------------------------------------------------------------------------------------------------- */
 
 static void observation_free(struct observation *o)
 {

@@ -24,8 +24,7 @@ static void passage_free(struct passage *p)
     free(p);
 }
 
-/* ---- faults ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- faults ------------------------------------------------------------------------------------------------------ */
 
 static void set_fault(struct passage *p, int status, const char *sentence)
 {
@@ -56,8 +55,7 @@ void passage_answer_fault(struct passage *p)
     server_refuse(p->call, p->target, p->fault, p->why, p->gone || p->fault == 413);
 }
 
-/* ---- where to ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- where to ---------------------------------------------------------------------------------------------------- */
 
 /* Clients put something into Authorization, because their libraries want it; the engine wants its own key. */
 static bool set_key(struct passage *p)
@@ -97,8 +95,7 @@ static bool find_upstream(struct passage *p)
     return p->up_target != NULL;
 }
 
-/* ---- beside the stream ------------------------------------------------------------------------------------------------------
- */
+/* ---- beside the stream ------------------------------------------------------------------------------------------- */
 
 static void make_id(struct server *s, char *id, size_t size)
 {
@@ -123,8 +120,7 @@ void passage_watch_begin(struct passage *p)
     p->watched = watched_begin(p->server->observation, &seen);
 }
 
-/* ---- the request -------------------------------------------------------------------------------------------------------------
- */
+/* ---- the request ------------------------------------------------------------------------------------------------- */
 
 void *passage_begin(struct server *s, struct net_call *call, const struct net_head *head, const char *target, bool own)
 {
@@ -219,8 +215,7 @@ void passage_body(void *state, const char *bytes, size_t n)
         set_fault(p, 503, "out of memory");
 }
 
-/* ---- the answer --------------------------------------------------------------------------------------------------------------
- */
+/* ---- the answer -------------------------------------------------------------------------------------------------- */
 
 /* A short answer that is there already goes with its head in one piece. */
 static char *take_rest(struct passage *p, const struct net_reply *reply)

@@ -98,8 +98,7 @@ const struct server_upstream *route_find(const struct server_upstream *u, size_t
     return otherwise;
 }
 
-/* ---- the model of a body ----------------------------------------------------------------------------------------------------
- */
+/* ---- the model of a body ----------------------------------------------------------------------------------------- */
 
 struct walk {
     const char *p, *end;

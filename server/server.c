@@ -28,8 +28,7 @@ void server_upstream_works(struct upstream *u)
         atomic_store(&u->down, false);
 }
 
-/* ---- who is let in ----------------------------------------------------------------------------------------------------------
- */
+/* ---- who is let in ----------------------------------------------------------------------------------------------- */
 
 static bool is_own(const char *target)
 {
@@ -56,8 +55,7 @@ static void *on_begin(void *user, struct net_call *call, const struct net_head *
     return passage_begin(s, call, head, target, is_own(target));
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- opening ----------------------------------------------------------------------------------------------------- */
 
 static enum joulet_status check(const struct server_options *o, struct joulet_error *err)
 {

@@ -35,8 +35,7 @@ static char *last_request(struct front *f)
     return upstream_request(f->upstream, upstream_requests(f->upstream) - 1);
 }
 
-/* ---- what the upstream gets -------------------------------------------------------------------------------------------------
- */
+/* ---- what the upstream gets -------------------------------------------------------------------------------------- */
 
 static void requests_arrive_as_they_were(void **state)
 {
