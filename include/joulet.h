@@ -846,6 +846,115 @@ struct joulet_books {
 };
 JOULET_API void joulet_sharing_books(const struct joulet_sharing *s, struct joulet_books *out);
 
+/* ---- energy of requests while they run (7.4): what somebody tells who stands in front of engines -----------------------------
+ */
+
+/* Devices whose energy is known late, engines that draw on them (several on one, one on several), and requests that come and go.
+ * All that the sensors show is in somebody's account, to the last joule: of a request, or of the device. Memory is bounded, an
+ * event costs the same however many requests there are. One thread at a time. */
+struct joulet_attribution;
+
+/* net_j is above idle, idle_share_j its part of the idle power while it was there; gross_j is both. */
+struct joulet_attributed {
+    uint64_t id;
+    size_t engine;
+    double net_j, u_j, idle_share_j, gross_j; /* u_j: standard uncertainty; NAN while it is not final */
+    bool final;           /* false: the sensors have not shown all of its time; what is missing is by the model */
+    bool weights_assumed; /* in a part of its life the model had learnt too little */
+};
+typedef void joulet_attributed_told(void *user, const struct joulet_attributed *a);
+
+/* `tell` is called once for each request, when its energy is final, within the call that made it so. */
+JOULET_API enum joulet_status joulet_attribution_open(struct joulet_attribution **out, joulet_attributed_told *tell, void *user,
+                                                      struct joulet_error *err);
+JOULET_API void joulet_attribution_close(struct joulet_attribution *a); /* what is not final is not told; NULL is fine */
+
+/* idle_w: P0 of the device, models loaded (L1); empty_w: without any (L0), NAN not known. May be set again by
+ * joulet_attribution_idle; it counts from the next window on. */
+JOULET_API enum joulet_status joulet_attribution_device(struct joulet_attribution *a, double idle_w, double empty_w,
+                                                        size_t *device, struct joulet_error *err);
+JOULET_API enum joulet_status joulet_attribution_idle(struct joulet_attribution *a, size_t device, double idle_w, double empty_w,
+                                                      struct joulet_error *err);
+
+/* One model in one engine: what computes steps together. */
+struct joulet_attribution_engine {
+    const size_t *devices; /* that its processes run on */
+    size_t n_devices;
+    size_t slots;     /* requests it serves at once; 0: not known */
+    bool tells_steps; /* else they are inferred from the times of tokens (7.6) */
+};
+JOULET_API enum joulet_status joulet_attribution_engine(struct joulet_attribution *a, const struct joulet_attribution_engine *e,
+                                                        size_t *engine, struct joulet_error *err);
+/* Its model is in memory, or no longer: vacant time of its devices is keep-alive then. Not loaded at first. */
+JOULET_API enum joulet_status joulet_attribution_loaded(struct joulet_attribution *a, size_t engine, bool loaded, joulet_mark t,
+                                                        struct joulet_error *err);
+
+/* Events of requests, those of one engine in the order of time. */
+struct joulet_entering {
+    uint64_t id;
+    double prompt_tokens; /* that it will compute, as far as known: a guess from its length; joulet_attribution_prompt mends it */
+    bool guessed;
+    bool silent; /* its tokens are not seen as they come: an answer in one piece */
+};
+JOULET_API enum joulet_status joulet_attribution_enter(struct joulet_attribution *a, size_t engine,
+                                                       const struct joulet_entering *in, joulet_mark t, size_t *request,
+                                                       struct joulet_error *err);
+/* The engine told how many it computes, or computed, and how many there are with cached ones. */
+JOULET_API enum joulet_status joulet_attribution_prompt(struct joulet_attribution *a, size_t request, double computed,
+                                                        double context, struct joulet_error *err);
+/* So many of its prompt's tokens are done: the end of a step. */
+JOULET_API enum joulet_status joulet_attribution_progress(struct joulet_attribution *a, size_t request, double done,
+                                                          joulet_mark t, struct joulet_error *err);
+/* A piece of the answer came, of so many tokens; NAN: as many as such pieces have. */
+JOULET_API enum joulet_status joulet_attribution_tokens(struct joulet_attribution *a, size_t request, double tokens,
+                                                        joulet_mark t, struct joulet_error *err);
+/* It ended, or was aborted. generated: tokens in all; NAN not told. `request` may then be another's, except to look at until
+ * it was told final. */
+JOULET_API enum joulet_status joulet_attribution_end(struct joulet_attribution *a, size_t request, double generated,
+                                                     joulet_mark t, struct joulet_error *err);
+struct joulet_stepped {
+    size_t request;
+    double prefill;          /* tokens of its prompt */
+    double decoded, context; /* tokens it got, and the context they read */
+};
+/* A step, by an engine that tells them; each request once. */
+JOULET_API enum joulet_status joulet_attribution_step(struct joulet_attribution *a, size_t engine, joulet_mark from,
+                                                      joulet_mark to, const struct joulet_stepped *members, size_t n,
+                                                      struct joulet_error *err);
+
+/* What the sensor of a device showed, lag taken off: windows in the order of time, with their idle power. */
+JOULET_API enum joulet_status joulet_attribution_energy(struct joulet_attribution *a, size_t device, joulet_mark from,
+                                                        joulet_mark to, double gross_j, double u_j, struct joulet_error *err);
+/* Every event before t was told: a clock, a few times a second. */
+JOULET_API void joulet_attribution_until(struct joulet_attribution *a, joulet_mark t);
+
+/* What a request has so far. JOULET_NOT_FOUND: it was told final already. */
+JOULET_API enum joulet_status joulet_attribution_look(struct joulet_attribution *a, size_t request, struct joulet_attributed *out,
+                                                      struct joulet_error *err);
+
+/* measured = requests + idle_shares + vacant + keep_alive + other + residual, always. */
+struct joulet_accounts {
+    double measured_j;
+    double requests_j;    /* net, of those that are final and those that are not */
+    double idle_shares_j; /* idle power while requests were there: theirs */
+    double vacant_j;      /* idle power while nobody was there; of a device without engines all of it */
+    double keep_alive_j;  /* the part of it that loaded models cost */
+    double other_j;       /* above idle, while nothing was computed */
+    double residual_j;    /* carried to the next window */
+    double waiting_s;     /* time that was measured, and waits for events */
+};
+JOULET_API enum joulet_status joulet_attribution_accounts(const struct joulet_attribution *a, size_t device,
+                                                          struct joulet_accounts *out, struct joulet_error *err);
+
+/* What was learnt of an engine on a device, as one line of text to be kept with the names of both, and back.
+ * JOULET_LIMIT: more than `size` bytes (JOULET_LEARNT_MAX is enough); JOULET_FORMAT: no such line. */
+#define JOULET_LEARNT_MAX 640
+JOULET_API enum joulet_status joulet_attribution_learnt(const struct joulet_attribution *a, size_t engine, size_t device,
+                                                        char *line, size_t size, struct joulet_weights *weights,
+                                                        struct joulet_error *err);
+JOULET_API enum joulet_status joulet_attribution_recall(struct joulet_attribution *a, size_t engine, size_t device,
+                                                        const char *line, struct joulet_error *err);
+
 /* ---- components of a model (8) -------------------------------------------------------------------------------------- */
 
 #define JOULET_COMPONENTS_MAX 8 /* kinds: attention, feed-forward, norm, head, ... */

@@ -21,22 +21,21 @@ static bool exists(const char *path)
 }
 
 /* NULL when the folder holds no module (then *err is untouched) or a module that cannot be used (then *err says why). */
-static const struct net_module *open_in(const char *dir, const char *below, struct joulet_error *err)
+static const void *open_in(const struct net_wanted *w, const char *dir, const char *below, struct joulet_error *err)
 {
-    char *path = jl_strf("%s%s/" NET_MODULE_FILE, dir, below);
+    char *path = jl_strf("%s%s/%s", dir, below, w->file);
     if (!path || !exists(path)) {
         free(path);
         return NULL;
     }
-    const struct net_module *m = NULL;
+    const void *m = NULL;
     struct joulet_error why;
     void *lib = jl_lib_open(path, &why);
     if (lib)
-        m = jl_lib_symbol(lib, NET_MODULE_SYMBOL);
+        m = jl_lib_symbol(lib, w->symbol);
     if (!lib) {
-        jl_fail(err, JOULET_UNSUPPORTED, "no HTTP here: %s; install libcurl (libcurl4 on Debian) or joulet again", why.message);
-    } else if (!m || m->version != NET_MODULE_VERSION || m->request_size != sizeof(struct net_request) ||
-               m->response_size != sizeof(struct net_response)) {
+        jl_fail(err, JOULET_UNSUPPORTED, "no HTTP here: %s; install %s or joulet again", why.message, w->needs);
+    } else if (!m || !w->fits(m)) {
         jl_fail(err, JOULET_UNSUPPORTED, "the HTTP module %s belongs to another version of joulet: install joulet again", path);
         jl_lib_close(lib);
         m = NULL;
@@ -47,7 +46,7 @@ static const struct net_module *open_in(const char *dir, const char *below, stru
 
 /* The first folder that holds the module decides, also when it cannot be used: falling through would hide what is wrong with it.
  */
-static const struct net_module *find_module(struct joulet_error *err)
+const void *net_module_find(const struct net_wanted *w, struct joulet_error *err)
 {
     struct joulet_error why = {.status = JOULET_OK};
     const char *chosen = jl_env("JOULET_MODULE_DIR");
@@ -55,28 +54,37 @@ static const struct net_module *find_module(struct joulet_error *err)
     const struct {
         const char *dir, *below;
     } places[] = {{chosen, ""}, {beside, ""}, {beside, "/../lib/joulet"}, {NET_MODULE_INSTALL_DIR, ""}};
-    const struct net_module *m = NULL;
+    const void *m = NULL;
     for (size_t i = 0; i < JL_COUNT(places) && !m && why.status == JOULET_OK; i++) {
         if (places[i].dir)
-            m = open_in(places[i].dir, places[i].below, &why);
+            m = open_in(w, places[i].dir, places[i].below, &why);
     }
     if (!m && why.status != JOULET_OK)
         jl_fail(err, why.status, "%s", why.message);
     else if (!m)
         jl_fail(err, JOULET_UNSUPPORTED,
-                "the HTTP module " NET_MODULE_FILE " is not in %s%s%s, its ../lib/joulet nor %s: install joulet again, or set "
+                "the HTTP module %s is not in %s%s%s, its ../lib/joulet nor %s: install joulet again, or set "
                 "JOULET_MODULE_DIR to the module's folder",
-                chosen ? chosen : "", chosen ? ", " : "", beside ? beside : "the program's folder", NET_MODULE_INSTALL_DIR);
+                w->file, chosen ? chosen : "", chosen ? ", " : "", beside ? beside : "the program's folder",
+                NET_MODULE_INSTALL_DIR);
     free(beside);
     return m;
 }
 
+static bool fits(const void *module)
+{
+    const struct net_module *m = module;
+    return m->version == NET_MODULE_VERSION && m->request_size == sizeof(struct net_request) &&
+           m->response_size == sizeof(struct net_response);
+}
+
 const struct net_module *net_module_get(struct joulet_error *err)
 {
+    static const struct net_wanted wanted = {NET_MODULE_FILE, NET_MODULE_SYMBOL, "libcurl (libcurl4 on Debian)", fits};
     const struct net_module *m = atomic_load(&module_loaded);
     if (m)
         return m;
-    m = find_module(err);
+    m = net_module_find(&wanted, err);
     if (m)
         atomic_store(&module_loaded, m); /* two threads may both open it: the loader counts */
     return m;

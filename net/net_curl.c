@@ -460,5 +460,6 @@ const struct net_module joulet_net_module = {
     .dial_open = net_dial_open,
     .dial_read = net_dial_read,
     .dial_write = net_dial_write,
+    .dial_socket = net_dial_socket,
     .dial_close = net_dial_close,
 };

@@ -57,15 +57,6 @@ static void set_up(struct net_dialled *x, const char *url, const char *ca_file, 
     curl_easy_setopt(c, CURLOPT_XFERINFODATA, x);
 }
 
-enum joulet_status net_untrusted(const char *where, const char *why, struct joulet_error *err)
-{
-    return jl_fail(
-        err, JOULET_PERMISSION,
-        "the certificate of %s is not trusted (%s): name the file of the one that signed it in JOULET_ENGINE_CA, for a "
-        "meter in JOULET_METER_CA",
-        where, why);
-}
-
 static enum joulet_status fail_to_connect(const struct net_dialled *x, CURLcode code, struct joulet_error *err)
 {
     const char *why = x->curl_error[0] ? x->curl_error : curl_easy_strerror(code);
@@ -133,6 +124,11 @@ long net_dial_write(struct net_dialled *x, const char *bytes, size_t n, int wait
     if (code == CURLE_AGAIN)
         return (void)wait_for(x, POLLOUT, wait_ms), 0; /* the caller looks at the clock and comes again */
     return code == CURLE_OK ? (long)sent : -1;
+}
+
+int net_dial_socket(const struct net_dialled *x)
+{
+    return x->fd;
 }
 
 void net_dial_close(struct net_dialled *x)

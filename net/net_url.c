@@ -140,3 +140,12 @@ char *net_escape(const char *s)
     *p = '\0';
     return out;
 }
+
+enum joulet_status net_untrusted(const char *where, const char *why, struct joulet_error *err)
+{
+    return jl_fail(
+        err, JOULET_PERMISSION,
+        "the certificate of %s is not trusted (%s): name the file of the one that signed it in JOULET_ENGINE_CA, for a "
+        "meter in JOULET_METER_CA",
+        where, why);
+}

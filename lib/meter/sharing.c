@@ -26,6 +26,7 @@ enum joulet_status joulet_sharing_open(struct joulet_sharing **out, double idle_
     s->idle_w = idle_w;
     s->free_slot = NONE;
     s->w = weights ? *weights : assumed;
+    s->in_joules = weights != NULL;
     s->emit = emit;
     s->user = user;
     jl_equations_init(&s->learnt, SHARING_TERMS);
@@ -42,7 +43,7 @@ void joulet_sharing_close(struct joulet_sharing *s)
     free(s);
 }
 
-/* ---- events as they come ------------------------------------------------------------------------------------------------- */
+/* ---- events as they come --------------------------------------------------------------------------------------------- */
 
 static struct sharing_request *at_slot(struct joulet_sharing *s, size_t slot)
 {
@@ -192,6 +193,35 @@ enum joulet_status joulet_sharing_step(struct joulet_sharing *s, joulet_mark fro
     s->last_ns = from;
     s->step_end_ns = to;
     return status;
+}
+
+enum joulet_status sharing_listed_step(struct joulet_sharing *s, joulet_mark from, joulet_mark to,
+                                       const struct sharing_member *members, size_t n, struct joulet_error *err)
+{
+    if (from < s->last_ns || from < s->step_end_ns || to <= from)
+        return jl_fail(err, JOULET_USAGE, "steps of an engine must come in the order of time");
+    if (n == 0)
+        return jl_ok(err);
+    if (!reserve(s, n + 1))
+        return no_room(err);
+    struct sharing_item *step = &s->queue[s->n++];
+    *step = (struct sharing_item){.what = STEP, .t0_ns = from, .t1_ns = to, .members = (double)n};
+    for (size_t i = 0; i < n; i++) {
+        const struct sharing_member *m = &members[i];
+        step->tokens += m->tokens;
+        step->decoders += m->decoded;
+        step->contexts += m->decoded * m->context;
+        s->queue[s->n++] = (struct sharing_item){.what = MEMBER,
+                                                 .request = m->slot,
+                                                 .t0_ns = from,
+                                                 .t1_ns = to,
+                                                 .tokens = m->tokens,
+                                                 .decoders = m->decoded,
+                                                 .contexts = m->decoded * m->context};
+    }
+    s->last_ns = from;
+    s->step_end_ns = to;
+    return jl_ok(err);
 }
 
 static void stop_decoding(struct joulet_sharing *s, struct sharing_request *r)

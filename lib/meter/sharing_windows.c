@@ -10,11 +10,7 @@
 #define MODEL_SPREAD 0.1  /* of the model: what remains is carried to the next window */
 #define LAM_MIN      0.5
 #define LAM_MAX      2.0
-#define FIT_WINDOWS  50 /* busy windows before the first fit */
-#define REFIT_S      600.0
-#define CARRY_LARGE  2.0 /* times the model of the window, */
-#define CARRY_ROW    20  /* in so many windows running: the weights are wrong */
-
+#define REBASE       1e6 /* steps */
 static double model_j(const struct joulet_weights *w, const struct sharing_item *step)
 {
     return w->b0_j + w->bp_j * step->tokens + w->bd_j * step->decoders + w->bc_j * step->contexts;
@@ -27,13 +23,9 @@ static double part(const struct sharing_item *i, joulet_mark from, joulet_mark t
     return b > a ? (double)(b - a) / (double)(i->t1_ns - i->t0_ns) : 0;
 }
 
-struct sums {
-    double model_j, row[SHARING_TERMS]; /* steps, prefill tokens, decode tokens, contexts */
-};
-
-static struct sums sum_window(const struct joulet_sharing *s, joulet_mark from, joulet_mark to)
+void sharing_sum(const struct joulet_sharing *s, joulet_mark from, joulet_mark to, struct sharing_sums *out)
 {
-    struct sums x = {0};
+    struct sharing_sums x = {0};
     for (size_t i = s->head; i < s->n && s->queue[i].t0_ns < to; i++) {
         const struct sharing_item *step = &s->queue[i];
         if (step->what != STEP)
@@ -45,12 +37,13 @@ static struct sums sum_window(const struct joulet_sharing *s, joulet_mark from, 
         x.row[2] += f * step->decoders;
         x.row[3] += f * step->contexts;
     }
-    return x;
+    *out = x;
 }
 
 static double share_of(const struct joulet_sharing *s, const struct sharing_request *r)
 {
-    double e = s->w.b0_j * (s->AF - r->F) * (r->prefilling || r->decoding ? 1 : 0) + s->w.bp_j * r->prefill;
+    double e = s->w.b0_j * ((s->AF - r->F) * (r->prefilling || r->decoding ? 1 : 0) + r->parts) + s->w.bp_j * r->prefill +
+               s->w.bd_j * r->decoded + s->w.bc_j * r->read;
     if (r->decoding)
         e += s->w.bd_j * (s->AN - r->N) + s->w.bc_j * (r->offset * (s->AN - r->N) + (s->AK - r->K));
     return e;
@@ -60,7 +53,7 @@ static double share_of(const struct joulet_sharing *s, const struct sharing_requ
 static void settle(struct joulet_sharing *s, struct sharing_request *r)
 {
     r->energy_j += share_of(s, r);
-    r->prefill = 0;
+    r->prefill = r->parts = r->decoded = r->read = 0;
     r->F = s->AF;
     r->N = s->AN;
     r->K = s->AK;
@@ -116,6 +109,14 @@ static void begin_decode(struct joulet_sharing *s, struct sharing_request *r, do
 static void run_step(struct joulet_sharing *s, size_t at, double f_lam)
 {
     const struct sharing_item *step = &s->queue[at];
+    for (size_t i = at + 1; i < s->n && s->queue[i].what == MEMBER; i++) {
+        const struct sharing_item *m = &s->queue[i];
+        struct sharing_request *r = &s->requests[m->request];
+        r->parts += f_lam / step->members;
+        r->prefill += f_lam * m->tokens;
+        r->decoded += f_lam * m->decoders;
+        r->read += f_lam * m->contexts;
+    }
     for (size_t i = at + 1; i < s->n && s->queue[i].what == PREFILL; i++) {
         struct sharing_request *r = &s->requests[s->queue[i].request];
         if (!r->prefilling && !r->decoding) {
@@ -164,7 +165,7 @@ static void replay(struct joulet_sharing *s, joulet_mark from, joulet_mark to, d
         if (i->what != STEP) {
             if (i->t0_ns > to)
                 break;
-            if (i->what != PREFILL)
+            if (i->what != PREFILL && i->what != MEMBER)
                 handle(s, i);
             s->head++;
             continue;
@@ -181,45 +182,50 @@ static void replay(struct joulet_sharing *s, joulet_mark from, joulet_mark to, d
     pass(s, to);
 }
 
-static void fit(struct joulet_sharing *s, joulet_mark t)
+/* The sums that no request owns grow for as long as the engine runs: they begin anew before small differences drown in them. */
+static void rebase(struct joulet_sharing *s)
 {
-    struct jl_regression r;
-    jl_non_negative(&s->learnt, &r);
-    if (!(r.x[0] + r.x[1] + r.x[2] + r.x[3] > 0))
+    if (s->K < REBASE)
         return;
+    settle_all(s);
+    for (size_t i = 0; i < s->n_requests; i++) {
+        struct sharing_request *r = &s->requests[i];
+        r->offset += s->K;
+        r->F = r->N = r->K = 0;
+    }
+    s->AF = s->AN = s->AK = s->K = 0;
+}
+
+void sharing_weigh(struct joulet_sharing *s, const double *x, bool assumed)
+{
     settle_all(s);
     for (size_t i = 0; i < s->n_requests; i++)
         s->requests[i].guessed |= s->w.assumed;
-    s->w.b0_j = r.x[0];
-    s->w.bp_j = r.x[1];
-    s->w.bd_j = r.x[2];
-    s->w.bc_j = r.x[3];
-    s->w.assumed = false;
-    s->fitted_ns = t;
-    s->large_carries = 0;
-    jl_equations_scale(&s->learnt, 0.5);
-    s->busy_windows *= 0.5;
+    s->w.b0_j = x[0];
+    s->w.bp_j = x[1];
+    s->w.bd_j = x[2];
+    s->w.bc_j = x[3];
+    s->w.assumed = assumed;
+    s->in_joules = true;
 }
 
-static void learn(struct joulet_sharing *s, const struct sums *x, double e_j, double U_s, joulet_mark t)
+double sharing_lambda(double model, double net_j, double idle_j, double U_s)
 {
-    double sd = hypot(MODEL_U * fabs(e_j), FLOOR_W * U_s);
-    jl_equations_add(&s->learnt, x->row, e_j, sd > 0 ? 1 / sd : 1);
-    s->busy_windows += 1;
-    s->large_carries = fabs(s->carry_j) > CARRY_LARGE * x->model_j ? s->large_carries + 1 : 0;
-    bool due = s->fitted_ns ? jl_s(t - s->fitted_ns) >= REFIT_S : s->w.assumed;
-    if (s->busy_windows >= FIT_WINDOWS && (due || s->large_carries >= CARRY_ROW))
-        fit(s, t);
-}
-
-/* How much of the difference between model and measurement is believed (7.3). */
-static double lambda(const struct joulet_sharing *s, double model, double e_j, double U_s)
-{
-    double noise = hypot(MODEL_U * (model + s->idle_w * U_s), FLOOR_W * U_s), spread = MODEL_SPREAD * model;
-    if (s->w.assumed)
-        return e_j / model;
+    double noise = hypot(MODEL_U * (model + idle_j), FLOOR_W * U_s), spread = MODEL_SPREAD * model;
     double G = spread * spread / (spread * spread + noise * noise);
-    return fmin(fmax(1 + G * (e_j / model - 1), LAM_MIN), LAM_MAX);
+    return fmin(fmax(1 + G * (net_j / model - 1), LAM_MIN), LAM_MAX);
+}
+
+void sharing_close_window(struct joulet_sharing *s, joulet_mark from, joulet_mark to, double lam, double net_j, double u_j)
+{
+    s->window_j = net_j;
+    s->window_u2 = isfinite(u_j) ? u_j * u_j : 0;
+    s->measured_j += s->window_j;
+    s->sum_u2 += s->window_u2;
+    if (!s->done_ns)
+        s->done_ns = from;
+    replay(s, from, to, lam);
+    rebase(s);
 }
 
 enum joulet_status joulet_sharing_window(struct joulet_sharing *s, joulet_mark from, joulet_mark to, double net_j, double u_j,
@@ -227,26 +233,52 @@ enum joulet_status joulet_sharing_window(struct joulet_sharing *s, joulet_mark f
 {
     if (to <= from || from < s->done_ns || !isfinite(net_j))
         return jl_fail(err, JOULET_USAGE, "windows of a sensor must come in the order of time, each with its energy");
-    struct sums x = sum_window(s, from, to);
+    struct sharing_sums x;
     double lam = 0, U_s = jl_s(to - from);
-    s->window_j = net_j;
-    s->window_u2 = isfinite(u_j) ? u_j * u_j : 0;
-    s->measured_j += s->window_j;
-    s->sum_u2 += s->window_u2;
+    sharing_sum(s, from, to, &x);
     if (x.model_j > 0) {
         double e = net_j + s->carry_j;
-        lam = lambda(s, x.model_j, e, U_s);
+        lam = s->w.assumed ? e / x.model_j : sharing_lambda(x.model_j, e, s->idle_w * U_s, U_s);
         s->carry_j = e - lam * x.model_j;
         s->attributed_j += lam * x.model_j;
     } else {
         s->idle_j += net_j;
     }
-    if (!s->done_ns)
-        s->done_ns = from;
-    replay(s, from, to, lam);
+    sharing_close_window(s, from, to, lam, net_j, u_j);
     if (x.model_j > 0)
-        learn(s, &x, net_j, U_s, to);
+        sharing_learn(s, &x, net_j, U_s, to);
     return jl_ok(err);
+}
+
+/* ---- what is not final yet ------------------------------------------------------------------------------------------- */
+
+/* Model share of one that joined in the steps that wait for their windows. */
+double sharing_so_far(const struct joulet_sharing *s, size_t slot, double *waiting_j)
+{
+    const struct sharing_request *r = &s->requests[slot];
+    bool decoding = r->decoding;
+    double K = s->K, offset = r->offset, sum = 0, part_of = 0;
+    for (size_t i = s->head; i < s->n; i++) {
+        const struct sharing_item *item = &s->queue[i];
+        bool mine = item->request == slot;
+        if (item->what == STEP) {
+            part_of = part(item, s->done_ns, INT64_MAX) / item->members;
+            sum += decoding ? part_of * (s->w.b0_j + item->members * (s->w.bd_j + s->w.bc_j * (offset + K))) : 0;
+            K += 1;
+        } else if (item->what == PREFILL || item->what == MEMBER) {
+            double f = part(item, s->done_ns, INT64_MAX);
+            sum += mine ? part_of * s->w.b0_j +
+                              f * (s->w.bp_j * item->tokens + s->w.bd_j * item->decoders + s->w.bc_j * item->contexts)
+                        : 0;
+        } else if (mine && item->what == DECODE) {
+            decoding = true;
+            offset = item->tokens - K;
+        } else if (mine && (item->what == PAUSE || item->what == LEAVE)) {
+            decoding = false;
+        }
+    }
+    *waiting_j = sum;
+    return r->energy_j + share_of(s, r);
 }
 
 void joulet_sharing_books(const struct joulet_sharing *s, struct joulet_books *out)

@@ -282,6 +282,16 @@ int64_t jl_peak_memory(void)
     return getrusage(RUSAGE_SELF, &u) == 0 ? (int64_t)u.ru_maxrss * 1024 : -1;
 }
 
+int64_t jl_open_files_most(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r))
+        return -1;
+    r.rlim_cur = r.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &r);
+    return getrlimit(RLIMIT_NOFILE, &r) ? -1 : (int64_t)r.rlim_cur;
+}
+
 int64_t jl_disk_free(const char *path)
 {
     struct statvfs s;

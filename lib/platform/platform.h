@@ -142,6 +142,8 @@ double jl_load_average(void);         /* 1 minute; NAN unknown */
 int jl_on_battery(void);              /* 1 battery, 0 mains, -1 unknown */
 double jl_temperature_c(void);        /* hottest CPU zone; NAN unknown */
 int jl_utc_offset_s(int64_t wall_ns); /* local time less UTC, at that time */
+/* Lets this process open as many files and sockets as the system allows it; how many that are. */
+int64_t jl_open_files_most(void);
 /* Own peak resident set, bytes. */
 int64_t jl_peak_memory(void);
 /* Gives back read-only pages of programs and libraries; those needed again are read again. For commands that stay for long. */

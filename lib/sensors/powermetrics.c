@@ -43,6 +43,7 @@ struct powermetrics {
     enum pm_part parts[PM_PARTS]; /* of each channel */
     double total_j[PM_PARTS];
     bool hole[PM_PARTS]; /* a span did not tell this part: no difference across that */
+    char piece[PIECE];   /* here and not in each thread: every thread of the program would pay for it */
 };
 
 /* ---- bytes -------------------------------------------------------------------------------------------------------------- */
@@ -65,9 +66,8 @@ static void come_back(struct powermetrics *p)
 
 static void fill(struct powermetrics *p)
 {
-    static _Thread_local char piece[PIECE]; /* a read never allocates for what it may not need */
     for (int k = 0; k < 16 && !(p->ended && (p->recorded || p->program)); k++) {
-        ssize_t n = read(p->fd, piece, sizeof(piece));
+        ssize_t n = read(p->fd, p->piece, sizeof(p->piece));
         if (n <= 0) {
             p->ended |= n == 0 || (errno != EAGAIN && errno != EINTR);
             return;
@@ -76,7 +76,7 @@ static void fill(struct powermetrics *p)
             come_back(p);
         if (p->decoder.bytes.len == 0)
             p->pending_ns = jl_mono_ns();
-        pm_feed(&p->decoder, piece, (size_t)n);
+        pm_feed(&p->decoder, p->piece, (size_t)n);
         if (p->recorded)
             return;
     }

@@ -11,6 +11,8 @@ extern const struct engine_ops engine_lmstudio;
 extern const struct engine_ops engine_lmstudio_ws;
 extern const struct engine_ops engine_responses;
 extern const struct engine_ops engine_anthropic;
+/* Answers only, as they pass: in no table of what can be asked. */
+extern const struct engine_ops engine_native;
 
 /* A body of llama.cpp's /props; false when it is none. */
 bool llamacpp_read_props(const char *json, size_t n, struct engine_info *info);

@@ -1,0 +1,29 @@
+/* peer.h - both ends of the proxy's bench: an upstream that stamps what it sends, and clients that look at the stamps. */
+#ifndef BENCH_PEER_H
+#define BENCH_PEER_H
+
+#include "lib/platform/platform.h"
+
+/* Serves for ever on a free port of loopback; returns it. A thread a connection. Targets:
+ *   /q          a short answer
+ *   /s/N/GAP    a stream of N stamped chunks, one every GAP microseconds
+ *   /h          one stamped chunk, then silence until the client leaves */
+int peer_listen(int *port);
+void peer_serve(int listen_fd);
+
+struct sample {
+    double *s; /* seconds, unsorted */
+    size_t n, cap;
+};
+void sample_add(struct sample *x, double s);
+double sample_quantile(struct sample *x, double q); /* sorts; NAN when empty */
+void sample_release(struct sample *x);
+
+int peer_connect(int port);
+/* One stream; adds the time from the upstream's stamp to here for each chunk. first_s: from sending the request (with a body of
+ * that many bytes) to the first chunk. False: it did not come through. */
+bool peer_stream(int fd, size_t body, unsigned n, unsigned gap_us, struct sample *chunks, double *first_s);
+bool peer_ask(int fd);  /* one short request and its answer */
+bool peer_hold(int fd); /* until the first chunk of a silent stream is there */
+
+#endif

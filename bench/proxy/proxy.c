@@ -1,0 +1,440 @@
+/* proxy.c - what `joulet serve` adds between a client and its engine: time per streamed chunk and to the first one, requests a
+ * second, processor time per chunk, memory per open stream. Ways (direct, through joulet with and without an observer, through
+ * nginx when it is installed) take turns in shuffled order; each figure is the median over rounds of what a round's median or
+ * percentile shows. One JSON object a line; goals in docs/performance.md. */
+#include "bench/proxy/peer.h"
+#include "server/server.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DIRECT, PLAIN, OBSERVED, NGINX, WAYS };
+enum { ROUNDS = 5, STREAMS_MOST = 64, HELD = 2000 };
+static const char *const way_names[] = {"direct", "joulet, no observer", "joulet", "nginx"};
+
+struct way {
+    int port; /* 0: not there */
+    pid_t pid;
+};
+static struct way ways[WAYS];
+static pid_t upstream_pid;
+static char folder[] = "/tmp/joulet-bench-XXXXXX";
+
+/* ---- one figure a line ------------------------------------------------------------------------------------------------------
+ */
+
+static void print_number(const char *key, double v)
+{
+    if (isfinite(v))
+        printf(", \"%s\": %.6g", key, v);
+    else
+        printf(", \"%s\": null", key);
+}
+
+static void figure(const char *name, double value, const char *unit, double goal, double baseline, bool more_is_better)
+{
+    bool judged = isfinite(goal) && isfinite(value);
+    printf("{\"figure\": \"%s\"", name);
+    print_number("value", value);
+    printf(", \"unit\": \"%s\"", unit);
+    print_number("goal", goal);
+    print_number("baseline", baseline);
+    printf(", \"meets\": %s}\n", judged ? ((more_is_better ? value >= goal : value <= goal) ? "true" : "false") : "null");
+    fflush(stdout);
+}
+
+/* ---- the processes ------------------------------------------------------------------------------------------------------------
+ */
+
+static pid_t child(void)
+{
+    pid_t pid = fork();
+    if (pid == 0)
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+    return pid;
+}
+
+static void *on_begin(void *user, const struct observed *x)
+{
+    (void)x;
+    return user;
+}
+
+static void on_chunk(void *state, bool from_client, const char *bytes, size_t n, int64_t t_ns)
+{
+    unsigned long long *sum = state;
+    (void)from_client, (void)t_ns;
+    for (size_t i = 0; i < n; i++) /* about what looking for a word costs */
+        *sum += (unsigned char)bytes[i] == '"';
+}
+
+static void on_end(void *state, const struct observed_end *e)
+{
+    (void)state, (void)e;
+}
+
+static void serve(int upstream_port, bool observed, int tell_fd)
+{
+    static unsigned long long sum;
+    struct observer observer = {.user = &sum, .begin = on_begin, .chunk = on_chunk, .end = on_end};
+    char *url = jl_strf("http://127.0.0.1:%d", upstream_port);
+    struct server_upstream up = {.url = url};
+    struct server_options o = {
+        .listen = "127.0.0.1:0", .upstreams = &up, .n_upstreams = 1, .observer = observed ? &observer : NULL};
+    struct server *s;
+    struct joulet_error err;
+    jl_open_files_most();
+    if (server_open(&s, &o, &err) != JOULET_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        _exit(1);
+    }
+    int port = atoi(strrchr(server_address(s), ':') + 1);
+    if (write(tell_fd, &port, sizeof(port)) != sizeof(port))
+        _exit(1);
+    for (;;)
+        pause();
+}
+
+static bool start_joulet(int way, int upstream_port)
+{
+    int tell[2];
+    if (pipe(tell))
+        return false;
+    ways[way].pid = child();
+    if (ways[way].pid == 0)
+        serve(upstream_port, way == OBSERVED, tell[1]);
+    close(tell[1]);
+    bool ok = read(tell[0], &ways[way].port, sizeof(int)) == sizeof(int);
+    close(tell[0]);
+    return ok;
+}
+
+/* As an operator sets it up for streams: no buffering, connections to the upstream kept. */
+static void start_nginx(int upstream_port)
+{
+    int port, fd = peer_listen(&port);
+    char *path = jl_strf("%s/nginx.conf", folder);
+    char *text = jl_strf(
+        "daemon off; worker_processes 2; pid %s/nginx.pid; error_log %s/error.log crit;\n"
+        "events { worker_connections 8192; }\n"
+        "http { access_log off; client_body_temp_path %s/b; proxy_temp_path %s/p; fastcgi_temp_path %s/f; uwsgi_temp_path "
+        "%s/u; scgi_temp_path %s/s; client_body_buffer_size 1m; keepalive_requests 1000000;\n"
+        "upstream u { server 127.0.0.1:%d; keepalive 256; }\n"
+        "server { listen 127.0.0.1:%d; location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header "
+        "Connection \"\"; proxy_buffering off; } } }\n",
+        folder, folder, folder, folder, folder, folder, folder, upstream_port, port);
+    close(fd);
+    if (system("nginx -v >/dev/null 2>&1") != 0 || jl_write_file(path, text, strlen(text), 0644, NULL) != JOULET_OK) {
+        free(path);
+        free(text);
+        return;
+    }
+    ways[NGINX].pid = child();
+    if (ways[NGINX].pid == 0) {
+        execlp("nginx", "nginx", "-p", folder, "-c", path, (char *)NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < 100 && !ways[NGINX].port; i++) {
+        usleep(50000);
+        fd = peer_connect(port);
+        if (fd >= 0) {
+            ways[NGINX].port = port;
+            close(fd);
+        }
+    }
+    free(path);
+    free(text);
+}
+
+static bool start_all(void)
+{
+    int port, fd = peer_listen(&port);
+    if (fd < 0 || !mkdtemp(folder))
+        return false;
+    upstream_pid = child();
+    if (upstream_pid == 0) {
+        jl_open_files_most();
+        peer_serve(fd);
+    }
+    close(fd);
+    ways[DIRECT] = (struct way){port, upstream_pid};
+    bool ok = start_joulet(PLAIN, port) && start_joulet(OBSERVED, port);
+    start_nginx(port);
+    return ok;
+}
+
+static void stop_all(void)
+{
+    for (int i = PLAIN; i < WAYS; i++)
+        if (ways[i].pid > 0)
+            kill(ways[i].pid, i == NGINX ? SIGTERM : SIGKILL);
+    kill(upstream_pid, SIGKILL);
+    while (wait(NULL) > 0)
+        continue;
+    char *command = jl_strf("rm -rf %s", folder);
+    if (command && system(command))
+        fprintf(stderr, "proxy: %s could not be removed\n", folder);
+    free(command);
+}
+
+/* ---- one round
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+struct job {
+    int way;
+    size_t body;
+    unsigned chunks, gap_us;
+    struct sample *sample; /* of this client */
+    double first_s;
+    int64_t until_ns;
+    size_t asked;
+    bool ok;
+};
+
+static void *stream_job(void *arg)
+{
+    struct job *j = arg;
+    int fd = peer_connect(ways[j->way].port);
+    j->ok = fd >= 0 && peer_stream(fd, j->body, j->chunks, j->gap_us, j->sample, &j->first_s);
+    if (fd >= 0)
+        close(fd);
+    return NULL;
+}
+
+static void *ask_job(void *arg)
+{
+    struct job *j = arg;
+    int fd = peer_connect(ways[j->way].port);
+    for (j->ok = fd >= 0; j->ok && jl_mono_ns() < j->until_ns; j->asked++)
+        j->ok = peer_ask(fd);
+    if (fd >= 0)
+        close(fd);
+    return NULL;
+}
+
+/* To the nanosecond, unlike what procfs tells. */
+static double cpu_s_of(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec t;
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) != 0)
+        return (double)NAN;
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* So many streams at once; all chunks but the first of each in *all, CPU seconds of the way in *cpu_s. */
+static bool streams_round(int way, unsigned streams, unsigned chunks, unsigned gap_us, struct sample *all, double *cpu_s)
+{
+    struct job jobs[STREAMS_MOST];
+    struct sample samples[STREAMS_MOST] = {0};
+    pthread_t threads[STREAMS_MOST];
+    bool ok = true;
+    double before = cpu_s_of(ways[way].pid);
+    for (unsigned i = 0; i < streams; i++) {
+        jobs[i] = (struct job){.way = way, .body = 200, .chunks = chunks, .gap_us = gap_us, .sample = &samples[i]};
+        if (pthread_create(&threads[i], NULL, stream_job, &jobs[i]))
+            abort();
+    }
+    for (unsigned i = 0; i < streams; i++) {
+        pthread_join(threads[i], NULL);
+        ok &= jobs[i].ok;
+        for (size_t k = 1; k < samples[i].n; k++)
+            sample_add(all, samples[i].s[k]);
+        sample_release(&samples[i]);
+    }
+    *cpu_s = cpu_s_of(ways[way].pid) - before;
+    return ok;
+}
+
+static double requests_round(int way, unsigned clients, double seconds)
+{
+    struct job jobs[STREAMS_MOST];
+    pthread_t threads[STREAMS_MOST];
+    size_t n = 0;
+    int64_t from_ns = jl_mono_ns(), until_ns = from_ns + jl_ns(seconds);
+    for (unsigned i = 0; i < clients; i++) {
+        jobs[i] = (struct job){.way = way, .until_ns = until_ns};
+        if (pthread_create(&threads[i], NULL, ask_job, &jobs[i]))
+            abort();
+    }
+    for (unsigned i = 0; i < clients; i++) {
+        pthread_join(threads[i], NULL);
+        n += jobs[i].asked;
+        if (!jobs[i].ok)
+            return (double)NAN;
+    }
+    return (double)n / jl_s(jl_mono_ns() - from_ns);
+}
+
+static double first_round(int way, size_t body, unsigned times)
+{
+    struct sample first = {0};
+    int fd = peer_connect(ways[way].port);
+    for (unsigned i = 0; i <= times && fd >= 0; i++) {
+        double s;
+        if (!peer_stream(fd, body, 1, 0, NULL, &s))
+            break;
+        if (i) /* the first one connects */
+            sample_add(&first, s);
+    }
+    close(fd);
+    double s = first.n == times ? sample_quantile(&first, 0.5) : (double)NAN;
+    sample_release(&first);
+    return s;
+}
+
+/* ---- rounds in shuffled order
+ * ---------------------------------------------------------------------------------------------------- */
+
+static void shuffle(int order[WAYS], struct jl_rng *rng)
+{
+    for (int i = 0; i < WAYS; i++)
+        order[i] = i;
+    for (int i = WAYS - 1; i > 0; i--) {
+        int k = (int)jl_rng_below(rng, (uint64_t)i + 1), kept = order[i];
+        order[i] = order[k];
+        order[k] = kept;
+    }
+}
+
+static double median(struct sample *x)
+{
+    double m = sample_quantile(x, 0.5);
+    sample_release(x);
+    return m;
+}
+
+static void bench_streams(unsigned streams, unsigned chunks, unsigned gap_us, double goal_p50_us, double goal_p99_us,
+                          struct jl_rng *rng)
+{
+    struct sample p50[WAYS] = {0}, p99[WAYS] = {0}, cpu[WAYS] = {0};
+    double at50[WAYS], at99[WAYS];
+    char name[100];
+    for (int round = 0; round < ROUNDS; round++) {
+        int order[WAYS];
+        shuffle(order, rng);
+        for (int i = 0; i < WAYS; i++) {
+            struct sample all = {0};
+            double cpu_s;
+            if (ways[order[i]].port && streams_round(order[i], streams, chunks, gap_us, &all, &cpu_s)) {
+                sample_add(&p50[order[i]], sample_quantile(&all, 0.5));
+                sample_add(&p99[order[i]], sample_quantile(&all, 0.99));
+                sample_add(&cpu[order[i]], cpu_s / (double)all.n);
+            }
+            sample_release(&all);
+        }
+    }
+    for (int w = 0; w < WAYS; w++) {
+        at50[w] = median(&p50[w]);
+        at99[w] = median(&p99[w]);
+    }
+    for (int w = PLAIN; w <= OBSERVED; w++) {
+        snprintf(name, sizeof(name), "added per chunk p50, %u streams, %s", streams, way_names[w]);
+        figure(name, (at50[w] - at50[DIRECT]) * 1e6, "us", w == OBSERVED ? goal_p50_us : (double)NAN,
+               (at50[NGINX] - at50[DIRECT]) * 1e6, false);
+        snprintf(name, sizeof(name), "added per chunk p99, %u streams, %s", streams, way_names[w]);
+        figure(name, (at99[w] - at99[DIRECT]) * 1e6, "us", w == OBSERVED ? goal_p99_us : (double)NAN,
+               (at99[NGINX] - at99[DIRECT]) * 1e6, false);
+        snprintf(name, sizeof(name), "processor time per chunk, %u streams, %s", streams, way_names[w]);
+        figure(name, median(&cpu[w]) * 1e6, "us", w == OBSERVED ? 40 : (double)NAN, (double)NAN, false);
+    }
+    sample_release(&cpu[DIRECT]);
+    sample_release(&cpu[NGINX]);
+}
+
+static void bench_first(size_t body, struct jl_rng *rng)
+{
+    struct sample first[WAYS] = {0};
+    double s[WAYS];
+    char name[100];
+    for (int round = 0; round < ROUNDS; round++) {
+        int order[WAYS];
+        shuffle(order, rng);
+        for (int i = 0; i < WAYS; i++) {
+            double x = ways[order[i]].port ? first_round(order[i], body, 100) : (double)NAN;
+            if (isfinite(x))
+                sample_add(&first[order[i]], x);
+        }
+    }
+    for (int w = 0; w < WAYS; w++)
+        s[w] = median(&first[w]);
+    for (int w = PLAIN; w <= OBSERVED; w++) {
+        snprintf(name, sizeof(name), "added to the first chunk p50, body of %zu kB, %s", body / 1000, way_names[w]);
+        figure(name, (s[w] - s[DIRECT]) * 1e6, "us", w == OBSERVED ? 200 : (double)NAN, (s[NGINX] - s[DIRECT]) * 1e6, false);
+    }
+}
+
+static void bench_requests(struct jl_rng *rng)
+{
+    struct sample rate[WAYS] = {0};
+    double r[WAYS];
+    char name[100];
+    for (int round = 0; round < ROUNDS; round++) {
+        int order[WAYS];
+        shuffle(order, rng);
+        for (int i = 0; i < WAYS; i++) {
+            double x = ways[order[i]].port ? requests_round(order[i], 16, 0.5) : (double)NAN;
+            if (isfinite(x))
+                sample_add(&rate[order[i]], x);
+        }
+    }
+    for (int w = 0; w < WAYS; w++)
+        r[w] = median(&rate[w]);
+    figure("requests, direct", r[DIRECT], "1/s", (double)NAN, (double)NAN, true);
+    for (int w = PLAIN; w <= OBSERVED; w++) {
+        snprintf(name, sizeof(name), "requests, %s", way_names[w]);
+        figure(name, r[w], "1/s", w == OBSERVED ? 17000 : 20000, r[NGINX], true);
+    }
+}
+
+static double resident_kb(pid_t pid)
+{
+    char path[64], text[4096];
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    const char *line = jl_read_text(path, text, sizeof(text), NULL) == JOULET_OK ? strstr(text, "VmRSS:") : NULL;
+    return line ? strtod(line + 6, NULL) : (double)NAN;
+}
+
+static void bench_memory(void)
+{
+    static int fds[HELD];
+    size_t n = 0;
+    double before = resident_kb(ways[OBSERVED].pid);
+    while (n < HELD && (fds[n] = peer_connect(ways[OBSERVED].port)) >= 0 && peer_hold(fds[n]))
+        n++;
+    figure("open streams", (double)n, "", HELD, (double)NAN, true);
+    figure("memory per open stream, joulet", n ? (resident_kb(ways[OBSERVED].pid) - before) / (double)n : (double)NAN, "kB", 100,
+           (double)NAN, false);
+    for (size_t i = 0; i < n; i++)
+        close(fds[i]);
+}
+
+int main(void)
+{
+    struct jl_rng rng = {20261122};
+    signal(SIGPIPE, SIG_IGN);
+    setenv("JOULET_MODULE_DIR", MODULE_DIR, 0);
+    jl_open_files_most();
+    if (!start_all()) {
+        fprintf(stderr, "proxy: the upstream or joulet could not be started\n");
+        stop_all();
+        return 1;
+    }
+    bench_streams(1, 100, 5000, 35, 150, &rng);
+    bench_streams(16, 50, 20000, 50, 150, &rng);
+    bench_streams(64, 25, 50000, (double)NAN, (double)NAN, &rng);
+    bench_first(2000, &rng);
+    bench_first(64000, &rng);
+    bench_requests(&rng);
+    bench_memory();
+    stop_all();
+    return 0;
+}

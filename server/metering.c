@@ -1,0 +1,172 @@
+/* metering.c - opening and closing, and the table of requests: bounded, the oldest goes. */
+#include "server/metering_private.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOOK_AROUND 64 /* places that are still in use and skipped, before a request is not metered */
+
+/* ---- the table ------------------------------------------------------------------------------------------------------- */
+
+static uint64_t key_of(const char *id)
+{
+    return strtoull(id, NULL, 16);
+}
+
+static size_t *head_of(struct metering *m, uint64_t key)
+{
+    return &m->heads[key % METERING_HEADS];
+}
+
+struct metered *metering_find(struct metering *m, const char *id)
+{
+    for (size_t i = *head_of(m, key_of(id)); i != NOWHERE; i = m->table[i].next)
+        if (strcmp(m->table[i].id, id) == 0)
+            return &m->table[i];
+    return NULL;
+}
+
+static void forget(struct metering *m, size_t i)
+{
+    size_t *at = head_of(m, m->table[i].key);
+    while (*at != i)
+        at = &m->table[*at].next;
+    *at = m->table[i].next;
+}
+
+struct metered *metering_take(struct metering *m, const struct observed *x)
+{
+    for (size_t tried = 0; tried < LOOK_AROUND; tried++) {
+        size_t i = m->turn++ % METERING_REQUESTS;
+        struct metered *e = &m->table[i];
+        if (e->used && (e->live || (e->entered && !e->final)))
+            continue;
+        if (e->used)
+            forget(m, i);
+        size_t *head = head_of(m, key_of(x->id));
+        *e = (struct metered){.key = key_of(x->id),
+                              .used = true,
+                              .live = true,
+                              .next = *head,
+                              .engine = NOWHERE,
+                              .wall_ns = x->wall_ns,
+                              .t_ns = x->t_ns};
+        memcpy(e->id, x->id, sizeof e->id);
+        *head = i;
+        m->n_requests++;
+        return e;
+    }
+    m->n_unmetered++;
+    return NULL;
+}
+
+bool metering_level_known(const struct metering *m, joulet_mark since)
+{
+    for (size_t i = 0; i < m->o.n_channels; i++)
+        if (isnan(m->devices[i].idle.power_w) || since < m->devices[i].level_ns)
+            return false;
+    return true;
+}
+
+/* ---- all of it --------------------------------------------------------------------------------------------------------- */
+
+/* Within a call to the attribution, so the lock is held. */
+static void on_final(void *user, const struct joulet_attributed *a)
+{
+    struct metering *m = user;
+    for (size_t i = *head_of(m, a->id); i != NOWHERE; i = m->table[i].next) {
+        struct metered *x = &m->table[i];
+        if (x->key != a->id || !x->entered || x->final)
+            continue;
+        x->energy = *a;
+        x->final = true;
+        x->no_level = !metering_level_known(m, x->t_sent_ns);
+        m->n_final++;
+        return;
+    }
+}
+
+static enum joulet_status take_devices(struct metering *m, struct joulet_error *err)
+{
+    enum joulet_status status = JOULET_OK;
+    for (size_t i = 0; i < m->o.n_channels && status == JOULET_OK; i++) {
+        struct metering_device *d = &m->devices[i];
+        *d = (struct metering_device){.channel = m->o.channels[i], .idle = JOULET_BASELINE_NONE};
+        status = joulet_channel_get(m->o.meter, d->channel, &d->ch);
+        if (status == JOULET_OK)
+            status = joulet_attribution_device(m->attribution, 0, NAN, &d->device, err);
+    }
+    return status;
+}
+
+static enum joulet_status start(struct metering *m, struct joulet_error *err)
+{
+    m->table = calloc(METERING_REQUESTS, sizeof *m->table);
+    m->heads = malloc(METERING_HEADS * sizeof *m->heads);
+    if (!m->table || !m->heads)
+        return jl_fail(err, JOULET_MEMORY, "out of memory");
+    for (size_t i = 0; i < METERING_HEADS; i++)
+        m->heads[i] = NOWHERE;
+    enum joulet_status status = joulet_attribution_open(&m->attribution, on_final, m, err);
+    if (status == JOULET_OK)
+        status = take_devices(m, err);
+    if (status == JOULET_OK)
+        status = jl_thread_start(&m->thread, "metering", metering_windows_run, m, err);
+    return status;
+}
+
+enum joulet_status metering_open(struct metering **out, const struct metering_options *o, struct joulet_error *err)
+{
+    struct joulet_error why = {.status = JOULET_MEMORY, .message = "out of memory"};
+    struct metering *m = calloc(1, sizeof *m);
+    *out = NULL;
+    if (!m)
+        return jl_fail(err, JOULET_MEMORY, "out of memory");
+    m->o = *o;
+    m->opened_ns = m->quiet_ns = jl_mono_ns();
+    pthread_mutex_init(&m->lock, NULL);
+    pthread_mutex_init(&m->follow_lock, NULL);
+    metering_learnt_read(m);
+    metering_observer_init(m);
+    enum joulet_status status = start(m, &why);
+    if (status != JOULET_OK) {
+        metering_close(m);
+        return jl_fail(err, status, "%s", why.message);
+    }
+    *out = m;
+    return jl_ok(err);
+}
+
+void metering_close(struct metering *m)
+{
+    if (!m)
+        return;
+    atomic_store(&m->stop, true);
+    jl_thread_join(m->thread);
+    if (m->attribution)
+        metering_learnt_keep(m);
+    jl_buf_release(&m->learnt);
+    joulet_attribution_close(m->attribution);
+    for (size_t i = 0; i < m->n_engines; i++) {
+        free(m->engines[i].upstream);
+        free(m->engines[i].model);
+    }
+    pthread_mutex_destroy(&m->lock);
+    pthread_mutex_destroy(&m->follow_lock);
+    free(m->table);
+    free(m->heads);
+    free(m);
+}
+
+const struct observer *metering_observer(const struct metering *m)
+{
+    return &m->observer;
+}
+
+void metering_follow(struct metering *m, struct observation *o)
+{
+    pthread_mutex_lock(&m->follow_lock);
+    m->observation = o;
+    pthread_mutex_unlock(&m->follow_lock);
+}

@@ -1,0 +1,41 @@
+/* metering.h - what requests cost: listens to the observer beside the streams, tells what it recognises to the attribution (7.7),
+ * hands it the windows of the sensors, and keeps what became of the latest requests. It may be late, or know nothing: no stream
+ * ever waits for it. */
+#ifndef SERVER_METERING_H
+#define SERVER_METERING_H
+
+#include "server/observe.h"
+
+#define METERING_DEVICES   16
+#define METERING_UPSTREAMS 32
+#define METERING_REQUESTS  4096 /* that are remembered */
+
+struct metering_options {
+    struct joulet *meter; /* must outlive it */
+    size_t channels[METERING_DEVICES];
+    size_t n_channels; /* what the upstreams draw from: each joule once */
+    uint32_t devices;  /* of channels[], by bits: of upstreams on this machine of which nothing else is said */
+    bool everywhere;   /* and of those at other addresses: the user says that they run on them */
+    struct metering_upstream {
+        const char *url; /* as in server_upstream; must outlive it */
+        uint32_t devices;
+    } upstreams[METERING_UPSTREAMS]; /* whose devices the user named */
+    size_t n_upstreams;
+    const char *learnt_path; /* where what was learnt of models is kept; must outlive it; NULL: nowhere */
+};
+struct metering;
+/* Copies *o. */
+enum joulet_status metering_open(struct metering **out, const struct metering_options *o, struct joulet_error *err);
+void metering_close(struct metering *m); /* after the server; NULL is fine */
+const struct observer *metering_observer(const struct metering *m);
+/* The observation that calls the observer, and so knows how far it has come; NULL: it is going away. */
+void metering_follow(struct metering *m, struct observation *o);
+
+/* `"energy":{...}` of a request, as far as it is known now; 0: nothing. Any thread; waits a millisecond at most. */
+size_t metering_members(struct metering *m, const char *id, char *out, size_t size);
+/* JSON of one request, of the latest `n`, and of all accounts; false: there is no such request. Any thread. */
+bool metering_write_request(struct metering *m, const char *id, struct jl_buf *out);
+void metering_write_requests(struct metering *m, size_t n, struct jl_buf *out);
+void metering_write_energy(struct metering *m, struct jl_buf *out);
+
+#endif

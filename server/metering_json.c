@@ -1,0 +1,287 @@
+/* metering_json.c - what is known of requests and accounts, in JSON. Unknown is null. */
+#include "server/internal.h"
+#include "server/metering_private.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define PATIENCE_NS 1000000 /* of a stream, for the lock */
+
+/* ---- words ------------------------------------------------------------------------------------------------------------ */
+
+static void put_real(struct jl_buf *out, const char *key, double x)
+{
+    if (isfinite(x))
+        jl_buf_printf(out, "\"%s\":%.9g", key, x);
+    else
+        jl_buf_printf(out, "\"%s\":null", key);
+}
+
+static void put_count(struct jl_buf *out, const char *key, int64_t n)
+{
+    if (n >= 0)
+        jl_buf_printf(out, "\"%s\":%" PRId64, key, n);
+    else
+        jl_buf_printf(out, "\"%s\":null", key);
+}
+
+static void put_text(struct jl_buf *out, const char *key, const char *text)
+{
+    jl_buf_printf(out, "\"%s\":", key);
+    if (text && *text)
+        server_json_string(out, text);
+    else
+        jl_buf_str(out, "null");
+}
+
+static void put_flag(struct jl_buf *out, bool is, const char *flag, bool *first)
+{
+    if (is)
+        jl_buf_printf(out, "%s\"%s\"", *first ? "" : ",", flag);
+    *first &= !is;
+}
+
+static const char *provenance(const struct metering *m)
+{
+    enum joulet_provenance worst = JOULET_MEASURED;
+    for (size_t i = 0; i < m->o.n_channels; i++)
+        worst = m->devices[i].ch.provenance > worst ? m->devices[i].ch.provenance : worst;
+    return joulet_provenance_name(worst);
+}
+
+/* ---- a request -------------------------------------------------------------------------------------------------------- */
+
+static struct joulet_attributed figures(struct metering *m, const struct metered *x)
+{
+    struct joulet_attributed a = {.net_j = NAN, .u_j = NAN, .idle_share_j = NAN, .gross_j = NAN};
+    if (x->final)
+        a = x->energy;
+    else if (x->entered)
+        joulet_attribution_look(m->attribution, x->request, &a, NULL);
+    if (!x->final && !(a.net_j > 0)) /* nothing is known yet: that is not 0 */
+        a.net_j = a.gross_j = a.idle_share_j = NAN;
+    if (x->entered && (x->final ? x->no_level : !metering_level_known(m, x->t_sent_ns)))
+        a.net_j = a.idle_share_j = NAN;
+    return a;
+}
+
+static bool elsewhere(const struct metering *m, const struct metered *x)
+{
+    return x->r.remote || (x->engine != NOWHERE && m->engines[x->engine].engine == NOWHERE);
+}
+
+/* What the idle level leaves open of net energy (3): its own doubt, in the ratio in which idle power went to the request. */
+static double net_u(const struct metering *m, const struct metered *x, const struct joulet_attributed *a)
+{
+    double idle_w = 0, u2 = 0;
+    for (size_t i = 0; i < m->o.n_channels; i++) {
+        if (x->engine == NOWHERE || !(m->engines[x->engine].devices & (uint32_t)1 << i))
+            continue;
+        idle_w += m->devices[i].idle.power_w;
+        u2 += m->devices[i].idle.u_w * m->devices[i].idle.u_w;
+    }
+    return idle_w > 0 ? hypot(a->u_j, sqrt(u2) / idle_w * a->idle_share_j) : a->u_j;
+}
+
+void metering_put_energy(struct metering *m, const struct metered *x, struct jl_buf *out)
+{
+    struct joulet_attributed a = figures(m, x);
+    bool first = true;
+    jl_buf_str(out, "\"energy\":{");
+    put_real(out, "net_j", a.net_j);
+    jl_buf_str(out, ",");
+    put_real(out, "net_pm_j", isnan(a.net_j) ? NAN : 2 * net_u(m, x, &a));
+    jl_buf_str(out, ",");
+    put_real(out, "gross_j", a.gross_j);
+    jl_buf_str(out, ",");
+    put_real(out, "gross_pm_j", 2 * a.u_j);
+    jl_buf_printf(out, ",\"min_j\":null,\"max_j\":null,\"tail_j\":null,\"provenance\":\"%s\",\"method\":\"attribution/1\"",
+                  provenance(m));
+    jl_buf_printf(out, ",\"provisional\":%s,\"flags\":[", x->live || (x->entered && !x->final) ? "true" : "false");
+    put_flag(out, a.weights_assumed && !isnan(a.gross_j), "weights assumed", &first);
+    put_flag(out, x->entered && isnan(a.net_j) && !isnan(a.gross_j), "no baseline", &first);
+    put_flag(out, elsewhere(m, x), "drawn elsewhere", &first);
+    put_flag(out, x->lost, "not wholly seen", &first);
+    jl_buf_str(out, "]}");
+}
+
+static double since(const struct metered *x, int64_t t_ns)
+{
+    return t_ns ? jl_s(t_ns - x->t_ns) : NAN;
+}
+
+static void put_window(struct jl_buf *out, const char *name, double from_s, double to_s)
+{
+    jl_buf_printf(out, "\"%s\":", name);
+    if (isnan(from_s) || isnan(to_s)) {
+        jl_buf_str(out, "null");
+        return;
+    }
+    jl_buf_printf(out, "{\"start_s\":%.6f,\"end_s\":%.6f,\"energy\":null}", from_s, to_s);
+}
+
+static void put_tokens(struct jl_buf *out, const struct recognised *r)
+{
+    jl_buf_str(out, "\"tokens\":{");
+    put_count(out, "prompt", r->tokens.prompt);
+    jl_buf_str(out, ",");
+    put_count(out, "cached", r->tokens.cached);
+    jl_buf_str(out, ",");
+    put_count(out, "generated", r->tokens.generated);
+    jl_buf_str(out, ",");
+    put_count(out, "reasoning", r->tokens.reasoning);
+    jl_buf_printf(out, ",\"prompt_source\":\"%s\",\"generated_source\":\"%s\"}", recognised_source_name(r->prompt_source),
+                  recognised_source_name(r->generated_source));
+}
+
+static void put_devices(const struct metering *m, uint32_t devices, struct jl_buf *out)
+{
+    bool first = true;
+    jl_buf_str(out, "\"devices\":[");
+    for (size_t i = 0; i < m->o.n_channels; i++) {
+        if (!(devices & (uint32_t)1 << i))
+            continue;
+        jl_buf_str(out, first ? "" : ",");
+        server_json_string(out, m->devices[i].ch.id);
+        first = false;
+    }
+    jl_buf_str(out, "]");
+}
+
+static void put_request(struct metering *m, const struct metered *x, struct jl_buf *out)
+{
+    static const char *const how[] = {"done", "client gone", "cut", "failed"};
+    const struct recognised *r = &x->r;
+    char time[40];
+    jl_format_time(time, sizeof time, x->wall_ns);
+    jl_buf_printf(out, "{\"id\":\"%s\",\"time\":\"%s\",\"state\":\"%s\",\"kind\":\"%s\",\"protocol\":\"%s\",", x->id, time,
+                  x->live ? "running" : how[x->how], recognised_kind_name(r->kind), r->protocol);
+    put_text(out, "model", r->model);
+    jl_buf_str(out, ",");
+    put_text(out, "upstream", x->engine == NOWHERE ? NULL : m->engines[x->engine].upstream);
+    jl_buf_printf(out, ",\"streams\":%s,", r->streams ? "true" : "false");
+    put_count(out, "status", r->status ? r->status : -1);
+    jl_buf_str(out, ",");
+    put_text(out, "finish", r->finish);
+    jl_buf_str(out, ",");
+    put_text(out, "error", r->error);
+    jl_buf_str(out, ",");
+    put_tokens(out, r);
+    jl_buf_str(out, ",");
+    put_real(out, "duration_s", since(x, x->t_end_ns));
+    jl_buf_str(out, ",\"windows\":{");
+    put_window(out, "prefill", since(x, x->t_sent_ns), since(x, r->t_first_ns));
+    jl_buf_str(out, ",");
+    put_window(out, "decode", since(x, r->t_first_ns), since(x, r->t_last_ns));
+    jl_buf_str(out, "},");
+    put_devices(m, x->engine == NOWHERE ? 0 : m->engines[x->engine].devices, out);
+    jl_buf_str(out, ",");
+    metering_put_energy(m, x, out);
+    jl_buf_str(out, "}");
+}
+
+bool metering_write_request(struct metering *m, const char *id, struct jl_buf *out)
+{
+    pthread_mutex_lock(&m->lock);
+    const struct metered *x = metering_find(m, id);
+    if (x)
+        put_request(m, x, out);
+    pthread_mutex_unlock(&m->lock);
+    jl_buf_str(out, x ? "\n" : "");
+    return x != NULL;
+}
+
+void metering_write_requests(struct metering *m, size_t n, struct jl_buf *out)
+{
+    bool first = true;
+    pthread_mutex_lock(&m->lock);
+    jl_buf_printf(out, "{\"seen\":%" PRIu64 ",\"final\":%" PRIu64 ",\"unmetered\":%" PRIu64 ",\"requests\":[", m->n_requests,
+                  m->n_final, m->n_unmetered);
+    for (size_t back = 1; back <= METERING_REQUESTS && back <= m->turn && n; back++) {
+        const struct metered *x = &m->table[(m->turn - back) % METERING_REQUESTS];
+        if (!x->used)
+            continue;
+        jl_buf_str(out, first ? "\n" : ",\n");
+        put_request(m, x, out);
+        first = false;
+        n--;
+    }
+    pthread_mutex_unlock(&m->lock);
+    jl_buf_str(out, "]}\n");
+}
+
+size_t metering_members(struct metering *m, const char *id, char *out, size_t size)
+{
+    struct timespec until;
+    struct jl_buf b;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += PATIENCE_NS;
+    until.tv_sec += until.tv_nsec / JL_NS_PER_S;
+    until.tv_nsec %= JL_NS_PER_S;
+    jl_buf_init(&b, size + 1);
+    bool locked = pthread_mutex_timedlock(&m->lock, &until) == 0;
+    const struct metered *x = locked ? metering_find(m, id) : NULL, none = {.live = true, .engine = NOWHERE};
+    metering_put_energy(m, x ? x : &none, &b); /* of `none` nothing is looked up */
+    if (locked)
+        pthread_mutex_unlock(&m->lock);
+    size_t n = b.failed || b.len > size ? 0 : b.len;
+    if (n)
+        memcpy(out, b.data, n);
+    jl_buf_release(&b);
+    return n;
+}
+
+/* ---- accounts --------------------------------------------------------------------------------------------------------- */
+
+static void add(struct joulet_accounts *sum, const struct joulet_accounts *a)
+{
+    sum->measured_j += a->measured_j;
+    sum->requests_j += a->requests_j;
+    sum->idle_shares_j += a->idle_shares_j;
+    sum->vacant_j += a->vacant_j;
+    sum->other_j += a->other_j;
+    sum->residual_j += a->residual_j;
+    sum->waiting_s = fmax(sum->waiting_s, a->waiting_s);
+}
+
+/* The empty machine's level is not known, so keep-alive is a part of vacant that cannot be told. */
+static void put_accounts(struct jl_buf *out, const struct joulet_accounts *a)
+{
+    static const char *const names[] = {"measured_j", "requests_j", "idle_shares_j", "vacant_j",
+                                        "other_j",    "residual_j", "waiting_s"};
+    const double values[] = {a->measured_j, a->requests_j, a->idle_shares_j, a->vacant_j,
+                             a->other_j,    a->residual_j, a->waiting_s};
+    for (size_t i = 0; i < JL_COUNT(names); i++)
+        jl_buf_printf(out, "\"%s\":%.12g,", names[i], values[i]);
+    jl_buf_str(out, "\"keep_alive_j\":null");
+}
+
+void metering_write_energy(struct metering *m, struct jl_buf *out)
+{
+    struct joulet_accounts sum = {0};
+    pthread_mutex_lock(&m->lock);
+    jl_buf_str(out, "{\"devices\":[");
+    for (size_t i = 0; i < m->o.n_channels; i++) {
+        const struct metering_device *d = &m->devices[i];
+        struct joulet_accounts a = {0};
+        joulet_attribution_accounts(m->attribution, d->device, &a, NULL);
+        add(&sum, &a);
+        jl_buf_printf(out, "%s\n{", i ? "," : "");
+        put_text(out, "id", d->ch.id);
+        jl_buf_str(out, ",");
+        put_text(out, "device", d->ch.device);
+        jl_buf_printf(out, ",\"provenance\":\"%s\",", joulet_provenance_name(d->ch.provenance));
+        put_real(out, "idle_w", d->idle.power_w);
+        jl_buf_printf(out, ",\"unmeasured_s\":%.3f,", d->lost_s);
+        put_accounts(out, &a);
+        jl_buf_str(out, "}");
+    }
+    jl_buf_printf(out, "],\n\"total\":{\"provenance\":\"%s\",", provenance(m));
+    put_accounts(out, &sum);
+    jl_buf_printf(out, "},\"seen\":%" PRIu64 ",\"final\":%" PRIu64 ",\"running\":%zu}\n", m->n_requests, m->n_final,
+                  m->in_flight);
+    pthread_mutex_unlock(&m->lock);
+}

@@ -1,0 +1,90 @@
+/* metering_private.h - what the files of the metering share. */
+#ifndef SERVER_METERING_PRIVATE_H
+#define SERVER_METERING_PRIVATE_H
+
+#include "lib/platform/platform.h"
+#include "server/metering.h"
+#include "server/recognise.h"
+
+#include <pthread.h>
+
+#define METERING_ENGINES 64
+#define METERING_HEADS   ((size_t)8192) /* lists of the table */
+#define NOWHERE          SIZE_MAX
+
+/* A channel and where its windows stand (metering_windows.c, that thread alone where nothing else is said). */
+struct metering_device {
+    size_t channel; /* of the meter */
+    struct joulet_channel ch;
+    size_t device;         /* of the attribution */
+    joulet_mark done_ns;   /* windows until then were handed in; 0: none yet */
+    joulet_mark looked_ns; /* for an idle level */
+    bool fell_back;        /* windows were handed in without one: all of it was shared out */
+    /* under the lock */
+    struct joulet_baseline idle; /* power_w NAN: not known yet */
+    joulet_mark level_ns;        /* from then on it is what counts; 0: from the beginning */
+    double lost_s;               /* time that was not measured */
+};
+
+/* One model at one upstream. */
+struct metering_engine {
+    char *upstream, *model;
+    size_t engine;        /* of the attribution; NOWHERE: it draws its power elsewhere, or there are too many */
+    uint32_t devices;     /* by bits, as in metering_options */
+    double bytes_a_token; /* of prompts, as told so far */
+};
+
+/* A request, under way or over. */
+struct metered {
+    uint64_t key; /* its id */
+    char id[20];
+    bool used, live, final, entered;
+    bool no_level;        /* in a part of its life the idle level was not known */
+    size_t request, next; /* of the attribution; in its list of the table, NOWHERE: the last */
+    size_t engine;        /* NOWHERE: not entered yet */
+    struct recognised r;
+    enum observed_how how;
+    bool lost;
+    int64_t wall_ns, t_ns, t_sent_ns, t_end_ns;
+    struct joulet_attributed energy; /* when it is final */
+};
+
+struct metering {
+    struct metering_options o;
+    struct observer observer;
+    struct joulet_attribution *attribution;
+    struct metering_device devices[METERING_DEVICES];
+    struct jl_buf learnt; /* by earlier ones; not changed after opening */
+    struct jl_thread *thread;
+    atomic_bool stop;
+    pthread_mutex_t follow_lock; /* of `observation` */
+    struct observation *observation;
+    pthread_mutex_t lock; /* of all below, and of the attribution */
+    struct metering_engine engines[METERING_ENGINES];
+    size_t n_engines;
+    struct metered *table; /* METERING_REQUESTS, taken in turn */
+    size_t *heads;         /* METERING_HEADS lists by key; NOWHERE: empty */
+    size_t turn;
+    uint64_t n_requests, n_final, n_unmetered;
+    size_t in_flight;
+    joulet_mark opened_ns, quiet_ns; /* when the last request left */
+    joulet_mark first_ns;            /* when the first came; 0: none yet */
+};
+
+/* metering.c, under the lock */
+struct metered *metering_find(struct metering *m, const char *id);
+struct metered *metering_take(struct metering *m, const struct observed *x); /* NULL: all places are in use */
+bool metering_level_known(const struct metering *m, joulet_mark since);      /* the idle levels, from then on */
+
+/* metering_observe.c */
+void metering_observer_init(struct metering *m);
+/* metering_learnt.c */
+void metering_learnt_read(struct metering *m);
+void metering_learnt_recall(struct metering *m, const struct metering_engine *e); /* under the lock */
+void metering_learnt_keep(struct metering *m);
+/* metering_windows.c */
+void metering_windows_run(void *arg);
+/* metering_json.c, under the lock */
+void metering_put_energy(struct metering *m, const struct metered *x, struct jl_buf *out);
+
+#endif

@@ -1,0 +1,35 @@
+/* recognise_private.h - what recognise*.c share. */
+#ifndef SERVER_RECOGNISE_PRIVATE_H
+#define SERVER_RECOGNISE_PRIVATE_H
+
+#include "llm/engine_framing.h"
+#include "llm/engine_wire.h"
+#include "llm/engines/engines.h"
+#include "server/recognise.h"
+
+struct recogniser {
+    struct recognise_events events;
+    struct engine_ops own;        /* of its protocol */
+    const struct engine_ops *ops; /* NULL: not metered */
+    struct recognised result;
+    struct generated g;
+    struct framing framing;
+    struct jl_buf request, body;
+    int64_t t_ns; /* of the bytes that are read */
+    int64_t told; /* prompt tokens computed, as told; -1 not yet */
+    bool request_cut, only_text, thought, in_marks;
+};
+
+/* A body, or the beginning of one: model, what is asked for, how much text there is (recognise_request.c). */
+void read_request(struct recognised *x, const char *body, size_t n, bool whole);
+
+/* What an event of a stream of pieces is, by some words in it (recognise_words.c). */
+enum event_look {
+    EVENT_MORE,    /* it must be read */
+    EVENT_TEXT,    /* a piece of the answer, or of what the model thinks, and nothing else */
+    EVENT_NOTHING, /* neither */
+};
+enum event_look look_at_event(const char *json, size_t n, bool *thinking);
+bool json_is_whole(const char *json, size_t n);
+
+#endif

@@ -1,0 +1,101 @@
+/* recognise_request.c - what the client asks for: the few members that matter, in any of the protocols' words. A body that was
+ * not seen to its end is read as far as it goes. */
+#include "server/json_watch.h"
+#include "server/recognise_private.h"
+
+#include <string.h>
+
+#define DEPTH_MAX  32
+#define IMAGES_MAX 10000
+
+/* Bytes of text under it; pictures and the like, which come as text too, are none. */
+static int64_t text_bytes(const json_t *v, int depth)
+{
+    int64_t sum = 0;
+    size_t i;
+    const char *key;
+    json_t *item;
+    if (depth > DEPTH_MAX)
+        return 0;
+    if (json_is_string(v)) {
+        const char *s = json_string_value(v);
+        return strncmp(s, "data:", 5) == 0 ? 0 : (int64_t)json_string_length(v);
+    }
+    if (json_is_array(v)) {
+        json_array_foreach(v, i, item)
+        {
+            sum += text_bytes(item, depth + 1);
+        }
+    } else if (json_is_object(v)) {
+        json_object_foreach((json_t *)v, key, item)
+        {
+            if (strcmp(key, "images") != 0 && strcmp(key, "image_url") != 0 && strcmp(key, "input_audio") != 0 &&
+                strcmp(key, "role") != 0 && strcmp(key, "type") != 0)
+                sum += text_bytes(item, depth + 1);
+        }
+    }
+    return sum;
+}
+
+static const char *const prompts[] = {"prompt",       "messages",     "input",        "inputs",       "text",      "content",
+                                      "system",       "suffix",       "instructions", "query",        "documents", "texts",
+                                      "input_prefix", "input_suffix", "template",     "system_prompt"};
+
+static void read_members(struct recognised *x, const json_t *root)
+{
+    const char *model = wire_string(root, "model");
+    const json_t *stream = json_object_get(root, "stream");
+    wire_clean(x->model, sizeof x->model, model, strlen(model));
+    x->asks_stream = stream ? json_is_true(stream) : strcmp(x->protocol, "ollama") == 0 && x->kind == RECOGNISED_INFERENCE;
+    x->asks_usage = json_is_true(json_object_get(json_object_get(root, "stream_options"), "include_usage"));
+    x->prompt_bytes = 0;
+    for (size_t i = 0; i < JL_COUNT(prompts); i++)
+        x->prompt_bytes += text_bytes(json_object_get(root, prompts[i]), 0);
+    int64_t images = wire_count(root, "n");
+    if (x->kind == RECOGNISED_IMAGE)
+        x->images = images > 0 && images < IMAGES_MAX ? (size_t)images : 1;
+}
+
+/* A form, as audio is sent: one of its parts is the model. */
+static void read_form(struct recognised *x, const char *body, size_t n)
+{
+    static const char part[] = "name=\"model\"\r\n\r\n";
+    const char *at = memmem(body, n, part, sizeof part - 1);
+    if (x->kind == RECOGNISED_IMAGE)
+        x->images = 1;
+    if (!at)
+        return;
+    at += sizeof part - 1;
+    size_t left = n - (size_t)(at - body), len = 0;
+    while (len < left && at[len] != '\r')
+        len++;
+    wire_clean(x->model, sizeof x->model, at, len);
+}
+
+/* As much as there is: the model's name, when it is short, and whether it streams. */
+static void read_beginning(struct recognised *x, const char *body, size_t n)
+{
+    struct json_watch w;
+    json_watch_init(&w);
+    for (size_t i = 0; i < n && !w.broken; i++) {
+        bool was_text = w.in_string && !w.is_key && w.depth == 1, was_scalar = w.scalar && w.depth == 1;
+        json_watch_byte(&w, body[i]);
+        if (was_text && !w.in_string && strcmp(w.key, "model") == 0)
+            wire_clean(x->model, sizeof x->model, w.word, strlen(w.word));
+        if (was_scalar && !w.scalar && strcmp(w.key, "stream") == 0)
+            x->asks_stream = strcmp(w.word, "true") == 0;
+    }
+    x->prompt_bytes = (int64_t)n;
+}
+
+void read_request(struct recognised *x, const char *body, size_t n, bool whole)
+{
+    json_t *root = whole ? wire_object(body, n) : NULL;
+    if (root)
+        read_members(x, root);
+    else if (n >= 2 && memcmp(body, "--", 2) == 0)
+        read_form(x, body, n);
+    else
+        read_beginning(x, body, n);
+    json_decref(root);
+}

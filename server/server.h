@@ -1,0 +1,50 @@
+/* server.h - `joulet serve`: stands in front of engines and passes everything on, byte for byte; what is measured is looked at
+ * beside the stream, never in it. */
+#ifndef SERVER_H
+#define SERVER_H
+
+#include "net/net_server.h"
+#include "server/observe.h"
+#include "server/splice.h"
+
+struct metering;
+
+/* Where requests go. The first without prefix and model takes what no other one wants. */
+struct server_upstream {
+    const char *url;    /* "http://127.0.0.1:8080", a path behind it stays in front of every target */
+    const char *prefix; /* "/ollama": of paths below it, taken off; NULL */
+    const char *key;    /* takes the place of the clients' Authorization; NULL: that is passed on */
+    const char *model;  /* "llama3.2:1b", or "llama*": of requests that name it; NULL */
+};
+
+struct server_options {
+    const char *listen;
+    const struct server_upstream *upstreams;
+    size_t n_upstreams;
+    const char *const *allow_hosts; /* names the clients may use, besides those of this machine; "*": any */
+    size_t n_allow_hosts;
+    const char *token;   /* NULL: none is asked for */
+    const char *ca_file; /* certificates to trust of upstreams instead of the system's; NULL: those */
+    bool insecure_http;  /* plain HTTP off loopback is wanted */
+    unsigned connections_max;
+    uint64_t body_max;               /* of a request; 0: 256 MiB */
+    double upstream_idle_s;          /* an upstream that sends nothing for so long; 0: 3600 s */
+    const struct observer *observer; /* besides the metering; NULL: none */
+    struct metering *metering;       /* must outlive the server; NULL: nothing is measured */
+    enum splice_form inject;         /* where the energy goes in answers, when something is measured */
+    /* What the operator should know, once each time it begins; any thread. */
+    void (*said)(void *user, const char *sentence);
+    void *user;
+};
+
+struct server;
+/* Copies nothing: what the options point to must outlive it. JOULET_USAGE before anything listens. */
+enum joulet_status server_open(struct server **out, const struct server_options *o, struct joulet_error *err);
+const char *server_address(const struct server *s);
+unsigned server_active(const struct server *s); /* exchanges under way */
+uint64_t server_served(const struct server *s); /* exchanges that ended */
+/* Takes nothing new; true when all that was under way has ended within that time. */
+bool server_drain(struct server *s, double patience_s);
+void server_close(struct server *s);
+
+#endif
