@@ -5,34 +5,23 @@
 #include "server/guard.h"
 #include "server/headers.h"
 #include "server/route.h"
+#include "server/rules.h"
 #include "server/server.h"
 #include "server/splice.h"
+
+#include <pthread.h>
 
 #define SERVER_BODY_WHOLE                                                                                                        \
     ((size_t)1 << 20) /* bodies up to this are sent in one piece, and again when a kept connection was stale */
 
-/* Whether counts are asked for at the end of its streams where the client did not ask. */
-enum upstream_usage {
-    USAGE_NOT_KNOWN, /* it has not shown how its streams end */
-    USAGE_ASKED,
-    USAGE_NEVER /* it refuses, or tells its counts anyway: llama.cpp's would go elsewhere if asked */
-};
-
-struct upstream {     /* one of the options, taken apart */
-    char *origin;     /* "http://127.0.0.1:8080" */
-    const char *path; /* "/base", or "" */
-    atomic_bool down; /* said already */
-    atomic_int usage; /* enum upstream_usage */
-};
-
 struct server {
-    struct server_options o;
-    struct guard guard;
+    struct server_options o; /* of it only what cannot change: the rest is in the rules */
+    pthread_mutex_t rules_lock;
+    struct rules *rules;
     struct net_server *net;
     struct net_pool *pool;
     struct observation *observation;
     struct observe_tee tee;
-    struct upstream *upstreams; /* as in o */
     struct net_handler handler;
     struct jl_rng ids;
     atomic_uint active;
@@ -44,6 +33,7 @@ struct server {
 /* One request on its way: passage.c. */
 struct passage {
     struct server *server;
+    struct rules *rules; /* those that it began with */
     struct net_call *call;
     const struct net_head *head;
     const char *target;               /* without the token */
@@ -77,15 +67,18 @@ struct passage {
 /* An answer of our own: an error in the words of the API that the path belongs to. close: the request's body was not read. */
 bool server_refuse(struct net_call *call, const char *target, int status, const char *sentence, bool close);
 /* Answers a path below /joulet/; the request is whole. */
-bool server_own(struct server *s, struct net_call *call, const struct net_head *head, const char *target);
+bool server_own(struct server *s, const struct rules *rules, struct net_call *call, const struct net_head *head,
+                const char *target);
 void server_json_string(struct jl_buf *out, const char *s);
 void server_say(struct server *s, const char *sentence);
+struct rules *server_rules(struct server *s); /* as they are now; rules_drop afterwards */
 /* The upstream failed, or works again: said when that changes. */
 void server_upstream_failed(struct server *s, struct upstream *u, const char *sentence);
 void server_upstream_works(struct upstream *u);
 
 /* passage.c */
-void *passage_begin(struct server *s, struct net_call *call, const struct net_head *head, const char *target, bool own);
+void *passage_begin(struct server *s, struct rules *rules, struct net_call *call, const struct net_head *head, const char *target,
+                    bool own);
 void passage_body(void *state, const char *bytes, size_t n);
 void passage_answer(void *state, struct net_call *call);
 long passage_read(void *state, char *bytes, size_t size);

@@ -67,7 +67,7 @@ bool server_refuse(struct net_call *call, const char *target, int status, const 
     return ok;
 }
 
-static bool health(struct server *s, struct net_call *call)
+static bool health(struct server *s, const struct rules *r, struct net_call *call)
 {
     struct jl_buf out;
     jl_buf_init(&out, 1 << 16);
@@ -76,10 +76,10 @@ static bool health(struct server *s, struct net_call *call)
         atomic_load(&s->draining) ? "draining" : "ok", jl_s(jl_mono_ns() - s->started_ns), server_active(s), server_served(s));
     jl_buf_printf(&out, ",\"connections\":%u,\"unseen\":%" PRIu64 ",\"upstreams\":[", net_server_connections(s->net),
                   observation_lost(s->observation));
-    for (size_t i = 0; i < s->o.n_upstreams; i++) {
-        const struct server_upstream *u = &s->o.upstreams[i];
+    for (size_t i = 0; i < r->o.n_upstreams; i++) {
+        const struct server_upstream *u = &r->o.upstreams[i];
         jl_buf_printf(&out, "%s{\"url\":", i ? "," : "");
-        server_json_string(&out, s->upstreams[i].origin);
+        server_json_string(&out, r->upstreams[i].origin);
         jl_buf_str(&out, ",\"prefix\":");
         if (u->prefix)
             server_json_string(&out, u->prefix);
@@ -90,7 +90,7 @@ static bool health(struct server *s, struct net_call *call)
             server_json_string(&out, u->model);
         else
             jl_buf_str(&out, "null");
-        jl_buf_printf(&out, ",\"answers\":%s}", atomic_load(&s->upstreams[i].down) ? "false" : "true");
+        jl_buf_printf(&out, ",\"answers\":%s}", atomic_load(&r->upstreams[i].down) ? "false" : "true");
     }
     jl_buf_str(&out, "]}\n");
     bool ok = answer_json(call, 200, out.data, out.len, false);
@@ -151,12 +151,13 @@ static enum own_path own_path(const char *target, size_t n)
     return n > sizeof one - 1 && jl_starts(target, one) ? OWN_MEASURED : OWN_NONE;
 }
 
-bool server_own(struct server *s, struct net_call *call, const struct net_head *head, const char *target)
+bool server_own(struct server *s, const struct rules *rules, struct net_call *call, const struct net_head *head,
+                const char *target)
 {
     const char *origin = net_head_value(head->headers, head->n_headers, "Origin");
     size_t n = strcspn(target, "?");
     enum own_path path = own_path(target, n);
-    if (origin && !guard_origin(&s->guard, origin, head->client_fd))
+    if (origin && !guard_origin(&rules->guard, origin, head->client_fd))
         return server_refuse(call, target, 403, "pages of this origin may not ask for it: name their host with --allow-host",
                              true);
     if (path == OWN_NONE)
@@ -166,5 +167,5 @@ bool server_own(struct server *s, struct net_call *call, const struct net_head *
     if (path == OWN_MEASURED && !s->o.metering)
         return server_refuse(call, target, 404, "nothing is measured here: no sensor works, or it was started with --no-meter",
                              false);
-    return path == OWN_HEALTH ? health(s, call) : measured(s, call, target, n);
+    return path == OWN_HEALTH ? health(s, rules, call) : measured(s, call, target, n);
 }

@@ -21,6 +21,7 @@ static void passage_free(struct passage *p)
     free(p->headers);
     free(p->up_target);
     free(p->authorization);
+    rules_drop(p->rules);
     free(p);
 }
 
@@ -77,16 +78,16 @@ static bool set_key(struct passage *p)
 /* False: a fault. */
 static bool find_upstream(struct passage *p)
 {
-    struct server *s = p->server;
+    const struct rules *r = p->rules;
     char model[MODEL_MAX];
     const char *rest;
     bool named = p->body.len && route_model(p->body.data, p->body.len, model, sizeof(model));
-    p->to = route_find(s->o.upstreams, s->o.n_upstreams, p->target, named ? model : NULL, &rest);
+    p->to = route_find(r->o.upstreams, r->o.n_upstreams, p->target, named ? model : NULL, &rest);
     if (!p->to) {
         set_fault(p, 404, "no upstream is for this path and model: see --upstream");
         return false;
     }
-    p->upstream = &s->upstreams[p->to - s->o.upstreams];
+    p->upstream = &r->upstreams[p->to - r->o.upstreams];
     p->up_target = jl_strf("%s%s%s", p->upstream->path, *rest == '/' || *rest == '*' ? "" : "/", rest);
     if (p->to->key && !set_key(p))
         return false;
@@ -122,9 +123,10 @@ void passage_watch_begin(struct passage *p)
 
 /* ---- the request ------------------------------------------------------------------------------------------------- */
 
-void *passage_begin(struct server *s, struct net_call *call, const struct net_head *head, const char *target, bool own)
+void *passage_begin(struct server *s, struct rules *rules, struct net_call *call, const struct net_head *head, const char *target,
+                    bool own)
 {
-    uint64_t most = s->o.body_max ? s->o.body_max : BODY_MAX_DEFAULT;
+    uint64_t most = rules->o.body_max ? rules->o.body_max : BODY_MAX_DEFAULT;
     if (head->body_len > 0 && (uint64_t)head->body_len > most) {
         server_refuse(call, target, 413, "the request's body is longer than the limit", true);
         return NULL;
@@ -132,11 +134,12 @@ void *passage_begin(struct server *s, struct net_call *call, const struct net_he
     struct passage *p = calloc(1, sizeof(*p));
     if (!p)
         return NULL;
-    *p = (struct passage){.server = s, .call = call, .head = head, .target = target, .t_last_ns = head->t_ns, .own = own};
+    *p = (struct passage){
+        .server = s, .rules = rules, .call = call, .head = head, .target = target, .t_last_ns = head->t_ns, .own = own};
     jl_buf_init(&p->body, SERVER_BODY_WHOLE);
     p->headers = malloc((head->n_headers + 1) * sizeof(*p->headers)); /* and one of ours */
     if (!p->headers) {
-        passage_free(p);
+        free(p);
         return NULL;
     }
     p->n_headers = headers_up(head->headers, head->n_headers, p->headers, head->upgrade);
@@ -166,9 +169,9 @@ static bool open_exchange(struct passage *p, const char *body, int64_t n, struct
                           .n_headers = p->n_headers,
                           .body = body,
                           .body_len = n,
-                          .ca_file = p->server->o.ca_file,
+                          .ca_file = p->rules->o.ca_file,
                           .client_fd = p->head->client_fd,
-                          .idle_s = p->server->o.upstream_idle_s,
+                          .idle_s = p->rules->o.upstream_idle_s,
                           .on_sent = on_sent,
                           .user = p};
     return net_exchange_open(&p->exchange, p->server->pool, &ask, err) == JOULET_OK;
@@ -201,7 +204,7 @@ void passage_body(void *state, const char *bytes, size_t n)
 {
     struct passage *p = state;
     struct joulet_error err;
-    uint64_t most = p->server->o.body_max ? p->server->o.body_max : BODY_MAX_DEFAULT;
+    uint64_t most = p->rules->o.body_max ? p->rules->o.body_max : BODY_MAX_DEFAULT;
     p->body_n += n;
     if (p->body_n > (p->own ? SERVER_BODY_WHOLE : most) && !p->fault) /* of a body that did not tell its length */
         set_fault(p, 413, "the request's body is longer than the limit");
@@ -315,7 +318,7 @@ void passage_answer(void *state, struct net_call *call)
     struct passage *p = state;
     struct net_reply reply;
     if (p->own && !p->fault)
-        server_own(p->server, call, p->head, p->target);
+        server_own(p->server, p->rules, call, p->head, p->target);
     else if (!p->fault && !p->streaming && find_upstream(p) && p->head->upgrade) {
         passage_switch(p);
     } else if (!p->fault && exchange_heads(p, &reply)) {

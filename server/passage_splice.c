@@ -15,7 +15,7 @@
 void passage_ask_usage(struct passage *p)
 {
     bool asks = false;
-    if (!p->server->o.metering || p->server->o.inject == SPLICE_NONE || p->streaming || !p->body.len ||
+    if (!p->server->o.metering || p->rules->o.inject == SPLICE_NONE || p->streaming || !p->body.len ||
         !recognise_takes_usage(p->head->method, p->up_target))
         return;
     p->asked_usage = splice_ask_usage(p->body.data, p->body.len, false, &p->asked, &asks);
@@ -78,7 +78,7 @@ static void learn_usage(struct passage *p, bool timings)
 /* at_hand: all of the answer is there already, so that its length is ours to tell. Sets *length. */
 void passage_splice_begin(struct passage *p, const struct net_reply *reply, bool at_hand, int64_t *length)
 {
-    struct splice_options o = {.form = p->server->o.inject,
+    struct splice_options o = {.form = p->rules->o.inject,
                                .asks_usage = p->client_asks,
                                .drop_usage = p->asked_usage,
                                .members = on_members,

@@ -16,9 +16,9 @@ static void answer_plainly(struct passage *p)
                           .target = p->up_target,
                           .headers = p->headers,
                           .n_headers = p->n_headers,
-                          .ca_file = p->server->o.ca_file,
+                          .ca_file = p->rules->o.ca_file,
                           .client_fd = p->head->client_fd,
-                          .idle_s = p->server->o.upstream_idle_s};
+                          .idle_s = p->rules->o.upstream_idle_s};
     if (net_exchange_open(&p->exchange, p->server->pool, &ask, &err) != JOULET_OK ||
         net_exchange_head(p->exchange, &reply, &err) != JOULET_OK) {
         passage_fail(p, &err);
@@ -64,7 +64,7 @@ void passage_switch(struct passage *p)
                           .target = p->up_target,
                           .headers = with,
                           .n_headers = p->n_headers + 1,
-                          .ca_file = p->server->o.ca_file,
+                          .ca_file = p->rules->o.ca_file,
                           .client_fd = p->head->client_fd};
     enum joulet_status status = net_tunnel_open(&p->tunnel, &ask, &reply, &err);
     free(with);

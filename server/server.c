@@ -28,6 +28,33 @@ void server_upstream_works(struct upstream *u)
         atomic_store(&u->down, false);
 }
 
+/* ---- rules ------------------------------------------------------------------------------------------------------- */
+
+struct rules *server_rules(struct server *s)
+{
+    pthread_mutex_lock(&s->rules_lock);
+    struct rules *r = s->rules;
+    atomic_fetch_add(&r->holders, 1);
+    pthread_mutex_unlock(&s->rules_lock);
+    return r;
+}
+
+enum joulet_status server_reload(struct server *s, const struct server_options *o, struct joulet_error *err)
+{
+    struct server_options all = *o;
+    struct rules *fresh, *old;
+    all.listen = s->o.listen;
+    enum joulet_status status = rules_make(&fresh, &all, s->rules, err); /* one thread reloads: nobody else swaps it */
+    if (status != JOULET_OK)
+        return status;
+    pthread_mutex_lock(&s->rules_lock);
+    old = s->rules;
+    s->rules = fresh;
+    pthread_mutex_unlock(&s->rules_lock);
+    rules_drop(old);
+    return jl_ok(err);
+}
+
 /* ---- who is let in ----------------------------------------------------------------------------------------------- */
 
 static bool is_own(const char *target)
@@ -35,61 +62,38 @@ static bool is_own(const char *target)
     return jl_starts(target, "/joulet") && (!target[7] || target[7] == '/' || target[7] == '?');
 }
 
+/* False: refused. */
+static bool lets_in(const struct guard *g, struct net_call *call, const struct net_head *head, const char **target)
+{
+    const char *in_path;
+    size_t n;
+    *target = guard_strip(head->target, &in_path, &n);
+    if (!guard_host(g, net_head_value(head->headers, head->n_headers, "Host"), head->client_fd)) {
+        server_refuse(call, *target, 403, "this name of the host is not one of its own: allow it with --allow-host", true);
+        return false;
+    }
+    const char *in_header = net_head_value(head->headers, head->n_headers, GUARD_HEADER);
+    if (g->token && !guard_token(g, in_path, n) && !guard_token(g, in_header, in_header ? strlen(in_header) : 0)) {
+        server_refuse(call, *target, 401,
+                      "a token is asked for: send it as X-Joulet-Token, or put /joulet/t/TOKEN before the path", true);
+        return false;
+    }
+    return true;
+}
+
 static void *on_begin(void *user, struct net_call *call, const struct net_head *head)
 {
     struct server *s = user;
-    const char *in_path, *target;
-    size_t n;
-    target = guard_strip(head->target, &in_path, &n);
-    if (!guard_host(&s->guard, net_head_value(head->headers, head->n_headers, "Host"), head->client_fd)) {
-        server_refuse(call, target, 403, "this name of the host is not one of its own: allow it with --allow-host", true);
-        return NULL;
-    }
-    const char *in_header = net_head_value(head->headers, head->n_headers, GUARD_HEADER);
-    if (s->guard.token && !guard_token(&s->guard, in_path, n) &&
-        !guard_token(&s->guard, in_header, in_header ? strlen(in_header) : 0)) {
-        server_refuse(call, target, 401,
-                      "a token is asked for: send it as X-Joulet-Token, or put /joulet/t/TOKEN before the path", true);
-        return NULL;
-    }
-    return passage_begin(s, call, head, target, is_own(target));
+    struct rules *rules = server_rules(s);
+    const char *target;
+    void *passage =
+        lets_in(&rules->guard, call, head, &target) ? passage_begin(s, rules, call, head, target, is_own(target)) : NULL;
+    if (!passage)
+        rules_drop(rules);
+    return passage;
 }
 
 /* ---- opening ----------------------------------------------------------------------------------------------------- */
-
-static enum joulet_status check(const struct server_options *o, struct joulet_error *err)
-{
-    bool open = strchr(o->listen, ':') && !guard_is_loopback(o->listen); /* one that is no address is said later */
-    if (o->n_upstreams == 0)
-        return jl_fail(err, JOULET_USAGE, "there is no upstream: name an engine with --upstream");
-    if (o->token && (strlen(o->token) < 8 || strpbrk(o->token, "/?# \t")))
-        return jl_fail(err, JOULET_USAGE,
-                       "the token is shorter than 8 characters or holds a blank, /, ? or #: choose another one");
-    if (open && !o->token)
-        return jl_fail(err, JOULET_USAGE,
-                       "%s can be reached from other machines: set a token in JOULET_TOKEN, or listen on 127.0.0.1", o->listen);
-    if (open && !o->insecure_http)
-        return jl_fail(
-            err, JOULET_USAGE,
-            "on %s prompts and tokens would cross the network unencrypted: listen on 127.0.0.1 behind a TLS front, or accept "
-            "it with --insecure-http",
-            o->listen);
-    return route_check(o->upstreams, o->n_upstreams, err);
-}
-
-static bool take_apart(struct server *s)
-{
-    s->upstreams = calloc(s->o.n_upstreams, sizeof(*s->upstreams));
-    for (size_t i = 0; s->upstreams && i < s->o.n_upstreams; i++) {
-        const char *url = s->o.upstreams[i].url, *host = strstr(url, "://");
-        const char *path = host ? strchr(host + 3, '/') : NULL;
-        s->upstreams[i].path = path ? path : "";
-        s->upstreams[i].origin = jl_strf("%.*s", (int)(path ? path - url : (long)strlen(url)), url);
-        if (!s->upstreams[i].origin)
-            return false;
-    }
-    return s->upstreams != NULL;
-}
 
 static enum joulet_status start_observing(struct server *s, struct joulet_error *err)
 {
@@ -125,18 +129,25 @@ static enum joulet_status start(struct server *s, struct joulet_error *err)
 enum joulet_status server_open(struct server **out, const struct server_options *o, struct joulet_error *err)
 {
     *out = NULL;
-    enum joulet_status status = check(o, err);
+    struct rules *rules;
+    enum joulet_status status = rules_make(&rules, o, NULL, err);
     if (status != JOULET_OK)
         return status;
     struct server *s = calloc(1, sizeof(*s));
-    if (!s)
+    if (!s) {
+        rules_drop(rules);
         return jl_fail(err, JOULET_MEMORY, "out of memory");
+    }
     s->o = *o;
-    s->guard = (struct guard){o->listen, o->allow_hosts, o->n_allow_hosts, o->token};
+    s->o.upstreams = NULL;
+    s->o.n_upstreams = 0;
+    s->o.token = NULL;
+    s->rules = rules;
+    pthread_mutex_init(&s->rules_lock, NULL);
     s->started_ns = jl_mono_ns();
     s->ids.s = (uint64_t)jl_wall_ns() ^ (uint64_t)(uintptr_t)s;
-    struct joulet_error why = {.status = JOULET_MEMORY, .message = "out of memory"};
-    status = take_apart(s) ? start(s, &why) : JOULET_MEMORY;
+    struct joulet_error why;
+    status = start(s, &why);
     if (status != JOULET_OK) {
         server_close(s);
         return jl_fail(err, status, "%s", why.message);
@@ -179,8 +190,7 @@ void server_close(struct server *s)
     if (s->o.metering)
         metering_follow(s->o.metering, NULL);
     observation_close(s->observation, OBSERVER_PATIENCE_S);
-    for (size_t i = 0; s->upstreams && i < s->o.n_upstreams; i++)
-        free(s->upstreams[i].origin);
-    free(s->upstreams);
+    rules_drop(s->rules);
+    pthread_mutex_destroy(&s->rules_lock);
     free(s);
 }

@@ -38,8 +38,12 @@ struct server_options {
 };
 
 struct server;
-/* Copies nothing: what the options point to must outlive it. JOULET_USAGE before anything listens. */
+/* The observer, the metering and the user must outlive it, the rest is copied. JOULET_USAGE before anything listens. */
 enum joulet_status server_open(struct server **out, const struct server_options *o, struct joulet_error *err);
+/* Takes new upstreams, names, token, limits and form of the energy; requests under way keep the old ones, and no connection is
+ * closed. What cannot change is left alone: listen, observer, metering, said. On failure everything stays as it is. One thread.
+ */
+enum joulet_status server_reload(struct server *s, const struct server_options *o, struct joulet_error *err);
 const char *server_address(const struct server *s);
 unsigned server_active(const struct server *s); /* exchanges under way */
 uint64_t server_served(const struct server *s); /* exchanges that ended */
