@@ -62,6 +62,11 @@ double cli_real(const struct cli *c, const char *option);         /* NAN when no
 int64_t cli_duration_ns(const struct cli *c, const char *option); /* -1 when not given */
 size_t cli_list(const struct cli *c, const char *option, const char *const **items);
 
+/* The values as they would be if the command began now: the settings file is read again, command line and environment are as
+ * they were. For commands that stay for long; cli_forget. JOULET_USAGE when the file holds a mistake. */
+enum joulet_status cli_reread(struct cli **out, const struct cli *c, struct joulet_error *err);
+void cli_forget(struct cli *c); /* NULL is fine */
+
 /* Results go to stdout or to -o FILE, chatter to stderr. */
 const struct report_style *cli_style(const struct cli *c);
 bool cli_json(const struct cli *c);

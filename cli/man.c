@@ -133,6 +133,11 @@ static const char about_settings[] =
     "  price = 0.31\n"
     "  currency = EUR\n"
     "  private = yes\n\n"
+    "  [serve]\n"
+    "  upstream = http://127.0.0.1:8000\n\n"
+    "Lines below [serve] are for that command alone and win over those above all sections. `joulet serve` reads the file again "
+    "on "
+    "SIGHUP.\n\n"
     "Names of options are never abbreviated.";
 
 static const struct {

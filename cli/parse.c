@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LONG_BASE = 1000, WHY_SIZE = 256, SETTINGS_MAX = 1 << 16 };
+enum { LONG_BASE = 1000, WHY_SIZE = 256 };
 
 /* What getopt is told: the rows that the command takes. */
 struct spelling {
@@ -45,24 +45,11 @@ static const struct option_row *row_of(const struct command *command, int code)
     return NULL;
 }
 
-/* The name that was meant by `word` (no dashes) among the options of the command. */
-static const char *meant(const struct command *command, const char *word)
-{
-    const char **names = calloc(option_count, sizeof *names);
-    size_t n = 0;
-    for (size_t i = 0; names && i < option_count; i++)
-        if (option_taken(command, &option_table[i]))
-            names[n++] = option_table[i].name;
-    const char *best = names ? cli_nearest(word, names, n) : NULL;
-    free(names);
-    return best;
-}
-
 static int unknown_long(const struct cli *c, const char *arg)
 {
     char word[64];
     snprintf(word, sizeof word, "%.*s", (int)strcspn(arg + 2, "="), arg + 2);
-    const char *best = meant(c->command, word);
+    const char *best = option_meant(c->command, word);
     const struct option_row *row = option_find(word);
     if (best)
         return cli_usage(c, "unknown option --%s; did you mean --%s?", word, best);
@@ -150,103 +137,16 @@ static int read_environment(struct cli *c)
 
 /* ---- settings file ------------------------------------------------------------------------------------------------ */
 
-/* The folder is only looked into; the platform would make it. */
-char *settings_path(void)
-{
-    static const struct {
-        const char *variable, *below;
-    } places[] = {{"JOULET_CONFIG_DIR", ""}, {"XDG_CONFIG_HOME", ""}, {"HOME", "/.config"}};
-    for (size_t i = 0; i < JL_COUNT(places); i++) {
-        const char *base = jl_env(places[i].variable);
-        if (base && (i == 0 || base[0] == '/'))
-            return jl_strf("%s%s/joulet/joulet.conf", base, places[i].below);
-    }
-    return NULL;
-}
-
-static char *trim(char *s)
-{
-    s += strspn(s, " \t\r");
-    size_t n = strlen(s);
-    while (n && strchr(" \t\r", s[n - 1]))
-        s[--n] = '\0';
-    return s;
-}
-
-static bool settings_row(struct cli *c, char *line, char *why, size_t size)
-{
-    char *equals = strchr(line, '=');
-    if (!equals || equals == line) {
-        snprintf(why, size, "'%.40s' is not of the form key = value", line);
-        return false;
-    }
-    *equals = '\0';
-    char *key = trim(line), *value = trim(equals + 1);
-    const struct option_row *row = option_find(key);
-    if (!row || row->flag_only || strcmp(key, "config") == 0) {
-        const char *best = row ? NULL : meant(c->command, key);
-        if (best)
-            snprintf(why, size, "there is no setting '%.40s'; did you mean '%s'?", key, best);
-        else
-            snprintf(why, size, "'%.40s' is not a setting", key);
-        return false;
-    }
-    if (!*value) {
-        snprintf(why, size, "%s has no value; remove the line to go back to the default", key);
-        return false;
-    }
-    size_t used = (size_t)snprintf(why, size, "%s: ", key);
-    if (option_taken(c->command, row))
-        return cli_set(c, row, VALUE_FILE, value, why + used, size - used);
-    struct cli_value unused = {0}; /* a setting of other commands: checked all the same */
-    bool good = option_convert(row, value, &unused, why + used, size - used);
-    free(unused.text);
-    return good;
-}
-
-static enum joulet_status settings_text(struct cli *c, const char *path, char *text, struct joulet_error *err)
-{
-    char *next = text;
-    for (int number = 1; next && *next; number++) {
-        char *line = next, why[WHY_SIZE];
-        next = strchr(line, '\n');
-        if (next)
-            *next++ = '\0';
-        line = trim(line);
-        if (*line && *line != '#' && !settings_row(c, line, why, sizeof why))
-            return jl_fail(err, JOULET_USAGE, "%s, line %d: %s", path, number, why);
-    }
-    return jl_ok(err);
-}
-
-enum joulet_status settings_read(struct cli *c, const char *path, bool must_exist, struct joulet_error *err)
-{
-    struct jl_buf b;
-    jl_buf_init(&b, SETTINGS_MAX);
-    enum joulet_status st = jl_read_file(path, &b, err);
-    if (st == JOULET_OK && b.data && memchr(b.data, '\0', b.len))
-        st = jl_fail(err, JOULET_USAGE, "%s is not a text file; settings are lines of the form key = value", path);
-    else if (st == JOULET_OK && b.data)
-        st = settings_text(c, path, b.data, err);
-    else if (st == JOULET_NOT_FOUND && !must_exist)
-        st = jl_ok(err);
-    else if (st == JOULET_NOT_FOUND)
-        st = jl_fail(err, JOULET_USAGE, "there is no settings file %s", path);
-    jl_buf_release(&b);
-    return st;
-}
-
-static int read_settings(struct cli *c)
+static enum joulet_status read_settings(struct cli *c, struct joulet_error *err)
 {
     char variable[64];
     const char *given = cli_str(c, "config");
     if (!given)
         given = jl_env(option_env(option_find("config"), variable, sizeof variable));
     char *path = given ? jl_strdup(given) : settings_path();
-    struct joulet_error err = {0};
-    enum joulet_status st = path ? settings_read(c, path, given != NULL, &err) : JOULET_OK;
+    enum joulet_status st = path ? settings_read(c, path, given != NULL, err) : jl_ok(err);
     free(path);
-    return st == JOULET_OK ? CLI_DONE : cli_usage(c, "%s", err.message);
+    return st;
 }
 
 /* ---- all together ------------------------------------------------------------------------------------------------- */
@@ -285,8 +185,9 @@ int cli_parse(struct cli *c, const struct command *command, int argc, char **arg
     int rc = read_flags(c, &s, argc, argv);
     free(s.longs);
     bool informed = cli_flag(c, "help") || cli_flag(c, "version");
-    if (rc == CLI_DONE && !informed)
-        rc = read_settings(c);
+    struct joulet_error err;
+    if (rc == CLI_DONE && !informed && read_settings(c, &err) != JOULET_OK)
+        rc = cli_usage(c, "%s", err.message);
     if (rc == CLI_DONE && !informed)
         rc = read_environment(c);
     if (rc == CLI_DONE && !informed && !cli_output_good(c))
@@ -294,4 +195,47 @@ int cli_parse(struct cli *c, const struct command *command, int argc, char **arg
     if (rc == CLI_DONE)
         choose_style(c);
     return rc;
+}
+
+/* What came from the command line and the environment cannot have changed. */
+static bool copy_given(struct cli *fresh, const struct cli *c)
+{
+    char why[WHY_SIZE];
+    for (size_t i = 0; i < option_count; i++) {
+        const struct cli_value *v = &c->values[i];
+        if (v->source < VALUE_ENV)
+            continue;
+        if (option_table[i].type != OPTION_LIST && !cli_set(fresh, &option_table[i], v->source, v->text, why, sizeof why))
+            return false;
+        for (size_t k = 0; k < v->n_items; k++)
+            if (!cli_set(fresh, &option_table[i], v->source, v->items[k], why, sizeof why))
+                return false;
+    }
+    return true;
+}
+
+enum joulet_status cli_reread(struct cli **out, const struct cli *c, struct joulet_error *err)
+{
+    struct cli *fresh = calloc(1, sizeof *fresh);
+    *out = NULL;
+    if (!fresh)
+        return jl_fail(err, JOULET_MEMORY, "out of memory");
+    *fresh = (struct cli){.command = c->command, .values = calloc(option_count, sizeof *fresh->values), .style = c->style};
+    enum joulet_status st = JOULET_OK;
+    if (!fresh->values || !set_defaults(fresh) || !copy_given(fresh, c))
+        st = jl_fail(err, JOULET_MEMORY, "out of memory");
+    else
+        st = read_settings(fresh, err);
+    if (st == JOULET_OK)
+        *out = fresh;
+    else
+        cli_forget(fresh);
+    return st;
+}
+
+void cli_forget(struct cli *c)
+{
+    if (c)
+        cli_release(c);
+    free(c);
 }

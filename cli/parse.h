@@ -4,7 +4,14 @@
 
 #include "cli/cli.h"
 
-enum value_source { VALUE_NONE, VALUE_DEFAULT, VALUE_FILE, VALUE_ENV, VALUE_FLAG };
+enum value_source {
+    VALUE_NONE,
+    VALUE_DEFAULT,
+    VALUE_FILE,
+    VALUE_SECTION, /* of the file, below the name of the command */
+    VALUE_ENV,
+    VALUE_FLAG
+};
 
 struct cli_value {
     enum value_source source;
@@ -47,10 +54,14 @@ const char *option_env(const struct option_row *row, char *buf, size_t size);
 bool option_convert(const struct option_row *row, const char *text, struct cli_value *v, char *why, size_t why_size);
 /* One of the n words that `word` may have been meant to be, NULL if none is near. */
 const char *cli_nearest(const char *word, const char *const *words, size_t n);
+/* The name that was meant by `word` (no dashes) among the options of the command; NULL: none is near. */
+const char *option_meant(const struct command *command, const char *word);
 const struct command *command_find(const char *name);
 
-/* Settings file: every line into c->values (VALUE_FILE); *bad gets the sentence. */
+/* settings.c: every line of the settings file into c->values; *err gets the sentence. */
 enum joulet_status settings_read(struct cli *c, const char *path, bool must_exist, struct joulet_error *err);
+/* The same of a text, in place: it is cut. */
+enum joulet_status settings_text(struct cli *c, const char *path, char *text, struct joulet_error *err);
 /* The default path, malloc'ed; NULL without a home. */
 char *settings_path(void);
 /* Sets one value; a value from a better source replaces, the same source adds to lists. false: see why. */

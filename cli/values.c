@@ -298,3 +298,15 @@ const char *cli_nearest(const char *word, const char *const *words, size_t n)
     }
     return best;
 }
+
+const char *option_meant(const struct command *command, const char *word)
+{
+    const char **names = calloc(option_count, sizeof *names);
+    size_t n = 0;
+    for (size_t i = 0; names && i < option_count; i++)
+        if (option_taken(command, &option_table[i]))
+            names[n++] = option_table[i].name;
+    const char *best = names ? cli_nearest(word, names, n) : NULL;
+    free(names);
+    return best;
+}

@@ -292,6 +292,12 @@ static void mistakes_in_the_file_name_the_line(void **state)
         {"config = x\n", "line 1: 'config' is not a setting"},
         {"price = 1e9\n", "line 1: price: 1e9 is out of range"},
         {"private = maybe\n", "line 1: private: 'maybe' is neither yes nor no"},
+        {"[srve]\n", "line 1: there is no command 'srve'; did you mean [serve]?"},
+        {"[quantum]\n", "line 1: there is no command 'quantum'; sections are named after commands"},
+        {"[serve\n", "line 1: '[serve' is not of the form [command]"},
+        {"model = a\n[serve]\nconections = 3\n", "line 3: there is no setting 'conections'; did you mean 'connections'?"},
+        {"[serve]\ntemperature = 1\n", "line 2: serve has no option 'temperature': put the line above all sections"},
+        {"[serve]\nconnections = many\n", "line 2: connections: 'many' is not a whole number"},
     };
     for (size_t i = 0; i < JL_COUNT(cases); i++) {
         struct cli c;
@@ -303,6 +309,59 @@ static void mistakes_in_the_file_name_the_line(void **state)
         assert_int_equal(rc, CLI_USAGE);
         cli_release(&c);
     }
+}
+
+/* A section is for one command, and wins over what stands above all sections. */
+static void sections_are_for_one_command(void **state)
+{
+    static const char text[] = "seed = 1\nrepeat = 2\nmodel = a\nmodel = b\n[bench]\nrepeat = 7\n[ run ]\nmodel = c\nseed=5\n";
+    static const struct {
+        const char *command;
+        int64_t seed, repeat;
+        size_t models;
+    } rows[] = {{"run", 5, -7, 1}, {"bench", 1, 7, 2}};
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct cli c;
+        char said[512];
+        const char *const *items;
+        write_settings(*state, text);
+        assert_int_equal(parse(*state, &c, command_find(rows[i].command), WORDS("a"), said, sizeof said), CLI_DONE);
+        assert_int_equal(cli_int(&c, "seed", -7), rows[i].seed);
+        assert_int_equal(cli_int(&c, "repeat", -7), rows[i].repeat);
+        assert_int_equal(cli_list(&c, "model", &items), rows[i].models);
+        assert_string_equal(items[0], rows[i].models == 1 ? "c" : "a");
+        cli_release(&c);
+    }
+}
+
+/* What a command that stays for long does on SIGHUP. */
+static void the_file_is_read_again(void **state)
+{
+    struct cli c, *fresh;
+    char said[512];
+    struct joulet_error err;
+    const char *const *items;
+    write_settings(*state, "seed = 1\nmodel = a\n");
+    setenv("JOULET_MAX_TOKENS", "9", 1);
+    assert_int_equal(
+        parse(*state, &c, command_find("run"), WORDS("--temperature", "0.5", "--stop", "x", "--stop", "y"), said, sizeof said),
+        CLI_DONE);
+    unsetenv("JOULET_MAX_TOKENS");
+    write_settings(*state, "seed = 2\ntemperature = 0.7\n");
+    assert_int_equal(cli_reread(&fresh, &c, &err), JOULET_OK);
+    assert_int_equal(cli_int(fresh, "seed", -7), 2);
+    assert_int_equal(cli_int(fresh, "max-tokens", -7), 9);
+    assert_false(cli_given(fresh, "model"));
+    assert_true(cli_real(fresh, "temperature") == 0.5);
+    assert_int_equal(cli_list(fresh, "stop", &items), 2);
+    assert_string_equal(items[1], "y");
+    cli_forget(fresh);
+    write_settings(*state, "seed = x\n");
+    assert_int_equal(cli_reread(&fresh, &c, &err), JOULET_USAGE);
+    assert_non_null(strstr(err.message, "line 1: seed: 'x' is not a whole number"));
+    assert_null(fresh);
+    assert_int_equal(cli_int(&c, "seed", -7), 1);
+    cli_release(&c);
 }
 
 static void another_file_can_be_named(void **state)
@@ -406,6 +465,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(mistakes_are_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(mistakes_in_the_environment_name_the_variable, set_up, tear_down),
         cmocka_unit_test_setup_teardown(mistakes_in_the_file_name_the_line, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(sections_are_for_one_command, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_file_is_read_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_file_can_be_named, set_up, tear_down),
         cmocka_unit_test_setup_teardown(odd_files_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_simulation_is_not_summed_with_the_machine, set_up, tear_down),
