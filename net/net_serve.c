@@ -44,6 +44,11 @@ unsigned net_server_connections(const struct net_server *s)
     return module(NULL)->server_connections(s);
 }
 
+void net_server_limit(struct net_server *s, unsigned connections_max)
+{
+    module(NULL)->server_limit(s, connections_max);
+}
+
 void net_server_drain(struct net_server *s)
 {
     module(NULL)->server_drain(s);

@@ -75,6 +75,7 @@ struct net_server_options {
 enum joulet_status net_server_open(struct net_server **out, const struct net_server_options *o, struct joulet_error *err);
 const char *net_server_address(const struct net_server *s); /* "127.0.0.1:8737", with the port that was taken */
 unsigned net_server_connections(const struct net_server *s);
+void net_server_limit(struct net_server *s, unsigned connections_max); /* from now on; 0: 4096 */
 void net_server_drain(struct net_server *s); /* takes no new connection, and closes each after its answer */
 void net_server_close(struct net_server *s); /* cuts what is open and waits for its threads */
 
@@ -95,6 +96,7 @@ struct net_ask {
     int client_fd;                             /* when the client closes it the exchange ends; -1: none */
     double connect_s;                          /* 0: 5 s */
     double idle_s;                             /* no byte of the answer for so long; 0: 3600 s */
+    double first_s;                            /* of its head, once the request was sent; 0: as idle_s */
     void (*on_sent)(void *user, int64_t t_ns); /* optional: the last byte of a whole request was handed to the socket */
     void *user;
 };

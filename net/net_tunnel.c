@@ -90,7 +90,8 @@ static enum joulet_status await_head(struct net_tunnel *t, const struct net_ask 
                                      struct joulet_error *err)
 {
     char bytes[4096], *end = NULL;
-    int64_t until_ns = jl_mono_ns() + jl_ns(ANSWER_S);
+    double patience_s = a->first_s > 0 ? a->first_s : ANSWER_S;
+    int64_t until_ns = jl_mono_ns() + jl_ns(patience_s);
     while (!end) {
         long n = t->module->dial_read(t->line, bytes, sizeof(bytes), STEP_MS);
         if (is_gone(a->client_fd))
@@ -98,7 +99,7 @@ static enum joulet_status await_head(struct net_tunnel *t, const struct net_ask 
         if (n < 0)
             return jl_fail(err, JOULET_IO, "%s closed the connection without an answer", t->where);
         if (n == 0 && jl_mono_ns() >= until_ns)
-            return jl_fail(err, JOULET_UNREACHABLE, "%s sent nothing for %g s", t->where, ANSWER_S);
+            return jl_fail(err, JOULET_UNREACHABLE, "%s sent nothing for %g s", t->where, patience_s);
         if (n > 0 && !jl_buf_add(&t->in, bytes, (size_t)n))
             break;
         end = t->in.data ? strstr(t->in.data, "\r\n\r\n") : NULL;

@@ -24,7 +24,7 @@ struct net_exchange {
     struct curl_slist *headers;
     char where[256];
     int client_fd;
-    double idle_s;
+    double idle_s, first_s;
     int64_t t_active_ns, t_bytes_ns;
     /* the answer */
     struct jl_buf head; /* "name\0value\0" ... */
@@ -280,6 +280,7 @@ enum joulet_status serve_exchange_open(struct net_exchange **out, struct net_poo
     x->pool = p;
     x->client_fd = a->client_fd;
     x->idle_s = a->idle_s > 0 ? a->idle_s : IDLE_DEFAULT_S;
+    x->first_s = a->first_s > 0 ? a->first_s : x->idle_s;
     x->sent = a->body || a->body_len == 0;
     x->body_len = a->body_len;
     x->on_sent = x->sent ? a->on_sent : NULL;
@@ -305,9 +306,14 @@ enum joulet_status serve_exchange_open(struct net_exchange **out, struct net_poo
 
 /* ---- waiting --------------------------------------------------------------------------------------------------------------- */
 
+static double patience_s(const struct net_exchange *x)
+{
+    return x->head_done ? x->idle_s : x->first_s;
+}
+
 static int wait_ms(const struct net_exchange *x, int64_t now_ns)
 {
-    int64_t until = x->t_active_ns + jl_ns(x->idle_s);
+    int64_t until = x->t_active_ns + jl_ns(patience_s(x));
     if (x->h->timer_ns >= 0 && x->h->timer_ns < until)
         until = x->h->timer_ns;
     int64_t ms = until <= now_ns ? 0 : (until - now_ns + 999999) / 1000000;
@@ -353,7 +359,7 @@ static bool step(struct net_exchange *x)
         curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     }
     look_for_end(x);
-    x->idle = !x->done && x->t_active_ns == since_ns && jl_s(jl_mono_ns() - since_ns) >= x->idle_s;
+    x->idle = !x->done && x->t_active_ns == since_ns && jl_s(jl_mono_ns() - since_ns) >= patience_s(x);
     return !x->done && !x->idle && !x->no_memory;
 }
 
@@ -401,7 +407,7 @@ static enum joulet_status fail_of(struct net_exchange *x, struct joulet_error *e
         return jl_fail(err, JOULET_FORMAT, "the head of the answer of %s is no head, or longer than %zu KiB", x->where,
                        HEAD_MAX >> 10);
     if (x->idle)
-        return jl_fail(err, JOULET_UNREACHABLE, "%s sent nothing for %g s", x->where, x->idle_s);
+        return jl_fail(err, JOULET_UNREACHABLE, "%s sent nothing for %g s", x->where, patience_s(x));
     return fail_of_curl(x, err);
 }
 
@@ -513,6 +519,7 @@ const struct net_serve_module joulet_serve_module = {
     .server_open = serve_server_open,
     .server_address = serve_server_address,
     .server_connections = serve_server_connections,
+    .server_limit = serve_server_limit,
     .server_drain = serve_server_drain,
     .server_close = serve_server_close,
     .call_answer = serve_call_answer,

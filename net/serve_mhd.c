@@ -14,6 +14,7 @@
 
 #define STACK_BYTES         ((size_t)256 * 1024)
 #define CONNECTIONS_DEFAULT 4096u
+#define CONNECTIONS_MOST    100000
 #define HEADER_DEFAULT      ((size_t)16 * 1024)
 #define IDLE_DEFAULT_S      120.0
 #define BLOCK_BYTES         ((size_t)16 * 1024) /* of an answer whose length is known */
@@ -25,7 +26,7 @@ struct net_server {
     struct net_handler handler;
     size_t header_max;
     unsigned idle_s;
-    atomic_uint connections;
+    atomic_uint connections, connections_max;
     atomic_bool draining;
     char address[80];
     pthread_mutex_t lock;
@@ -313,6 +314,14 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
     MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, s->idle_s);
 }
 
+/* Before a thread is made for it. */
+static enum MHD_Result on_accept(void *user, const struct sockaddr *address, socklen_t n)
+{
+    struct net_server *s = user;
+    (void)address, (void)n;
+    return atomic_load(&s->connections) < atomic_load(&s->connections_max) ? MHD_YES : MHD_NO;
+}
+
 /* ---- the server ------------------------------------------------------------------------------------------------------- */
 
 static void on_connection(void *user, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode what)
@@ -344,13 +353,13 @@ static void on_log(void *user, const char *fmt, va_list args)
     jl_trace("serve", "%s", line);
 }
 
-static struct MHD_Daemon *start(struct net_server *s, const struct net_server_options *o, int fd)
+static struct MHD_Daemon *start(struct net_server *s, int fd)
 {
     unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_ALLOW_UPGRADE | MHD_USE_ITC |
                      MHD_USE_SUPPRESS_DATE_NO_CLOCK | MHD_USE_ERROR_LOG;
     const struct MHD_OptionItem options[] = {
         {MHD_OPTION_LISTEN_SOCKET, fd, NULL},
-        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)(o->connections_max ? o->connections_max : CONNECTIONS_DEFAULT), NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, (intptr_t)CONNECTIONS_MOST, NULL}, /* on_accept holds the limit, which may change */
         {MHD_OPTION_CONNECTION_TIMEOUT, (intptr_t)s->idle_s, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, (intptr_t)(s->header_max + ROOM_FOR_ANSWER), NULL},
         {MHD_OPTION_THREAD_STACK_SIZE, (intptr_t)STACK_BYTES, NULL},
@@ -360,8 +369,8 @@ static struct MHD_Daemon *start(struct net_server *s, const struct net_server_op
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, s},
         {MHD_OPTION_END, 0, NULL},
     };
-    return MHD_start_daemon(flags, 0, NULL, NULL, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s, MHD_OPTION_ARRAY, options,
-                            MHD_OPTION_END);
+    return MHD_start_daemon(flags, 0, on_accept, s, on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s, MHD_OPTION_ARRAY,
+                            options, MHD_OPTION_END);
 }
 
 enum joulet_status serve_server_open(struct net_server **out, const struct net_server_options *o, struct joulet_error *err)
@@ -374,6 +383,7 @@ enum joulet_status serve_server_open(struct net_server **out, const struct net_s
     s->handler = *o->handler;
     s->header_max = o->header_max ? o->header_max : HEADER_DEFAULT;
     s->idle_s = (unsigned)(o->idle_s > 0 ? o->idle_s + 0.999 : IDLE_DEFAULT_S);
+    serve_server_limit(s, o->connections_max);
     struct joulet_error why;
     int fd = serve_listen(o->listen, s->address, sizeof(s->address), &why);
     if (fd < 0) {
@@ -381,7 +391,7 @@ enum joulet_status serve_server_open(struct net_server **out, const struct net_s
         return jl_fail(err, why.status, "%s", why.message);
     }
     pthread_mutex_init(&s->lock, NULL);
-    s->daemon = start(s, o, fd);
+    s->daemon = start(s, fd);
     if (!s->daemon) {
         close(fd);
         pthread_mutex_destroy(&s->lock);
@@ -400,6 +410,11 @@ const char *serve_server_address(const struct net_server *s)
 unsigned serve_server_connections(const struct net_server *s)
 {
     return atomic_load(&s->connections);
+}
+
+void serve_server_limit(struct net_server *s, unsigned connections_max)
+{
+    atomic_store(&s->connections_max, connections_max ? connections_max : CONNECTIONS_DEFAULT);
 }
 
 void serve_server_drain(struct net_server *s)

@@ -7,7 +7,7 @@
 
 #define NET_SERVE_FILE    "joulet-serve.so"
 #define NET_SERVE_SYMBOL  "joulet_serve_module"
-#define NET_SERVE_VERSION 1
+#define NET_SERVE_VERSION 2
 
 struct net_serve_module {
     int version;
@@ -15,6 +15,7 @@ struct net_serve_module {
     enum joulet_status (*server_open)(struct net_server **out, const struct net_server_options *o, struct joulet_error *err);
     const char *(*server_address)(const struct net_server *s);
     unsigned (*server_connections)(const struct net_server *s);
+    void (*server_limit)(struct net_server *s, unsigned connections_max);
     void (*server_drain)(struct net_server *s);
     void (*server_close)(struct net_server *s);
     bool (*call_answer)(struct net_call *call, const struct net_answer *a);
@@ -37,6 +38,7 @@ struct net_serve_module {
 enum joulet_status serve_server_open(struct net_server **out, const struct net_server_options *o, struct joulet_error *err);
 const char *serve_server_address(const struct net_server *s);
 unsigned serve_server_connections(const struct net_server *s);
+void serve_server_limit(struct net_server *s, unsigned connections_max);
 void serve_server_drain(struct net_server *s);
 void serve_server_close(struct net_server *s);
 bool serve_call_answer(struct net_call *call, const struct net_answer *a);

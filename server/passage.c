@@ -171,6 +171,8 @@ static bool open_exchange(struct passage *p, const char *body, int64_t n, struct
                           .body_len = n,
                           .ca_file = p->rules->o.ca_file,
                           .client_fd = p->head->client_fd,
+                          .connect_s = p->rules->o.connect_s,
+                          .first_s = p->rules->o.upstream_first_s,
                           .idle_s = p->rules->o.upstream_idle_s,
                           .on_sent = on_sent,
                           .user = p};

@@ -18,6 +18,8 @@ static void answer_plainly(struct passage *p)
                           .n_headers = p->n_headers,
                           .ca_file = p->rules->o.ca_file,
                           .client_fd = p->head->client_fd,
+                          .connect_s = p->rules->o.connect_s,
+                          .first_s = p->rules->o.upstream_first_s,
                           .idle_s = p->rules->o.upstream_idle_s};
     if (net_exchange_open(&p->exchange, p->server->pool, &ask, &err) != JOULET_OK ||
         net_exchange_head(p->exchange, &reply, &err) != JOULET_OK) {
@@ -65,7 +67,9 @@ void passage_switch(struct passage *p)
                           .headers = with,
                           .n_headers = p->n_headers + 1,
                           .ca_file = p->rules->o.ca_file,
-                          .client_fd = p->head->client_fd};
+                          .client_fd = p->head->client_fd,
+                          .connect_s = p->rules->o.connect_s,
+                          .first_s = p->rules->o.upstream_first_s};
     enum joulet_status status = net_tunnel_open(&p->tunnel, &ask, &reply, &err);
     free(with);
     if (status != JOULET_OK) {

@@ -52,6 +52,7 @@ enum joulet_status server_reload(struct server *s, const struct server_options *
     s->rules = fresh;
     pthread_mutex_unlock(&s->rules_lock);
     rules_drop(old);
+    net_server_limit(s->net, o->connections_max);
     return jl_ok(err);
 }
 
@@ -112,7 +113,11 @@ static enum joulet_status start_observing(struct server *s, struct joulet_error 
 
 static enum joulet_status start(struct server *s, struct joulet_error *err)
 {
-    struct net_server_options n = {.listen = s->o.listen, .connections_max = s->o.connections_max, .handler = &s->handler};
+    struct net_server_options n = {.listen = s->o.listen,
+                                   .connections_max = s->o.connections_max,
+                                   .header_max = s->o.header_max,
+                                   .idle_s = s->o.client_idle_s,
+                                   .handler = &s->handler};
     s->handler = (struct net_handler){.user = s,
                                       .begin = on_begin,
                                       .body = passage_body,

@@ -27,7 +27,11 @@ struct server_options {
     const char *ca_file; /* certificates to trust of upstreams instead of the system's; NULL: those */
     bool insecure_http;  /* plain HTTP off loopback is wanted */
     unsigned connections_max;
+    size_t header_max;               /* of a request's head; 0: 16 KiB */
     uint64_t body_max;               /* of a request; 0: 256 MiB */
+    double client_idle_s;            /* a connection without a request; 0: 120 s */
+    double connect_s;                /* to an upstream; 0: 5 s */
+    double upstream_first_s;         /* an upstream that does not begin its answer for so long; 0: as upstream_idle_s */
     double upstream_idle_s;          /* an upstream that sends nothing for so long; 0: 3600 s */
     const struct observer *observer; /* besides the metering; NULL: none */
     struct metering *metering;       /* must outlive the server; NULL: nothing is measured */
@@ -41,7 +45,8 @@ struct server;
 /* The observer, the metering and the user must outlive it, the rest is copied. JOULET_USAGE before anything listens. */
 enum joulet_status server_open(struct server **out, const struct server_options *o, struct joulet_error *err);
 /* Takes new upstreams, names, token, limits and form of the energy; requests under way keep the old ones, and no connection is
- * closed. What cannot change is left alone: listen, observer, metering, said. On failure everything stays as it is. One thread.
+ * closed. What cannot change is left alone: listen, header_max,
+ * client_idle_s, observer, metering, said. On failure everything stays as it is. One thread.
  */
 enum joulet_status server_reload(struct server *s, const struct server_options *o, struct joulet_error *err);
 const char *server_address(const struct server *s);
