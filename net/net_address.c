@@ -1,9 +1,11 @@
-/* net_address.c - addresses of sockets as text. Linked into the program and into the module. */
+/* net_address.c - addresses of sockets as text, and whether the other side is still there. Linked into the program and into the
+ * module. */
 #include "net/net_module.h"
 #include "net/net_server.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 void net_address_text(const struct sockaddr *a, char *out, size_t size)
@@ -22,4 +24,10 @@ void net_own_address(int client_fd, char *out, size_t size)
     out[0] = '\0';
     if (getsockname(client_fd, (struct sockaddr *)&own, &n) == 0)
         net_address_text((const struct sockaddr *)&own, out, size);
+}
+
+bool net_client_left(int client_fd, int wait_ms)
+{
+    struct pollfd p = {.fd = client_fd, .events = POLLRDHUP};
+    return poll(&p, 1, wait_ms) > 0;
 }

@@ -25,6 +25,8 @@ struct net_head {
 };
 /* The address that the client reached; "" unknown. */
 void net_own_address(int client_fd, char *out, size_t size);
+/* Waits so long whether the client closes its connection. */
+bool net_client_left(int client_fd, int wait_ms);
 /* Value of the first header of that name; NULL none. */
 const char *net_head_value(const struct net_header *headers, size_t n, const char *name);
 /* True when the comma-separated values of all headers of that name hold the word. */

@@ -64,6 +64,18 @@ bool guard_origin(const struct guard *g, const char *origin, int client_fd)
     return skip && guard_host(g, origin + skip, client_fd);
 }
 
+bool guard_origin_named(const struct guard *g, const char *origin)
+{
+    char host[256];
+    size_t skip = strncasecmp(origin, "http://", 7) == 0 ? 7 : strncasecmp(origin, "https://", 8) == 0 ? 8 : 0;
+    if (!skip || !host_of(origin + skip, host, sizeof(host)))
+        return false;
+    for (size_t i = 0; i < g->n_allow_hosts; i++)
+        if (strcasecmp(g->allow_hosts[i], host) == 0)
+            return true;
+    return false;
+}
+
 const char *guard_strip(const char *target, const char **token, size_t *n)
 {
     *token = NULL;

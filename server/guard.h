@@ -22,6 +22,8 @@ bool guard_is_loopback(const char *address);
 bool guard_host(const struct guard *g, const char *host, int client_fd);
 /* An Origin header: a page of a host that guard_host allows. */
 bool guard_origin(const struct guard *g, const char *origin, int client_fd);
+/* An Origin header: a page of a host that was named, one by one: its scripts may read answers. */
+bool guard_origin_named(const struct guard *g, const char *origin);
 /* The target with a leading /joulet/t/TOKEN taken off (static "/" when nothing is left); *token and *n: that token, or NULL. */
 const char *guard_strip(const char *target, const char **token, size_t *n);
 /* In constant time for every token of that length. */

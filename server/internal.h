@@ -44,8 +44,9 @@ struct passage {
     struct net_header *headers; /* as the upstream gets them */
     size_t n_headers;
     struct jl_buf body;
-    bool own;                /* of a path below /joulet/ */
-    bool streaming, refused; /* the body goes as it comes; what comes is not wanted */
+    bool own;                  /* of a path below /joulet/ ... */
+    struct api_stream *events; /* ... whose answer goes on */
+    bool streaming, refused;   /* the body goes as it comes; what comes is not wanted */
     uint64_t body_n;
     struct net_exchange *exchange;
     struct net_tunnel *tunnel;
@@ -66,9 +67,10 @@ struct passage {
 
 /* An answer of our own: an error in the words of the API that the path belongs to. close: the request's body was not read. */
 bool server_refuse(struct net_call *call, const char *target, int status, const char *sentence, bool close);
-/* Answers a path below /joulet/; the request is whole. */
-bool server_own(struct server *s, const struct rules *rules, struct net_call *call, const struct net_head *head,
-                const char *target);
+bool server_is_own(const char *target); /* a path below /joulet/ */
+/* Answers one; the request is whole (api.c). */
+bool server_own(struct passage *p, struct net_call *call);
+void server_error_json(struct jl_buf *out, const char *code, const char *message, const char *remedy);
 void server_json_string(struct jl_buf *out, const char *s);
 void server_say(struct server *s, const char *sentence);
 struct rules *server_rules(struct server *s); /* as they are now; rules_drop afterwards */

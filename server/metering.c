@@ -54,7 +54,7 @@ struct metered *metering_take(struct metering *m, const struct observed *x)
                               .t_ns = x->t_ns};
         memcpy(e->id, x->id, sizeof e->id);
         *head = i;
-        m->n_requests++;
+        e->number = ++m->n_requests;
         return e;
     }
     m->n_unmetered++;
@@ -83,6 +83,7 @@ static void on_final(void *user, const struct joulet_attributed *a)
         x->final = true;
         x->no_level = !metering_level_known(m, x->t_sent_ns);
         m->n_final++;
+        metering_changed(m, x);
         return;
     }
 }

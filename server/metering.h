@@ -33,9 +33,24 @@ void metering_follow(struct metering *m, struct observation *o);
 
 /* `"energy":{...}` of a request, as far as it is known now; 0: nothing. Any thread; waits a millisecond at most. */
 size_t metering_members(struct metering *m, const char *id, char *out, size_t size);
-/* JSON of one request, of the latest `n`, and of all accounts; false: there is no such request. Any thread. */
+/* JSON of one request, of those that are asked for, and of all accounts; false: there is no such request. Any thread. */
 bool metering_write_request(struct metering *m, const char *id, struct jl_buf *out);
-void metering_write_requests(struct metering *m, size_t n, struct jl_buf *out);
+struct metering_filter {
+    const char *model, *upstream, *state, *kind, *protocol; /* NULL: any; "llama3*": all that begin so */
+    int64_t since_ns, until_ns;                             /* wall clock; 0: open */
+    uint64_t before, after; /* cursors of an earlier answer; UINT64_MAX and 0: none. after: the oldest of those that follow */
+    size_t limit;
+};
+void metering_write_requests(struct metering *m, const struct metering_filter *f, struct jl_buf *out);
+/* Where a follower stands; all 0: at the beginning. */
+struct metering_place {
+    bool begun;
+    uint64_t seen;
+};
+/* Server-sent events begin, change, final, lost: at first what is under way and the latest f->limit that are final, then what
+ * changed since, at most `most` of these. Nothing when nothing did. */
+void metering_follow_requests(struct metering *m, const struct metering_filter *f, struct metering_place *p, size_t most,
+                              struct jl_buf *out);
 void metering_write_energy(struct metering *m, struct jl_buf *out);
 
 #endif

@@ -151,14 +151,19 @@ static void put_devices(const struct metering *m, uint32_t devices, struct jl_bu
     jl_buf_str(out, "]");
 }
 
-static void put_request(struct metering *m, const struct metered *x, struct jl_buf *out)
+const char *metering_state_name(const struct metered *x)
 {
     static const char *const how[] = {"done", "client gone", "cut", "failed"};
+    return x->live ? "running" : how[x->how];
+}
+
+void metering_put_request(struct metering *m, const struct metered *x, struct jl_buf *out)
+{
     const struct recognised *r = &x->r;
     char time[40];
     jl_format_time(time, sizeof time, x->wall_ns);
     jl_buf_printf(out, "{\"id\":\"%s\",\"time\":\"%s\",\"state\":\"%s\",\"kind\":\"%s\",\"protocol\":\"%s\",", x->id, time,
-                  x->live ? "running" : how[x->how], recognised_kind_name(r->kind), r->protocol);
+                  metering_state_name(x), recognised_kind_name(r->kind), r->protocol);
     put_text(out, "model", r->model);
     jl_buf_str(out, ",");
     put_text(out, "upstream", x->engine == NOWHERE ? NULL : m->engines[x->engine].upstream);
@@ -188,29 +193,10 @@ bool metering_write_request(struct metering *m, const char *id, struct jl_buf *o
     pthread_mutex_lock(&m->lock);
     const struct metered *x = metering_find(m, id);
     if (x)
-        put_request(m, x, out);
+        metering_put_request(m, x, out);
     pthread_mutex_unlock(&m->lock);
     jl_buf_str(out, x ? "\n" : "");
     return x != NULL;
-}
-
-void metering_write_requests(struct metering *m, size_t n, struct jl_buf *out)
-{
-    bool first = true;
-    pthread_mutex_lock(&m->lock);
-    jl_buf_printf(out, "{\"seen\":%" PRIu64 ",\"final\":%" PRIu64 ",\"unmetered\":%" PRIu64 ",\"requests\":[", m->n_requests,
-                  m->n_final, m->n_unmetered);
-    for (size_t back = 1; back <= METERING_REQUESTS && back <= m->turn && n; back++) {
-        const struct metered *x = &m->table[(m->turn - back) % METERING_REQUESTS];
-        if (!x->used)
-            continue;
-        jl_buf_str(out, first ? "\n" : ",\n");
-        put_request(m, x, out);
-        first = false;
-        n--;
-    }
-    pthread_mutex_unlock(&m->lock);
-    jl_buf_str(out, "]}\n");
 }
 
 size_t metering_members(struct metering *m, const char *id, char *out, size_t size)

@@ -116,6 +116,11 @@ static void on_piece(void *user, double tokens, bool thinking, int64_t t_ns)
     pthread_mutex_lock(&e->m->lock);
     if (e->request != NOWHERE)
         joulet_attribution_tokens(e->m->attribution, e->request, tokens, t_ns, NULL);
+    if (e->x->t_sent_ns && !e->x->r.t_first_ns) { /* prefill is over */
+        e->x->r = *recogniser_result(e->recogniser);
+        e->x->r.t_first_ns = e->x->r.t_first_ns ? e->x->r.t_first_ns : t_ns;
+        metering_changed(e->m, e->x);
+    }
     pthread_mutex_unlock(&e->m->lock);
 }
 
@@ -137,8 +142,10 @@ static void *on_begin(void *user, const struct observed *seen)
     e->request = NOWHERE;
     pthread_mutex_lock(&m->lock);
     e->x = metering_take(m, seen);
-    if (e->x)
+    if (e->x) {
         e->x->r = *recogniser_result(e->recogniser);
+        metering_changed(m, e->x);
+    }
     pthread_mutex_unlock(&m->lock);
     if (e->x)
         return e;
@@ -184,8 +191,10 @@ static void on_request(void *state, const char *bytes, size_t n, bool whole, int
     }
     recogniser_request_end(e->recogniser, whole);
     pthread_mutex_lock(&e->m->lock);
-    if (!e->x->t_sent_ns)
+    if (!e->x->t_sent_ns) {
         enter(e, t_ns);
+        metering_changed(e->m, e->x);
+    }
     pthread_mutex_unlock(&e->m->lock);
 }
 
@@ -232,6 +241,7 @@ static void on_end(void *state, const struct observed_end *end)
     recogniser_end(e->recogniser, end->how == OBSERVED_DONE && !end->lost, e->t_chunk_ns ? e->t_chunk_ns : end->t_ns);
     pthread_mutex_lock(&e->m->lock);
     leave(e, end);
+    metering_changed(e->m, e->x);
     pthread_mutex_unlock(&e->m->lock);
     recogniser_close(e->recogniser);
     free(e);

@@ -11,6 +11,7 @@
 #define METERING_ENGINES 64
 #define METERING_HEADS   ((size_t)8192) /* lists of the table */
 #define NOWHERE          SIZE_MAX
+#define METERING_CHANGES ((size_t)8192) /* that a follower may be behind */
 
 /* A channel and where its windows stand (metering_windows.c, that thread alone where nothing else is said). */
 struct metering_device {
@@ -36,7 +37,9 @@ struct metering_engine {
 
 /* A request, under way or over. */
 struct metered {
-    uint64_t key; /* its id */
+    uint64_t key;            /* its id */
+    uint64_t number;         /* 1.. in the order of arrival */
+    uint64_t began, changed; /* numbers of changes (metering_list.c) */
     char id[20];
     bool used, live, final, entered;
     bool no_level;        /* in a part of its life the idle level was not known */
@@ -67,8 +70,10 @@ struct metering {
     size_t turn;
     uint64_t n_requests, n_final, n_unmetered;
     size_t in_flight;
-    joulet_mark opened_ns, quiet_ns; /* when the last request left */
-    joulet_mark first_ns;            /* when the first came; 0: none yet */
+    atomic_ullong changes;                 /* of requests, ever; read by followers without the lock */
+    uint32_t change_log[METERING_CHANGES]; /* places of the table that changed, by number of the change */
+    joulet_mark opened_ns, quiet_ns;       /* when the last request left */
+    joulet_mark first_ns;                  /* when the first came; 0: none yet */
 };
 
 /* metering.c, under the lock */
@@ -84,7 +89,11 @@ void metering_learnt_recall(struct metering *m, const struct metering_engine *e)
 void metering_learnt_keep(struct metering *m);
 /* metering_windows.c */
 void metering_windows_run(void *arg);
+/* metering_list.c, under the lock: it began, went on or ended, and followers want to know */
+void metering_changed(struct metering *m, struct metered *x);
 /* metering_json.c, under the lock */
+const char *metering_state_name(const struct metered *x);
+void metering_put_request(struct metering *m, const struct metered *x, struct jl_buf *out);
 void metering_put_energy(struct metering *m, const struct metered *x, struct jl_buf *out);
 
 #endif

@@ -1,6 +1,6 @@
 /* passage.c - one request through the proxy: its head and body to the upstream, the answer back as it comes. Everything waits in
  * the thread of the client's connection; what is looked at is copied beside the stream. */
-#include "server/internal.h"
+#include "server/api.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -18,6 +18,7 @@ static void passage_free(struct passage *p)
     net_tunnel_close(p->tunnel);
     jl_buf_release(&p->body);
     passage_splice_release(p);
+    api_stream_close(p->events);
     free(p->headers);
     free(p->up_target);
     free(p->authorization);
@@ -320,7 +321,7 @@ void passage_answer(void *state, struct net_call *call)
     struct passage *p = state;
     struct net_reply reply;
     if (p->own && !p->fault)
-        server_own(p->server, p->rules, call, p->head, p->target);
+        server_own(p, call);
     else if (!p->fault && !p->streaming && find_upstream(p) && p->head->upgrade) {
         passage_switch(p);
     } else if (!p->fault && exchange_heads(p, &reply)) {
@@ -376,6 +377,8 @@ static long read_spliced(struct passage *p, char *bytes, size_t size)
 long passage_read(void *state, char *bytes, size_t size)
 {
     struct passage *p = state;
+    if (p->events)
+        return api_stream_read(p->events, bytes, size);
     return p->splices ? read_spliced(p, bytes, size) : read_up(p, bytes, size);
 }
 

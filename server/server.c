@@ -58,7 +58,7 @@ enum joulet_status server_reload(struct server *s, const struct server_options *
 
 /* ---- who is let in ----------------------------------------------------------------------------------------------- */
 
-static bool is_own(const char *target)
+bool server_is_own(const char *target)
 {
     return jl_starts(target, "/joulet") && (!target[7] || target[7] == '/' || target[7] == '?');
 }
@@ -88,7 +88,7 @@ static void *on_begin(void *user, struct net_call *call, const struct net_head *
     struct rules *rules = server_rules(s);
     const char *target;
     void *passage =
-        lets_in(&rules->guard, call, head, &target) ? passage_begin(s, rules, call, head, target, is_own(target)) : NULL;
+        lets_in(&rules->guard, call, head, &target) ? passage_begin(s, rules, call, head, target, server_is_own(target)) : NULL;
     if (!passage)
         rules_drop(rules);
     return passage;
@@ -190,6 +190,7 @@ void server_close(struct server *s)
 {
     if (!s)
         return;
+    atomic_store(&s->draining, true); /* streams of ours end */
     net_server_close(s->net);
     net_pool_close(s->pool);
     if (s->o.metering)
