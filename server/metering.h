@@ -45,10 +45,10 @@ void metering_write_requests(struct metering *m, const struct metering_filter *f
 /* Where a follower stands; all 0: at the beginning. */
 struct metering_place {
     bool begun;
-    uint64_t seen;
+    uint64_t seen, caught_up; /* numbers of changes: told until, and until when nothing was left to tell */
 };
-/* Server-sent events begin, change, final, lost: at first what is under way and the latest f->limit that are final, then what
- * changed since, at most `most` of these. Nothing when nothing did. */
+/* Server-sent events begin (not told before), change, final, lost: at first what is under way and the latest f->limit that are
+ * final, then what changed since, at most `most` of these. Nothing when nothing did. */
 void metering_follow_requests(struct metering *m, const struct metering_filter *f, struct metering_place *p, size_t most,
                               struct jl_buf *out);
 void metering_write_energy(struct metering *m, struct jl_buf *out);

@@ -130,7 +130,7 @@ static void tell(struct metering *m, const struct metered *x, const char *event,
 static void tell_present(struct metering *m, const struct metering_filter *f, struct metering_place *p, struct jl_buf *out)
 {
     size_t n, over = 0;
-    p->seen = atomic_load(&m->changes);
+    p->seen = p->caught_up = atomic_load(&m->changes);
     p->begun = true;
     struct chosen *all = choose(m, f, &n);
     bool *told = all ? calloc(n + 1, sizeof *told) : NULL;
@@ -172,8 +172,10 @@ void metering_follow_requests(struct metering *m, const struct metering_filter *
         const struct metered *x = &m->table[m->change_log[++p->seen % METERING_CHANGES]];
         if (x->changed != p->seen || !passes(m, x, f)) /* it changed again: told then */
             continue;
-        tell(m, x, x->changed == x->began ? "begin" : "change", out);
+        tell(m, x, x->began > p->caught_up ? "begin" : "change", out);
         most--;
     }
+    if (p->seen == atomic_load(&m->changes))
+        p->caught_up = p->seen;
     pthread_mutex_unlock(&m->lock);
 }
