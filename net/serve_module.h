@@ -34,7 +34,7 @@ struct net_serve_module {
         sizeof(struct net_handler), sizeof(struct net_head), sizeof(struct net_answer), sizeof(struct net_ask)                   \
     }
 
-/* In the module: serve_mhd.c and serve_curl.c. */
+/* In the module: serve_mhd.c and serve_exchange.c. */
 enum joulet_status serve_server_open(struct net_server **out, const struct net_server_options *o, struct joulet_error *err);
 const char *serve_server_address(const struct net_server *s);
 unsigned serve_server_connections(const struct net_server *s);
