@@ -5,6 +5,7 @@
 #include "cli/serve.h"
 #include "meters/meters.h"
 #include "server/metering.h"
+#include "server/who.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ struct serve_meter {
     size_t n;
     struct metering_options options;
     char *learnt; /* path; NULL: no folder of this user's */
+    uint8_t secret[WHO_SECRET];
     struct metering *metering;
 };
 
@@ -167,6 +169,10 @@ static int prepare(struct serve_meter *m, const struct cli *c, const struct serv
     free(folder);
     m->options.learnt_path = m->learnt;
     m->options.meter = m->meter;
+    if (who_secret(m->secret, &err) == JOULET_OK)
+        m->options.secret = m->secret;
+    else
+        cli_warn(c, "the keys of clients are not told apart: %s", err.message);
     return metering_open(&m->metering, &m->options, &err) == JOULET_OK ? CLI_DONE : cli_fail(c, &err);
 }
 

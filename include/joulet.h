@@ -786,6 +786,7 @@ struct joulet_share {
     double net_j, u_j;   /* u_j: standard uncertainty */
     double idle_share_j; /* of the idle power while it was there, by the number of requests; gross is both */
     bool weights_assumed;
+    double u_sensor_j; /* the part of u_j that is the sensor's, and common to all of its requests */
 };
 typedef void joulet_shared(void *user, const struct joulet_share *share);
 
@@ -861,6 +862,7 @@ struct joulet_attributed {
     double net_j, u_j, idle_share_j, gross_j; /* u_j: standard uncertainty; NAN while it is not final */
     bool final;           /* false: the sensors have not shown all of its time; what is missing is by the model */
     bool weights_assumed; /* in a part of its life the model had learnt too little */
+    double u_sensor_j;    /* the part of u_j that all requests on a device have in common; NAN while it is not final */
 };
 typedef void joulet_attributed_told(void *user, const struct joulet_attributed *a);
 

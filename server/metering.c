@@ -84,6 +84,7 @@ static void on_final(void *user, const struct joulet_attributed *a)
         x->no_level = !metering_level_known(m, x->t_sent_ns);
         m->n_final++;
         metering_changed(m, x);
+        metering_final(m, x);
         return;
     }
 }
@@ -110,6 +111,8 @@ static enum joulet_status start(struct metering *m, struct joulet_error *err)
     for (size_t i = 0; i < METERING_HEADS; i++)
         m->heads[i] = NOWHERE;
     enum joulet_status status = joulet_attribution_open(&m->attribution, on_final, m, err);
+    if (status == JOULET_OK)
+        status = accounts_open(&m->accounts, err);
     if (status == JOULET_OK)
         status = take_devices(m, err);
     if (status == JOULET_OK)
@@ -149,6 +152,7 @@ void metering_close(struct metering *m)
         metering_learnt_keep(m);
     jl_buf_release(&m->learnt);
     joulet_attribution_close(m->attribution);
+    accounts_close(m->accounts);
     for (size_t i = 0; i < m->n_engines; i++) {
         free(m->engines[i].upstream);
         free(m->engines[i].model);

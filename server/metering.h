@@ -4,6 +4,7 @@
 #ifndef SERVER_METERING_H
 #define SERVER_METERING_H
 
+#include "server/accounts.h"
 #include "server/observe.h"
 
 #define METERING_DEVICES   16
@@ -21,6 +22,7 @@ struct metering_options {
         uint32_t devices;
     } upstreams[METERING_UPSTREAMS]; /* whose devices the user named */
     size_t n_upstreams;
+    const uint8_t *secret; /* WHO_SECRET bytes for the hashes of clients' keys; must outlive it; NULL: they are not told apart */
     const char *learnt_path; /* where what was learnt of models is kept; must outlive it; NULL: nowhere */
 };
 struct metering;
@@ -30,6 +32,9 @@ void metering_close(struct metering *m); /* after the server; NULL is fine */
 const struct observer *metering_observer(const struct metering *m);
 /* The observation that calls the observer, and so knows how far it has come; NULL: it is going away. */
 void metering_follow(struct metering *m, struct observation *o);
+
+/* What requests came to since the start, each once its figures are final; lives as long as the metering. */
+struct accounts *metering_accounts(const struct metering *m);
 
 /* `"energy":{...}` of a request, as far as it is known now; 0: nothing. Any thread; waits a millisecond at most. */
 size_t metering_members(struct metering *m, const char *id, char *out, size_t size);

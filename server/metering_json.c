@@ -44,19 +44,24 @@ static void put_flag(struct jl_buf *out, bool is, const char *flag, bool *first)
     *first &= !is;
 }
 
-static const char *provenance(const struct metering *m)
+enum joulet_provenance metering_provenance(const struct metering *m)
 {
     enum joulet_provenance worst = JOULET_MEASURED;
     for (size_t i = 0; i < m->o.n_channels; i++)
         worst = m->devices[i].ch.provenance > worst ? m->devices[i].ch.provenance : worst;
-    return joulet_provenance_name(worst);
+    return worst;
+}
+
+static const char *provenance(const struct metering *m)
+{
+    return joulet_provenance_name(metering_provenance(m));
 }
 
 /* ---- a request -------------------------------------------------------------------------------------------------------- */
 
-static struct joulet_attributed figures(struct metering *m, const struct metered *x)
+struct joulet_attributed metering_figures(struct metering *m, const struct metered *x)
 {
-    struct joulet_attributed a = {.net_j = NAN, .u_j = NAN, .idle_share_j = NAN, .gross_j = NAN};
+    struct joulet_attributed a = {.net_j = NAN, .u_j = NAN, .idle_share_j = NAN, .gross_j = NAN, .u_sensor_j = NAN};
     if (x->final)
         a = x->energy;
     else if (x->entered)
@@ -74,7 +79,7 @@ static bool elsewhere(const struct metering *m, const struct metered *x)
 }
 
 /* What the idle level leaves open of net energy (3): its own doubt, in the ratio in which idle power went to the request. */
-static double net_u(const struct metering *m, const struct metered *x, const struct joulet_attributed *a)
+double metering_net_u(const struct metering *m, const struct metered *x, const struct joulet_attributed *a)
 {
     double idle_w = 0, u2 = 0;
     for (size_t i = 0; i < m->o.n_channels; i++) {
@@ -88,12 +93,12 @@ static double net_u(const struct metering *m, const struct metered *x, const str
 
 void metering_put_energy(struct metering *m, const struct metered *x, struct jl_buf *out)
 {
-    struct joulet_attributed a = figures(m, x);
+    struct joulet_attributed a = metering_figures(m, x);
     bool first = true;
     jl_buf_str(out, "\"energy\":{");
     put_real(out, "net_j", a.net_j);
     jl_buf_str(out, ",");
-    put_real(out, "net_pm_j", isnan(a.net_j) ? NAN : 2 * net_u(m, x, &a));
+    put_real(out, "net_pm_j", isnan(a.net_j) ? NAN : 2 * metering_net_u(m, x, &a));
     jl_buf_str(out, ",");
     put_real(out, "gross_j", a.gross_j);
     jl_buf_str(out, ",");

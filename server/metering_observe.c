@@ -144,6 +144,7 @@ static void *on_begin(void *user, const struct observed *seen)
     e->x = metering_take(m, seen);
     if (e->x) {
         e->x->r = *recogniser_result(e->recogniser);
+        who_read(&e->x->who, m->o.secret, seen->headers, seen->n_headers, seen->peer);
         metering_changed(m, e->x);
     }
     pthread_mutex_unlock(&m->lock);
@@ -225,8 +226,10 @@ static void leave(struct exchange *e, const struct observed_end *end)
     x->how = end->how;
     x->lost = end->lost;
     x->t_end_ns = r->done && e->t_chunk_ns ? e->t_chunk_ns : end->t_ns;
-    if (e->request == NOWHERE)
+    if (e->request == NOWHERE) { /* nothing more will be known of it */
+        metering_final(m, x);
         return;
+    }
     m->in_flight--;
     if (end->t_ns > m->quiet_ns)
         m->quiet_ns = end->t_ns;

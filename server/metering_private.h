@@ -5,6 +5,7 @@
 #include "lib/platform/platform.h"
 #include "server/metering.h"
 #include "server/recognise.h"
+#include "server/who.h"
 
 #include <pthread.h>
 
@@ -46,6 +47,7 @@ struct metered {
     size_t request, next; /* of the attribution; in its list of the table, NOWHERE: the last */
     size_t engine;        /* NOWHERE: not entered yet */
     struct recognised r;
+    struct who who;
     enum observed_how how;
     bool lost;
     int64_t wall_ns, t_ns, t_sent_ns, t_end_ns;
@@ -57,7 +59,8 @@ struct metering {
     struct observer observer;
     struct joulet_attribution *attribution;
     struct metering_device devices[METERING_DEVICES];
-    struct jl_buf learnt; /* by earlier ones; not changed after opening */
+    struct accounts *accounts; /* its own lock, taken last */
+    struct jl_buf learnt;      /* by earlier ones; not changed after opening */
     struct jl_thread *thread;
     atomic_bool stop;
     pthread_mutex_t follow_lock; /* of `observation` */
@@ -94,6 +97,15 @@ void metering_changed(struct metering *m, struct metered *x);
 /* metering_json.c, under the lock */
 const char *metering_state_name(const struct metered *x);
 void metering_put_request(struct metering *m, const struct metered *x, struct jl_buf *out);
+/* metering_told.c, under the lock */
+struct joulet_energy metering_energy(struct metering *m, const struct metered *x);
+bool metering_failed(const struct metered *x); /* no whole answer, or an error */
+void metering_final(struct metering *m, const struct metered *x);
+/* metering_json.c, under the lock */
+struct joulet_attributed metering_figures(struct metering *m, const struct metered *x);
+/* Standard uncertainty of its net energy. */
+double metering_net_u(const struct metering *m, const struct metered *x, const struct joulet_attributed *a);
+enum joulet_provenance metering_provenance(const struct metering *m);
 void metering_put_energy(struct metering *m, const struct metered *x, struct jl_buf *out);
 
 #endif

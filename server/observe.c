@@ -27,6 +27,7 @@ struct watched {
     struct observed seen;
     struct net_header *headers;
     char *text; /* of seen and headers */
+    size_t text_n;
     size_t requested;
     /* of the observer's thread */
     void *state;
@@ -125,7 +126,8 @@ struct watched *watched_begin(struct observation *o, const struct observed *x)
     struct watched *w = o ? calloc(1, sizeof(*w)) : NULL;
     if (!w)
         return NULL;
-    w->text = malloc(text_size(x));
+    w->text_n = text_size(x);
+    w->text = malloc(w->text_n);
     w->headers = calloc(x->n_headers + 1, sizeof(*w->headers));
     if (!w->text || !w->headers) {
         free(w->text);
@@ -212,6 +214,7 @@ static void tell_head(struct watched *w, const struct record *r, const char *byt
 
 static void watched_free(struct watched *w)
 {
+    explicit_bzero(w->text, w->text_n); /* there are keys among the headers */
     free(w->headers);
     free(w->text);
     free(w);

@@ -89,5 +89,8 @@ struct jl_sha256 {
 void jl_sha256_init(struct jl_sha256 *s);
 void jl_sha256_add(struct jl_sha256 *s, const void *bytes, size_t n);
 void jl_sha256_hex(struct jl_sha256 *s, char out[65]);
+void jl_sha256_bytes(struct jl_sha256 *s, uint8_t out[32]);
+/* HMAC-SHA-256 (RFC 2104): says nothing about the text to who does not know the key. */
+void jl_hmac_sha256(const void *key, size_t key_n, const void *text, size_t n, uint8_t out[32]);
 
 #endif

@@ -76,9 +76,8 @@ void jl_sha256_add(struct jl_sha256 *s, const void *bytes, size_t n)
     }
 }
 
-void jl_sha256_hex(struct jl_sha256 *s, char out[65])
+void jl_sha256_bytes(struct jl_sha256 *s, uint8_t out[32])
 {
-    static const char hex[] = "0123456789abcdef";
     static const uint8_t pad[64] = {0x80};
     uint64_t bits = s->n * 8;
     uint8_t length[8];
@@ -86,10 +85,45 @@ void jl_sha256_hex(struct jl_sha256 *s, char out[65])
         length[i] = (uint8_t)(bits >> (56 - 8 * i));
     jl_sha256_add(s, pad, 1 + (119 - s->n % 64) % 64);
     jl_sha256_add(s, length, sizeof(length));
+    for (int i = 0; i < 32; i++)
+        out[i] = (uint8_t)(s->h[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+void jl_sha256_hex(struct jl_sha256 *s, char out[65])
+{
+    static const char hex[] = "0123456789abcdef";
+    uint8_t bytes[32];
+    jl_sha256_bytes(s, bytes);
     for (int i = 0; i < 32; i++) {
-        uint8_t byte = (uint8_t)(s->h[i / 4] >> (24 - 8 * (i % 4)));
-        out[2 * i] = hex[byte >> 4];
-        out[2 * i + 1] = hex[byte & 15];
+        out[2 * i] = hex[bytes[i] >> 4];
+        out[2 * i + 1] = hex[bytes[i] & 15];
     }
     out[64] = '\0';
+}
+
+void jl_hmac_sha256(const void *key, size_t key_n, const void *text, size_t n, uint8_t out[32])
+{
+    struct jl_sha256 s;
+    uint8_t block[64] = {0};
+    jl_sha256_init(&s);
+    if (key_n > sizeof(block)) {
+        jl_sha256_add(&s, key, key_n);
+        jl_sha256_bytes(&s, block);
+        jl_sha256_init(&s);
+    } else if (key_n) {
+        memcpy(block, key, key_n);
+    }
+    for (size_t i = 0; i < sizeof(block); i++)
+        block[i] ^= 0x36;
+    jl_sha256_add(&s, block, sizeof(block));
+    jl_sha256_add(&s, text, n);
+    jl_sha256_bytes(&s, out);
+    for (size_t i = 0; i < sizeof(block); i++)
+        block[i] ^= 0x36 ^ 0x5c;
+    jl_sha256_init(&s);
+    jl_sha256_add(&s, block, sizeof(block));
+    jl_sha256_add(&s, out, 32);
+    jl_sha256_bytes(&s, out);
+    explicit_bzero(block, sizeof(block));
+    explicit_bzero(&s, sizeof(s));
 }

@@ -123,6 +123,7 @@ static void on_share(void *user, const struct joulet_share *share)
     struct attribution_request *r = &l->of->requests[share->id];
     r->net_j += share->net_j;
     r->u2 += share->u_j * share->u_j;
+    r->sensor_u2 += share->u_sensor_j * share->u_sensor_j;
     r->weights_assumed |= share->weights_assumed;
     r->parts[attribution_index(&l->of->engines[l->engine], l->of, l->device)].final = true;
     r->pending--;

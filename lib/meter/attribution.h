@@ -65,7 +65,7 @@ struct attribution_request {
     size_t entry;                     /* its place there, counted from the first there ever was */
     size_t before, after;             /* in the queue of prompts, or among the silent */
     size_t pending;                   /* ledgers and devices that are not final */
-    double net_j, u2, idle_j;
+    double net_j, u2, sensor_u2, idle_j;
     struct attribution_part *parts; /* one for each device of its engine */
 };
 

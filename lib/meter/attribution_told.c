@@ -14,7 +14,8 @@ void attribution_final(struct joulet_attribution *a, struct attribution_request 
                                      .idle_share_j = r->idle_j,
                                      .gross_j = r->net_j + r->idle_j,
                                      .final = true,
-                                     .weights_assumed = r->weights_assumed};
+                                     .weights_assumed = r->weights_assumed,
+                                     .u_sensor_j = sqrt(r->sensor_u2)};
     attribution_give_back(a, r);
     a->tell(a->user, &told);
 }
@@ -38,7 +39,8 @@ enum joulet_status joulet_attribution_look(struct joulet_attribution *a, size_t 
                                       .net_j = r->net_j,
                                       .u_j = NAN,
                                       .idle_share_j = r->idle_j,
-                                      .weights_assumed = r->weights_assumed};
+                                      .weights_assumed = r->weights_assumed,
+                                      .u_sensor_j = NAN};
     for (size_t i = 0; i < e->n_ledgers; i++) {
         const struct attribution_ledger *l = a->ledgers[e->ledgers[i]];
         const struct attribution_device *d = &a->devices[l->device];

@@ -84,7 +84,8 @@ static void emit(struct joulet_sharing *s, struct sharing_request *r)
                                  .net_j = r->energy_j,
                                  .u_j = hypot(r->energy_j * u_rel, s->w.u_share * r->energy_j),
                                  .idle_share_j = s->idle_w * (s->shared_s - r->shared_s),
-                                 .weights_assumed = s->w.assumed || r->guessed};
+                                 .weights_assumed = s->w.assumed || r->guessed,
+                                 .u_sensor_j = fabs(r->energy_j) * u_rel};
     sharing_free_slot(s, r);
     s->emit(s->user, &share);
 }

@@ -48,6 +48,39 @@ static void test_sha256_in_pieces(void **state)
     free(a);
 }
 
+/* RFC 4231, test cases 1, 2, 3, 6 and 7. */
+static void test_hmac(void **state)
+{
+    char b[20], aa[131], dd[50];
+    const struct {
+        const char *key, *text;
+        size_t key_n, n;
+        const char *want;
+    } cases[] = {
+        {b, "Hi There", sizeof b, 8, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"},
+        {"Jefe", "what do ya want for nothing?", 4, 28, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"},
+        {aa, dd, 20, sizeof dd, "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe"},
+        {aa, "Test Using Larger Than Block-Size Key - Hash Key First", sizeof aa, 54,
+         "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"},
+        {aa,
+         "This is a test using a larger than block-size key and a larger than block-size data. The key needs to be hashed before "
+         "being used by the HMAC algorithm.",
+         sizeof aa, 152, "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2"},
+    };
+    (void)state;
+    memset(b, 0x0b, sizeof b);
+    memset(aa, 0xaa, sizeof aa);
+    memset(dd, 0xdd, sizeof dd);
+    for (size_t i = 0; i < JL_COUNT(cases); i++) {
+        uint8_t mac[32];
+        char hex[65];
+        jl_hmac_sha256(cases[i].key, cases[i].key_n, cases[i].text, cases[i].n, mac);
+        for (size_t k = 0; k < sizeof mac; k++)
+            snprintf(hex + 2 * k, 3, "%02x", mac[k]);
+        assert_string_equal(hex, cases[i].want);
+    }
+}
+
 static void test_splitmix64(void **state)
 {
     struct jl_rng zero = {0}, one = {1};
@@ -79,9 +112,8 @@ static void test_below(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sha256),
-        cmocka_unit_test(test_sha256_in_pieces),
-        cmocka_unit_test(test_splitmix64),
+        cmocka_unit_test(test_sha256), cmocka_unit_test(test_sha256_in_pieces),
+        cmocka_unit_test(test_hmac),   cmocka_unit_test(test_splitmix64),
         cmocka_unit_test(test_below),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
