@@ -11,13 +11,6 @@
 #define LOOK_S     0.3 /* over which the current value is taken; longer for slow devices */
 #define LOOK_MAX_S 2.5
 
-static const char *const quantity_names[] = {
-    [JOULET_ENERGY] = "energy",           [JOULET_POWER] = "power",
-    [JOULET_TEMPERATURE] = "temperature", [JOULET_CLOCK] = "clock",
-    [JOULET_UTILISATION] = "in use",      [JOULET_MEMORY_USED] = "memory",
-    [JOULET_POWER_LIMIT] = "power limit", [JOULET_THROTTLE] = "throttled",
-};
-
 /* ---- figures as text ---------------------------------------------------------------------------------------------- */
 
 static void format_period(char *buf, size_t size, double s)
@@ -93,7 +86,7 @@ static void text_channels(struct jl_buf *out, const struct live *l, bool utf8)
         format_now(now, sizeof now, x, utf8);
         part_of(place, sizeof place, &x->ch);
         int pad = 10 + (strstr(now, "°") ? 1 : 0);
-        jl_buf_printf(out, "%-*s  %-11s  %-8s  %7s  %7s  %*s  %-9s%s%s%s\n", width, x->ch.id, quantity_names[x->ch.quantity],
+        jl_buf_printf(out, "%-*s  %-11s  %-8s  %7s  %7s  %*s  %-9s%s%s%s\n", width, x->ch.id, live_quantity_name(x->ch.quantity),
                       x->ch.sensor, period, lag, pad, now, joulet_provenance_name(x->ch.provenance), place[0] ? "  " : "", place,
                       x->ch.calibrated ? ", calibrated" : "");
     }
@@ -113,14 +106,6 @@ static void text_devices(struct jl_buf *out, const struct live *l)
     }
 }
 
-static size_t channels_of(const struct live *l, const char *sensor)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < l->n; i++)
-        n += strcmp(l->channels[i].ch.sensor, sensor) == 0;
-    return n;
-}
-
 static bool has_problem(struct joulet *m, const char *sensor)
 {
     struct joulet_problem p;
@@ -136,7 +121,7 @@ static void text_sensors(struct jl_buf *out, const struct live *l, int width)
     struct joulet_sensor row;
     jl_buf_str(out, "\nsensors that joulet knows\n");
     for (size_t i = 0; joulet_sensor_get(i, &row) == JOULET_OK; i++) {
-        size_t n = channels_of(l, row.name);
+        size_t n = live_channels_of(l, row.name);
         char state[32];
         if (n)
             snprintf(state, sizeof state, "%zu channel%s", n, n == 1 ? "" : "s");
@@ -175,12 +160,6 @@ static void text_all(struct jl_buf *out, const struct live *l, const struct repo
 
 /* ---- JSON --------------------------------------------------------------------------------------------------------- */
 
-static void json_bool(struct jl_buf *out, bool *first, const char *key, bool on)
-{
-    cli_json_key(out, first, key);
-    jl_buf_str(out, on ? "true" : "false");
-}
-
 static void json_texts(struct jl_buf *out, bool *first, const char *const (*pairs)[2], size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -189,90 +168,11 @@ static void json_texts(struct jl_buf *out, bool *first, const char *const (*pair
     }
 }
 
-static void json_channel(struct jl_buf *out, const struct live_channel *x)
-{
-    const struct joulet_channel *ch = &x->ch;
-    const char *const texts[][2] = {{"id", ch->id},
-                                    {"sensor", ch->sensor},
-                                    {"device", ch->device},
-                                    {"parent", ch->parent},
-                                    {"quantity", quantity_names[ch->quantity]},
-                                    {"group", joulet_group_name(ch->group)},
-                                    {"provenance", joulet_provenance_name(ch->provenance)}};
-    const struct {
-        const char *key;
-        double value;
-    } numbers[] = {{"period_s", ch->period_s},   {"window_s", ch->window_s},   {"quantum_j", ch->quantum_j},
-                   {"lag_s", ch->lag_s},         {"u_lag_s", ch->u_lag_s},     {"spec", ch->spec},
-                   {"lag_max_s", ch->lag_max_s}, {"factor_lo", ch->factor_lo}, {"factor_hi", ch->factor_hi}};
-    char key[24];
-    bool first = true;
-    jl_buf_str(out, "{");
-    json_texts(out, &first, texts, JL_COUNT(texts));
-    json_bool(out, &first, "in_total", ch->in_total);
-    json_bool(out, &first, "calibrated", ch->calibrated);
-    for (size_t i = 0; i < JL_COUNT(numbers); i++) {
-        cli_json_key(out, &first, numbers[i].key);
-        cli_json_number(out, numbers[i].value);
-    }
-    snprintf(key, sizeof key, "now_%s", live_si(ch->quantity));
-    cli_json_key(out, &first, key);
-    cli_json_number(out, x->now);
-    jl_buf_str(out, "}");
-}
-
-static void json_problems(struct jl_buf *out, struct joulet *m)
-{
-    struct joulet_problem p;
-    for (size_t i = 0; i < joulet_problem_count(m) && joulet_problem_get(m, i, &p) == JOULET_OK; i++) {
-        const char *const texts[][2] = {{"sensor", p.sensor}, {"status", joulet_status_text(p.status)}, {"message", p.message}};
-        bool first = true;
-        jl_buf_str(out, i ? ",\n    {" : "\n    {");
-        json_texts(out, &first, texts, JL_COUNT(texts));
-        jl_buf_str(out, "}");
-    }
-}
-
-static void json_facts(struct jl_buf *out, struct joulet *m)
-{
-    struct joulet_fact f;
-    for (size_t i = 0; i < joulet_fact_count(m) && joulet_fact_get(m, i, &f) == JOULET_OK; i++) {
-        const char *const texts[][2] = {{"device", f.device}, {"key", f.key}, {"value", f.value}};
-        bool first = true;
-        jl_buf_str(out, i ? ",\n    {" : "\n    {");
-        json_texts(out, &first, texts, JL_COUNT(texts));
-        jl_buf_str(out, "}");
-    }
-}
-
-static void json_sensors(struct jl_buf *out, const struct live *l)
-{
-    struct joulet_sensor row;
-    for (size_t i = 0; joulet_sensor_get(i, &row) == JOULET_OK; i++) {
-        const char *const texts[][2] = {{"name", row.name}, {"summary", row.summary}};
-        bool first = true;
-        jl_buf_str(out, i ? ",\n    {" : "\n    {");
-        json_texts(out, &first, texts, JL_COUNT(texts));
-        json_bool(out, &first, "on_request", row.on_request);
-        cli_json_key(out, &first, "channels");
-        jl_buf_printf(out, "%zu}", channels_of(l, row.name));
-    }
-}
-
 static void json_all(struct jl_buf *out, const struct live *l)
 {
-    jl_buf_str(out, "{\n  \"channels\": [");
-    for (size_t i = 0; i < l->n; i++) {
-        jl_buf_str(out, i ? ",\n    " : "\n    ");
-        json_channel(out, &l->channels[i]);
-    }
-    jl_buf_str(out, "\n  ],\n  \"problems\": [");
-    json_problems(out, l->meter);
-    jl_buf_str(out, "\n  ],\n  \"facts\": [");
-    json_facts(out, l->meter);
-    jl_buf_str(out, "\n  ],\n  \"sensors\": [");
-    json_sensors(out, l);
-    jl_buf_str(out, "\n  ]\n}\n");
+    jl_buf_str(out, "{");
+    live_sensors_json(out, l);
+    jl_buf_str(out, "\n}\n");
 }
 
 /* ---- the tree ------------------------------------------------------------------------------------------------------- */
@@ -361,9 +261,8 @@ static void json_tree(struct jl_buf *out, const struct live *l, const struct jou
     }
     jl_buf_str(out, "\n  ],\n  \"total\": ");
     cli_json_string(out, joulet_total_text(all, l->n, lacks, sizeof lacks));
-    jl_buf_str(out, ",\n  \"problems\": [");
-    json_problems(out, l->meter);
-    jl_buf_str(out, "\n  ]\n}\n");
+    live_problems_json(out, l->meter);
+    jl_buf_str(out, "\n}\n");
 }
 
 static void show_tree(struct cli *c, struct jl_buf *out, const struct live *l)

@@ -22,6 +22,7 @@ struct serving {
     struct server *server;
     struct serve_log *log;     /* with --verbose; NULL */
     struct serve_meter *meter; /* NULL: nothing is measured */
+    struct serve_api *api;
 };
 
 static void release(struct serving *s)
@@ -29,6 +30,7 @@ static void release(struct serving *s)
     server_close(s->server);
     serve_log_close(s->log);
     serve_meter_close(s->meter);
+    serve_api_close(s->api);
     engine_close(s->engine);
     for (size_t i = 0; s->texts && i < s->n; i++)
         free(s->texts[i]);

@@ -200,6 +200,11 @@ struct metering *serve_metering(const struct serve_meter *m)
     return m ? m->metering : NULL;
 }
 
+struct joulet *serve_meter_of(const struct serve_meter *m)
+{
+    return m ? m->meter : NULL;
+}
+
 void serve_meter_text(struct jl_buf *out, const struct serve_meter *m)
 {
     for (size_t i = 0; m && i < m->options.n_channels; i++) {

@@ -58,6 +58,17 @@ bool api_error(struct api_call *c, int status, const char *code, const char *mes
     return refuse(c, status, NULL, code, message, remedy);
 }
 
+bool api_not_measured(struct api_call *c)
+{
+    return api_error(c, 404, "not_measured", "nothing is measured here: no sensor works, or it was started with --no-meter",
+                     "`joulet doctor` shows what is in the way");
+}
+
+bool api_no_memory(struct api_call *c)
+{
+    return api_error(c, 503, "unavailable", "out of memory", NULL);
+}
+
 bool api_bad_query(struct api_call *c, const char *message)
 {
     char remedy[400];

@@ -3,8 +3,8 @@
 #ifndef SERVER_API_H
 #define SERVER_API_H
 
+#include "report/put.h"
 #include "server/internal.h"
-#include "server/put.h"
 
 #define API_BODY_MAX  ((size_t)64 * 1024)
 #define API_NAME_MAX  512
@@ -58,6 +58,8 @@ const struct api_route *api_find(const char *method, const char *path, size_t n,
 bool api_json(struct api_call *c, int status, const struct jl_buf *json);
 /* code: "not_found", ...; remedy NULL: there is none. */
 bool api_error(struct api_call *c, int status, const char *code, const char *message, const char *remedy);
+bool api_not_measured(struct api_call *c);
+bool api_no_memory(struct api_call *c);
 bool api_bad_query(struct api_call *c, const char *message);
 /* Values of the query; false: answered with an error. */
 bool api_limit(struct api_call *c, size_t otherwise, size_t most, size_t *out);
@@ -96,5 +98,7 @@ bool api_health(struct api_call *c);
 bool api_requests(struct api_call *c);
 bool api_request(struct api_call *c);
 bool api_energy(struct api_call *c);
+bool api_sensors(struct api_call *c);
+bool api_power(struct api_call *c);
 
 #endif

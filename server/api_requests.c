@@ -16,12 +16,6 @@ struct following {
     struct metering_place place;
 };
 
-static bool no_metering(struct api_call *c)
-{
-    return api_error(c, 404, "not_measured", "nothing is measured here: no sensor works, or it was started with --no-meter",
-                     "`joulet doctor` shows what is in the way");
-}
-
 /* False: answered with an error. */
 static bool read_filter(struct api_call *c, const struct api_query *q, struct metering_filter *f, size_t otherwise)
 {
@@ -61,7 +55,7 @@ static bool follow(struct api_call *c)
 {
     struct following *f = calloc(1, sizeof *f);
     if (!f)
-        return api_error(c, 503, "unavailable", "out of memory", NULL);
+        return api_no_memory(c);
     f->metering = c->server->o.metering;
     f->query = c->query;
     if (!read_filter(c, &f->query, &f->filter, 0)) {
@@ -79,7 +73,7 @@ bool api_requests(struct api_call *c)
     struct jl_buf out;
     bool asked;
     if (!c->server->o.metering)
-        return no_metering(c);
+        return api_not_measured(c);
     if (!api_flag(c, "follow", &asked))
         return true;
     if (api_wants_events(c, "follow"))
@@ -97,7 +91,7 @@ bool api_request(struct api_call *c)
 {
     struct jl_buf out;
     if (!c->server->o.metering)
-        return no_metering(c);
+        return api_not_measured(c);
     jl_buf_init(&out, 1 << 20);
     bool ok = metering_write_request(c->server->o.metering, c->name, &out)
                   ? api_json(c, 200, &out)
@@ -112,7 +106,7 @@ bool api_energy(struct api_call *c)
 {
     struct jl_buf out;
     if (!c->server->o.metering)
-        return no_metering(c);
+        return api_not_measured(c);
     jl_buf_init(&out, 1 << 20);
     metering_write_energy(c->server->o.metering, &out);
     bool ok = api_json(c, 200, &out);

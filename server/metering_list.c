@@ -1,8 +1,8 @@
 /* metering_list.c - requests by what is asked about them, and followed as they change. What changes is noted in a ring of places
  * of the table: a follower that is slow is told the latest state of each, and how many changes went by unseen. */
+#include "report/put.h"
 #include "server/internal.h"
 #include "server/metering_private.h"
-#include "server/put.h"
 
 #include <inttypes.h>
 #include <stdio.h>

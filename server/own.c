@@ -1,6 +1,6 @@
 /* own.c - errors that the server answers itself, in the words of the API that the path belongs to. */
+#include "report/put.h"
 #include "server/internal.h"
-#include "server/put.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -16,16 +16,7 @@ static bool answer_json(struct net_call *call, int status, const char *json, siz
 
 void server_json_string(struct jl_buf *out, const char *s)
 {
-    jl_buf_str(out, "\"");
-    for (; *s; s++) {
-        if (*s == '"' || *s == '\\')
-            jl_buf_printf(out, "\\%c", *s);
-        else if ((unsigned char)*s < ' ')
-            jl_buf_printf(out, "\\u%04x", (unsigned)*s);
-        else
-            jl_buf_add(out, s, 1);
-    }
-    jl_buf_str(out, "\"");
+    put_value(out, s);
 }
 
 static const char *kind_of(int status)

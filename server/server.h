@@ -17,6 +17,14 @@ struct server_upstream {
     const char *model;  /* "llama3.2:1b", or "llama*": of requests that name it; NULL */
 };
 
+/* What the JSON API needs besides (docs/proxy-api.md); all of it must outlive the server. */
+struct server_api {
+    struct joulet *meter;         /* for sensors and power; NULL: nothing is measured */
+    const char *program;          /* joulet itself, which doctor and runs are started with; NULL: they are refused */
+    const char *const *arguments; /* of every such child, as --sim and its value: NULL-terminated; NULL none */
+    const char *db;               /* of runs; NULL: joulet.db in the data folder */
+};
+
 struct server_options {
     const char *listen;
     const struct server_upstream *upstreams;
@@ -35,6 +43,7 @@ struct server_options {
     double upstream_idle_s;          /* an upstream that sends nothing for so long; 0: 3600 s */
     const struct observer *observer; /* besides the metering; NULL: none */
     struct metering *metering;       /* must outlive the server; NULL: nothing is measured */
+    struct server_api api;
     enum splice_form inject;         /* where the energy goes in answers, when something is measured */
     /* What the operator should know, once each time it begins; any thread. */
     void (*said)(void *user, const char *sentence);

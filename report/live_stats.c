@@ -1,6 +1,6 @@
 /* live_stats.c - minimum, maximum and percentiles of a stream of rows in bounded memory. */
-#include "cli/live.h"
 #include "lib/stats/stats.h"
+#include "report/live.h"
 
 #include <math.h>
 #include <stdlib.h>
