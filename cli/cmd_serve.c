@@ -169,6 +169,7 @@ static int open_server(struct serving *s)
                                .said = on_said,
                                .user = s};
     o.n_allow_hosts = cli_list(c, "allow-host", &o.allow_hosts);
+    s->api = serve_api_open(c, s->meter, &o.api);
     if (cli_flag(c, "verbose") && (s->log = serve_log_open(c)))
         o.observer = serve_log_observer(s->log);
     return server_open(&s->server, &o, &err) == JOULET_OK ? CLI_DONE : cli_fail(c, &err);

@@ -17,7 +17,7 @@ struct serve_meter;
  * sentence. */
 int serve_meter_open(struct serve_meter **out, const struct cli *c, const struct server_upstream *upstreams, size_t n);
 struct metering *serve_metering(const struct serve_meter *m); /* NULL is fine, and gives NULL */
-struct joulet *serve_meter_of(const struct serve_meter *m); /* NULL is fine, and gives NULL */
+struct joulet *serve_meter_of(const struct serve_meter *m);   /* NULL is fine, and gives NULL */
 /* What it measures: a line for people, nothing without a meter; ids as a list. */
 void serve_meter_text(struct jl_buf *out, const struct serve_meter *m);
 void serve_meter_json(struct jl_buf *out, const struct serve_meter *m);

@@ -1,4 +1,5 @@
-/* serve_api.c - what the JSON API of `serve` starts children with: this program, and the options that say what it measures with. */
+/* serve_api.c - what the JSON API of `serve` starts children with: this program, and the options that say what it measures with.
+ */
 #include "cli/serve.h"
 
 #include <stdlib.h>

@@ -15,6 +15,7 @@ size_t live_channels_of(const struct live *l, const char *sensor)
 
 static void texts(struct jl_buf *out, const char *const (*pairs)[2], size_t n)
 {
+    put_sep(out);
     jl_buf_str(out, "\n    ");
     put_begin(out, NULL, '{');
     for (size_t i = 0; i < n; i++) {
@@ -86,7 +87,6 @@ static void put_sensors(struct jl_buf *out, const struct live *l)
 
 void live_sensors_json(struct jl_buf *out, const struct live *l)
 {
-    jl_buf_str(out, "\n  ");
     put_begin(out, "channels", '[');
     for (size_t i = 0; i < l->n; i++)
         put_channel(out, &l->channels[i]);

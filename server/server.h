@@ -44,7 +44,7 @@ struct server_options {
     const struct observer *observer; /* besides the metering; NULL: none */
     struct metering *metering;       /* must outlive the server; NULL: nothing is measured */
     struct server_api api;
-    enum splice_form inject;         /* where the energy goes in answers, when something is measured */
+    enum splice_form inject; /* where the energy goes in answers, when something is measured */
     /* What the operator should know, once each time it begins; any thread. */
     void (*said)(void *user, const char *sentence);
     void *user;
