@@ -6,6 +6,7 @@ SANITIZE ?=
 SEED ?=
 WINDOWS ?=
 FUZZ_SECONDS ?= 180
+MINUTES ?= 60
 
 preset_ = default
 preset_address,undefined = address
@@ -14,7 +15,7 @@ preset_undefined = address
 preset_thread = thread
 preset = $(or $(preset_$(SANITIZE)),$(error SANITIZE=$(SANITIZE) is not known: use address,undefined or thread))
 
-.PHONY: all help setup demo check check-engines check-fresh lint fuzz bench accuracy format install clean
+.PHONY: all help setup demo check check-engines check-fresh lint fuzz bench soak accuracy format install clean
 .NOTPARALLEL:
 
 all: ## build the program, its modules and libjoulet into build/default
@@ -22,7 +23,7 @@ all: ## build the program, its modules and libjoulet into build/default
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
-	@echo "  T=NAME: one test or bench   SANITIZE=address,undefined|thread   PREFIX, DESTDIR   FUZZ_SECONDS=$(FUZZ_SECONDS)"
+	@echo "  T=NAME: one test or bench   SANITIZE=address,undefined|thread   PREFIX, DESTDIR   FUZZ_SECONDS=$(FUZZ_SECONDS)   MINUTES=$(MINUTES)"
 
 setup: ## install what building needs
 	@tools/setup build
@@ -47,6 +48,9 @@ fuzz: ## every fuzzer for FUZZ_SECONDS, or the one named by T
 
 bench: ## the benches, one JSON object a line; T=overhead runs one
 	@tools/bench $(T)
+
+soak: ## an hour (MINUTES) of `joulet serve` with 2000 open streams: does its memory stay flat?
+	@tools/soak '$(or $(T),proxy)' $(MINUTES)
 
 accuracy: ## the accuracy table into docs/accuracy.md, from a seed used once; SEED=N WINDOWS=N another
 	@tools/accuracy $(SEED) $(WINDOWS)

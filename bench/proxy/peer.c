@@ -35,12 +35,21 @@ static bool send_chunk(int fd)
 {
     char event[256], chunk[300];
     int n = snprintf(event, sizeof(event),
-                     "data: {\"" STAMP
+                     "data: {\"id\":\"" STAMP
                      "%019lld\",\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" "
                      "word\"},\"finish_reason\":null}]}\n\n",
                      (long long)jl_mono_ns());
     n = snprintf(chunk, sizeof(chunk), "%x\r\n%s\r\n", (unsigned)n, event);
     return send_all(fd, chunk, (size_t)n);
+}
+
+/* As chat streams end. */
+static bool send_end(int fd)
+{
+    static const char end[] =
+        "4f\r\ndata: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n\r\n"
+        "e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
+    return send_all(fd, end, sizeof(end) - 1);
 }
 
 static bool answer(int fd, const char *target)
@@ -49,9 +58,10 @@ static bool answer(int fd, const char *target)
     static const char quick[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
     unsigned n = 1, gap_us = 0;
     char byte;
-    if (jl_starts(target, "/q"))
+    const char *stamped = strstr(target, "/s/");
+    if (strstr(target, "/q"))
         return send_all(fd, quick, sizeof(quick) - 1);
-    bool hold = sscanf(target, "/s/%u/%u", &n, &gap_us) != 2;
+    bool hold = !stamped || sscanf(stamped, "/s/%u/%u", &n, &gap_us) != 2;
     if (!send_all(fd, stream, sizeof(stream) - 1))
         return false;
     int64_t at_ns = jl_mono_ns();
@@ -62,7 +72,7 @@ static bool answer(int fd, const char *target)
     }
     if (hold)
         return recv(fd, &byte, 1, 0) > 0;
-    return send_all(fd, "0\r\n\r\n", 5);
+    return send_end(fd);
 }
 
 /* One request at a time; its body follows its head at once. False: the end. */
@@ -173,18 +183,26 @@ int peer_connect(int port)
     return fd;
 }
 
-static bool send_request(int fd, const char *target, size_t body)
+/* A request for a chat with a body of about that many bytes, so that whoever meters has something to recognise. */
+static bool send_request(int fd, const char *what, bool stream, size_t body)
 {
-    size_t n = body + 300;
+    static const char end[] = "\"}]}";
+    char begin[128];
+    size_t n = body + 600;
     char *request = malloc(n);
     if (!request)
         return false;
-    int head = snprintf(request, n,
-                        "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nAuthorization: Bearer none\r\n"
-                        "Content-Length: %zu\r\n\r\n",
-                        target, body);
-    memset(request + head, 'x', body);
-    bool ok = send_all(fd, request, (size_t)head + body);
+    size_t begins = (size_t)snprintf(begin, sizeof(begin),
+                                     "{\"model\":\"bench\",\"stream\":%s,\"messages\":[{\"role\":\"user\",\"content\":\"",
+                                     stream ? "true" : "false");
+    size_t fill = body > begins + sizeof(end) ? body - begins - sizeof(end) : 1, all = begins + fill + sizeof(end) - 1;
+    size_t head = (size_t)snprintf(request, n,
+                                   "POST /v1/chat/completions?%s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: "
+                                   "application/json\r\nAuthorization: Bearer none\r\nContent-Length: %zu\r\n\r\n%s",
+                                   what, all, begin);
+    memset(request + head, 'x', fill);
+    memcpy(request + head + fill, end, sizeof(end) - 1);
+    bool ok = send_all(fd, request, head + fill + sizeof(end) - 1);
     free(request);
     return ok;
 }
@@ -217,12 +235,17 @@ static size_t read_stamps(int fd, size_t most, struct sample *chunks, int64_t *f
     }
 }
 
+bool peer_ask_stream(int fd, size_t body, unsigned n, unsigned gap_us)
+{
+    char what[64];
+    snprintf(what, sizeof(what), "/s/%u/%u", n, gap_us);
+    return send_request(fd, what, true, body);
+}
+
 bool peer_stream(int fd, size_t body, unsigned n, unsigned gap_us, struct sample *chunks, double *first_s)
 {
-    char target[64];
     int64_t from_ns = jl_mono_ns(), first_ns = from_ns;
-    snprintf(target, sizeof(target), "/s/%u/%u", n, gap_us);
-    if (!send_request(fd, target, body) || read_stamps(fd, 0, chunks, &first_ns) != n)
+    if (!peer_ask_stream(fd, body, n, gap_us) || read_stamps(fd, 0, chunks, &first_ns) != n)
         return false;
     if (first_s)
         *first_s = jl_s(first_ns - from_ns);
@@ -231,9 +254,9 @@ bool peer_stream(int fd, size_t body, unsigned n, unsigned gap_us, struct sample
 
 bool peer_ask(int fd)
 {
-    char in[2048];
-    size_t n = 0;
-    if (!send_request(fd, "/q", 64))
+    char in[4096];
+    size_t n = 0, want = sizeof(in);
+    if (!send_request(fd, "/q", false, 64))
         return false;
     do {
         ssize_t got = recv(fd, in + n, sizeof(in) - 1 - n, 0);
@@ -241,11 +264,15 @@ bool peer_ask(int fd)
             return false;
         n += (size_t)got;
         in[n] = '\0';
-    } while (!strstr(in, "\r\n\r\n{}"));
-    return true;
+        const char *end = strstr(in, "\r\n\r\n"), *length = strcasestr(in, "\r\nContent-Length:");
+        if (end && !length)
+            return false;
+        want = end ? (size_t)(end + 4 - in) + strtoul(length + 17, NULL, 10) : want;
+    } while (n < want);
+    return n == want;
 }
 
 bool peer_hold(int fd)
 {
-    return send_request(fd, "/h", 64) && read_stamps(fd, 1, NULL, NULL) == 1;
+    return send_request(fd, "/h", true, 64) && read_stamps(fd, 1, NULL, NULL) == 1;
 }

@@ -4,7 +4,7 @@
 
 #include "lib/platform/platform.h"
 
-/* Serves for ever on a free port of loopback; returns it. A thread a connection. Targets:
+/* Serves for ever on a free port of loopback; returns it. A thread a connection. Targets hold:
  *   /q          a short answer
  *   /s/N/GAP    a stream of N stamped chunks, one every GAP microseconds
  *   /h          one stamped chunk, then silence until the client leaves */
@@ -23,7 +23,8 @@ int peer_connect(int port);
 /* One stream; adds the time from the upstream's stamp to here for each chunk. first_s: from sending the request (with a body of
  * that many bytes) to the first chunk. False: it did not come through. */
 bool peer_stream(int fd, size_t body, unsigned n, unsigned gap_us, struct sample *chunks, double *first_s);
-bool peer_ask(int fd);  /* one short request and its answer */
-bool peer_hold(int fd); /* until the first chunk of a silent stream is there */
+bool peer_ask_stream(int fd, size_t body, unsigned n, unsigned gap_us); /* the request alone */
+bool peer_ask(int fd);                                                  /* one short request and its answer */
+bool peer_hold(int fd);                                                 /* until the first chunk of a silent stream is there */
 
 #endif

@@ -1,8 +1,10 @@
 /* proxy.c - what `joulet serve` adds between a client and its engine: time per streamed chunk and to the first one, requests a
- * second, processor time per chunk, memory per open stream. Ways (direct, through joulet with and without an observer, through
- * nginx when it is installed) take turns in shuffled order; each figure is the median over rounds of what a round's median or
- * percentile shows. One JSON object a line; goals in docs/performance.md. */
+ * second, processor time per chunk and request, memory per open stream. Ways (direct, joulet without metering, with an observer
+ * that looks at each byte, with an observer that hangs, with metering on a simulated sensor, and nginx when the variable NGINX
+ * names one) take turns in shuffled order; each figure is the median over rounds of what a round's median or percentile shows.
+ * One JSON object a line; goals in docs/performance.md. */
 #include "bench/proxy/peer.h"
+#include "server/metering.h"
 #include "server/server.h"
 
 #include <math.h>
@@ -16,9 +18,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DIRECT, PLAIN, OBSERVED, NGINX, WAYS };
+enum { DIRECT, PLAIN, OBSERVED, STUCK, METERED, NGINX, WAYS };
 enum { ROUNDS = 5, STREAMS_MOST = 64, HELD = 2000 };
-static const char *const way_names[] = {"direct", "joulet, no observer", "joulet", "nginx"};
+static const char *const way_names[] = {"direct", "--no-meter", "observed", "observer hangs", "metered", "nginx"};
 
 struct way {
     int port; /* 0: not there */
@@ -81,14 +83,47 @@ static void on_end(void *state, const struct observed_end *e)
     (void)state, (void)e;
 }
 
-static void serve(int upstream_port, bool observed, int tell_fd)
+/* The worst that can become of it. */
+static void *on_begin_hang(void *user, const struct observed *x)
+{
+    (void)x;
+    for (;;)
+        pause();
+    return user;
+}
+
+static struct metering *open_metering(void)
+{
+    struct joulet_options o = JOULET_OPTIONS_INIT;
+    struct metering_options m = {.n_channels = 1, .devices = 1};
+    struct metering *metering = NULL;
+    struct joulet_error err;
+    o.sim = "20";
+    o.sensors = "sim";
+    o.calibration = "";
+    if (joulet_open(&m.meter, &o, &err) != JOULET_OK || joulet_wait_ready(m.meter, 10, &err) != JOULET_OK ||
+        metering_open(&metering, &m, &err) != JOULET_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        _exit(1);
+    }
+    return metering;
+}
+
+static void serve(int upstream_port, int way, int tell_fd)
 {
     static unsigned long long sum;
-    struct observer observer = {.user = &sum, .begin = on_begin, .chunk = on_chunk, .end = on_end};
+    struct observer looks = {.user = &sum, .begin = on_begin, .chunk = on_chunk, .end = on_end};
+    struct observer hangs = {.user = &sum, .begin = on_begin_hang, .end = on_end};
     char *url = jl_strf("http://127.0.0.1:%d", upstream_port);
     struct server_upstream up = {.url = url};
-    struct server_options o = {
-        .listen = "127.0.0.1:0", .upstreams = &up, .n_upstreams = 1, .observer = observed ? &observer : NULL};
+    struct server_options o = {.listen = "127.0.0.1:0",
+                               .upstreams = &up,
+                               .n_upstreams = 1,
+                               .inject = SPLICE_ENERGY,
+                               .metering = way == METERED ? open_metering() : NULL,
+                               .observer = way == OBSERVED ? &looks
+                                           : way == STUCK  ? &hangs
+                                                           : NULL};
     struct server *s;
     struct joulet_error err;
     jl_open_files_most();
@@ -110,7 +145,7 @@ static bool start_joulet(int way, int upstream_port)
         return false;
     ways[way].pid = child();
     if (ways[way].pid == 0)
-        serve(upstream_port, way == OBSERVED, tell[1]);
+        serve(upstream_port, way, tell[1]);
     close(tell[1]);
     bool ok = read(tell[0], &ways[way].port, sizeof(int)) == sizeof(int);
     close(tell[0]);
@@ -120,8 +155,9 @@ static bool start_joulet(int way, int upstream_port)
 /* As an operator sets it up for streams: no buffering, connections to the upstream kept. */
 static void start_nginx(int upstream_port)
 {
+    const char *nginx = getenv("BENCH_NGINX");
     int port, fd = peer_listen(&port);
-    char *path = jl_strf("%s/nginx.conf", folder);
+    char *path = jl_strf("%s/nginx.conf", folder), *errors = jl_strf("%s/error.log", folder);
     char *text = jl_strf(
         "daemon off; worker_processes 2; pid %s/nginx.pid; error_log %s/error.log crit;\n"
         "events { worker_connections 8192; }\n"
@@ -132,24 +168,24 @@ static void start_nginx(int upstream_port)
         "Connection \"\"; proxy_buffering off; } } }\n",
         folder, folder, folder, folder, folder, folder, folder, upstream_port, port);
     close(fd);
-    if (system("nginx -v >/dev/null 2>&1") != 0 || jl_write_file(path, text, strlen(text), 0644, NULL) != JOULET_OK) {
-        free(path);
-        free(text);
-        return;
-    }
-    ways[NGINX].pid = child();
-    if (ways[NGINX].pid == 0) {
-        execlp("nginx", "nginx", "-p", folder, "-c", path, (char *)NULL);
-        _exit(127);
-    }
-    for (int i = 0; i < 100 && !ways[NGINX].port; i++) {
-        usleep(50000);
-        fd = peer_connect(port);
-        if (fd >= 0) {
-            ways[NGINX].port = port;
-            close(fd);
+    if (nginx && *nginx && jl_write_file(path, text, strlen(text), 0644, NULL) == JOULET_OK) {
+        ways[NGINX].pid = child();
+        if (ways[NGINX].pid == 0) {
+            execlp(nginx, "nginx", "-p", folder, "-e", errors, "-c", path, (char *)NULL);
+            _exit(127);
+        }
+        for (int i = 0; i < 100 && !ways[NGINX].port && waitpid(ways[NGINX].pid, NULL, WNOHANG) == 0; i++) {
+            usleep(50000);
+            fd = peer_connect(port);
+            if (fd >= 0) {
+                ways[NGINX].port = port;
+                close(fd);
+            }
         }
     }
+    if (!ways[NGINX].port)
+        fprintf(stderr, "proxy: without nginx: the variable BENCH_NGINX names none that works\n");
+    free(errors);
     free(path);
     free(text);
 }
@@ -166,7 +202,9 @@ static bool start_all(void)
     }
     close(fd);
     ways[DIRECT] = (struct way){port, upstream_pid};
-    bool ok = start_joulet(PLAIN, port) && start_joulet(OBSERVED, port);
+    bool ok = true;
+    for (int way = PLAIN; way <= METERED && ok; way++)
+        ok = start_joulet(way, port);
     start_nginx(port);
     return ok;
 }
@@ -221,13 +259,27 @@ static void *ask_job(void *arg)
 }
 
 /* To the nanosecond, unlike what procfs tells. */
-static double cpu_s_of(pid_t pid)
+static double cpu_s_alone(pid_t pid)
 {
     clockid_t clock;
     struct timespec t;
     if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) != 0)
         return (double)NAN;
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* With its children: nginx works in those. */
+static double cpu_s_of(int way)
+{
+    char path[64], text[1024], *end;
+    pid_t pid = ways[way].pid;
+    double s = cpu_s_alone(pid);
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    if (way != NGINX || jl_read_text(path, text, sizeof(text), NULL) != JOULET_OK)
+        return way == NGINX ? (double)NAN : s;
+    for (char *p = text; (pid = (pid_t)strtol(p, &end, 10)) > 0 && end != p; p = end)
+        s += cpu_s_alone(pid);
+    return s;
 }
 
 /* So many streams at once; all chunks but the first of each in *all, CPU seconds of the way in *cpu_s. */
@@ -237,7 +289,7 @@ static bool streams_round(int way, unsigned streams, unsigned chunks, unsigned g
     struct sample samples[STREAMS_MOST] = {0};
     pthread_t threads[STREAMS_MOST];
     bool ok = true;
-    double before = cpu_s_of(ways[way].pid);
+    double before = cpu_s_of(way);
     for (unsigned i = 0; i < streams; i++) {
         jobs[i] = (struct job){.way = way, .body = 200, .chunks = chunks, .gap_us = gap_us, .sample = &samples[i]};
         if (pthread_create(&threads[i], NULL, stream_job, &jobs[i]))
@@ -250,15 +302,16 @@ static bool streams_round(int way, unsigned streams, unsigned chunks, unsigned g
             sample_add(all, samples[i].s[k]);
         sample_release(&samples[i]);
     }
-    *cpu_s = cpu_s_of(ways[way].pid) - before;
+    *cpu_s = cpu_s_of(way) - before;
     return ok;
 }
 
-static double requests_round(int way, unsigned clients, double seconds)
+static double requests_round(int way, unsigned clients, double seconds, double *cpu_s)
 {
     struct job jobs[STREAMS_MOST];
     pthread_t threads[STREAMS_MOST];
     size_t n = 0;
+    double before = cpu_s_of(way);
     int64_t from_ns = jl_mono_ns(), until_ns = from_ns + jl_ns(seconds);
     for (unsigned i = 0; i < clients; i++) {
         jobs[i] = (struct job){.way = way, .until_ns = until_ns};
@@ -271,6 +324,7 @@ static double requests_round(int way, unsigned clients, double seconds)
         if (!jobs[i].ok)
             return (double)NAN;
     }
+    *cpu_s = (cpu_s_of(way) - before) / (double)n;
     return (double)n / jl_s(jl_mono_ns() - from_ns);
 }
 
@@ -312,12 +366,47 @@ static double median(struct sample *x)
     return m;
 }
 
-static void bench_streams(unsigned streams, unsigned chunks, unsigned gap_us, double goal_p50_us, double goal_p99_us,
-                          struct jl_rng *rng)
+struct goals {
+    double p50_us, p99_us, cpu_us;
+};
+
+static void figure_of(const char *what, int way, double value, const char *unit, double goal, double baseline)
+{
+    char name[120];
+    snprintf(name, sizeof(name), "%s, %s", what, way_names[way]);
+    figure(name, value, unit, way == METERED ? goal : (double)NAN, baseline, false);
+}
+
+/* The goals are those with metering on, which is what people run; the others stand beside it. goals->p99_us 0: no worse than
+ * nginx. */
+static void tell_streams(unsigned streams, const struct goals *goals, struct sample p50[], struct sample p99[],
+                         struct sample cpu[])
+{
+    double at50[WAYS], at99[WAYS], cost[WAYS];
+    char what[80];
+    for (int w = 0; w < WAYS; w++) {
+        at50[w] = median(&p50[w]) * 1e6;
+        at99[w] = median(&p99[w]) * 1e6;
+        cost[w] = median(&cpu[w]) * 1e6;
+    }
+    double most = goals->p99_us > 0 ? goals->p99_us : at99[NGINX] - at99[DIRECT];
+    for (int w = PLAIN; w < WAYS; w++) {
+        if (!ways[w].port)
+            continue;
+        snprintf(what, sizeof(what), "added per chunk p50, %u streams", streams);
+        figure_of(what, w, at50[w] - at50[DIRECT], "us", goals->p50_us, at50[NGINX] - at50[DIRECT]);
+        snprintf(what, sizeof(what), "added per chunk p99, %u streams", streams);
+        figure_of(what, w, at99[w] - at99[DIRECT], "us", most, at99[NGINX] - at99[DIRECT]);
+        snprintf(what, sizeof(what), "processor time per chunk, %u streams", streams);
+        figure_of(what, w, cost[w], "us", goals->cpu_us, cost[NGINX]);
+    }
+    snprintf(what, sizeof(what), "metering, processor time per chunk, %u streams", streams);
+    figure(what, cost[METERED] - cost[PLAIN], "us", (double)NAN, (double)NAN, false);
+}
+
+static void bench_streams(unsigned streams, unsigned chunks, unsigned gap_us, const struct goals *goals, struct jl_rng *rng)
 {
     struct sample p50[WAYS] = {0}, p99[WAYS] = {0}, cpu[WAYS] = {0};
-    double at50[WAYS], at99[WAYS];
-    char name[100];
     for (int round = 0; round < ROUNDS; round++) {
         int order[WAYS];
         shuffle(order, rng);
@@ -332,29 +421,14 @@ static void bench_streams(unsigned streams, unsigned chunks, unsigned gap_us, do
             sample_release(&all);
         }
     }
-    for (int w = 0; w < WAYS; w++) {
-        at50[w] = median(&p50[w]);
-        at99[w] = median(&p99[w]);
-    }
-    for (int w = PLAIN; w <= OBSERVED; w++) {
-        snprintf(name, sizeof(name), "added per chunk p50, %u streams, %s", streams, way_names[w]);
-        figure(name, (at50[w] - at50[DIRECT]) * 1e6, "us", w == OBSERVED ? goal_p50_us : (double)NAN,
-               (at50[NGINX] - at50[DIRECT]) * 1e6, false);
-        snprintf(name, sizeof(name), "added per chunk p99, %u streams, %s", streams, way_names[w]);
-        figure(name, (at99[w] - at99[DIRECT]) * 1e6, "us", w == OBSERVED ? goal_p99_us : (double)NAN,
-               (at99[NGINX] - at99[DIRECT]) * 1e6, false);
-        snprintf(name, sizeof(name), "processor time per chunk, %u streams, %s", streams, way_names[w]);
-        figure(name, median(&cpu[w]) * 1e6, "us", w == OBSERVED ? 40 : (double)NAN, (double)NAN, false);
-    }
-    sample_release(&cpu[DIRECT]);
-    sample_release(&cpu[NGINX]);
+    tell_streams(streams, goals, p50, p99, cpu);
 }
 
 static void bench_first(size_t body, struct jl_rng *rng)
 {
     struct sample first[WAYS] = {0};
     double s[WAYS];
-    char name[100];
+    char what[80];
     for (int round = 0; round < ROUNDS; round++) {
         int order[WAYS];
         shuffle(order, rng);
@@ -365,33 +439,55 @@ static void bench_first(size_t body, struct jl_rng *rng)
         }
     }
     for (int w = 0; w < WAYS; w++)
-        s[w] = median(&first[w]);
-    for (int w = PLAIN; w <= OBSERVED; w++) {
-        snprintf(name, sizeof(name), "added to the first chunk p50, body of %zu kB, %s", body / 1000, way_names[w]);
-        figure(name, (s[w] - s[DIRECT]) * 1e6, "us", w == OBSERVED ? 200 : (double)NAN, (s[NGINX] - s[DIRECT]) * 1e6, false);
-    }
+        s[w] = median(&first[w]) * 1e6;
+    snprintf(what, sizeof(what), "added to the first chunk p50, body of %zu kB", body / 1000);
+    for (int w = PLAIN; w < WAYS; w++)
+        if (ways[w].port)
+            figure_of(what, w, s[w] - s[DIRECT], "us", 200, s[NGINX] - s[DIRECT]);
 }
 
 static void bench_requests(struct jl_rng *rng)
 {
-    struct sample rate[WAYS] = {0};
-    double r[WAYS];
+    struct sample rate[WAYS] = {0}, cpu[WAYS] = {0};
+    double r[WAYS], cost[WAYS];
     char name[100];
     for (int round = 0; round < ROUNDS; round++) {
         int order[WAYS];
         shuffle(order, rng);
         for (int i = 0; i < WAYS; i++) {
-            double x = ways[order[i]].port ? requests_round(order[i], 16, 0.5) : (double)NAN;
-            if (isfinite(x))
+            double each, x = ways[order[i]].port ? requests_round(order[i], 16, 0.5, &each) : (double)NAN;
+            if (isfinite(x)) {
                 sample_add(&rate[order[i]], x);
+                sample_add(&cpu[order[i]], each);
+            }
         }
     }
-    for (int w = 0; w < WAYS; w++)
+    for (int w = 0; w < WAYS; w++) {
         r[w] = median(&rate[w]);
-    figure("requests, direct", r[DIRECT], "1/s", (double)NAN, (double)NAN, true);
-    for (int w = PLAIN; w <= OBSERVED; w++) {
+        cost[w] = median(&cpu[w]) * 1e6;
+    }
+    for (int w = DIRECT; w < WAYS; w++) {
         snprintf(name, sizeof(name), "requests, %s", way_names[w]);
-        figure(name, r[w], "1/s", w == OBSERVED ? 17000 : 20000, r[NGINX], true);
+        if (ways[w].port)
+            figure(name, r[w], "1/s", w == METERED ? 17000 : w == PLAIN ? 20000 : (double)NAN, r[NGINX], true);
+    }
+    for (int w = PLAIN; w < WAYS; w++)
+        if (ways[w].port)
+            figure_of("processor time per request", w, cost[w], "us", (double)NAN, cost[NGINX]);
+    figure("metering, processor time per request", cost[METERED] - cost[PLAIN], "us", (double)NAN, (double)NAN, false);
+}
+
+/* What runs without any request: sensors are read, and whoever looks at the streams looks whether there are any. */
+static void bench_idle(void)
+{
+    double before[WAYS];
+    int64_t from_ns = jl_mono_ns();
+    for (int w = PLAIN; w <= METERED; w++)
+        before[w] = cpu_s_of(w);
+    usleep(2000000);
+    for (int w = PLAIN; w <= METERED; w += METERED - PLAIN) {
+        double part = (cpu_s_of(w) - before[w]) / jl_s(jl_mono_ns() - from_ns);
+        figure_of("processor time without requests", w, part * 100, "%", (double)NAN, (double)NAN);
     }
 }
 
@@ -407,11 +503,11 @@ static void bench_memory(void)
 {
     static int fds[HELD];
     size_t n = 0;
-    double before = resident_kb(ways[OBSERVED].pid);
-    while (n < HELD && (fds[n] = peer_connect(ways[OBSERVED].port)) >= 0 && peer_hold(fds[n]))
+    double before = resident_kb(ways[METERED].pid);
+    while (n < HELD && (fds[n] = peer_connect(ways[METERED].port)) >= 0 && peer_hold(fds[n]))
         n++;
     figure("open streams", (double)n, "", HELD, (double)NAN, true);
-    figure("memory per open stream, joulet", n ? (resident_kb(ways[OBSERVED].pid) - before) / (double)n : (double)NAN, "kB", 100,
+    figure("memory per open stream, metered", n ? (resident_kb(ways[METERED].pid) - before) / (double)n : (double)NAN, "kB", 100,
            (double)NAN, false);
     for (size_t i = 0; i < n; i++)
         close(fds[i]);
@@ -428,9 +524,10 @@ int main(void)
         stop_all();
         return 1;
     }
-    bench_streams(1, 100, 5000, 35, 150, &rng);
-    bench_streams(16, 50, 20000, 50, 150, &rng);
-    bench_streams(64, 25, 50000, (double)NAN, (double)NAN, &rng);
+    bench_idle();
+    bench_streams(1, 200, 5000, &(struct goals){35, 150, 40}, &rng);
+    bench_streams(16, 60, 20000, &(struct goals){50, 150, 40}, &rng);
+    bench_streams(64, 30, 50000, &(struct goals){(double)NAN, 0, 40}, &rng);
     bench_first(2000, &rng);
     bench_first(64000, &rng);
     bench_requests(&rng);
