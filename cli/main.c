@@ -1,5 +1,6 @@
 /* main.c - finds the command, reads its options, runs it. */
 #include "cli/parse.h"
+#include "server/recognise_apart.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -72,6 +73,9 @@ static int run_command(const struct command *command, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    int code;
+    if (apart_main(argc, argv, &code))
+        return code;
     terminal_streams();
     terminal_signals();
     if (argc < 2 || argv[1][0] == '-')

@@ -193,7 +193,9 @@ enum json_place json_watch_byte(struct json_watch *w, char c)
 
 bool json_watch_is_final(const struct json_watch *w, bool usage)
 {
-    static const char *const ends[] = {"message_delta", "chat.end", "response.completed", "response.incomplete"};
+    static const char *const ends[] = {"message_delta",        "chat.end",          "response.completed",
+                                       "response.incomplete",  "response.failed",   "image_generation.completed",
+                                       "image_edit.completed", "speech.audio.done", "transcript.text.done"};
     if (w->broken || w->has_energy)
         return false;
     for (size_t i = 0; i < JL_COUNT(ends); i++)

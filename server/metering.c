@@ -71,6 +71,32 @@ bool metering_level_known(const struct metering *m, joulet_mark since)
 
 /* ---- all of it --------------------------------------------------------------------------------------------------------- */
 
+/* The times in which a tunnel was there are independent, and so is what is not known of them. */
+static void add_time(struct joulet_attributed *sum, const struct joulet_attributed *a)
+{
+    sum->net_j += a->net_j;
+    sum->gross_j += a->gross_j;
+    sum->idle_share_j += a->idle_share_j;
+    sum->u_j = hypot(sum->u_j, a->u_j);
+    sum->weights_assumed |= a->weights_assumed;
+}
+
+static void is_final(struct metering *m, struct metered *x)
+{
+    x->final = true;
+    x->no_level = !metering_level_known(m, x->t_sent_ns);
+    m->n_final++;
+    metering_changed(m, x);
+    metering_final(m, x);
+}
+
+/* Or one of its times is final: all of it is when nothing is open any more. */
+void metering_tunnel_ended(struct metering *m, struct metered *x)
+{
+    if (x->entered && !x->live && !x->open && !x->final)
+        is_final(m, x);
+}
+
 /* Within a call to the attribution, so the lock is held. */
 static void on_final(void *user, const struct joulet_attributed *a)
 {
@@ -79,12 +105,14 @@ static void on_final(void *user, const struct joulet_attributed *a)
         struct metered *x = &m->table[i];
         if (x->key != a->id || !x->entered || x->final)
             continue;
-        x->energy = *a;
-        x->final = true;
-        x->no_level = !metering_level_known(m, x->t_sent_ns);
-        m->n_final++;
-        metering_changed(m, x);
-        metering_final(m, x);
+        x->open--;
+        if (x->r.kind == RECOGNISED_TUNNEL) {
+            add_time(&x->energy, a);
+            metering_tunnel_ended(m, x);
+        } else {
+            x->energy = *a;
+            is_final(m, x);
+        }
         return;
     }
 }
@@ -132,8 +160,7 @@ enum joulet_status metering_open(struct metering **out, const struct metering_op
     pthread_mutex_init(&m->lock, NULL);
     pthread_mutex_init(&m->follow_lock, NULL);
     metering_learnt_read(m);
-    metering_observer_init(m);
-    enum joulet_status status = start(m, &why);
+    enum joulet_status status = metering_observer_open(m) ? start(m, &why) : JOULET_MEMORY;
     if (status != JOULET_OK) {
         metering_close(m);
         return jl_fail(err, status, "%s", why.message);
@@ -153,6 +180,7 @@ void metering_close(struct metering *m)
     jl_buf_release(&m->learnt);
     joulet_attribution_close(m->attribution);
     accounts_close(m->accounts);
+    apart_close(m->apart);
     for (size_t i = 0; i < m->n_engines; i++) {
         free(m->engines[i].upstream);
         free(m->engines[i].model);
@@ -174,4 +202,9 @@ void metering_follow(struct metering *m, struct observation *o)
     pthread_mutex_lock(&m->follow_lock);
     m->observation = o;
     pthread_mutex_unlock(&m->follow_lock);
+}
+
+int64_t metering_recogniser(struct metering *m)
+{
+    return atomic_load(&m->recogniser);
 }

@@ -23,7 +23,8 @@ struct metering_options {
     } upstreams[METERING_UPSTREAMS]; /* whose devices the user named */
     size_t n_upstreams;
     const uint8_t *secret; /* WHO_SECRET bytes for the hashes of clients' keys; must outlive it; NULL: they are not told apart */
-    const char *learnt_path; /* where what was learnt of models is kept; must outlive it; NULL: nowhere */
+    double recognise_patience_s; /* for the process that recognises, before it is taken to hang; 0: 2 s */
+    const char *learnt_path;     /* where what was learnt of models is kept; must outlive it; NULL: nowhere */
 };
 struct metering;
 /* Copies *o. */
@@ -35,6 +36,9 @@ void metering_follow(struct metering *m, struct observation *o);
 
 /* What requests came to since the start, each once its figures are final; lives as long as the metering. */
 struct accounts *metering_accounts(const struct metering *m);
+
+/* The process that recognises (recognise_apart.h); -1: none runs now, or it is done in here. Any thread. */
+int64_t metering_recogniser(struct metering *m);
 
 /* `"energy":{...}` of a request, as far as it is known now; 0: nothing. Any thread; waits a millisecond at most. */
 size_t metering_members(struct metering *m, const char *id, char *out, size_t size);

@@ -64,6 +64,8 @@ struct joulet_attributed metering_figures(struct metering *m, const struct meter
     struct joulet_attributed a = {.net_j = NAN, .u_j = NAN, .idle_share_j = NAN, .gross_j = NAN, .u_sensor_j = NAN};
     if (x->final)
         a = x->energy;
+    else if (x->entered && x->r.kind == RECOGNISED_TUNNEL)
+        a = x->energy; /* of the times that are over */
     else if (x->entered)
         joulet_attribution_look(m->attribution, x->request, &a, NULL);
     if (!x->final && !(a.net_j > 0)) /* nothing is known yet: that is not 0 */
@@ -91,6 +93,18 @@ double metering_net_u(const struct metering *m, const struct metered *x, const s
     return idle_w > 0 ? hypot(a->u_j, sqrt(u2) / idle_w * a->idle_share_j) : a->u_j;
 }
 
+/* Of what comes in one piece: a picture, a second of sound. */
+static void put_per(struct jl_buf *out, const struct recognised *r, double energy_j)
+{
+    if (r->kind == RECOGNISED_IMAGE) {
+        jl_buf_str(out, ",");
+        put_real(out, "image_j", r->images ? energy_j / (double)r->images : NAN);
+    } else if (r->kind == RECOGNISED_AUDIO) {
+        jl_buf_str(out, ",");
+        put_real(out, "audio_second_j", r->audio_s > 0 ? energy_j / r->audio_s : NAN);
+    }
+}
+
 void metering_put_energy(struct metering *m, const struct metered *x, struct jl_buf *out)
 {
     struct joulet_attributed a = metering_figures(m, x);
@@ -105,11 +119,13 @@ void metering_put_energy(struct metering *m, const struct metered *x, struct jl_
     put_real(out, "gross_pm_j", 2 * a.u_j);
     jl_buf_printf(out, ",\"min_j\":null,\"max_j\":null,\"tail_j\":null,\"provenance\":\"%s\",\"method\":\"attribution/1\"",
                   provenance(m));
+    put_per(out, &x->r, isnan(a.net_j) ? a.gross_j : a.net_j);
     jl_buf_printf(out, ",\"provisional\":%s,\"flags\":[", x->live || (x->entered && !x->final) ? "true" : "false");
     put_flag(out, a.weights_assumed && !isnan(a.gross_j), "weights assumed", &first);
     put_flag(out, x->entered && isnan(a.net_j) && !isnan(a.gross_j), "no baseline", &first);
     put_flag(out, elsewhere(m, x), "drawn elsewhere", &first);
     put_flag(out, x->lost, "not wholly seen", &first);
+    put_flag(out, x->r.kind == RECOGNISED_TUNNEL && x->entered, "by time", &first);
     jl_buf_str(out, "]}");
 }
 
@@ -140,6 +156,20 @@ static void put_tokens(struct jl_buf *out, const struct recognised *r)
     put_count(out, "reasoning", r->tokens.reasoning);
     jl_buf_printf(out, ",\"prompt_source\":\"%s\",\"generated_source\":\"%s\"}", recognised_source_name(r->prompt_source),
                   recognised_source_name(r->generated_source));
+}
+
+static void put_whole_kinds(struct jl_buf *out, const struct metered *x)
+{
+    if (x->r.kind == RECOGNISED_IMAGE)
+        jl_buf_printf(out, "\"images\":%zu,", x->r.images);
+    if (x->r.kind == RECOGNISED_AUDIO) {
+        put_real(out, "audio_s", x->r.audio_s);
+        jl_buf_str(out, ",");
+    }
+    if (x->r.kind == RECOGNISED_TUNNEL)
+        jl_buf_printf(out, "\"read\":%s,\"requests\":%zu,", x->read ? "true" : "false", x->parts);
+    if (x->tunnel[0])
+        jl_buf_printf(out, "\"tunnel\":\"%s\",", x->tunnel);
 }
 
 static void put_devices(const struct metering *m, uint32_t devices, struct jl_buf *out)
@@ -181,6 +211,7 @@ void metering_put_request(struct metering *m, const struct metered *x, struct jl
     jl_buf_str(out, ",");
     put_tokens(out, r);
     jl_buf_str(out, ",");
+    put_whole_kinds(out, x);
     put_real(out, "duration_s", since(x, x->t_end_ns));
     jl_buf_str(out, ",\"windows\":{");
     put_window(out, "prefill", since(x, x->t_sent_ns), since(x, r->t_first_ns));

@@ -1,7 +1,9 @@
 /* metering_observe.c - in the observer's thread: what passes is recognised, and told to the attribution as it happens (7.7). */
 #include "server/guard.h"
 #include "server/metering_private.h"
+#include "server/recognise_frames.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,15 +11,28 @@
 
 #define BYTES_A_TOKEN 4.0 /* of English text, until an engine told better */
 #define LEARN         0.2
+#define PARTS_MAX     64 /* requests at a time in one tunnel */
+/* A tunnel that nobody reads is present while bytes flow in it and so long after; what is shorter is a sign of life (a ping). */
+#define TUNNEL_QUIET_NS ((int64_t)2 * JL_NS_PER_S)
+#define TUNNEL_SIGN     16
 
+/* An exchange, or a request inside a tunnel. */
 struct exchange {
     struct metering *m;
     struct metered *x;
-    const struct observed *seen;
-    struct recogniser *recogniser;
+    char *upstream;
+    uint32_t apart;      /* whose bytes are read; APART_NONE: nobody's */
+    uint32_t part;       /* of the tunnel; 0: it is an exchange */
     size_t request;      /* of the attribution; NOWHERE: not entered */
     int64_t t_chunk_ns;  /* the last bytes of the answer */
     double prompt_bytes; /* of this request */
+    double prompt_guess; /* its tokens, as it was entered */
+    struct observed_end end;
+    struct exchange *next; /* of the tunnels, or of the requests in one */
+    /* of a tunnel */
+    bool tunnel, reads;                  /* its frames are: then it is not present itself */
+    int64_t t_flow_ns, t_flow_begins_ns; /* bytes that look like more than a sign of life; 0: none */
+    struct exchange *parts;
 };
 
 /* ---- engines --------------------------------------------------------------------------------------------------------- */
@@ -85,173 +100,387 @@ static size_t find_engine(struct metering *m, const char *upstream, const char *
     return m->n_engines++;
 }
 
-/* ---- what the recogniser tells ---------------------------------------------------------------------------------------- */
-
-static void on_progress(void *user, double done, int64_t t_ns)
-{
-    struct exchange *e = user;
-    pthread_mutex_lock(&e->m->lock);
-    if (e->request != NOWHERE)
-        joulet_attribution_progress(e->m->attribution, e->request, done, t_ns, NULL);
-    pthread_mutex_unlock(&e->m->lock);
-}
-
-static void on_prompt(void *user, double computed, double all)
-{
-    struct exchange *e = user;
-    pthread_mutex_lock(&e->m->lock);
-    if (e->request != NOWHERE) {
-        joulet_attribution_prompt(e->m->attribution, e->request, computed, all, NULL);
-        double *ratio = &e->m->engines[e->x->engine].bytes_a_token;
-        if (all > 0 && e->prompt_bytes > 0)
-            *ratio += LEARN * (e->prompt_bytes / all - *ratio);
-    }
-    pthread_mutex_unlock(&e->m->lock);
-}
-
-static void on_piece(void *user, double tokens, bool thinking, int64_t t_ns)
-{
-    struct exchange *e = user;
-    (void)thinking;
-    pthread_mutex_lock(&e->m->lock);
-    if (e->request != NOWHERE)
-        joulet_attribution_tokens(e->m->attribution, e->request, tokens, t_ns, NULL);
-    if (e->x->t_sent_ns && !e->x->r.t_first_ns) { /* prefill is over */
-        e->x->r = *recogniser_result(e->recogniser);
-        e->x->r.t_first_ns = e->x->r.t_first_ns ? e->x->r.t_first_ns : t_ns;
-        metering_changed(e->m, e->x);
-    }
-    pthread_mutex_unlock(&e->m->lock);
-}
-
-/* ---- what the observation tells ---------------------------------------------------------------------------------------- */
-
-static void *on_begin(void *user, const struct observed *seen)
-{
-    struct metering *m = user;
-    if (recognise_path(seen->method, seen->target) == RECOGNISED_OTHER)
-        return NULL;
-    struct exchange *e = calloc(1, sizeof *e);
-    struct recognise_events events = {.progress = on_progress, .prompt = on_prompt, .piece = on_piece, .user = e};
-    if (!e || !(e->recogniser = recogniser_open(seen->method, seen->target, &events))) {
-        free(e);
-        return NULL;
-    }
-    e->m = m;
-    e->seen = seen;
-    e->request = NOWHERE;
-    pthread_mutex_lock(&m->lock);
-    e->x = metering_take(m, seen);
-    if (e->x) {
-        e->x->r = *recogniser_result(e->recogniser);
-        who_read(&e->x->who, m->o.secret, seen->headers, seen->n_headers, seen->peer);
-        metering_changed(m, e->x);
-    }
-    pthread_mutex_unlock(&m->lock);
-    if (e->x)
-        return e;
-    recogniser_close(e->recogniser);
-    free(e);
-    return NULL;
-}
+/* ---- present or not -------------------------------------------------------------------------------------------------- */
 
 /* The engine has the whole request: from here on it may compute. Under the lock. */
 static void enter(struct exchange *e, int64_t t_ns)
 {
     struct metering *m = e->m;
-    const struct recognised *r = recogniser_result(e->recogniser);
-    e->x->r = *r;
-    e->x->t_sent_ns = t_ns;
-    e->x->engine = find_engine(m, e->seen->upstream, r->model);
+    const struct recognised *r = &e->x->r;
+    if (!e->x->t_sent_ns)
+        e->x->t_sent_ns = t_ns;
+    e->x->engine = find_engine(m, e->upstream, r->model);
     if (e->x->engine == NOWHERE || m->engines[e->x->engine].engine == NOWHERE)
         return;
     const struct metering_engine *engine = &m->engines[e->x->engine];
     bool text = r->kind == RECOGNISED_INFERENCE || r->kind == RECOGNISED_EMBEDDINGS || r->kind == RECOGNISED_RERANK;
     e->prompt_bytes = r->prompt_bytes > 0 ? (double)r->prompt_bytes : 0;
-    struct joulet_entering in = {.id = e->x->key,
-                                 .prompt_tokens = text ? ceil(e->prompt_bytes / engine->bytes_a_token) : 0,
-                                 .guessed = true,
-                                 .silent = !r->asks_stream};
+    e->prompt_guess = text ? ceil(e->prompt_bytes / engine->bytes_a_token) : 0;
+    struct joulet_entering in = {.id = e->x->key, .prompt_tokens = e->prompt_guess, .guessed = true, .silent = !r->asks_stream};
     if (joulet_attribution_enter(m->attribution, engine->engine, &in, t_ns, &e->request, NULL) != JOULET_OK) {
         e->request = NOWHERE;
         return;
     }
     e->x->request = e->request;
     e->x->entered = true;
+    e->x->open++;
     m->in_flight++;
     if (!m->first_ns)
         m->first_ns = t_ns;
 }
 
+/* It computes no more. Under the lock. */
+static void leave(struct exchange *e, double generated, int64_t t_ns)
+{
+    struct metering *m = e->m;
+    if (e->request == NOWHERE)
+        return;
+    m->in_flight--;
+    if (t_ns > m->quiet_ns)
+        m->quiet_ns = t_ns;
+    joulet_attribution_end(m->attribution, e->request, generated, t_ns, NULL);
+    e->request = NOWHERE;
+}
+
+/* Of an answer that was whole the engine was done when its last bytes came, however slowly the client reads. Under the lock. */
+static void finish(struct exchange *e, bool lost)
+{
+    struct metered *x = e->x;
+    const struct recognised *r = &x->r;
+    x->how = e->end.how;
+    x->lost |= lost || e->end.lost;
+    x->t_end_ns = r->done && e->t_chunk_ns ? e->t_chunk_ns : e->end.t_ns;
+    double generated =
+        r->tokens.generated >= 0 && (r->done || r->kind != RECOGNISED_INFERENCE) ? (double)r->tokens.generated : NAN;
+    leave(e, generated, x->t_end_ns);
+    x->live = false;
+    if (!x->entered) /* nothing more will be known of it */
+        metering_final(e->m, x);
+    metering_changed(e->m, x);
+}
+
+/* ---- tunnels (docs/method.md 7.6) --------------------------------------------------------------------------------------- */
+
+static void flow(struct exchange *e, size_t n, int64_t t_ns)
+{
+    if (e->reads || n < TUNNEL_SIGN)
+        return;
+    if (!e->t_flow_begins_ns)
+        e->t_flow_begins_ns = t_ns;
+    e->t_flow_ns = t_ns;
+}
+
+/* Under the lock. */
+static void tunnel_looks(struct exchange *e, int64_t now_ns)
+{
+    if (e->t_flow_begins_ns && e->request == NOWHERE && !e->reads)
+        enter(e, e->t_flow_begins_ns);
+    e->t_flow_begins_ns = 0;
+    if (e->request != NOWHERE && (e->reads || now_ns - e->t_flow_ns > TUNNEL_QUIET_NS))
+        leave(e, NAN, e->reads ? now_ns : e->t_flow_ns + TUNNEL_QUIET_NS);
+}
+
+static void take_out(struct exchange **list, const struct exchange *e)
+{
+    while (*list != e)
+        list = &(*list)->next;
+    *list = e->next;
+}
+
+static void exchange_free(struct exchange *e)
+{
+    free(e->upstream);
+    free(e);
+}
+
+static struct exchange *part_of(struct exchange *e, uint32_t part)
+{
+    if (part == 0)
+        return e;
+    for (struct exchange *p = e->parts; p; p = p->next)
+        if (p->part == part)
+            return p;
+    return NULL;
+}
+
+/* Its name follows from the tunnel's, so that nothing has to be kept for it. */
+static struct exchange *begin_part(struct exchange *e, uint32_t part, int64_t t_ns)
+{
+    struct jl_rng rng = {e->x->key + part * 0x9e3779b97f4a7c15u};
+    struct observed seen = {.t_ns = t_ns, .wall_ns = e->x->wall_ns + (t_ns - e->x->t_ns)};
+    size_t n = 0;
+    for (const struct exchange *p = e->parts; p; p = p->next)
+        n++;
+    struct exchange *p = n < PARTS_MAX ? calloc(1, sizeof *p) : NULL;
+    snprintf(seen.id, sizeof seen.id, "%016" PRIx64, jl_rng_next(&rng));
+    if (p)
+        *p = (struct exchange){
+            .m = e->m, .part = part, .apart = APART_NONE, .request = NOWHERE, .upstream = jl_strdup(e->upstream)};
+    if (p && p->upstream)
+        p->x = metering_take(e->m, &seen);
+    if (!p || !p->x) {
+        if (p)
+            exchange_free(p);
+        return NULL;
+    }
+    memcpy(p->x->tunnel, e->x->id, sizeof p->x->tunnel);
+    p->x->who = e->x->who;
+    p->next = e->parts;
+    e->parts = p;
+    e->x->parts++;
+    return p;
+}
+
+static void end_part(struct exchange *e, struct exchange *p, bool lost, int64_t t_ns)
+{
+    const struct recognised *r = &p->x->r;
+    bool over = r->done || r->error[0] || r->finish[0];
+    p->end = (struct observed_end){.how = over ? OBSERVED_DONE : OBSERVED_CUT, .lost = lost, .t_ns = t_ns};
+    finish(p, lost);
+    take_out(&e->parts, p);
+    exchange_free(p);
+}
+
+/* ---- what was recognised --------------------------------------------------------------------------------------------------- */
+
+static void told_request(void *state, uint32_t part, const struct recognised *r, int64_t t_ns)
+{
+    struct exchange *e = state;
+    pthread_mutex_lock(&e->m->lock);
+    struct exchange *p = part && !part_of(e, part) ? begin_part(e, part, t_ns) : part ? NULL : e;
+    if (p && !p->x->t_sent_ns) {
+        p->x->r = *r;
+        enter(p, t_ns);
+        metering_changed(e->m, p->x);
+    }
+    pthread_mutex_unlock(&e->m->lock);
+}
+
+static void told_progress(void *state, uint32_t part, double done, bool share, int64_t t_ns)
+{
+    struct exchange *e = state;
+    pthread_mutex_lock(&e->m->lock);
+    struct exchange *p = part_of(e, part);
+    if (p && p->request != NOWHERE && (!share || p->prompt_guess > 0))
+        joulet_attribution_progress(e->m->attribution, p->request, share ? done * p->prompt_guess : done, t_ns, NULL);
+    pthread_mutex_unlock(&e->m->lock);
+}
+
+static void told_prompt(void *state, uint32_t part, double computed, double all)
+{
+    struct exchange *e = state;
+    pthread_mutex_lock(&e->m->lock);
+    struct exchange *p = part_of(e, part);
+    if (p && p->request != NOWHERE) {
+        joulet_attribution_prompt(e->m->attribution, p->request, computed, all, NULL);
+        double *ratio = &e->m->engines[p->x->engine].bytes_a_token;
+        if (all > 0 && p->prompt_bytes > 0)
+            *ratio += LEARN * (p->prompt_bytes / all - *ratio);
+    }
+    pthread_mutex_unlock(&e->m->lock);
+}
+
+static void told_piece(void *state, uint32_t part, double tokens, bool thinking, int64_t t_ns)
+{
+    struct exchange *e = state;
+    (void)thinking;
+    pthread_mutex_lock(&e->m->lock);
+    struct exchange *p = part_of(e, part);
+    if (p && p->request != NOWHERE)
+        joulet_attribution_tokens(e->m->attribution, p->request, tokens, t_ns, NULL);
+    if (p && p->x->t_sent_ns && !p->x->r.t_first_ns) { /* prefill is over */
+        p->x->r.t_first_ns = t_ns;
+        metering_changed(e->m, p->x);
+    }
+    pthread_mutex_unlock(&e->m->lock);
+}
+
+/* Under the lock; e is gone afterwards. */
+static void end_exchange(struct exchange *e, bool lost)
+{
+    while (e->parts)
+        end_part(e, e->parts, lost || e->end.lost, e->end.t_ns);
+    if (e->tunnel) {
+        tunnel_looks(e, e->end.t_ns);
+        take_out(&e->m->tunnels, e);
+    }
+    finish(e, lost);
+    if (e->tunnel)
+        metering_tunnel_ended(e->m, e->x);
+    exchange_free(e);
+}
+
+static void told_end(void *state, uint32_t part, const struct recognised *r, bool lost, int64_t t_ns)
+{
+    struct exchange *e = state;
+    struct metering *m = e->m;
+    pthread_mutex_lock(&m->lock);
+    struct exchange *p = part_of(e, part);
+    if (p && !e->tunnel) {
+        p->x->r = *r;
+    } else if (p && part) {
+        p->x->r = *r;
+        end_part(e, p, lost || !r->whole, t_ns);
+    } else if (p) {
+        p->x->lost |= !r->whole && e->end.how == OBSERVED_DONE;
+    }
+    if (part == 0)
+        end_exchange(e, lost);
+    pthread_mutex_unlock(&m->lock);
+}
+
+static void told_reads(void *state, bool reads, int64_t t_ns)
+{
+    struct exchange *e = state;
+    (void)t_ns;
+    pthread_mutex_lock(&e->m->lock);
+    e->reads = reads && e->tunnel;
+    if (e->reads)
+        e->x->r.protocol = recognise_protocol("lmstudio-ws");
+    else
+        e->x->lost = true;
+    e->x->read |= e->reads;
+    pthread_mutex_unlock(&e->m->lock);
+}
+
+static void told_lost(void *state)
+{
+    struct exchange *e = state;
+    pthread_mutex_lock(&e->m->lock);
+    e->x->lost = true;
+    e->reads = false;
+    int64_t now_ns = jl_mono_ns();
+    while (e->parts)
+        end_part(e, e->parts, true, now_ns);
+    pthread_mutex_unlock(&e->m->lock);
+}
+
+/* ---- what the observation tells ---------------------------------------------------------------------------------------- */
+
+static struct exchange *exchange_new(struct metering *m, const struct observed *seen, bool tunnel)
+{
+    struct exchange *e = calloc(1, sizeof *e);
+    if (!e)
+        return NULL;
+    *e = (struct exchange){
+        .m = m, .tunnel = tunnel, .apart = APART_NONE, .request = NOWHERE, .upstream = jl_strdup(seen->upstream)};
+    if (e->upstream && (!tunnel || recognise_frames_at(seen->target)))
+        e->apart = apart_begin(m->apart, e, seen->method, seen->target);
+    if (e->upstream && (tunnel || e->apart != APART_NONE))
+        return e;
+    exchange_free(e);
+    return NULL;
+}
+
+static void *on_begin(void *user, const struct observed *seen)
+{
+    struct metering *m = user;
+    bool tunnel = net_head_value(seen->headers, seen->n_headers, "Upgrade") && strcmp(seen->method, "GET") == 0;
+    if (!tunnel && recognise_path(seen->method, seen->target) == RECOGNISED_OTHER)
+        return NULL;
+    pthread_mutex_lock(&m->lock);
+    struct metered *x = metering_take(m, seen);
+    if (x) {
+        recognised_init(&x->r, seen->method, seen->target);
+        x->r.kind = tunnel ? RECOGNISED_TUNNEL : x->r.kind;
+        who_read(&x->who, m->o.secret, seen->headers, seen->n_headers, seen->peer);
+        metering_changed(m, x);
+    }
+    pthread_mutex_unlock(&m->lock);
+    struct exchange *e = x ? exchange_new(m, seen, tunnel) : NULL;
+    if (e) {
+        e->x = x;
+    } else if (x) {
+        pthread_mutex_lock(&m->lock);
+        x->live = false;
+        x->lost = true;
+        metering_changed(m, x);
+        pthread_mutex_unlock(&m->lock);
+    }
+    if (e && tunnel) {
+        e->next = m->tunnels;
+        m->tunnels = e;
+    }
+    return e;
+}
+
 static void on_request(void *state, const char *bytes, size_t n, bool whole, int64_t t_ns)
 {
     struct exchange *e = state;
-    if (n) {
-        recogniser_request(e->recogniser, bytes, n);
-        return;
-    }
-    recogniser_request_end(e->recogniser, whole);
-    pthread_mutex_lock(&e->m->lock);
-    if (!e->x->t_sent_ns) {
-        enter(e, t_ns);
-        metering_changed(e->m, e->x);
-    }
-    pthread_mutex_unlock(&e->m->lock);
+    if (n)
+        apart_request(e->m->apart, e->apart, bytes, n);
+    else if (!e->x->t_sent_ns)
+        apart_request_end(e->m->apart, e->apart, whole, t_ns);
 }
 
 static void on_head(void *state, int status, const struct net_header *headers, size_t n, int64_t t_ns)
 {
     struct exchange *e = state;
-    (void)t_ns;
-    recogniser_head(e->recogniser, status, headers, n);
+    if (e->tunnel) {
+        pthread_mutex_lock(&e->m->lock);
+        e->x->r.status = status;
+        pthread_mutex_unlock(&e->m->lock);
+    }
+    apart_head(e->m->apart, e->apart, status, headers, n, t_ns);
 }
 
 static void on_chunk(void *state, bool from_client, const char *bytes, size_t n, int64_t t_ns)
 {
     struct exchange *e = state;
-    if (from_client)
+    if (e->tunnel)
+        flow(e, n, t_ns);
+    else if (from_client)
         return;
     e->t_chunk_ns = t_ns;
-    recogniser_chunk(e->recogniser, bytes, n, t_ns);
-}
-
-/* Of an answer that was whole the engine was done when its last bytes came, however slowly the client reads. */
-static void leave(struct exchange *e, const struct observed_end *end)
-{
-    struct metering *m = e->m;
-    const struct recognised *r = recogniser_result(e->recogniser);
-    struct metered *x = e->x;
-    x->r = *r;
-    x->live = false;
-    x->how = end->how;
-    x->lost = end->lost;
-    x->t_end_ns = r->done && e->t_chunk_ns ? e->t_chunk_ns : end->t_ns;
-    if (e->request == NOWHERE) { /* nothing more will be known of it */
-        metering_final(m, x);
-        return;
-    }
-    m->in_flight--;
-    if (end->t_ns > m->quiet_ns)
-        m->quiet_ns = end->t_ns;
-    double generated =
-        r->tokens.generated >= 0 && (r->done || r->kind != RECOGNISED_INFERENCE) ? (double)r->tokens.generated : NAN;
-    joulet_attribution_end(m->attribution, e->request, generated, x->t_end_ns, NULL);
+    apart_chunk(e->m->apart, e->apart, from_client, bytes, n, t_ns);
 }
 
 static void on_end(void *state, const struct observed_end *end)
 {
     struct exchange *e = state;
-    recogniser_end(e->recogniser, end->how == OBSERVED_DONE && !end->lost, e->t_chunk_ns ? e->t_chunk_ns : end->t_ns);
-    pthread_mutex_lock(&e->m->lock);
-    leave(e, end);
-    metering_changed(e->m, e->x);
-    pthread_mutex_unlock(&e->m->lock);
-    recogniser_close(e->recogniser);
-    free(e);
+    struct metering *m = e->m;
+    e->end = *end;
+    if (e->apart != APART_NONE) {
+        apart_end(m->apart, e->apart, end->how == OBSERVED_DONE && !end->lost, e->t_chunk_ns ? e->t_chunk_ns : end->t_ns);
+        return;
+    }
+    pthread_mutex_lock(&m->lock);
+    end_exchange(e, false);
+    pthread_mutex_unlock(&m->lock);
 }
 
-void metering_observer_init(struct metering *m)
+static void on_pause(void *user)
 {
-    m->observer =
-        (struct observer){.user = m, .begin = on_begin, .request = on_request, .head = on_head, .chunk = on_chunk, .end = on_end};
+    struct metering *m = user;
+    apart_flush(m->apart);
+    atomic_store(&m->recogniser, apart_pid(m->apart));
+    if (!m->tunnels)
+        return;
+    int64_t now_ns = jl_mono_ns();
+    pthread_mutex_lock(&m->lock);
+    for (struct exchange *e = m->tunnels; e; e = e->next)
+        tunnel_looks(e, now_ns);
+    pthread_mutex_unlock(&m->lock);
+}
+
+bool metering_observer_open(struct metering *m)
+{
+    const struct apart_told told = {.request = told_request,
+                                    .progress = told_progress,
+                                    .prompt = told_prompt,
+                                    .piece = told_piece,
+                                    .end = told_end,
+                                    .reads = told_reads,
+                                    .lost = told_lost};
+    m->observer = (struct observer){.user = m,
+                                    .begin = on_begin,
+                                    .request = on_request,
+                                    .head = on_head,
+                                    .chunk = on_chunk,
+                                    .end = on_end,
+                                    .pause = on_pause};
+    m->apart = apart_open(&told, &(struct apart_options){.patience_s = m->o.recognise_patience_s});
+    if (m->apart)
+        atomic_store(&m->recogniser, apart_pid(m->apart));
+    return m->apart != NULL;
 }

@@ -4,7 +4,7 @@
 
 #include "lib/platform/platform.h"
 #include "server/metering.h"
-#include "server/recognise.h"
+#include "server/recognise_apart.h"
 #include "server/who.h"
 
 #include <pthread.h>
@@ -51,12 +51,19 @@ struct metered {
     enum observed_how how;
     bool lost;
     int64_t wall_ns, t_ns, t_sent_ns, t_end_ns;
-    struct joulet_attributed energy; /* when it is final */
+    struct joulet_attributed energy; /* when it is final; of a tunnel, of the times that are final so far */
+    size_t open;                     /* of its times in the attribution, those that are not final: a tunnel has many */
+    char tunnel[20];                 /* in which it was asked; "" none */
+    size_t parts;                    /* requests in this tunnel so far */
+    bool read;                       /* the frames of this tunnel were */
 };
 
 struct metering {
     struct metering_options o;
     struct observer observer;
+    struct apart *apart;      /* of the observer's thread, as ... */
+    atomic_llong recogniser;  /* its process, as the observer's thread last saw it */
+    struct exchange *tunnels; /* ... those that are open */
     struct joulet_attribution *attribution;
     struct metering_device devices[METERING_DEVICES];
     struct accounts *accounts; /* its own lock, taken last */
@@ -84,8 +91,10 @@ struct metered *metering_find(struct metering *m, const char *id);
 struct metered *metering_take(struct metering *m, const struct observed *x); /* NULL: all places are in use */
 bool metering_level_known(const struct metering *m, joulet_mark since);      /* the idle levels, from then on */
 
+void metering_tunnel_ended(struct metering *m, struct metered *x);
+
 /* metering_observe.c */
-void metering_observer_init(struct metering *m);
+bool metering_observer_open(struct metering *m); /* false: no memory */
 /* metering_learnt.c */
 void metering_learnt_read(struct metering *m);
 void metering_learnt_recall(struct metering *m, const struct metering_engine *e); /* under the lock */

@@ -48,6 +48,7 @@ struct observation {
     struct watched *overdue;
     size_t open;
     int64_t seen_ns; /* what was put before then was told */
+    bool telling;    /* what was taken out of the ring may not be told yet */
     bool stop;
     atomic_bool ended;
     atomic_ullong n_lost;
@@ -286,18 +287,22 @@ static void run(void *arg)
     bool stop = false;
     while (!stop) {
         pthread_mutex_lock(&o->lock);
+        o->telling = false;
         while (!o->open && !o->stop && o->head == o->tail && !o->overdue)
             pthread_cond_wait(&o->begun, &o->lock);
         uint64_t head = o->head;
         struct watched *overdue = o->overdue;
         o->overdue = NULL;
-        stop = o->stop && head == o->tail && !overdue;
-        if (head == o->tail && !overdue)
-            o->seen_ns = jl_mono_ns();
-        pthread_mutex_unlock(&o->lock);
         bool idle = head == o->tail && !overdue;
+        stop = o->stop && idle;
+        if (idle)
+            o->seen_ns = jl_mono_ns();
+        o->telling = !idle;
+        pthread_mutex_unlock(&o->lock);
         read_ring(o, head);
         read_overdue(overdue);
+        if (o->observer.pause)
+            o->observer.pause(o->observer.user);
         if (idle && !stop)
             jl_sleep_until(jl_mono_ns() + LOOK_EVERY_NS);
     }
@@ -360,7 +365,7 @@ uint64_t observation_lost(const struct observation *o)
 int64_t observation_seen_ns(struct observation *o)
 {
     pthread_mutex_lock(&o->lock);
-    int64_t t_ns = !o->open && o->head == o->tail && !o->overdue ? jl_mono_ns() : o->seen_ns;
+    int64_t t_ns = !o->open && o->head == o->tail && !o->overdue && !o->telling ? jl_mono_ns() : o->seen_ns;
     pthread_mutex_unlock(&o->lock);
     return t_ns;
 }

@@ -41,6 +41,8 @@ struct observer {
     /* Bytes of the answer's body as they came; in a tunnel those from the client as well. */
     void (*chunk)(void *state, bool from_client, const char *bytes, size_t n, int64_t t_ns);
     void (*end)(void *state, const struct observed_end *e);
+    /* Optional: everything so far was told, and nothing will be for a while; also many times while nothing passes. */
+    void (*pause)(void *user);
 };
 /* Two observers as one: each is told what it wants to know. What they are must outlive it. */
 struct observe_tee {

@@ -56,9 +56,22 @@ static void on_end(void *state, const struct observed_end *e)
     free(s);
 }
 
+static void on_pause(void *user)
+{
+    struct observe_tee *t = user;
+    for (int i = 0; i < 2; i++)
+        if (t->both[i]->pause)
+            t->both[i]->pause(t->both[i]->user);
+}
+
 void observe_tee_init(struct observe_tee *t, const struct observer *first, const struct observer *second)
 {
     *t = (struct observe_tee){.both = {first, second}};
-    t->observer =
-        (struct observer){.user = t, .begin = on_begin, .request = on_request, .head = on_head, .chunk = on_chunk, .end = on_end};
+    t->observer = (struct observer){.user = t,
+                                    .begin = on_begin,
+                                    .request = on_request,
+                                    .head = on_head,
+                                    .chunk = on_chunk,
+                                    .end = on_end,
+                                    .pause = on_pause};
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define RESERVE ((size_t)480) /* bytes that an announced length grows by: more than the object ever has */
+#define RESERVE ((size_t)640) /* bytes that an announced length grows by: more than the object ever has */
 
 /* ---- counts ------------------------------------------------------------------------------------------------------------ */
 
@@ -88,7 +88,7 @@ void passage_splice_begin(struct passage *p, const struct net_reply *reply, bool
     if (server && strcmp(server, "llama.cpp") == 0)
         learn_usage(p, true);
     if (!p->server->o.metering || o.form == SPLICE_NONE || reply->status != 200 || *length == 0 ||
-        recognise_path(p->head->method, p->up_target) != RECOGNISED_INFERENCE || !framing_of(reply, &o.framing) ||
+        recognise_path(p->head->method, p->up_target) == RECOGNISED_OTHER || !framing_of(reply, &o.framing) ||
         net_head_value(reply->headers, reply->n_headers, "Content-Encoding"))
         return;
     if (*length >= 0 && !at_hand && o.framing == SPLICE_JSON) {

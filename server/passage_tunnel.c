@@ -1,5 +1,6 @@
 /* passage_tunnel.c - a request for another protocol (WebSocket): bytes go through as they are, both ways, until one side ends. */
 #include "server/internal.h"
+#include "server/recognise_frames.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,10 +39,12 @@ static void answer_plainly(struct passage *p)
 
 static void answer_switch(struct passage *p, const struct net_reply *reply)
 {
-    struct net_header *headers = malloc((reply->n_headers + 2) * sizeof(*headers));
+    struct net_header *headers = malloc((reply->n_headers + 3) * sizeof(*headers));
     if (!headers)
         return;
     size_t n = headers_down(reply->headers, reply->n_headers, headers);
+    if (p->id[0])
+        headers[n++] = (struct net_header){"X-Joulet-Request", p->id};
     for (size_t i = 0; i < reply->n_headers; i++)
         if (strcasecmp(reply->headers[i].name, "Upgrade") == 0)
             headers[n++] = reply->headers[i];
@@ -49,6 +52,18 @@ static void answer_switch(struct passage *p, const struct net_reply *reply)
     watched_head(p->watched, 101, reply->headers, reply->n_headers, reply->t_ns);
     p->answered = net_call_answer(p->call, &a);
     free(headers);
+}
+
+/* What is compressed cannot be read: where frames are, no extension is asked for. */
+static size_t headers_to_switch(const struct passage *p, struct net_header *out)
+{
+    bool reads = p->watched && p->server->o.metering && recognise_frames_at(p->up_target);
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_headers; i++)
+        if (!reads || strcasecmp(p->headers[i].name, "Sec-WebSocket-Extensions") != 0)
+            out[n++] = p->headers[i];
+    out[n++] = (struct net_header){"Connection", "Upgrade"};
+    return n;
 }
 
 void passage_switch(struct passage *p)
@@ -59,13 +74,12 @@ void passage_switch(struct passage *p)
     struct net_header *with = malloc((p->n_headers + 1) * sizeof(*with));
     if (!with)
         return;
-    memcpy(with, p->headers, p->n_headers * sizeof(*with));
-    with[p->n_headers] = (struct net_header){"Connection", "Upgrade"};
+    size_t n = headers_to_switch(p, with);
     struct net_ask ask = {.origin = p->upstream->origin,
                           .method = p->head->method,
                           .target = p->up_target,
                           .headers = with,
-                          .n_headers = p->n_headers + 1,
+                          .n_headers = n,
                           .ca_file = p->rules->o.ca_file,
                           .client_fd = p->head->client_fd,
                           .connect_s = p->rules->o.connect_s,
@@ -95,5 +109,7 @@ static void on_bytes(void *user, bool from_client, const char *bytes, size_t n, 
 void passage_tunnel(void *state, int fd, const char *early, size_t n)
 {
     struct passage *p = state;
+    if (n)
+        watched_chunk(p->watched, true, early, n, jl_mono_ns());
     net_tunnel_run(p->tunnel, fd, early, n, p->watched ? on_bytes : NULL, p);
 }

@@ -15,7 +15,7 @@
 
 const char *recognised_kind_name(enum recognised_kind k)
 {
-    static const char *const names[] = {"other", "inference", "embeddings", "image", "audio", "rerank"};
+    static const char *const names[] = {"other", "inference", "embeddings", "image", "audio", "rerank", "load", "tunnel"};
     return (size_t)k < JL_COUNT(names) ? names[k] : NULL;
 }
 
@@ -94,6 +94,33 @@ bool recognise_takes_usage(const char *method, const char *path)
 {
     const struct route *route = route_of(method, path);
     return route && route->kind == RECOGNISED_INFERENCE && route->ops == &engine_openai;
+}
+
+void recognised_init(struct recognised *r, const char *method, const char *path)
+{
+    const struct route *route = route_of(method, path);
+    *r = (struct recognised){.kind = route ? route->kind : RECOGNISED_OTHER,
+                             .protocol = route ? route->ops->name : "",
+                             .prompt_bytes = -1,
+                             .audio_s = NAN,
+                             .tokens = {-1, -1, -1, -1},
+                             .computed = -1,
+                             .prompt_source = RECOGNISED_UNKNOWN,
+                             .generated_source = RECOGNISED_UNKNOWN,
+                             .server_prompt_s = NAN,
+                             .server_decode_s = NAN,
+                             .server_load_s = NAN,
+                             .server_queue_s = NAN};
+}
+
+const char *recognise_protocol(const char *name)
+{
+    if (strcmp(engine_lmstudio_ws.name, name) == 0)
+        return engine_lmstudio_ws.name;
+    for (size_t i = 0; i < JL_COUNT(routes); i++)
+        if (strcmp(routes[i].ops->name, name) == 0)
+            return routes[i].ops->name;
+    return "";
 }
 
 /* ---- the answer's events --------------------------------------------------------------------------------------------- */
@@ -259,17 +286,7 @@ struct recogniser *recogniser_open(const char *method, const char *path, const s
     r->only_text = route && (route->ops == &engine_openai || route->ops == &engine_ollama || route->ops == &engine_llamacpp);
     generated_init(&r->g);
     r->told = -1;
-    r->result = (struct recognised){.kind = route ? route->kind : RECOGNISED_OTHER,
-                                    .protocol = route ? route->ops->name : "",
-                                    .prompt_bytes = -1,
-                                    .tokens = {-1, -1, -1, -1},
-                                    .computed = -1,
-                                    .prompt_source = RECOGNISED_UNKNOWN,
-                                    .generated_source = RECOGNISED_UNKNOWN,
-                                    .server_prompt_s = NAN,
-                                    .server_decode_s = NAN,
-                                    .server_load_s = NAN,
-                                    .server_queue_s = NAN};
+    recognised_init(&r->result, method, path);
     jl_buf_init(&r->request, REQUEST_MAX);
     jl_buf_init(&r->body, BODY_MAX);
     framing_init(&r->framing, route ? route->ops->framing : ENGINE_SSE, on_event, r);

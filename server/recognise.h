@@ -12,7 +12,9 @@ enum recognised_kind {
     RECOGNISED_EMBEDDINGS, /* prefill only */
     RECOGNISED_IMAGE,
     RECOGNISED_AUDIO,
-    RECOGNISED_RERANK
+    RECOGNISED_RERANK,
+    RECOGNISED_LOAD,  /* of a model, asked for by itself */
+    RECOGNISED_TUNNEL /* of another protocol than HTTP, as WebSocket */
 };
 const char *recognised_kind_name(enum recognised_kind k); /* "other", "inference", ...; static */
 
@@ -33,7 +35,8 @@ struct recognised {
     bool streams;
     bool asks_usage;      /* stream_options.include_usage */
     int64_t prompt_bytes; /* of the texts of the request; -1 not seen */
-    size_t images;        /* asked for, at least 1 for RECOGNISED_IMAGE */
+    size_t images;        /* asked for, at least 1 for RECOGNISED_IMAGE; those of the answer when it tells */
+    double audio_s;       /* of RECOGNISED_AUDIO: how long the sound is, as told or as its head says; NAN: neither */
     int status;           /* of HTTP; 0: no answer */
     struct run_tokens tokens;
     int64_t computed; /* prompt tokens computed now; -1 not told */
@@ -70,6 +73,10 @@ void recogniser_head(struct recogniser *r, int status, const struct net_header *
 void recogniser_chunk(struct recogniser *r, const char *bytes, size_t n, int64_t t_ns);
 void recogniser_end(struct recogniser *r, bool whole, int64_t t_ns);
 
+/* What is known by method and path alone. */
+void recognised_init(struct recognised *r, const char *method, const char *path);
+/* The name of a protocol as a static text; "" when there is none of that name. */
+const char *recognise_protocol(const char *name);
 /* Kind of an exchange by its method and path alone. */
 enum recognised_kind recognise_path(const char *method, const char *path);
 /* Whether counts may be asked for at the end of its stream (splice_ask_usage). */

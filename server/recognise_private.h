@@ -22,6 +22,7 @@ struct recogniser {
 
 /* A body, or the beginning of one: model, what is asked for, how much text there is (recognise_request.c). */
 void read_request(struct recognised *x, const char *body, size_t n, bool whole);
+int64_t request_text_bytes(const json_t *v); /* of all texts in it; pictures are none */
 
 /* What an event of a stream of pieces is, by some words in it (recognise_words.c). */
 enum event_look {

@@ -37,6 +37,11 @@ static int64_t text_bytes(const json_t *v, int depth)
     return sum;
 }
 
+int64_t request_text_bytes(const json_t *v)
+{
+    return text_bytes(v, 0);
+}
+
 static const char *const prompts[] = {"prompt",       "messages",     "input",        "inputs",       "text",      "content",
                                       "system",       "suffix",       "instructions", "query",        "documents", "texts",
                                       "input_prefix", "input_suffix", "template",     "system_prompt"};

@@ -77,6 +77,19 @@ static void reset_signals(bool keep)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* Files that a library opened without O_CLOEXEC would stay open in there, and their other ends would never see them closed.
+ * Where the kernel cannot close them at once (before 5.11) they stay. */
+static void only_standard_files(int report)
+{
+#if defined(SYS_close_range)
+    if (report > 3)
+        syscall(SYS_close_range, 3u, (unsigned)report - 1, 0u);
+    syscall(SYS_close_range, (unsigned)(report > 2 ? report + 1 : 3), ~0u, 0u);
+#else
+    (void)report;
+#endif
+}
+
 /* Between fork and exec: only calls that are safe after a fork of a threaded process. */
 static _Noreturn void become(const struct jl_spawn *w, char **env, const char *file, pid_t parent, int report)
 {
@@ -89,6 +102,13 @@ static _Noreturn void become(const struct jl_spawn *w, char **env, const char *f
         if (getppid() != parent) /* it died before the line above */
             _exit(127);
     }
+    if (w->in > 0) {
+        if (dup2(w->in, 0) < 0)
+            give_up(report, AT_LOG);
+        only_standard_files(report);
+    }
+    if (w->confined)
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (w->log) {
         int fd = open(w->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
         if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)

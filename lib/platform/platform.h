@@ -67,6 +67,8 @@ struct jl_spawn {
     const char *log;         /* stdout and stderr appended to this file; NULL: inherited */
     bool detach;             /* own session, survives us; else it is killed when we die (PDEATHSIG), and Ctrl-C is not for it */
     bool keep;               /* survives us in our own session: a command that is the user's, not ours, Ctrl-C included */
+    int in;                  /* becomes its standard input, and no other file of ours is left open; 0: inherited */
+    bool confined;           /* what it runs gains no privilege: no set-user-id, no file capabilities */
 };
 /* JOULET_NOT_FOUND if the program does not exist, JOULET_PERMISSION if it may not be run. */
 enum joulet_status jl_spawn(struct jl_process *p, const struct jl_spawn *what, struct joulet_error *err);
@@ -74,6 +76,10 @@ enum joulet_status jl_spawn(struct jl_process *p, const struct jl_spawn *what, s
 bool jl_process_wait(struct jl_process *p, double timeout_s);
 /* SIGTERM, then SIGKILL after grace_s; reaps. Safe on an ended process. */
 void jl_process_stop(struct jl_process *p, double grace_s);
+/* For ever, of this process: no environment, no new file, no core dump, no further process, so much memory at most, and, where
+ * the kernel takes filters, no call of the system but those for memory and for files that are open. A sanitizer needs more of
+ * each. */
+void jl_confine(int64_t memory_max);
 bool jl_pid_alive(int64_t pid);
 /* Text that names this process for ever: its number, the boot and its start, so that neither a reboot nor a reused number fools
  * jl_process_key_alive in another process. False when the system does not tell. */

@@ -1,6 +1,7 @@
 /* What requests cost (docs/proxy.md): a simulated engine whose energy is known behind the proxy, and a sensor that follows it.
  * Every joule of the sensor is in somebody's account, and requests have what the engine drew for them. */
 #include "lib/platform/platform.h"
+#include "server/recognise_apart.h"
 #include "tests/base/test.h"
 #include "tests/server/metered.h"
 #include "tests/sim_engine/sim_engine.h"
@@ -263,9 +264,12 @@ static void client_that_leaves(void **state)
     stop(&x);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(requests_have_their_energy), cmocka_unit_test(requests_at_the_same_time),
                                        cmocka_unit_test(upstreams_with_their_devices), cmocka_unit_test(client_that_leaves)};
+    int code;
+    if (apart_main(argc, argv, &code)) /* as the program does */
+        return code;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

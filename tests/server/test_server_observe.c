@@ -93,7 +93,8 @@ static struct observer observer_of(struct notes *n)
     *n = (struct notes){0};
     pthread_mutex_init(&n->lock, NULL);
     jl_buf_init(&n->text, 1 << 20);
-    return (struct observer){n, on_begin, on_request, on_head, on_chunk, on_end};
+    return (struct observer){
+        .user = n, .begin = on_begin, .request = on_request, .head = on_head, .chunk = on_chunk, .end = on_end};
 }
 
 static void notes_release(struct notes *n)
