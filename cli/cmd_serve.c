@@ -2,8 +2,6 @@
 #include "cli/json.h"
 #include "cli/parse.h"
 #include "cli/serve.h"
-#include "llm/runtime.h"
-#include "server/route.h"
 #include "server/server.h"
 
 #include <stdlib.h>
@@ -15,68 +13,19 @@
 
 struct serving {
     const struct cli *cli;
-    struct server_upstream *upstreams;
-    char **texts; /* of the options, taken apart in place */
-    size_t n;
-    struct engine *engine; /* found by itself; NULL */
-    struct server *server;
-    struct serve_log *log;     /* with --verbose; NULL */
-    struct serve_meter *meter; /* NULL: nothing is measured */
+    struct serve_reload reload; /* what it goes by, and what stands on it */
     struct serve_api *api;
 };
 
 static void release(struct serving *s)
 {
-    server_close(s->server);
-    serve_log_close(s->log);
-    serve_meter_close(s->meter);
+    struct serve_reload *r = &s->reload;
+    server_close(r->server);
+    serve_log_close(r->log);
+    serve_meter_close(r->meter);
     serve_api_close(s->api);
-    engine_close(s->engine);
-    for (size_t i = 0; s->texts && i < s->n; i++)
-        free(s->texts[i]);
-    free(s->texts);
-    free(s->upstreams);
-}
-
-/* ---- upstreams ---------------------------------------------------------------------------------------------------------- */
-
-static int upstreams_given(struct serving *s, const char *const *items, size_t n)
-{
-    struct joulet_error err;
-    s->upstreams = calloc(n, sizeof(*s->upstreams));
-    s->texts = calloc(n, sizeof(*s->texts));
-    for (size_t i = 0; s->upstreams && s->texts && i < n; i++) {
-        s->texts[i] = jl_strdup(items[i]);
-        s->n = i + 1;
-        if (!s->texts[i])
-            break;
-        if (route_parse(s->texts[i], &s->upstreams[i], &err) != JOULET_OK)
-            return cli_fail(s->cli, &err);
-    }
-    if (s->n == n && s->texts[n - 1])
-        return CLI_DONE;
-    jl_fail(&err, JOULET_MEMORY, "out of memory");
-    return cli_fail(s->cli, &err);
-}
-
-static int upstream_found(struct serving *s)
-{
-    struct joulet_error err;
-    const struct runtime_wanted any = {.cancel = &cli_cancel};
-    if (runtime_open_engine(&s->engine, &any, &err) != JOULET_OK) {
-        if (err.status == JOULET_UNREACHABLE)
-            jl_fail(&err, JOULET_UNREACHABLE,
-                    "no engine that is known answers on this machine: start one, or give --upstream URL");
-        return cli_fail(s->cli, &err);
-    }
-    s->upstreams = calloc(1, sizeof(*s->upstreams));
-    if (!s->upstreams) {
-        jl_fail(&err, JOULET_MEMORY, "out of memory");
-        return cli_fail(s->cli, &err);
-    }
-    s->upstreams[0] = (struct server_upstream){.url = s->engine->url, .key = s->engine->key};
-    s->n = 1;
-    return CLI_DONE;
+    serve_upstreams_close(&r->upstreams);
+    cli_forget(r->last);
 }
 
 /* ---- serving ------------------------------------------------------------------------------------------------------------ */
@@ -92,23 +41,23 @@ static void tell_json(struct jl_buf *out, const struct serving *s)
     bool first = true;
     jl_buf_str(out, "{");
     cli_json_key(out, &first, "listening");
-    jl_buf_printf(out, "\"http://%s\"", server_address(s->server));
+    jl_buf_printf(out, "\"http://%s\"", server_address(s->reload.server));
     cli_json_key(out, &first, "upstreams");
     jl_buf_str(out, "[");
-    for (size_t i = 0; i < s->n; i++) {
+    for (size_t i = 0; i < s->reload.upstreams.n; i++) {
         bool inner = true;
         jl_buf_str(out, i ? ",{" : "{");
         cli_json_key(out, &inner, "url");
-        cli_json_string(out, s->upstreams[i].url);
+        cli_json_string(out, s->reload.upstreams.list[i].url);
         cli_json_key(out, &inner, "prefix");
-        cli_json_string(out, s->upstreams[i].prefix);
+        cli_json_string(out, s->reload.upstreams.list[i].prefix);
         cli_json_key(out, &inner, "model");
-        cli_json_string(out, s->upstreams[i].model);
+        cli_json_string(out, s->reload.upstreams.list[i].model);
         jl_buf_str(out, "}");
     }
     jl_buf_str(out, "]");
     cli_json_key(out, &first, "measures");
-    serve_meter_json(out, s->meter);
+    serve_meter_json(out, s->reload.meter);
     jl_buf_str(out, "}\n");
 }
 
@@ -121,11 +70,12 @@ static bool tell(const struct serving *s)
     if (cli_json(s->cli)) {
         tell_json(&out, s);
     } else {
-        for (size_t i = 0; i < s->n; i++)
-            jl_buf_printf(&out, "http://%s%s -> %s%s%s\n", server_address(s->server),
-                          s->upstreams[i].prefix ? s->upstreams[i].prefix : "", s->upstreams[i].url,
-                          s->upstreams[i].model ? " for model " : "", s->upstreams[i].model ? s->upstreams[i].model : "");
-        serve_meter_text(&out, s->meter);
+        for (size_t i = 0; i < s->reload.upstreams.n; i++)
+            jl_buf_printf(&out, "http://%s%s -> %s%s%s\n", server_address(s->reload.server),
+                          s->reload.upstreams.list[i].prefix ? s->reload.upstreams.list[i].prefix : "",
+                          s->reload.upstreams.list[i].url, s->reload.upstreams.list[i].model ? " for model " : "",
+                          s->reload.upstreams.list[i].model ? s->reload.upstreams.list[i].model : "");
+        serve_meter_text(&out, s->reload.meter);
     }
     if (f)
         fwrite(out.data, 1, out.len, f);
@@ -133,76 +83,90 @@ static bool tell(const struct serving *s)
     return f && cli_flush(s->cli);
 }
 
-static void check_files(const struct serving *s)
+static void check_files(const struct cli *c)
 {
-    int64_t files = jl_open_files_most(), wanted = cli_int(s->cli, "connections", 4096) * FILES_A_CONNECTION + FILES_OF_OURS;
+    int64_t files = jl_open_files_most(), wanted = cli_int(c, "connections", 4096) * FILES_A_CONNECTION + FILES_OF_OURS;
     if (files >= 0 && files < wanted)
         cli_warn(
-            s->cli,
+            c,
             "this process may open %lld files, which is enough for %lld connections: raise the limit with ulimit -n %lld, or ask "
             "for fewer with --connections",
             (long long)files, (long long)((files - FILES_OF_OURS) / FILES_A_CONNECTION), (long long)wanted);
 }
 
-static enum splice_form injects(const struct cli *c)
+static enum joulet_status open_server(struct serving *s, struct joulet_error *err)
 {
-    const char *where = cli_str(c, "inject");
-    if (cli_flag(c, "no-inject"))
-        return SPLICE_NONE;
-    return where && strcmp(where, "usage") == 0 ? SPLICE_USAGE : SPLICE_ENERGY;
-}
-
-static int open_server(struct serving *s)
-{
-    struct joulet_error err;
     const struct cli *c = s->cli;
+    struct serve_reload *r = &s->reload;
     struct server_options o = {.listen = cli_str(c, "listen"),
-                               .upstreams = s->upstreams,
-                               .n_upstreams = s->n,
-                               .token = cli_str(c, "token"),
-                               .ca_file = jl_env("JOULET_ENGINE_CA"),
-                               .insecure_http = cli_flag(c, "insecure-http"),
-                               .connections_max = (unsigned)cli_int(c, "connections", 4096),
-                               .upstream_idle_s = cli_given(c, "timeout") ? jl_s(cli_duration_ns(c, "timeout")) : 0,
-                               .metering = serve_metering(s->meter),
-                               .inject = injects(c),
+                               .header_max = (size_t)cli_int(c, "max-header", 16) << 10,
+                               .client_idle_s = jl_s(cli_duration_ns(c, "client-timeout")),
+                               .metering = serve_metering(r->meter),
                                .said = on_said,
                                .user = s};
-    o.n_allow_hosts = cli_list(c, "allow-host", &o.allow_hosts);
-    s->api = serve_api_open(c, s->meter, &o.api);
-    if (cli_flag(c, "verbose") && (s->log = serve_log_open(c)))
-        o.observer = serve_log_observer(s->log);
-    return server_open(&s->server, &o, &err) == JOULET_OK ? CLI_DONE : cli_fail(c, &err);
+    if (serve_log_open(&r->log, c, r->meter != NULL, err) != JOULET_OK)
+        return err->status;
+    o.observer = serve_log_observer(r->log);
+    s->api = serve_api_open(c, r->meter, &o.api);
+    serve_fill(&o, c, &r->upstreams);
+    return server_open(&r->server, &o, err);
+}
+
+/* Whether it goes on. */
+static void look_at_signals(struct serving *s)
+{
+    struct joulet_error err;
+    bool hup = atomic_exchange(&terminal_hup, false);
+    if (hup && terminal_gone()) {
+        atomic_store(&cli_cancel, true);
+        return;
+    }
+    if (hup) {
+        serve_notify_reloading();
+        serve_reload(&s->reload);
+        check_files(serve_now(&s->reload));
+        serve_notify_ready(server_address(s->reload.server));
+    }
+    if (atomic_exchange(&terminal_usr1, false) && serve_log_reopen(s->reload.log, &err) != JOULET_OK)
+        cli_warn(s->cli, "%s", err.message);
 }
 
 /* A signal is how it is ended: that is no failure. */
 static void serve(struct serving *s)
 {
-    while (!atomic_load(&cli_cancel))
+    struct server *server = s->reload.server;
+    serve_notify_ready(server_address(server));
+    while (!atomic_load(&cli_cancel)) {
         terminal_wait_until(jl_mono_ns() + LOOK_EVERY_NS);
-    unsigned left = server_active(s->server);
-    double patience_s = jl_s(cli_duration_ns(s->cli, "drain"));
+        look_at_signals(s);
+        serve_notify_alive();
+    }
+    const struct cli *now = serve_now(&s->reload);
+    unsigned left = server_active(server);
+    double patience_s = jl_s(cli_duration_ns(now, "drain"));
+    serve_notify_stopping(left);
     if (left)
-        cli_say(s->cli, "waiting up to %g s for %u answers under way", patience_s, left);
-    if (!server_drain(s->server, patience_s))
-        cli_warn(s->cli, "%u answers were still under way after %g s and were cut: --drain gives them longer",
-                 server_active(s->server), patience_s);
+        cli_say(now, "waiting up to %g s for %u answers under way", patience_s, left);
+    if (!server_drain(server, patience_s))
+        cli_warn(now, "%u answers were still under way after %g s and were cut: --drain gives them longer", server_active(server),
+                 patience_s);
 }
 
 static int serve_run(struct cli *c, int argc, char **argv)
 {
-    struct serving s = {.cli = c};
-    const char *const *items;
-    size_t n = cli_list(c, "upstream", &items);
+    struct serving s = {.cli = c, .reload.started = c};
+    struct joulet_error err;
     if (argc > 0)
         return cli_usage(c, "serve takes no argument '%s'; name an engine with --upstream %s", argv[0], argv[0]);
-    int code = n ? upstreams_given(&s, items, n) : upstream_found(&s);
+    terminal_signals_again();
+    struct serve_reload *r = &s.reload;
+    int code = serve_upstreams_open(&r->upstreams, c, &err) == JOULET_OK ? CLI_DONE : cli_fail(c, &err);
     if (code == CLI_DONE)
-        code = serve_meter_open(&s.meter, c, s.upstreams, s.n);
-    if (code == CLI_DONE)
-        code = open_server(&s);
+        code = serve_meter_open(&r->meter, c, r->upstreams.list, r->upstreams.n);
+    if (code == CLI_DONE && open_server(&s, &err) != JOULET_OK)
+        code = cli_fail(c, &err);
     if (code == CLI_DONE) {
-        check_files(&s);
+        check_files(c);
         if (tell(&s))
             serve(&s);
         else
@@ -216,7 +180,9 @@ const struct command cmd_serve = {
     .name = "serve",
     .summary = "stand in front of an engine, for clients as they are",
     .usage = "joulet serve [OPTION]...",
-    .options = "upstream listen allow-host token insecure-http connections timeout drain no-meter inject no-inject devices "
+    .options = "upstream listen allow-host token insecure-http connections max-header max-body client-timeout connect-timeout "
+               "first-byte-timeout "
+               "timeout drain log log-format no-meter inject no-inject devices "
                "sensors meter sim replay trust-root calibration measured-only",
     .about =
         "Listens on an address of its own and passes every request on to an engine, and every answer back, piece by piece as it "

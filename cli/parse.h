@@ -91,6 +91,10 @@ bool terminal_utf8(void);
 bool terminal_colour(void);  /* NO_COLOR, TERM */
 void terminal_streams(void); /* none of the standard ones is closed after this */
 void terminal_signals(void);
+/* From now on SIGHUP and SIGUSR1 end nothing, but set these. */
+void terminal_signals_again(void);
+extern atomic_bool terminal_hup, terminal_usr1;
+bool terminal_gone(void);               /* SIGHUP came because the terminal was closed: that is an end after all */
 bool terminal_wait_until(int64_t t_ns); /* CLOCK_MONOTONIC; false at once when cli_cancel is set */
 /* Remembers how the terminal is set, so that a second SIGINT can put it back when a screen is open. */
 void terminal_keep(void);

@@ -5,11 +5,46 @@
 #include "cli/cli.h"
 #include "server/server.h"
 
-/* One line a request on standard error; never a query, which may hold a key. */
+/* Where requests go. */
+struct serve_upstreams {
+    struct server_upstream *list;
+    size_t n;
+    char **texts;          /* of the options, taken apart in place */
+    struct engine *engine; /* found by itself; NULL */
+};
+enum joulet_status serve_upstreams_open(struct serve_upstreams *u, const struct cli *c, struct joulet_error *err);
+void serve_upstreams_close(struct serve_upstreams *u); /* also after a failure */
+
+/* One line a request on standard error (--verbose) or in a file (--log); never a query, which may hold a key. */
 struct serve_log;
-struct serve_log *serve_log_open(const struct cli *c);
+/* *out NULL: no lines are wanted, and may: nor will they be. may: SIGHUP can turn them on. */
+enum joulet_status serve_log_open(struct serve_log **out, const struct cli *c, bool may, struct joulet_error *err);
+/* Takes what the settings say now, and opens the file again in any case. On failure it goes on as before. */
+enum joulet_status serve_log_reload(struct serve_log *l, const struct cli *c, struct joulet_error *err);
+bool serve_log_can(const struct cli *c, struct joulet_error *err); /* whether that file can be opened */
+enum joulet_status serve_log_reopen(struct serve_log *l, struct joulet_error *err);
 const struct observer *serve_log_observer(const struct serve_log *l);
 void serve_log_close(struct serve_log *l); /* after the server; NULL is fine */
+
+/* What the settings say now, on SIGHUP. */
+struct serve_reload {
+    const struct cli *started; /* as it was when it began */
+    struct cli *last;          /* the settings it goes by now, when they were read again; NULL */
+    struct serve_upstreams upstreams;
+    struct server *server;
+    struct serve_log *log;
+    struct serve_meter *meter;
+};
+const struct cli *serve_now(const struct serve_reload *r); /* the settings it goes by */
+void serve_reload(struct serve_reload *r);                 /* says what came of it */
+/* serve_notify.c: to the service manager; nothing happens without one. */
+void serve_notify_ready(const char *address);
+void serve_notify_reloading(void);
+void serve_notify_stopping(unsigned left);
+void serve_notify_alive(void); /* often */
+
+/* Options of the server that may change; the rest is the caller's. */
+void serve_fill(struct server_options *o, const struct cli *c, const struct serve_upstreams *u);
 
 /* The meter and what is metered with it. */
 struct serve_meter;

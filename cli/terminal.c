@@ -14,6 +14,7 @@
 
 atomic_bool cli_cancel;
 atomic_int cli_signal;
+atomic_bool terminal_hup, terminal_usr1;
 void (*terminal_restore)(void);
 
 bool terminal_is(int fd)
@@ -57,6 +58,11 @@ static void on_end(int number)
     atomic_store(&cli_signal, number);
 }
 
+static void on_again(int number)
+{
+    atomic_store(number == SIGHUP ? &terminal_hup : &terminal_usr1, true);
+}
+
 /* A handler, not SIG_IGN: programs that we start would inherit that. Writing then fails with EPIPE. */
 static void on_pipe(int number)
 {
@@ -74,6 +80,32 @@ void terminal_signals(void)
     sa.sa_handler = on_pipe;
     sa.sa_flags = SA_RESTART;
     sigaction(SIGPIPE, &sa, NULL);
+}
+
+static bool survives_hup; /* nohup */
+
+void terminal_signals_again(void)
+{
+    static const int again[] = {SIGHUP, SIGUSR1};
+    struct sigaction sa = {.sa_handler = on_again}, old;
+    sigemptyset(&sa.sa_mask);
+    survives_hup = sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler == SIG_IGN;
+    int tty = open("/dev/tty", O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    survives_hup |= tty < 0; /* it has none that could be closed */
+    if (tty >= 0)
+        close(tty);
+    for (size_t i = 0; i < JL_COUNT(again); i++)
+        sigaction(again[i], &sa, NULL);
+}
+
+bool terminal_gone(void)
+{
+    if (survives_hup)
+        return false;
+    int tty = open("/dev/tty", O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (tty >= 0)
+        close(tty);
+    return tty < 0;
 }
 
 /* A closed standard stream would be given to the next file or socket that is opened, and results written into that. Now writing

@@ -86,6 +86,11 @@ bool jl_pid_alive(int64_t pid);
 bool jl_process_key(char *buf, size_t size);
 bool jl_process_key_alive(const char *key);
 
+/* ---- the service manager (linux_notify.c) --------------------------------------------------------------------------- */
+/* "READY=1\nSTATUS=...", as in sd_notify(3); false when none started this process, or it cannot be reached. */
+bool jl_service_tell(const char *state);
+double jl_service_watchdog_s(void); /* it wants to be told "WATCHDOG=1" more often than this; 0: it does not */
+
 /* ---- processor time of processes (linux_tree.c) -------------------------------------------------------------------- */
 struct jl_process_time {
     int64_t pid, parent;
