@@ -1,6 +1,8 @@
 // LM Studio's own JavaScript client, unchanged, against the stand-in of LM Studio. It checks every message it gets against a
 // description of its own and warns of what differs: a warning fails this test.
 //
+// The stand-in is named by the arguments: a program, or one and its words.
+//
 // Skipped (77) where the client is not installed; JOULET_LMSTUDIO_SDK_JS may name the folder whose node_modules has it.
 import { spawn } from "node:child_process";
 import { strict as assert } from "node:assert";
@@ -16,8 +18,9 @@ try {
     process.exit(77);
 }
 
-async function ask(program, fault, text) {
-    const mock = spawn(program, fault ? [fault] : [], { stdio: ["pipe", "pipe", "inherit"] });
+async function ask(fault, text) {
+    const [program, ...words] = process.argv.slice(2);
+    const mock = spawn(program, fault ? [...words, fault] : words, { stdio: ["pipe", "pipe", "inherit"] });
     const [url] = await new Promise((done) => createInterface(mock.stdout).once("line", (line) => done([line])));
     const warnings = [], progress = [];
     const logger = { debug() {}, info() {}, warn: (...w) => warnings.push(w.join(" ")), error: (...w) => warnings.push(w.join(" ")) };
@@ -41,9 +44,9 @@ async function ask(program, fault, text) {
     mock.stdin.end();
 }
 
-await ask(process.argv[2], "", "Hello");
-await ask(process.argv[2], "load", "Hello");
-await ask(process.argv[2], "error", "");
-await ask(process.argv[2], "thinking", "<think>So</think>Hello");
+await ask("", "Hello");
+await ask("load", "Hello");
+await ask("error", "");
+await ask("thinking", "<think>So</think>Hello");
 console.log("@lmstudio/sdk speaks with the stand-in");
 process.exit(0);

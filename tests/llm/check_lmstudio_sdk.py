@@ -1,5 +1,7 @@
 """LM Studio's own Python client, unchanged, against the stand-in of LM Studio: does the stand-in speak as the real one does?
 
+The stand-in is named by the arguments: a program, or one and its words.
+
 Skipped (77) where the client is not installed; JOULET_LMSTUDIO_SDK may name the folder it is in.
 """
 import os
@@ -14,8 +16,8 @@ except ImportError:
     sys.exit(77)
 
 
-def ask(program, *fault):
-    with subprocess.Popen([program, *fault], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as mock:
+def ask(*fault):
+    with subprocess.Popen([*sys.argv[1:], *fault], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as mock:
         host = mock.stdout.readline().strip().removeprefix("http://")
         progress = []
         with lmstudio.Client(host) as client:
@@ -29,6 +31,6 @@ def ask(program, *fault):
     assert progress[-1] == 1.0, progress
 
 
-ask(sys.argv[1])
-ask(sys.argv[1], "load")
+ask()
+ask("load")
 print("lmstudio", lmstudio.__version__, "speaks with the stand-in")
