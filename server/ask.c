@@ -59,6 +59,9 @@ bool splice_ask_usage(const char *body, size_t n, bool each, struct jl_buf *out,
     jl_buf_init(out, BODY_MAX);
     *asks = false;
     for (size_t i = 0; i < n && !w.broken; i++) {
+        i += json_watch_text(&w, body + i, n - i);
+        if (i == n)
+            break;
         look(&b, &w, body, n, i);
         json_watch_byte(&w, body[i]);
     }

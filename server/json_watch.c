@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+#define TEXT_AT_ONCE                                                                                                             \
+    ((size_t)256) /* far enough to be quick, near enough that four searches in text full of escapes are not slow */
+
 void json_watch_init(struct json_watch *w)
 {
     memset(w, 0, sizeof *w);
@@ -189,6 +192,29 @@ enum json_place json_watch_byte(struct json_watch *w, char c)
             w->empty[1] = false;
     }
     return outside_text(w, c);
+}
+
+/* Where the first of that byte stands in n; n: nowhere. */
+static size_t until(const char *bytes, size_t n, char c)
+{
+    const char *at = memchr(bytes, c, n);
+    return at ? (size_t)(at - bytes) : n;
+}
+
+size_t json_watch_text(struct json_watch *w, const char *bytes, size_t n)
+{
+    if (!w->in_string || w->escaped || w->broken)
+        return 0;
+    n = n < TEXT_AT_ONCE ? n : TEXT_AT_ONCE;
+    for (const char *c = "\"\\\n\r"; *c; c++)
+        n = until(bytes, n, *c);
+    if (w->word_n + n < sizeof w->word) {
+        memcpy(w->word + w->word_n, bytes, n);
+        w->word_n += n;
+    } else if (n) {
+        w->word_n = sizeof w->word;
+    }
+    return n;
 }
 
 bool json_watch_is_final(const struct json_watch *w, bool usage)

@@ -1,6 +1,6 @@
 /* observe.c - the ring between the streams and the observer. Streams write records under a lock that is held for a copy; the
  * observer's thread takes the lock to look where the ring ends, and reads without it. It is woken by nobody while exchanges are
- * under way, because waking costs the stream more than the copy: it looks fifty times a second. */
+ * under way, because waking costs the stream more than the copy: it looks twenty times a second. */
 #include "server/observe.h"
 
 #include "lib/platform/platform.h"
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOK_EVERY_NS 20000000
+#define LOOK_EVERY_NS 50000000
 #define ALIGN         ((size_t)16)
 
 enum what { REQUEST, REQUEST_END, HEAD, CHUNK, CHUNK_UP, END, SKIP /* the rest of the ring is not used */ };

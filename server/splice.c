@@ -100,6 +100,9 @@ static void flow(struct splicer *s, const char *bytes, size_t n)
 {
     const char *from = bytes;
     for (const char *at = bytes; at < bytes + n; at++) {
+        at += json_watch_text(&s->watch, at, (size_t)(bytes + n - at));
+        if (at == bytes + n)
+            break;
         bool line_ends = s->o.framing != SPLICE_JSON && (*at == '\n' || (*at == '\r' && s->o.framing == SPLICE_SSE));
         if (line_ends)
             new_line(s);
@@ -155,6 +158,12 @@ static bool is_ours(const struct json_watch *w)
     return w->over && !w->broken && w->has_usage && w->choices && w->no_choices;
 }
 
+/* Nothing can be put into it, or taken out. The watch has seen all of it. */
+static bool stays(const struct splicer *s, const char *line, size_t n)
+{
+    return !s->watch.broken && !memmem(line, n, "\"usage\"", 7) && !json_watch_is_final(&s->watch, false);
+}
+
 /* A whole line is held, without its end. */
 static void judge(struct splicer *s)
 {
@@ -166,11 +175,19 @@ static void judge(struct splicer *s)
         return;
     }
     json_watch_init(&s->watch);
-    for (size_t i = sizeof data_field - 1; i < n; i++)
-        json_watch_byte(&s->watch, line[i]);
+    for (size_t i = sizeof data_field - 1; i < n; i++) {
+        i += json_watch_text(&s->watch, line + i, n - i);
+        if (i < n)
+            json_watch_byte(&s->watch, line[i]);
+    }
     s->dropped_line = is_ours(&s->watch);
     if (s->dropped_line) {
         s->dropped += n;
+        return;
+    }
+    if (stays(s, line, n)) {
+        s->timings |= s->watch.over && s->watch.has_timings;
+        give(s, line, n);
         return;
     }
     jl_buf_init(&out, SPLICE_HELD_MAX + SPLICE_MEMBERS_MAX + 1);
@@ -207,24 +224,36 @@ static void end_line(struct splicer *s, char c)
         give(s, &c, 1);
 }
 
+/* Bytes before the next end of a line. */
+static size_t plain(const char *bytes, size_t n)
+{
+    const char *lf = memchr(bytes, '\n', n), *cr;
+    n = lf ? (size_t)(lf - bytes) : n;
+    cr = memchr(bytes, '\r', n);
+    return cr ? (size_t)(cr - bytes) : n;
+}
+
 static void hold(struct splicer *s, const char *bytes, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        char c = bytes[i];
+    for (size_t i = 0; i < n;) {
+        size_t k = plain(bytes + i, n - i), before = s->held.len;
         if (s->passes) {
             give(s, bytes + i, n - i);
             return;
         }
-        if (c != '\n' && c != '\r') {
-            s->last = c;
-            if (jl_buf_add(&s->held, &c, 1))
-                continue;
-            give(s, s->held.data, s->held.len); /* longer than any event of counts: from here on all of it passes */
+        if (!k) {
+            end_line(s, bytes[i++]);
+            continue;
+        }
+        s->last = bytes[i + k - 1];
+        if (!jl_buf_add(&s->held, bytes + i, k)) { /* longer than any event of counts: from here on all of it passes */
+            i += s->held.len - before;
+            give(s, s->held.data, s->held.len);
             give(s, bytes + i, n - i);
             s->passes = true;
             return;
         }
-        end_line(s, c);
+        i += k;
     }
 }
 
