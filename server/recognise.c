@@ -12,6 +12,7 @@
 #define BODY_MAX    ((size_t)8 << 20)
 #define TEXT_KEPT   ((size_t)64 << 10) /* of an answer: how its marks turn into the answer is seen by then */
 #define REQUEST_MAX ((size_t)1 << 20)
+#define BINARY_KEPT ((size_t)4096) /* of sound and pictures: their head */
 
 const char *recognised_kind_name(enum recognised_kind k)
 {
@@ -64,9 +65,12 @@ static const struct route routes[] = {
     {"/images/generations", RECOGNISED_IMAGE, &engine_openai},
     {"/images/edits", RECOGNISED_IMAGE, &engine_openai},
     {"/images/variations", RECOGNISED_IMAGE, &engine_openai},
+    {"/sdapi/v1/txt2img", RECOGNISED_IMAGE, &engine_openai},
+    {"/sdapi/v1/img2img", RECOGNISED_IMAGE, &engine_openai},
     {"/audio/speech", RECOGNISED_AUDIO, &engine_openai},
     {"/audio/transcriptions", RECOGNISED_AUDIO, &engine_openai},
     {"/audio/translations", RECOGNISED_AUDIO, &engine_openai},
+    {"^/inference", RECOGNISED_AUDIO, &engine_openai}, /* whisper.cpp */
 };
 
 static const struct route *route_of(const char *method, const char *path)
@@ -223,6 +227,8 @@ static void on_event(void *user, enum frame_kind kind, const char *bytes, size_t
         r->g.done = true;
     } else if (kind == FRAME_TAIL && !json_is_whole(bytes, n)) {
         return; /* half an event is a cut stream, not a wrong one */
+    } else if (r->result.kind != RECOGNISED_INFERENCE) {
+        read_one_thing(r, bytes, n, true);
     } else {
         switch (r->only_text ? look_at_event(bytes, n, &thinking) : EVENT_MORE) {
         case EVENT_TEXT:
@@ -240,33 +246,21 @@ static void on_event(void *user, enum frame_kind kind, const char *bytes, size_t
 
 /* ---- whole answers --------------------------------------------------------------------------------------------------- */
 
-/* Embeddings, images and the like: counts of what went in, under any of their names. */
-static void read_counts(struct recogniser *r, const char *bytes, size_t n)
-{
-    static const char *const names[] = {"prompt_tokens", "input_tokens", "total_tokens"};
-    json_t *root = wire_object(bytes, n);
-    const json_t *usage = json_object_get(root, "usage");
-    int64_t prompt = wire_count(root, "prompt_eval_count");
-    for (size_t i = 0; i < JL_COUNT(names) && prompt < 0; i++)
-        prompt = wire_count(usage, names[i]);
-    if (root && !wire_error(&r->g, root)) {
-        r->g.tokens.prompt = prompt;
-        r->g.done = true;
-    }
-    json_decref(root);
-}
-
 static void read_whole(struct recogniser *r)
 {
     const char *bytes = r->body.data;
     size_t n = r->body.len;
-    if (!n || r->body.failed || over(r))
+    if (!n || r->body.failed || over(r)) {
+        r->g.done |= r->body.failed && r->result.kind != RECOGNISED_INFERENCE && r->result.status < 400; /* long pictures */
         return;
+    }
     if (r->result.kind == RECOGNISED_INFERENCE) {
         r->ops->event(&r->g, bytes, n, 0); /* 0: when it came says nothing about tokens */
         r->g.n_token_ns = 0;
+    } else if (bytes[0] == '{') {
+        read_one_thing(r, bytes, n, false);
     } else {
-        read_counts(r, bytes, n);
+        read_other_thing(r, bytes, n);
     }
 }
 
@@ -338,6 +332,8 @@ static void read_header(struct recogniser *r, const char *name, const char *valu
         r->result.streams = sse || lines;
         if (r->result.streams)
             r->framing.how = sse ? ENGINE_SSE : ENGINE_LINES;
+        r->binary = strncasecmp(value, "audio/", 6) == 0 || strncasecmp(value, "image/", 6) == 0 ||
+                    strncasecmp(value, "application/octet-stream", 24) == 0;
     } else if (strncasecmp(name, "x-", 2) == 0 && jl_parse_double(value, &x) && x >= 0 && x < 1e12) { /* TGI */
         if (strcasecmp(name, "x-prompt-tokens") == 0)
             r->g.tokens.prompt = (int64_t)x;
@@ -360,10 +356,13 @@ void recogniser_chunk(struct recogniser *r, const char *bytes, size_t n, int64_t
     if (!r->ops)
         return;
     r->t_ns = t_ns;
+    r->body_n += n;
     if (r->result.streams)
         framing_bytes(&r->framing, bytes, n);
-    else
+    else if (!r->binary)
         jl_buf_add(&r->body, bytes, n);
+    else if (r->body.len < BINARY_KEPT)
+        jl_buf_add(&r->body, bytes, n < BINARY_KEPT - r->body.len ? n : BINARY_KEPT - r->body.len);
 }
 
 /* Counts of ours for those that nobody told. */

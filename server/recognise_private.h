@@ -15,14 +15,23 @@ struct recogniser {
     struct generated g;
     struct framing framing;
     struct jl_buf request, body;
-    int64_t t_ns; /* of the bytes that are read */
-    int64_t told; /* prompt tokens computed, as told; -1 not yet */
+    int64_t t_ns;       /* of the bytes that are read */
+    int64_t told;       /* prompt tokens computed, as told; -1 not yet */
+    uint64_t body_n;    /* bytes of the answer */
+    size_t done_images; /* of a stream */
+    bool binary;        /* the answer is sound or a picture: only its head is kept */
     bool request_cut, only_text, thought, in_marks;
 };
 
 /* A body, or the beginning of one: model, what is asked for, how much text there is (recognise_request.c). */
 void read_request(struct recognised *x, const char *body, size_t n, bool whole);
 int64_t request_text_bytes(const json_t *v); /* of all texts in it; pictures are none */
+
+/* Answers of other kinds than inference (recognise_whole.c). */
+void read_one_thing(struct recogniser *r, const char *bytes, size_t n, bool event);
+void read_other_thing(struct recogniser *r, const char *bytes, size_t n);
+/* Length of a WAV file by its head; NAN: it is none, or does not tell. */
+double recognise_wav_s(const char *bytes, size_t n, uint64_t there);
 
 /* What an event of a stream of pieces is, by some words in it (recognise_words.c). */
 enum event_look {

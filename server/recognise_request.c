@@ -3,6 +3,7 @@
 #include "server/json_watch.h"
 #include "server/recognise_private.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define DEPTH_MAX  32
@@ -57,24 +58,44 @@ static void read_members(struct recognised *x, const json_t *root)
     for (size_t i = 0; i < JL_COUNT(prompts); i++)
         x->prompt_bytes += text_bytes(json_object_get(root, prompts[i]), 0);
     int64_t images = wire_count(root, "n");
+    if (x->kind == RECOGNISED_IMAGE && images < 1) /* of Stable Diffusion's pages */
+        images = wire_count(root, "batch_size");
     if (x->kind == RECOGNISED_IMAGE)
         x->images = images > 0 && images < IMAGES_MAX ? (size_t)images : 1;
 }
 
-/* A form, as audio is sent: one of its parts is the model. */
+/* Value of a field of a form; false: it has none of that name. */
+static bool form_field(const char *body, size_t n, const char *name, char *out, size_t size)
+{
+    char part[64];
+    int len = snprintf(part, sizeof part, "name=\"%s\"\r\n\r\n", name);
+    const char *at = memmem(body, n, part, (size_t)len);
+    if (!at)
+        return false;
+    at += len;
+    size_t left = n - (size_t)(at - body), text = 0;
+    while (text < left && at[text] != '\r')
+        text++;
+    wire_clean(out, size, at, text);
+    return true;
+}
+
+/* A form, as sound is sent: some of its parts are words, one is a file. */
 static void read_form(struct recognised *x, const char *body, size_t n)
 {
-    static const char part[] = "name=\"model\"\r\n\r\n";
-    const char *at = memmem(body, n, part, sizeof part - 1);
+    char word[32] = "";
+    int64_t images;
+    form_field(body, n, "model", x->model, sizeof x->model);
+    if (form_field(body, n, "stream", word, sizeof word))
+        x->asks_stream = strcmp(word, "true") == 0;
     if (x->kind == RECOGNISED_IMAGE)
-        x->images = 1;
-    if (!at)
-        return;
-    at += sizeof part - 1;
-    size_t left = n - (size_t)(at - body), len = 0;
-    while (len < left && at[len] != '\r')
-        len++;
-    wire_clean(x->model, sizeof x->model, at, len);
+        x->images =
+            form_field(body, n, "n", word, sizeof word) && jl_parse_i64(word, &images) && images > 0 && images < IMAGES_MAX
+                ? (size_t)images
+                : 1;
+    const char *wav = x->kind == RECOGNISED_AUDIO ? memmem(body, n, "RIFF", 4) : NULL;
+    if (wav)
+        x->audio_s = recognise_wav_s(wav, n - (size_t)(wav - body), 0);
 }
 
 /* As much as there is: the model's name, when it is short, and whether it streams. */
