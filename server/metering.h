@@ -40,8 +40,9 @@ struct accounts *metering_accounts(const struct metering *m);
 /* The process that recognises (recognise_apart.h); -1: none runs now, or it is done in here. Any thread. */
 int64_t metering_recogniser(struct metering *m);
 
-/* `"energy":{...}` of a request, as far as it is known now; 0: nothing. Any thread; waits a millisecond at most. */
-size_t metering_members(struct metering *m, const char *id, char *out, size_t size);
+/* `"energy":{...}` of a request, as far as it is known now; in_usage: and before it what a chat program shows. 0: nothing. Any
+ * thread; waits a millisecond at most. */
+size_t metering_members(struct metering *m, const char *id, bool in_usage, char *out, size_t size);
 /* JSON of one request, of those that are asked for, and of all accounts; false: there is no such request. Any thread. */
 bool metering_write_request(struct metering *m, const char *id, struct jl_buf *out);
 struct metering_filter {

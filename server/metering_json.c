@@ -235,7 +235,23 @@ bool metering_write_request(struct metering *m, const char *id, struct jl_buf *o
     return x != NULL;
 }
 
-size_t metering_members(struct metering *m, const char *id, char *out, size_t size)
+/* Chat programs show what is in usage line by line, names and values as they are: first the one figure that people look for. */
+static void put_lines(struct metering *m, const struct metered *x, struct jl_buf *out)
+{
+    struct joulet_attributed a = metering_figures(m, x);
+    const char *what = isnan(a.net_j) ? "gross" : "net";
+    double energy_j = isnan(a.net_j) ? a.gross_j : a.net_j;
+    double tokens = x->r.pieces > 0 ? (double)x->r.pieces : NAN;
+    if (x->r.tokens.generated > 0)
+        tokens = (double)x->r.tokens.generated;
+    if (!isfinite(energy_j))
+        return;
+    jl_buf_printf(out, "\"%s_joules\":%.4g,", what, energy_j);
+    if (tokens > 0)
+        jl_buf_printf(out, "\"%s_joules_per_token\":%.4g,", what, energy_j / tokens);
+}
+
+size_t metering_members(struct metering *m, const char *id, bool in_usage, char *out, size_t size)
 {
     struct timespec until;
     struct jl_buf b;
@@ -246,6 +262,8 @@ size_t metering_members(struct metering *m, const char *id, char *out, size_t si
     jl_buf_init(&b, size + 1);
     bool locked = pthread_mutex_timedlock(&m->lock, &until) == 0;
     const struct metered *x = locked ? metering_find(m, id) : NULL, none = {.live = true, .engine = NOWHERE};
+    if (in_usage && x)
+        put_lines(m, x, &b);
     metering_put_energy(m, x ? x : &none, &b); /* of `none` nothing is looked up */
     if (locked)
         pthread_mutex_unlock(&m->lock);

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define RESERVE ((size_t)640) /* bytes that an announced length grows by: more than the object ever has */
+#define RESERVE ((size_t)720) /* bytes that an announced length grows by: more than the object ever has */
 
 /* ---- counts ------------------------------------------------------------------------------------------------------------ */
 
@@ -45,7 +45,7 @@ static void on_out(void *user, const char *bytes, size_t n)
 static size_t on_members(void *user, char *out, size_t size)
 {
     struct passage *p = user;
-    return metering_members(p->server->o.metering, p->id, out, size);
+    return metering_members(p->server->o.metering, p->id, p->splicer.o.form == SPLICE_USAGE, out, size);
 }
 
 static bool framing_of(const struct net_reply *reply, enum splice_framing *framing)

@@ -176,6 +176,30 @@ static void harvest(struct recogniser *r, const char *bytes, size_t n, int64_t m
         jl_buf_drop(&g->thinking, g->thinking.len - 1);
 }
 
+/* Further answers to the same prompt are decoded as well; the readers follow the first. */
+static void other_choices(struct recogniser *r, const char *bytes, size_t n)
+{
+    static const char *const texts[] = {"content", "reasoning_content", "reasoning", "refusal"};
+    size_t i;
+    json_t *choice, *root;
+    if (r->ops->event != engine_openai.event || !memmem(bytes, n, "\"index\"", 7) || !(root = wire_object(bytes, n)))
+        return;
+    json_array_foreach(json_object_get(root, "choices"), i, choice)
+    {
+        const json_t *delta = json_object_get(choice, "delta");
+        bool text = wire_string(choice, "text")[0] || json_array_size(json_object_get(delta, "tool_calls"));
+        if (wire_count(choice, "index") <= 0)
+            continue;
+        for (size_t k = 0; k < JL_COUNT(texts); k++)
+            text = text || wire_string(delta, texts[k])[0];
+        if (text) {
+            r->others = true;
+            one_piece(r, 1, false, r->t_ns);
+        }
+    }
+    json_decref(root);
+}
+
 static void progress(struct recogniser *r, const char *bytes, size_t n)
 {
     if (!memmem(bytes, n, "\"prompt_progress\"", 17) || !r->events.progress)
@@ -213,6 +237,7 @@ static void read_event(struct recogniser *r, const char *bytes, size_t n, int64_
     progress(r, bytes, n);
     tell_prompt(r);
     harvest(r, bytes, n, made, thinking);
+    other_choices(r, bytes, n);
 }
 
 static void on_event(void *user, enum frame_kind kind, const char *bytes, size_t n)
@@ -375,7 +400,8 @@ static void judge_tokens(struct recogniser *r)
     x->computed = r->g.processed_tokens;
     x->prompt_source = x->tokens.prompt >= 0 ? told : RECOGNISED_UNKNOWN;
     x->generated_source = x->tokens.generated >= 0 ? told : RECOGNISED_UNKNOWN;
-    if (x->tokens.generated < 0 && x->streams && x->kind == RECOGNISED_INFERENCE) {
+    bool one_of_many = r->others && x->tokens.generated >= 0 && x->tokens.generated < (int64_t)x->pieces; /* llama.cpp */
+    if ((x->tokens.generated < 0 || one_of_many) && x->streams && x->kind == RECOGNISED_INFERENCE) {
         x->tokens.generated = (int64_t)x->pieces;
         x->generated_source = RECOGNISED_COUNTED;
     }

@@ -19,6 +19,7 @@ struct recogniser {
     int64_t told;       /* prompt tokens computed, as told; -1 not yet */
     uint64_t body_n;    /* bytes of the answer */
     size_t done_images; /* of a stream */
+    bool others;        /* more than one answer to a prompt came */
     bool binary;        /* the answer is sound or a picture: only its head is kept */
     bool request_cut, only_text, thought, in_marks;
 };

@@ -126,7 +126,21 @@ static size_t value_end(struct json_watch w, const char *line, size_t n, size_t 
     return 0;
 }
 
-/* The member "usage" at the top, with a comma of its own: [*from, *to). `each`: whatever its value; else null only. */
+/* null, or counts that are all 0, as Ollama has them in each object of a completion whose counts were asked for. */
+static bool says_nothing(const char *value, size_t n)
+{
+    if (n >= 4 && memcmp(value, "null", 4) == 0)
+        return true;
+    if (n < 2 || value[0] != '{')
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (value[i] >= '1' && value[i] <= '9')
+            return false;
+    return memchr(value, '0', n) != NULL;
+}
+
+/* The member "usage" at the top, with a comma of its own: [*from, *to). `each`: whatever its value; else only one that says
+ * nothing. */
 static bool find_usage(const char *line, size_t n, bool each, size_t *from, size_t *to)
 {
     static const char member[] = "\"usage\":";
@@ -140,7 +154,7 @@ static bool find_usage(const char *line, size_t n, bool each, size_t *from, size
         if (top && w.expects_key && n - i > sizeof member && memcmp(line + i, member, sizeof member - 1) == 0) {
             size_t value = i + sizeof member - 1, end = value_end(w, line, n, i);
             value += strspn(line + value, " ");
-            if (!end || (!each && memcmp(line + value, "null", 4) != 0))
+            if (!end || (!each && !says_nothing(line + value, end - value)))
                 return false;
             *from = comma ? comma : i;
             *to = end + (!comma && line[end] == ',');

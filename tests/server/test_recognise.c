@@ -288,6 +288,11 @@ static void test_other_kinds(void **state)
     assert_int_equal(r.prompt_source, RECOGNISED_USAGE);
     r = answer("/api/embed", "{}", "application/json", 200, "{\"embeddings\":[[1]],\"prompt_eval_count\":4}", &seen);
     assert_int_equal(r.tokens.prompt, 4);
+    r = answer("/v1/rerank", "{}", "application/json", 200, "{\"results\":[],\"meta\":{\"tokens\":{\"input_tokens\":12}}}",
+               &seen);
+    assert_int_equal(r.tokens.prompt, 12);
+    r = answer("/rerank", "{}", "application/json", 200, "[{\"index\":0,\"score\":1}]", &seen);
+    assert_true(r.done && r.kind == RECOGNISED_RERANK && r.tokens.prompt == -1);
     r = answer("/v1/rerank", "{}", "application/json", 400, "{\"error\":{\"message\":\"no\"}}", &seen);
     assert_string_equal(r.error, "no");
     r = answer(
@@ -314,6 +319,65 @@ static void test_other_kinds(void **state)
     assert_true(r.done);
 }
 
+/* A file of 2 s: 16 bit, mono, 8 kHz. */
+static size_t wav(char *out, uint32_t data_bytes)
+{
+    static const unsigned char head[] = "RIFF\0\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0\x40\x1f\0\0\x80\x3e\0\0\2\0\x10\0data";
+    memcpy(out, head, 40);
+    for (int i = 0; i < 4; i++)
+        out[40 + i] = (char)(data_bytes >> 8 * i);
+    memset(out + 44, 'x', 32000);
+    return 44 + 32000;
+}
+
+static void test_pictures_and_sound(void **state)
+{
+    struct seen seen;
+    static char file[44 + 32000], form[sizeof file + 400];
+    (void)state;
+    struct recognised r = answer("/v1/images/generations", "{\"model\":\"i\",\"n\":2}", "application/json", 200,
+                                 "{\"data\":[{\"url\":\"a\"},{\"url\":\"b\"},{\"url\":\"c\"}],\"usage\":{\"input_tokens\":5,"
+                                 "\"output_tokens\":300}}",
+                                 &seen);
+    assert_int_equal(r.images, 3); /* those that came */
+    assert_int_equal(r.tokens.prompt, 5);
+    assert_int_equal(r.tokens.generated, 300);
+    r = answer(
+        "/v1/images/generations", "{\"stream\":true}", "text/event-stream", 200,
+        "event: image_generation.partial_image\ndata: {\"type\":\"image_generation.partial_image\",\"b64_json\":\"xx\"}\n\n"
+        "event: image_generation.completed\ndata: {\"type\":\"image_generation.completed\",\"b64_json\":\"xx\",\"usage\":"
+        "{\"input_tokens\":7,\"output_tokens\":9}}\n\n",
+        &seen);
+    assert_true(r.done && r.images == 1 && r.tokens.prompt == 7);
+    r = answer("/sdapi/v1/txt2img", "{\"batch_size\":4}", "application/json", 500, "{\"detail\":\"no\"}", &seen);
+    assert_int_equal(r.images, 4);
+    assert_string_equal(r.error, "no");
+    r = answer("/v1/audio/transcriptions", "", "application/json", 200, "{\"text\":\"a\",\"duration\":8.47}", &seen);
+    assert_near(r.audio_s, 8.47, 0);
+    r = answer("/v1/audio/transcriptions", "", "application/json", 200,
+               "{\"text\":\"a\",\"usage\":{\"type\":\"duration\",\"seconds\":9}}", &seen);
+    assert_near(r.audio_s, 9, 0);
+    r = answer("/v1/audio/transcriptions", "", "application/json", 200, "{\"text\":\"a\"}", &seen);
+    assert_true(isnan(r.audio_s) && r.done);
+    for (int told = 0; told < 2; told++) { /* a length that the head tells, and one that it does not know */
+        struct exchange x = {.status = 200, .body = file, .n = wav(file, told ? 32000 : 0xffffffff)};
+        r = recognise("/v1/audio/speech", "{\"model\":\"tts\",\"input\":\"a\"}", &x, "audio/wav", 5, 777, &seen);
+        assert_near(r.audio_s, 2, 0);
+        assert_true(r.done);
+    }
+    /* what was sent */
+    size_t n = (size_t)snprintf(form, sizeof form,
+                                "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper\r\n"
+                                "--b\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n");
+    n += wav(form + n, 32000);
+    struct recogniser *q = recogniser_open("POST", "/v1/audio/transcriptions", NULL);
+    recogniser_request(q, form, n);
+    recogniser_request_end(q, true);
+    assert_near(recogniser_result(q)->audio_s, 2, 0);
+    assert_string_equal(recogniser_result(q)->model, "whisper");
+    recogniser_close(q);
+}
+
 static void test_streams(void **state)
 {
     struct seen seen;
@@ -329,11 +393,27 @@ static void test_streams(void **state)
                "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"yes\"},\"finish_reason\":null}]}\n\n"
                "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
                &seen);
-    assert_int_equal(r.tokens.generated, 4);
+    assert_int_equal(r.tokens.generated, 5); /* those of the second answer too */
     assert_int_equal(r.generated_source, RECOGNISED_COUNTED);
     assert_int_equal(seen.thoughts, 3);
     assert_true(r.t_answer_ns > 0);
     assert_string_equal(r.finish, "stop");
+    /* the counts of one of two answers */
+    r = answer("/v1/completions", "{}", "text/event-stream", 200,
+               "data: {\"choices\":[{\"index\":0,\"text\":\"a\"},{\"index\":1,\"text\":\"b\"}]}\n\n"
+               "data: {\"choices\":[{\"index\":1,\"text\":\"c\",\"finish_reason\":\"length\"}]}\n\n"
+               "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":1}}\n\ndata: [DONE]\n\n",
+               &seen);
+    assert_int_equal(r.tokens.generated, 3);
+    assert_int_equal(r.generated_source, RECOGNISED_COUNTED);
+    assert_int_equal(r.tokens.prompt, 2);
+    /* and those of both */
+    r = answer("/v1/completions", "{}", "text/event-stream", 200,
+               "data: {\"choices\":[{\"index\":0,\"text\":\"a\"},{\"index\":1,\"text\":\"b\"}]}\n\n"
+               "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n",
+               &seen);
+    assert_int_equal(r.tokens.generated, 2);
+    assert_int_equal(r.generated_source, RECOGNISED_USAGE);
     /* how far llama.cpp is with the prompt */
     r = answer("/completion", "{}", "text/event-stream", 200,
                "data: "
@@ -373,7 +453,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers),     cmocka_unit_test(test_paths),   cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_other_kinds), cmocka_unit_test(test_streams),
+        cmocka_unit_test(test_other_kinds), cmocka_unit_test(test_streams), cmocka_unit_test(test_pictures_and_sound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,7 +92,7 @@ static void predictions_are_requests(void **state)
                 assert_string_equal(word(r, "protocol"), "lmstudio-ws");
                 assert_string_equal(word(r, "model"), "mock-model");
                 assert_int_equal(strlen(word(r, "tunnel")), 16);
-                assert_true(number(json_object_get(r, "energy"), "gross_j") > 0);
+                assert_true(number(json_object_get(r, "energy"), "gross_j") >= 0); /* it may take no time at all */
                 if (direct == JOULET_OK) {
                     assert_int_equal(number(t, "prompt"), 9);
                     assert_int_equal(number(t, "generated"), 3);
