@@ -183,6 +183,7 @@ const struct command cmd_serve = {
     .options = "upstream listen allow-host token insecure-http connections max-header max-body client-timeout connect-timeout "
                "first-byte-timeout "
                "timeout drain log log-format no-meter inject no-inject devices "
+               "db no-store keep-text "
                "sensors meter sim replay trust-root calibration measured-only",
     .about =
         "Listens on an address of its own and passes every request on to an engine, and every answer back, piece by piece as it "

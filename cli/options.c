@@ -392,8 +392,11 @@ const struct option_row option_table[] = {
     {.name = "private",
      .type = OPTION_FLAG,
      .help = "Keep neither prompts nor answers in the record, only their lengths and hashes."},
-    {.name = "no-store", .type = OPTION_FLAG, .help = "Do not keep the run in the database."},
-    {.name = "db", .type = OPTION_STRING, .arg = "FILE", .help = "Database of runs; otherwise joulet.db in the data folder."},
+    {.name = "no-store", .type = OPTION_FLAG, .help = "Do not keep the run, or the requests that pass, in the database."},
+    {.name = "db",
+     .type = OPTION_STRING,
+     .arg = "FILE",
+     .help = "Database of runs and requests; otherwise joulet.db in the data folder."},
     {.name = "format",
      .type = OPTION_CHOICE,
      .arg = "FORMAT",
@@ -494,6 +497,9 @@ const struct option_row option_table[] = {
      .def = "energy",
      .choices = "energy,usage",
      .help = "Where answers get their energy: as a member of the last object, or inside its usage."},
+    {.name = "keep-text",
+     .type = OPTION_FLAG,
+     .help = "Keep what was asked and answered with the stored requests, 256 KiB of each; otherwise nobody keeps it."},
     {.name = "no-inject", .type = OPTION_FLAG, .help = "Leave answers as they are, byte for byte."},
 
     /* fits */

@@ -147,6 +147,11 @@ static enum joulet_status open_sensors(struct serve_meter *m, const struct cli *
     return m->channels ? JOULET_OK : jl_fail(err, JOULET_MEMORY, "out of memory");
 }
 
+static void on_said(void *user, const char *sentence)
+{
+    cli_warn(user, "%s", sentence);
+}
+
 static int prepare(struct serve_meter *m, const struct cli *c, const struct server_upstream *upstreams, size_t n)
 {
     struct joulet_error err;
@@ -173,6 +178,11 @@ static int prepare(struct serve_meter *m, const struct cli *c, const struct serv
         m->options.secret = m->secret;
     else
         cli_warn(c, "the keys of clients are not told apart: %s", err.message);
+    m->options.keeps = !cli_flag(c, "no-store");
+    m->options.db = cli_str(c, "db");
+    m->options.keeps_text = cli_flag(c, "keep-text");
+    m->options.said = on_said;
+    m->options.user = (void *)(uintptr_t)c;
     return metering_open(&m->metering, &m->options, &err) == JOULET_OK ? CLI_DONE : cli_fail(c, &err);
 }
 

@@ -1,10 +1,11 @@
 /* metering.c - opening and closing, and the table of requests: bounded, the oldest goes. */
-#include "server/metering_private.h"
+#include "server/metering_ledger.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define FIGURES_NS  ((int64_t)2 * JL_NS_PER_S)
 #define LOOK_AROUND 64 /* places that are still in use and skipped, before a request is not metered */
 
 /* ---- the table ------------------------------------------------------------------------------------------------------- */
@@ -78,6 +79,7 @@ static void add_time(struct joulet_attributed *sum, const struct joulet_attribut
     sum->gross_j += a->gross_j;
     sum->idle_share_j += a->idle_share_j;
     sum->u_j = hypot(sum->u_j, a->u_j);
+    sum->u_sensor_j += a->u_sensor_j;
     sum->weights_assumed |= a->weights_assumed;
 }
 
@@ -106,6 +108,7 @@ static void on_final(void *user, const struct joulet_attributed *a)
         if (x->key != a->id || !x->entered || x->final)
             continue;
         x->open--;
+        m->n_open--;
         if (x->r.kind == RECOGNISED_TUNNEL) {
             add_time(&x->energy, a);
             metering_tunnel_ended(m, x);
@@ -145,6 +148,8 @@ static enum joulet_status start(struct metering *m, struct joulet_error *err)
         status = take_devices(m, err);
     if (status == JOULET_OK)
         status = jl_thread_start(&m->thread, "metering", metering_windows_run, m, err);
+    if (status == JOULET_OK && m->o.keeps)
+        status = ledger_open(&m->ledger, m, err);
     return status;
 }
 
@@ -169,12 +174,28 @@ enum joulet_status metering_open(struct metering **out, const struct metering_op
     return jl_ok(err);
 }
 
+/* Those of the last requests come about a second after their end, and the store wants them. */
+static void wait_for_figures(struct metering *m)
+{
+    bool waits = m->ledger != NULL;
+    for (int64_t until = jl_mono_ns() + FIGURES_NS; waits && jl_mono_ns() < until;) {
+        pthread_mutex_lock(&m->lock);
+        waits = m->n_open > 0;
+        pthread_mutex_unlock(&m->lock);
+        if (waits)
+            jl_sleep_until(jl_mono_ns() + FIGURES_NS / 100);
+    }
+}
+
 void metering_close(struct metering *m)
 {
     if (!m)
         return;
+    wait_for_figures(m);
     atomic_store(&m->stop, true);
     jl_thread_join(m->thread);
+    if (!ledger_close(m->ledger))
+        return; /* its thread still looks at all of this; the process ends soon */
     if (m->attribution)
         metering_learnt_keep(m);
     jl_buf_release(&m->learnt);

@@ -23,8 +23,13 @@ struct metering_options {
     } upstreams[METERING_UPSTREAMS]; /* whose devices the user named */
     size_t n_upstreams;
     const uint8_t *secret; /* WHO_SECRET bytes for the hashes of clients' keys; must outlive it; NULL: they are not told apart */
-    double recognise_patience_s; /* for the process that recognises, before it is taken to hang; 0: 2 s */
-    const char *learnt_path;     /* where what was learnt of models is kept; must outlive it; NULL: nowhere */
+    double recognise_patience_s;                    /* for the process that recognises, before it is taken to hang; 0: 2 s */
+    bool keeps;                                     /* requests that ended go to the store */
+    const char *db;                                 /* its path; must outlive it; NULL: joulet.db in the data folder */
+    bool keeps_text;                                /* with what was asked and answered */
+    void (*said)(void *user, const char *sentence); /* what the operator should know; any thread; NULL: nobody listens */
+    void *user;
+    const char *learnt_path; /* where what was learnt of models is kept; must outlive it; NULL: nowhere */
 };
 struct metering;
 /* Copies *o. */
@@ -39,6 +44,15 @@ struct accounts *metering_accounts(const struct metering *m);
 
 /* The process that recognises (recognise_apart.h); -1: none runs now, or it is done in here. Any thread. */
 int64_t metering_recogniser(struct metering *m);
+
+/* How it goes with the store. */
+struct metering_kept {
+    uint64_t stored, dropped; /* rows that were written (a request may be twice), requests that are lost */
+    size_t waiting;
+    bool failing; /* it cannot be written at present */
+};
+/* False: nothing is stored. Any thread. */
+bool metering_kept(struct metering *m, struct metering_kept *out);
 
 /* `"energy":{...}` of a request, as far as it is known now; in_usage: and before it what a chat program shows. 0: nothing. Any
  * thread; waits a millisecond at most. */

@@ -172,6 +172,20 @@ static void put_whole_kinds(struct jl_buf *out, const struct metered *x)
         jl_buf_printf(out, "\"tunnel\":\"%s\",", x->tunnel);
 }
 
+static void put_who(const struct who *w, struct jl_buf *out)
+{
+    char client[WHO_CLIENT];
+    who_client(w, client);
+    put_text(out, "client", client);
+    jl_buf_str(out, ",");
+    put_text(out, "session", w->session);
+    jl_buf_str(out, ",");
+    put_text(out, "parent", w->parent);
+    jl_buf_str(out, ",");
+    put_text(out, "trace", w->trace);
+    jl_buf_str(out, ",");
+}
+
 static void put_devices(const struct metering *m, uint32_t devices, struct jl_buf *out)
 {
     bool first = true;
@@ -218,6 +232,7 @@ void metering_put_request(struct metering *m, const struct metered *x, struct jl
     jl_buf_str(out, ",");
     put_window(out, "decode", since(x, r->t_first_ns), since(x, r->t_last_ns));
     jl_buf_str(out, "},");
+    put_who(&x->who, out);
     put_devices(m, x->engine == NOWHERE ? 0 : m->engines[x->engine].devices, out);
     jl_buf_str(out, ",");
     metering_put_energy(m, x, out);

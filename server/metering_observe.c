@@ -1,6 +1,6 @@
 /* metering_observe.c - in the observer's thread: what passes is recognised, and told to the attribution as it happens (7.7). */
 #include "server/guard.h"
-#include "server/metering_private.h"
+#include "server/metering_ledger.h"
 #include "server/recognise_frames.h"
 
 #include <inttypes.h>
@@ -28,7 +28,8 @@ struct exchange {
     double prompt_bytes; /* of this request */
     double prompt_guess; /* its tokens, as it was entered */
     struct observed_end end;
-    struct exchange *next; /* of the tunnels, or of the requests in one */
+    struct ledger_text text; /* with --keep-text */
+    struct exchange *next;   /* of the tunnels, or of the requests in one */
     /* of a tunnel */
     bool tunnel, reads;                  /* its frames are: then it is not present itself */
     int64_t t_flow_ns, t_flow_begins_ns; /* bytes that look like more than a sign of life; 0: none */
@@ -125,6 +126,7 @@ static void enter(struct exchange *e, int64_t t_ns)
     e->x->entered = true;
     e->x->open++;
     m->in_flight++;
+    m->n_open++;
     if (!m->first_ns)
         m->first_ns = t_ns;
 }
@@ -152,8 +154,10 @@ static void finish(struct exchange *e, bool lost)
     x->t_end_ns = r->done && e->t_chunk_ns ? e->t_chunk_ns : e->end.t_ns;
     double generated =
         r->tokens.generated >= 0 && (r->done || r->kind != RECOGNISED_INFERENCE) ? (double)r->tokens.generated : NAN;
-    leave(e, generated, x->t_end_ns);
     x->live = false;
+    if (e->m->ledger)
+        ledger_ended(e->m->ledger, x, e->m->o.keeps_text && !e->tunnel && !e->part ? &e->text : NULL);
+    leave(e, generated, x->t_end_ns);
     if (!x->entered) /* nothing more will be known of it */
         metering_final(e->m, x);
     metering_changed(e->m, x);
@@ -189,6 +193,7 @@ static void take_out(struct exchange **list, const struct exchange *e)
 
 static void exchange_free(struct exchange *e)
 {
+    ledger_text_release(&e->text);
     free(e->upstream);
     free(e);
 }
@@ -364,6 +369,7 @@ static struct exchange *exchange_new(struct metering *m, const struct observed *
         return NULL;
     *e = (struct exchange){
         .m = m, .tunnel = tunnel, .apart = APART_NONE, .request = NOWHERE, .upstream = jl_strdup(seen->upstream)};
+    ledger_text_init(&e->text);
     if (e->upstream && (!tunnel || recognise_frames_at(seen->target)))
         e->apart = apart_begin(m->apart, e, seen->method, seen->target);
     if (e->upstream && (tunnel || e->apart != APART_NONE))
@@ -404,9 +410,20 @@ static void *on_begin(void *user, const struct observed *seen)
     return e;
 }
 
+/* What is too long is kept as far as there is room. */
+static void keep_text(struct exchange *e, struct jl_buf *kept, int64_t *all, const char *bytes, size_t n)
+{
+    size_t room = LEDGER_TEXT - kept->len;
+    if (!e->m->o.keeps_text || !e->m->ledger || e->tunnel)
+        return;
+    jl_buf_add(kept, bytes, n < room ? n : room);
+    *all += (int64_t)n;
+}
+
 static void on_request(void *state, const char *bytes, size_t n, bool whole, int64_t t_ns)
 {
     struct exchange *e = state;
+    keep_text(e, &e->text.request, &e->text.request_bytes, bytes, n);
     if (n)
         apart_request(e->m->apart, e->apart, bytes, n);
     else if (!e->x->t_sent_ns)
@@ -432,6 +449,7 @@ static void on_chunk(void *state, bool from_client, const char *bytes, size_t n,
     else if (from_client)
         return;
     e->t_chunk_ns = t_ns;
+    keep_text(e, &e->text.answer, &e->text.answer_bytes, bytes, n);
     apart_chunk(e->m->apart, e->apart, from_client, bytes, n, t_ns);
 }
 

@@ -6,6 +6,7 @@
 #include "server/metering.h"
 #include "server/recognise_apart.h"
 #include "server/who.h"
+#include "store/store.h"
 
 #include <pthread.h>
 
@@ -67,6 +68,8 @@ struct metering {
     struct joulet_attribution *attribution;
     struct metering_device devices[METERING_DEVICES];
     struct accounts *accounts; /* its own lock, taken last */
+    struct ledger *ledger;     /* too; NULL: nothing is stored */
+    size_t n_open;             /* requests that entered and are not final, under the lock */
     struct jl_buf learnt;      /* by earlier ones; not changed after opening */
     struct jl_thread *thread;
     atomic_bool stop;

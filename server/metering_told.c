@@ -1,8 +1,9 @@
 /* metering_told.c - a request ended, or its figures are final: its energy as one figure with its budget (3), for the sums since
  * the start and for whoever else keeps account. Under the lock. */
-#include "server/metering_private.h"
+#include "server/metering_ledger.h"
 
 #include <math.h>
+#include <stdio.h>
 
 static double rest(double all, double part)
 {
@@ -56,9 +57,66 @@ void metering_final(struct metering *m, const struct metered *x)
                                .prefill_s = between(x->t_sent_ns, r->t_first_ns),
                                .decode_s = between(r->t_first_ns, r->t_last_ns)};
     accounts_add(m->accounts, &e);
+    if (m->ledger)
+        ledger_final(m->ledger, x);
+}
+
+bool metering_kept(struct metering *m, struct metering_kept *out)
+{
+    if (m->ledger)
+        ledger_state(m->ledger, out);
+    return m->ledger != NULL;
 }
 
 struct accounts *metering_accounts(const struct metering *m)
 {
     return m->accounts;
+}
+
+/* ---- rows of the store -------------------------------------------------------------------------------------------------- */
+
+static void name_devices(const struct metering *m, uint32_t devices, char *out, size_t size)
+{
+    size_t n = 0;
+    *out = '\0';
+    for (size_t i = 0; i < m->o.n_channels && n < size; i++)
+        if (devices & (uint32_t)1 << i)
+            n += (size_t)snprintf(out + n, size - n, "%s%s", n ? "," : "", m->devices[i].ch.id);
+}
+
+static const char *known(const char *text)
+{
+    return text && *text ? text : NULL;
+}
+
+void metering_row(struct metering *m, const struct metered *x, struct store_proxied *q, char *devices, size_t size,
+                  char client[WHO_CLIENT], struct jl_buf *out)
+{
+    const struct recognised *r = &x->r;
+    const struct metering_engine *engine = x->engine == NOWHERE ? NULL : &m->engines[x->engine];
+    who_client(&x->who, client);
+    name_devices(m, engine ? engine->devices : 0, devices, size);
+    metering_put_request(m, x, out);
+    *q = (struct store_proxied){.id = x->id,
+                                .wall_ns = x->wall_ns,
+                                .end_wall_ns = x->wall_ns + (x->t_end_ns > x->t_ns ? x->t_end_ns - x->t_ns : 0),
+                                .upstream = engine ? engine->upstream : NULL,
+                                .model = known(r->model),
+                                .protocol = known(r->protocol),
+                                .kind = recognised_kind_name(r->kind),
+                                .client = client,
+                                .session = known(x->who.session),
+                                .parent = known(x->who.parent),
+                                .trace = known(x->who.trace),
+                                .state = metering_state_name(x),
+                                .failed = metering_failed(x),
+                                .final = x->final || !x->entered,
+                                .counted = r->generated_source == RECOGNISED_COUNTED,
+                                .tokens = r->tokens,
+                                .duration_s = between(x->t_ns, x->t_end_ns),
+                                .prefill_s = between(x->t_sent_ns, r->t_first_ns),
+                                .decode_s = between(r->t_first_ns, r->t_last_ns),
+                                .devices = known(devices),
+                                .energy = metering_energy(m, x),
+                                .body = out->data};
 }

@@ -6,7 +6,7 @@
 
 #include <sqlite3.h>
 
-#define STORE_VERSION     2          /* PRAGMA user_version; migrate.c has a step for each */
+#define STORE_VERSION     3          /* PRAGMA user_version; migrate.c has a step for each */
 #define STORE_APPLICATION 0x4a4f554c /* PRAGMA application_id: "JOUL" */
 #define STORE_BUSY_MS     5000
 
@@ -25,9 +25,6 @@ struct store {
     struct store_channel *channels;
 };
 
-/* store_open with another patience than 5 s, for tests. */
-enum joulet_status store_open_within(struct store **out, const char *path, int busy_ms, struct joulet_error *err);
-
 /* One thread at a time: a transaction has several statements. Recursive. */
 void store_lock(struct store *s);
 void store_unlock(struct store *s);
@@ -38,6 +35,7 @@ enum joulet_status store_fail(struct store *s, int rc, const char *doing, struct
 /* Types, one letter an argument: t text or NULL, i int64_t, d double (NAN is NULL), b const void * and size_t. Return SQLite
  * result codes. */
 int sql_prepare(sqlite3 *db, sqlite3_stmt **out, const char *sql, const char *types, ...);
+int sql_bind(sqlite3_stmt *q, const char *types, ...); /* of a statement that was reset */
 int sql_run(sqlite3 *db, const char *sql, const char *types, ...);
 /* First column of the first row, or `otherwise` (also on error). */
 int64_t sql_int(sqlite3 *db, const char *sql, int64_t otherwise);

@@ -22,6 +22,22 @@ static const char *const steps[STORE_VERSION] = {
     "CREATE TABLE baselines(key TEXT NOT NULL, channel TEXT NOT NULL, wall_ns INTEGER NOT NULL, power_w REAL, u_w REAL, sd_w "
     "REAL,"
     " from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL, flags INTEGER NOT NULL, PRIMARY KEY(key, channel));",
+    /* 3: requests that passed the proxy, what was asked and answered if it was to be kept, and the accounts of the devices by the
+     * quarter of an hour. `body` is the request's own JSON; the columns beside it serve sums. */
+    "CREATE TABLE proxied(id TEXT PRIMARY KEY NOT NULL, proxy TEXT NOT NULL, wall_ns INTEGER NOT NULL, end_wall_ns INTEGER NOT "
+    "NULL, written_wall_ns INTEGER NOT NULL, upstream TEXT, model TEXT, protocol TEXT, kind TEXT, client TEXT, session TEXT,"
+    " parent TEXT, trace TEXT, state TEXT NOT NULL, failed INTEGER NOT NULL, final INTEGER NOT NULL, counted INTEGER NOT NULL,"
+    " tokens_in INTEGER, tokens_cached INTEGER, tokens_out INTEGER, tokens_reasoning INTEGER, duration_s REAL, prefill_s REAL,"
+    " decode_s REAL, devices TEXT, net_j REAL, net_pm_j REAL, gross_j REAL, gross_pm_j REAL, u_b REAL, u_idle REAL, u_spec REAL,"
+    " provenance INTEGER NOT NULL, body TEXT NOT NULL);"
+    "CREATE INDEX proxied_by_time ON proxied(wall_ns);"
+    "CREATE INDEX proxied_by_session ON proxied(session, wall_ns) WHERE session IS NOT NULL;"
+    "CREATE TABLE proxied_texts(id TEXT PRIMARY KEY NOT NULL, request TEXT, request_bytes INTEGER NOT NULL, answer TEXT,"
+    " answer_bytes INTEGER NOT NULL);"
+    "CREATE TABLE accounts(proxy TEXT NOT NULL, from_wall_ns INTEGER NOT NULL, device TEXT NOT NULL, to_wall_ns INTEGER NOT NULL,"
+    " provenance INTEGER NOT NULL, measured_j REAL NOT NULL, requests_j REAL NOT NULL, idle_shares_j REAL NOT NULL,"
+    " vacant_j REAL NOT NULL, keep_alive_j REAL NOT NULL, other_j REAL NOT NULL, residual_j REAL NOT NULL,"
+    " unmeasured_s REAL NOT NULL, idle_w REAL, idle_u_w REAL, PRIMARY KEY(proxy, from_wall_ns, device));",
 };
 
 static int copy_pages(struct store *s, sqlite3 *to)

@@ -65,6 +65,15 @@ int sql_prepare(sqlite3 *db, sqlite3_stmt **out, const char *sql, const char *ty
     return rc;
 }
 
+int sql_bind(sqlite3_stmt *q, const char *types, ...)
+{
+    va_list ap;
+    va_start(ap, types);
+    int rc = bind_all(q, types, ap);
+    va_end(ap);
+    return rc;
+}
+
 int sql_run(sqlite3 *db, const char *sql, const char *types, ...)
 {
     sqlite3_stmt *q = NULL;

@@ -9,6 +9,8 @@ struct store;
 /* path NULL: joulet.db in the data folder. Migrates older databases after a copy; JOULET_NEWER if it is from a newer joulet,
  * JOULET_BUSY after 5 s of a lock, JOULET_IO with the remedy for a full disk or read-only folder. */
 enum joulet_status store_open(struct store **out, const char *path, struct joulet_error *err);
+/* With another patience than 5 s. */
+enum joulet_status store_open_within(struct store **out, const char *path, int busy_ms, struct joulet_error *err);
 void store_close(struct store *s);
 const char *store_path(const struct store *s);
 
@@ -56,4 +58,68 @@ enum joulet_status store_put_baseline(struct store *s, const char *key, const ch
 /* Younger than max_age_s, else JOULET_NOT_FOUND. */
 enum joulet_status store_get_baseline(struct store *s, const char *key, const char *channel, double max_age_s,
                                       struct joulet_baseline *b, struct joulet_error *err);
+
+/* ---- what passed the proxy (docs/proxy-accounts.md) -------------------------------------------------------------------- */
+
+/* A request that ended. Texts may be NULL: not known. */
+struct store_proxied {
+    const char *id, *proxy; /* of the request; of the proxy since its start */
+    int64_t wall_ns, end_wall_ns;
+    int64_t written_wall_ns; /* of the transaction; read only */
+    const char *upstream, *model, *protocol, *kind;
+    const char *client; /* "tag:NAME", "key:HASH", "addr:ADDRESS" */
+    const char *session, *parent, *trace;
+    const char *state;           /* "done", "client gone", "cut", "failed" */
+    bool failed, final, counted; /* final: its energy is; counted: its generated tokens were, from pieces */
+    struct run_tokens tokens;
+    double duration_s, prefill_s, decode_s; /* NAN unknown */
+    const char *devices;                    /* "gpu0.board,cpu0.package" */
+    struct joulet_energy energy;
+    const char *body; /* the whole of it as JSON */
+};
+/* --keep-text: what was asked and answered, as it passed. */
+struct store_text {
+    const char *id, *request, *answer;   /* NULL: none */
+    size_t request_n, answer_n;          /* bytes of these */
+    int64_t request_bytes, answer_bytes; /* bytes that passed: more than are kept when it was long */
+};
+/* What a device drew, and for whom, in a quarter of an hour: added to what is there already. */
+struct store_account {
+    const char *proxy, *device;
+    int64_t from_wall_ns, to_wall_ns; /* beginning of the quarter; last moment that is in it */
+    enum joulet_provenance provenance;
+    struct joulet_accounts j;
+    double unmeasured_s;
+    struct joulet_baseline idle; /* the latest */
+};
+#define STORE_QUARTER_NS ((int64_t)900 * 1000000000)
+struct store_batch {
+    const struct store_proxied *requests; /* a stored one of the same id is replaced, unless that is final and this is not */
+    const struct store_text *texts;
+    const struct store_account *accounts;
+    size_t n_requests, n_texts, n_accounts;
+    bool durable; /* synced to the disk */
+};
+/* One transaction: all of it, or nothing. */
+enum joulet_status store_put_proxied(struct store *s, const struct store_batch *b, struct joulet_error *err);
+
+struct store_wanted {
+    int64_t since_ns, until_ns;                           /* wall clock, [since, until); 0: open */
+    const char *id, *session, *model, *client, *upstream; /* NULL: any; the session's trace counts as well */
+    bool newest_first;
+    size_t limit; /* 0: all */
+};
+/* Rows in the order of their beginning; what they point to is valid in the call. False ends it. `body` is read only when asked.
+ */
+typedef bool store_proxied_row(void *user, const struct store_proxied *q);
+enum joulet_status store_each_proxied(struct store *s, const struct store_wanted *w, bool body, store_proxied_row *row,
+                                      void *user, struct joulet_error *err);
+typedef bool store_account_row(void *user, const struct store_account *a);
+enum joulet_status store_each_account(struct store *s, const struct store_wanted *w, store_account_row *row, void *user,
+                                      struct joulet_error *err);
+/* The texts of a request, appended; JOULET_NOT_FOUND: they were not kept. */
+enum joulet_status store_proxied_text(struct store *s, const char *id, struct jl_buf *request, struct jl_buf *answer,
+                                      struct joulet_error *err);
+/* Requests that began before, their texts, and the accounts until then. */
+enum joulet_status store_delete_proxied(struct store *s, int64_t before_wall_ns, int64_t *deleted, struct joulet_error *err);
 #endif

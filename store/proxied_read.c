@@ -1,0 +1,191 @@
+/* proxied_read.c - what passed the proxy, as it was stored: row by row, since there may be millions. */
+#include "store/db.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Text of a column, NULL for none. */
+static const char *text(sqlite3_stmt *q, int column)
+{
+    return (const char *)sqlite3_column_text(q, column);
+}
+
+/* " WHERE a AND b" of what is wanted; the numbers of parameters are those of bind_wanted. */
+static char *select_text(const char *what, const struct store_wanted *w, bool accounts)
+{
+    const char *time = accounts ? "to_wall_ns > ?1" : "wall_ns >= ?1", *end = accounts ? "from_wall_ns < ?2" : "wall_ns < ?2";
+    return jl_strf("%s WHERE %s%s%s%s%s%s%s%s ORDER BY %s%s LIMIT ?8", what, w->since_ns ? time : "1", w->until_ns ? " AND " : "",
+                   w->until_ns ? end : "", w->id ? " AND id = ?3" : "", w->session ? " AND (session = ?4 OR trace = ?4)" : "",
+                   w->model ? " AND model = ?5" : "", w->client ? " AND client = ?6" : "",
+                   w->upstream ? " AND upstream = ?7" : "", accounts ? "from_wall_ns" : "wall_ns",
+                   w->newest_first ? " DESC" : "");
+}
+
+static int bind_wanted(sqlite3_stmt *q, const struct store_wanted *w)
+{
+    static const char *const names[] = {"?3", "?4", "?5", "?6", "?7"};
+    const char *const values[] = {w->id, w->session, w->model, w->client, w->upstream};
+    int rc = SQLITE_OK, n = sqlite3_bind_parameter_count(q);
+    if (w->since_ns)
+        rc = sqlite3_bind_int64(q, 1, w->since_ns);
+    if (rc == SQLITE_OK && w->until_ns)
+        rc = sqlite3_bind_int64(q, 2, w->until_ns);
+    for (size_t i = 0; rc == SQLITE_OK && i < JL_COUNT(names); i++)
+        if (values[i])
+            rc = sqlite3_bind_text(q, sqlite3_bind_parameter_index(q, names[i]), values[i], -1, SQLITE_STATIC);
+    return rc == SQLITE_OK && n ? sqlite3_bind_int64(q, 8, w->limit ? (int64_t)w->limit : -1) : rc;
+}
+
+static int prepare_wanted(struct store *s, sqlite3_stmt **q, const char *what, const struct store_wanted *w, bool accounts)
+{
+    char *sql = select_text(what, w, accounts);
+    int rc = sql ? sqlite3_prepare_v2(s->db, sql, -1, q, NULL) : SQLITE_NOMEM;
+    free(sql);
+    return rc == SQLITE_OK ? bind_wanted(*q, w) : rc;
+}
+
+static int64_t count_of(sqlite3_stmt *q, int column)
+{
+    return sqlite3_column_type(q, column) == SQLITE_NULL ? -1 : sqlite3_column_int64(q, column);
+}
+
+static void read_energy(sqlite3_stmt *q, int at, struct joulet_energy *e)
+{
+    static const struct joulet_energy unknown = JOULET_ENERGY_UNKNOWN;
+    *e = unknown;
+    e->net_j = sql_real(q, at);
+    e->net_pm_j = sql_real(q, at + 1);
+    e->gross_j = sql_real(q, at + 2);
+    e->gross_pm_j = sql_real(q, at + 3);
+    if (!isnan(e->gross_pm_j))
+        e->u = (struct joulet_u){.b = sql_real(q, at + 4), .idle = sql_real(q, at + 5), .spec = sql_real(q, at + 6)};
+    e->provenance = (enum joulet_provenance)sqlite3_column_int64(q, at + 7);
+    e->method = "attribution/1";
+}
+
+static void read_request(sqlite3_stmt *q, struct store_proxied *r)
+{
+    *r = (struct store_proxied){.id = sql_text(q, 0),
+                                .proxy = sql_text(q, 1),
+                                .wall_ns = sqlite3_column_int64(q, 2),
+                                .end_wall_ns = sqlite3_column_int64(q, 3),
+                                .written_wall_ns = sqlite3_column_int64(q, 4),
+                                .upstream = text(q, 5),
+                                .model = text(q, 6),
+                                .protocol = text(q, 7),
+                                .kind = text(q, 8),
+                                .client = text(q, 9),
+                                .session = text(q, 10),
+                                .parent = text(q, 11),
+                                .trace = text(q, 12),
+                                .state = sql_text(q, 13),
+                                .failed = sqlite3_column_int64(q, 14) != 0,
+                                .final = sqlite3_column_int64(q, 15) != 0,
+                                .counted = sqlite3_column_int64(q, 16) != 0,
+                                .tokens = {count_of(q, 17), count_of(q, 18), count_of(q, 19), count_of(q, 20)},
+                                .duration_s = sql_real(q, 21),
+                                .prefill_s = sql_real(q, 22),
+                                .decode_s = sql_real(q, 23),
+                                .devices = text(q, 24),
+                                .body = sqlite3_column_count(q) > 33 ? text(q, 33) : NULL};
+    read_energy(q, 25, &r->energy);
+}
+
+#define REQUEST_COLUMNS                                                                                                          \
+    "SELECT id, proxy, wall_ns, end_wall_ns, written_wall_ns, upstream, model, protocol, kind, client, session, parent, trace,"  \
+    " state, failed, final, counted, tokens_in, tokens_cached, tokens_out, tokens_reasoning, duration_s, prefill_s, decode_s,"   \
+    " devices, net_j, net_pm_j, gross_j, gross_pm_j, u_b, u_idle, u_spec, provenance"
+
+enum joulet_status store_each_proxied(struct store *s, const struct store_wanted *w, bool body, store_proxied_row *row,
+                                      void *user, struct joulet_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    bool more = true;
+    store_lock(s);
+    int rc = prepare_wanted(s, &q, body ? REQUEST_COLUMNS ", body FROM proxied" : REQUEST_COLUMNS " FROM proxied", w, false);
+    while (rc == SQLITE_OK && more) {
+        rc = sqlite3_step(q);
+        if (rc != SQLITE_ROW)
+            break;
+        struct store_proxied r;
+        read_request(q, &r);
+        more = row(user, &r);
+        rc = SQLITE_OK;
+    }
+    enum joulet_status st =
+        rc == SQLITE_DONE || rc == SQLITE_OK ? jl_ok(err) : store_fail(s, rc, "reading requests of the proxy", err);
+    sqlite3_finalize(q);
+    store_unlock(s);
+    return st;
+}
+
+enum joulet_status store_each_account(struct store *s, const struct store_wanted *w, store_account_row *row, void *user,
+                                      struct joulet_error *err)
+{
+    static const char columns[] = "SELECT proxy, device, from_wall_ns, to_wall_ns, provenance, measured_j, requests_j, "
+                                  "idle_shares_j, vacant_j, keep_alive_j,"
+                                  " other_j, residual_j, unmeasured_s, idle_w, idle_u_w FROM accounts";
+    struct store_wanted times = {.since_ns = w->since_ns, .until_ns = w->until_ns};
+    sqlite3_stmt *q = NULL;
+    bool more = true;
+    store_lock(s);
+    int rc = prepare_wanted(s, &q, columns, &times, true);
+    while (rc == SQLITE_OK && more) {
+        rc = sqlite3_step(q);
+        if (rc != SQLITE_ROW)
+            break;
+        struct store_account a = {.proxy = sql_text(q, 0),
+                                  .device = sql_text(q, 1),
+                                  .from_wall_ns = sqlite3_column_int64(q, 2),
+                                  .to_wall_ns = sqlite3_column_int64(q, 3),
+                                  .provenance = (enum joulet_provenance)sqlite3_column_int64(q, 4),
+                                  .j = {.measured_j = sql_real(q, 5),
+                                        .requests_j = sql_real(q, 6),
+                                        .idle_shares_j = sql_real(q, 7),
+                                        .vacant_j = sql_real(q, 8),
+                                        .keep_alive_j = sql_real(q, 9),
+                                        .other_j = sql_real(q, 10),
+                                        .residual_j = sql_real(q, 11)},
+                                  .unmeasured_s = sql_real(q, 12),
+                                  .idle = {.power_w = sql_real(q, 13), .u_w = sql_real(q, 14), .sd_w = NAN}};
+        more = row(user, &a);
+        rc = SQLITE_OK;
+    }
+    enum joulet_status st =
+        rc == SQLITE_DONE || rc == SQLITE_OK ? jl_ok(err) : store_fail(s, rc, "reading the accounts of the proxy", err);
+    sqlite3_finalize(q);
+    store_unlock(s);
+    return st;
+}
+
+static void append(struct jl_buf *out, sqlite3_stmt *q, int column)
+{
+    const void *bytes = sqlite3_column_blob(q, column);
+    int n = sqlite3_column_bytes(q, column);
+    if (bytes && n > 0)
+        jl_buf_add(out, bytes, (size_t)n);
+}
+
+enum joulet_status store_proxied_text(struct store *s, const char *id, struct jl_buf *request, struct jl_buf *answer,
+                                      struct joulet_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    store_lock(s);
+    int rc = sql_prepare(s->db, &q, "SELECT request, answer FROM proxied_texts WHERE id=?", "t", id);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(q);
+    enum joulet_status st = rc == SQLITE_ROW    ? jl_ok(err)
+                            : rc == SQLITE_DONE ? jl_fail(err, JOULET_NOT_FOUND,
+                                                          "of request %.40s no text is kept: `joulet serve --keep-text` keeps "
+                                                          "those that come after its start",
+                                                          id)
+                                                : store_fail(s, rc, "reading the text of a request", err);
+    if (rc == SQLITE_ROW) {
+        append(request, q, 0);
+        append(answer, q, 1);
+    }
+    sqlite3_finalize(q);
+    store_unlock(s);
+    return st;
+}
