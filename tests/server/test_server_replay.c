@@ -1,5 +1,6 @@
 /* Recorded answers of real engines, through the server: whatever pieces they come in, the client gets every byte of the body and
- * every header that is not of the connection. Each is cut in two at several places, short ones and some streams at every byte. */
+ * every header that is not of the connection. Each is cut in two at several places, short ones and some streams at every byte;
+ * with the argument `every` all of them at every byte, head and framing too. */
 #include "tests/cli/test.h"
 
 #include "lib/platform/platform.h"
@@ -14,7 +15,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CLIENTS = 4, EVERY_BYTE = 160, CUTS = 5, MOST = 400 };
+enum { CLIENTS = 16, EVERY_BYTE = 160, CUTS = 5, MOST = 400 };
+
+static bool every;
 
 /* Cut at every byte although they are long: a stream in chunks, events with named types, lines. */
 static const char *const thorough[] = {"llama-server/chat-stream", "composed/anthropic-stream", "ollama/chat-stream"};
@@ -90,6 +93,16 @@ static bool is_head(const char *path)
     return strcmp(first, "HEAD ") == 0;
 }
 
+/* A connection serves on where the answer says how long it is: a hundred thousand cuts need few of them. */
+static enum then after(const struct recording *r)
+{
+    char *length = answer_header(&r->want, "Content-Length"), *chunked = answer_header(&r->want, "Transfer-Encoding");
+    bool framed = r->want.whole && (length || chunked);
+    free(length);
+    free(chunked);
+    return framed ? THEN_KEEP : THEN_CLOSE;
+}
+
 static void load(struct replay *t, const char *folder)
 {
     char *dir = jl_strf("%s/%s", FIXTURES, folder), **names;
@@ -109,7 +122,7 @@ static void load(struct replay *t, const char *folder)
             r->head = is_head(path);
             read_directly(r);
             if (r->want.status >= 200)
-                t->plays[t->n] = (struct play){.path = jl_strf("/%zu", t->n), .bytes = r->bytes, .n = r->n, .then = THEN_CLOSE},
+                t->plays[t->n] = (struct play){.path = jl_strf("/%zu", t->n), .bytes = r->bytes, .n = r->n, .then = after(r)},
                 t->n++;
         }
         jl_buf_release(&b);
@@ -132,30 +145,50 @@ static void compare(struct replay *t, const struct recording *r, size_t cut, str
     free(headers);
 }
 
-static void replay_at(struct replay *t, size_t i, size_t cut)
+/* *fd: a connection to the server, or -1. */
+static void replay_at(struct replay *t, int *fd, size_t i, size_t cut)
 {
     char request[100];
     struct answer got;
+    if (*fd < 0)
+        *fd = client_connect(t->front.server);
     snprintf(request, sizeof(request), "%s /%zu?cut=%zu HTTP/1.1\r\nHost: localhost\r\n\r\n", t->all[i].head ? "HEAD" : "GET", i,
              cut);
-    ask(t->front.server, request, &got);
+    client_say(*fd, request);
+    client_read(*fd, &got, t->all[i].head);
     compare(t, &t->all[i], cut, &got);
+    char *connection = answer_header(&got, "Connection");
+    if (got.closed || connection || t->plays[i].then == THEN_CLOSE) {
+        close(*fd);
+        *fd = -1;
+    }
+    free(connection);
     answer_release(&got);
     atomic_fetch_add(&t->asked, 1);
+}
+
+static size_t step_of(const struct recording *r)
+{
+    if (every || r->n <= EVERY_BYTE)
+        return 1;
+    for (size_t k = 0; k < JL_COUNT(thorough); k++)
+        if (strcmp(r->name, thorough[k]) == 0)
+            return 1;
+    return r->n / CUTS + 1;
 }
 
 static void *client(void *arg)
 {
     struct replay *t = arg;
+    int fd = -1;
     for (size_t i; (i = atomic_fetch_add(&t->next, 1)) < t->n && !atomic_load(&t->failed);) {
         const struct recording *r = &t->all[i];
-        size_t step = r->n <= EVERY_BYTE ? 1 : r->n / CUTS + 1;
-        for (size_t k = 0; k < JL_COUNT(thorough); k++)
-            if (strcmp(r->name, thorough[k]) == 0)
-                step = 3; /* an odd step: places of every kind come up in a text of this length */
+        size_t step = step_of(r);
         for (size_t cut = i % step; cut < r->n; cut += step)
-            replay_at(t, i, cut);
+            replay_at(t, &fd, i, cut);
     }
+    if (fd >= 0)
+        close(fd);
     return NULL;
 }
 
@@ -173,7 +206,11 @@ static void recordings_byte_for_byte(void **state)
         assert_int_equal(pthread_create(&threads[i], NULL, client, t), 0);
     for (size_t i = 0; i < CLIENTS; i++)
         pthread_join(threads[i], NULL);
-    printf("%zu recordings, %zu cuts\n", t->n, atomic_load(&t->asked));
+    size_t bytes = 0;
+    for (size_t i = 0; i < t->n; i++)
+        bytes += t->all[i].n;
+    printf("%zu recordings of %zu bytes, %zu cuts\n", t->n, bytes, atomic_load(&t->asked));
+    assert_true(!every || atomic_load(&t->failed) || atomic_load(&t->asked) == bytes);
     front_stop(&t->front);
     assert_false(atomic_load(&t->failed));
     for (size_t i = 0; i < t->n; i++) {
@@ -186,8 +223,9 @@ static void recordings_byte_for_byte(void **state)
     free(t);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    every = argc > 1 && strcmp(argv[1], "every") == 0;
     const struct CMUnitTest tests[] = {cmocka_unit_test(recordings_byte_for_byte)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
