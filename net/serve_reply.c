@@ -280,14 +280,14 @@ static size_t chunked_bytes(struct reply *r, char *bytes, size_t n)
         if (r->left == 0)
             r->state = CHUNK_DATA_ENDS;
     }
-    r->more |= i < n;
+    r->more |= r->done && i < n;
     return out;
 }
 
 size_t reply_body_bytes(struct reply *r, char *bytes, size_t n)
 {
     if (r->done || r->broken) {
-        r->more |= n > 0;
+        r->more |= r->done && n > 0;
         return 0;
     }
     if (r->framing == REPLY_CHUNKED)
