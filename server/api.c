@@ -145,17 +145,17 @@ static bool parse_time(const char *text, int64_t *wall_ns)
         p += 1 + digits;
     }
     int hours = 0, minutes = 0, end = 0;
-    char sign = '+';
+    char sign[2] = "+"; /* a set of characters is read with its end */
     if ((*p == 'Z' || *p == 'z') && !p[1])
         end = 1;
-    else if (sscanf(p, "%1[+-]%2d:%2d%n", &sign, &hours, &minutes, &end) != 3 || end != 6 || p[end])
+    else if (sscanf(p, "%1[+-]%2d:%2d%n", sign, &hours, &minutes, &end) != 3 || end != 6 || p[end])
         return false;
     if (tm.tm_year < 1970 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > 31 || tm.tm_hour > 23 ||
         tm.tm_min > 59 || tm.tm_sec > 60 || tm.tm_year > 2200)
         return false;
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
-    int64_t offset_s = (hours * 3600 + minutes * 60) * (sign == '-' ? -1 : 1);
+    int64_t offset_s = (hours * 3600 + minutes * 60) * (sign[0] == '-' ? -1 : 1);
     *wall_ns = ((int64_t)timegm(&tm) - offset_s) * JL_NS_PER_S + jl_ns(fraction);
     return true;
 }

@@ -5,10 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const paths[] = {"/api/chat",     "/v1/chat/completions",  "/completion", "/v1/messages",
-                                    "/v1/responses", "/api/v1/chat",          "/generate",   "/v1/embeddings",
-                                    "/api/embed",    "/v1/images/generations"};
-static const char *const types[] = {"text/event-stream", "application/x-ndjson", "application/json"};
+static const char *const paths[] = {"/api/chat",        "/v1/chat/completions",
+                                    "/completion",      "/v1/messages",
+                                    "/v1/responses",    "/api/v1/chat",
+                                    "/generate",        "/v1/embeddings",
+                                    "/api/embed",       "/v1/images/generations",
+                                    "/v1/completions",  "/generate_stream",
+                                    "/v1/rerank",       "/v1/audio/transcriptions",
+                                    "/v1/audio/speech", "/sdapi/v1/txt2img",
+                                    "/api/generate",    "/api/v0/chat/completions",
+                                    "/infill",          "/"};
+static const char *const types[] = {"text/event-stream", "application/x-ndjson", "application/json", "audio/wav"};
 
 static struct recognised recognise(const char *path, const char *type, const char *request, size_t n_request, const char *bytes,
                                    size_t n, size_t cut)
@@ -41,6 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct recognised b = recognise(path, type, request, n_request, bytes, n, n ? data[2] % (n + 1) : 0);
     if (a.pieces != b.pieces || a.tokens.generated != b.tokens.generated || a.tokens.prompt != b.tokens.prompt ||
         a.done != b.done || strcmp(a.error, b.error) != 0 || strcmp(a.finish, b.finish) != 0 || strcmp(a.model, b.model) != 0)
+        abort();
+    if (a.images != b.images || !(a.audio_s == b.audio_s || (a.audio_s != a.audio_s && b.audio_s != b.audio_s)))
         abort();
     if (a.tokens.generated < -1 || a.tokens.prompt < -1 || !memchr(a.model, '\0', sizeof a.model))
         abort();
