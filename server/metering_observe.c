@@ -163,7 +163,7 @@ static void finish(struct exchange *e, bool lost)
     metering_changed(e->m, x);
 }
 
-/* ---- tunnels (docs/method.md 7.6) --------------------------------------------------------------------------------------- */
+/* ---- tunnels (docs/method.md 7.7) --------------------------------------------------------------------------------------- */
 
 static void flow(struct exchange *e, size_t n, int64_t t_ns)
 {

@@ -1,7 +1,7 @@
-/* recognise_process.c - the process that recognises (docs/proxy.md, "When the reading of answers fails"): it reads pieces of
- * records from its standard input and writes replies there. It can do nothing else: before it reads the first byte it gives up
- * its environment, files, further memory and, where the kernel takes filters, every call of the system but those for memory and
- * the one socket. */
+/* recognise_process.c - the process that recognises (docs/proxy-recognition.md, "When the reading of answers fails"): it reads
+ * pieces of records from its standard input and writes replies there. It can do nothing else: before it reads the first byte it
+ * gives up its environment, files, further memory and, where the kernel takes filters, every call of the system but those for
+ * memory and the one socket. */
 #include "server/recognise_apart.h"
 #include "server/recognise_wire.h"
 

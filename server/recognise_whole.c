@@ -1,6 +1,6 @@
 /* recognise_whole.c - answers that are one thing: embeddings, an order of documents, pictures, sound. What they cost is one
  * window; what it bought is counted here: pictures by the list of the answer, seconds of sound as the answer tells them, or as
- * the head of a WAV file does, of the answer or of what was sent (docs/proxy.md, "What is recognised"). */
+ * the head of a WAV file does, of the answer or of what was sent (docs/proxy-recognition.md, "Protocols"). */
 #include "server/recognise_private.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* What is asked inside a WebSocket of LM Studio's SDKs (docs/proxy.md): predictions, embeddings and loads as they are opened in
- * channels, in frames of every form and cut anywhere; and that what is none of it is left alone. */
+/* What is asked inside a WebSocket of LM Studio's SDKs (docs/proxy-recognition.md): predictions, embeddings and loads as they are
+ * opened in channels, in frames of every form and cut anywhere; and that what is none of it is left alone. */
 #include "net/net_ws.h"
 #include "server/recognise_frames.h"
 #include "tests/base/test.h"

@@ -1,6 +1,6 @@
-/* Every recorded and composed exchange with a model, and what of it is told (docs/proxy.md, "What is recognised"): kind, model,
- * tokens and where they come from, and the edges of its phases, in the order of time. The request's path and body are those of
- * the recording; the answer comes in pieces, each a microsecond later. */
+/* Every recorded and composed exchange with a model, and what of it is told (docs/proxy-recognition.md, "Protocols"): kind,
+ * model, tokens and where they come from, and the edges of its phases, in the order of time. The request's path and body are
+ * those of the recording; the answer comes in pieces, each a microsecond later. */
 #include "lib/platform/platform.h"
 #include "server/recognise.h"
 #include "tests/base/test.h"

@@ -1,5 +1,6 @@
-/* The process that recognises (docs/proxy.md, "When the reading of answers fails"): what it finds is what is found without one;
- * when it is killed, or stops, every byte of the traffic is as before, and the next requests are recognised again. */
+/* The process that recognises (docs/proxy-recognition.md, "When the reading of answers fails"): what it finds is what is found
+ * without one; when it is killed, or stops, every byte of the traffic is as before, and the next requests are recognised again.
+ */
 #include "lib/platform/platform.h"
 #include "server/metering_private.h"
 #include "server/recognise_wire.h"
