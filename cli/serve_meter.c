@@ -107,6 +107,16 @@ static int one_part(struct serve_meter *m, const struct cli *c, const char *part
     return name_devices(m, c, part + name, len - name, &o->upstreams[o->n_upstreams++].devices);
 }
 
+/* Those that are not named: their processes tell. */
+static void look_for(struct metering_options *o, const char *url)
+{
+    for (size_t i = 0; i < o->n_upstreams; i++)
+        if (strcmp(o->upstreams[i].url, url) == 0)
+            return;
+    if (o->n_upstreams < METERING_UPSTREAMS)
+        o->upstreams[o->n_upstreams++] = (struct metering_upstream){.url = url, .look_up = true};
+}
+
 static int choose(struct serve_meter *m, const struct cli *c, const struct server_upstream *upstreams, size_t n)
 {
     const char *list = cli_str(c, "devices");
@@ -119,6 +129,8 @@ static int choose(struct serve_meter *m, const struct cli *c, const struct serve
     for (size_t i = 0; i < m->n && code == CLI_DONE && !m->options.everywhere; i++)
         if (m->channels[i].in_total)
             add(m, i, &m->options.devices);
+    for (size_t i = 0; i < n && code == CLI_DONE; i++)
+        look_for(&m->options, upstreams[i].url);
     return code;
 }
 
@@ -183,6 +195,7 @@ static int prepare(struct serve_meter *m, const struct cli *c, const struct serv
     m->options.keeps_text = cli_flag(c, "keep-text");
     m->options.said = on_said;
     m->options.user = (void *)(uintptr_t)c;
+    m->options.look_up = !cli_str(c, "sim"); /* a simulated sensor sees nothing of this machine's processes */
     return metering_open(&m->metering, &m->options, &err) == JOULET_OK ? CLI_DONE : cli_fail(c, &err);
 }
 

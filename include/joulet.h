@@ -762,6 +762,8 @@ struct joulet_cpu_look {
 /* Error: JOULET_NOT_FOUND when there is no such process, JOULET_UNSUPPORTED where processes cannot be seen. */
 JOULET_API enum joulet_status joulet_follow(struct joulet_followed **out, int64_t pid, struct joulet_error *err);
 JOULET_API void joulet_follow_look(struct joulet_followed *f, struct joulet_cpu_look *out);
+/* Whether the process is one of them, as of the last look: of the tree, or of the container or the service that it is. */
+JOULET_API bool joulet_follow_has(const struct joulet_followed *f, int64_t pid);
 /* "process tree" or "control group"; static. */
 JOULET_API const char *joulet_follow_source(const struct joulet_followed *f);
 JOULET_API void joulet_unfollow(struct joulet_followed *f); /* NULL is fine */
@@ -863,6 +865,7 @@ struct joulet_attributed {
     bool final;           /* false: the sensors have not shown all of its time; what is missing is by the model */
     bool weights_assumed; /* in a part of its life the model had learnt too little */
     double u_sensor_j;    /* the part of u_j that all requests on a device have in common; NAN while it is not final */
+    double unmeasured_s;  /* of its life, on the device of which least is known; of one that is final */
 };
 typedef void joulet_attributed_told(void *user, const struct joulet_attributed *a);
 
@@ -884,12 +887,18 @@ struct joulet_attribution_engine {
     size_t n_devices;
     size_t slots;     /* requests it serves at once; 0: not known */
     bool tells_steps; /* else they are inferred from the times of tokens (7.6) */
+    size_t group;     /* whose processes compute it: 1, 2, ... as in joulet_attribution_energy_of; 0: not known */
 };
 JOULET_API enum joulet_status joulet_attribution_engine(struct joulet_attribution *a, const struct joulet_attribution_engine *e,
                                                         size_t *engine, struct joulet_error *err);
-/* Its model is in memory, or no longer: vacant time of its devices is keep-alive then. Not loaded at first. */
+/* Its model is in memory, or no longer: vacant time of its devices is keep-alive then. Not loaded at first. While none is, and
+ * nobody is there, a device draws empty_w, where that is known. */
 JOULET_API enum joulet_status joulet_attribution_loaded(struct joulet_attribution *a, size_t engine, bool loaded, joulet_mark t,
                                                         struct joulet_error *err);
+
+/* The same of a device, by whoever has a model in its memory. */
+JOULET_API enum joulet_status joulet_attribution_kept(struct joulet_attribution *a, size_t device, bool kept, joulet_mark t,
+                                                      struct joulet_error *err);
 
 /* Events of requests, those of one engine in the order of time. */
 struct joulet_entering {
@@ -927,6 +936,20 @@ JOULET_API enum joulet_status joulet_attribution_step(struct joulet_attribution 
 /* What the sensor of a device showed, lag taken off: windows in the order of time, with their idle power. */
 JOULET_API enum joulet_status joulet_attribution_energy(struct joulet_attribution *a, size_t device, joulet_mark from,
                                                         joulet_mark to, double gross_j, double u_j, struct joulet_error *err);
+/* The same, where it is known whose processes were busy: parts[g - 1] of what is above idle is that of the engines of group g, if
+ * they computed; what no group has is of other programs. NAN: not known; such engines, and those of group 0, share what the
+ * others leave. */
+#define JOULET_GROUPS_MAX 32
+JOULET_API enum joulet_status joulet_attribution_energy_of(struct joulet_attribution *a, size_t device, joulet_mark from,
+                                                           joulet_mark to, double gross_j, double u_j, const double *parts,
+                                                           size_t n_parts, struct joulet_error *err);
+/* Nothing is known of the device until then: its sensor failed, or hangs. Nobody pays for that time, and nothing waits for it. */
+JOULET_API enum joulet_status joulet_attribution_gap(struct joulet_attribution *a, size_t device, joulet_mark to,
+                                                     struct joulet_error *err);
+/* Whether any engine's processes are on the device. While none are, and nobody is there, all of its energy is an account of its
+ * own. At first they are. */
+JOULET_API enum joulet_status joulet_attribution_used(struct joulet_attribution *a, size_t device, bool used,
+                                                      struct joulet_error *err);
 /* Every event before t was told: a clock, a few times a second. */
 JOULET_API void joulet_attribution_until(struct joulet_attribution *a, joulet_mark t);
 
@@ -934,16 +957,17 @@ JOULET_API void joulet_attribution_until(struct joulet_attribution *a, joulet_ma
 JOULET_API enum joulet_status joulet_attribution_look(struct joulet_attribution *a, size_t request, struct joulet_attributed *out,
                                                       struct joulet_error *err);
 
-/* measured = requests + idle_shares + vacant + keep_alive + other + residual, always. */
+/* measured = requests + idle_shares + vacant + keep_alive + other + idle_device + residual, always. */
 struct joulet_accounts {
     double measured_j;
     double requests_j;    /* net, of those that are final and those that are not */
     double idle_shares_j; /* idle power while requests were there: theirs */
     double vacant_j;      /* idle power while nobody was there; of a device without engines all of it */
     double keep_alive_j;  /* the part of it that loaded models cost */
-    double other_j;       /* above idle, while nothing was computed */
+    double other_j;       /* above idle, while nothing was computed, or by other programs */
     double residual_j;    /* carried to the next window */
     double waiting_s;     /* time that was measured, and waits for events */
+    double idle_device_j; /* all of it while no engine used the device */
 };
 JOULET_API enum joulet_status joulet_attribution_accounts(const struct joulet_attribution *a, size_t device,
                                                           struct joulet_accounts *out, struct joulet_error *err);

@@ -3,6 +3,7 @@
 #include "lib/meter/follow.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 struct joulet_followed {
     struct jl_follow tree;
     char cgroup[1024]; /* "" none of its own */
+    char home[1024];   /* container or service in which it runs; "" none */
     double cgroup_start_s;
 };
 
@@ -33,6 +35,16 @@ static bool is_own(const struct jl_follow *tree, const char *cgroup)
         own = jl_follow_has(tree, pids[i]);
     free(pids);
     return own;
+}
+
+/* What else runs in the same container or service is there to serve it, or is served by it: a launcher's other children. */
+static bool is_home(const char *cgroup)
+{
+    char ours[1024];
+    size_t n = strlen(cgroup);
+    jl_process_cgroup(getpid(), ours, sizeof(ours));
+    bool service = n > 8 && !strcmp(cgroup + n - 8, ".service") && !strstr(cgroup, "/user@");
+    return strcmp(ours, cgroup) != 0 && (service || jl_cgroup_is_container(cgroup));
 }
 
 enum joulet_status joulet_follow(struct joulet_followed **out, int64_t pid, struct joulet_error *err)
@@ -58,6 +70,8 @@ enum joulet_status joulet_follow(struct joulet_followed **out, int64_t pid, stru
                              "process %lld does not run, so its processor time cannot be told: check the number", (long long)pid);
     }
     jl_process_cgroup(pid, f->cgroup, sizeof(f->cgroup));
+    if (is_home(f->cgroup))
+        snprintf(f->home, sizeof(f->home), "%s", f->cgroup);
     f->cgroup_start_s = jl_cgroup_cpu_s(f->cgroup);
     if (isnan(f->cgroup_start_s) || !is_own(&f->tree, f->cgroup))
         f->cgroup[0] = '\0';
@@ -80,6 +94,18 @@ void joulet_follow_look(struct joulet_followed *f, struct joulet_cpu_look *out)
         out->used_s = (double)f->tree.used_ticks * out->tick_s;
         out->readings = f->tree.readings;
     }
+}
+
+bool joulet_follow_has(const struct joulet_followed *f, int64_t pid)
+{
+    char cgroup[1024];
+    size_t n = strlen(f->home);
+    if (jl_follow_has(&f->tree, pid))
+        return true;
+    if (!n)
+        return false;
+    jl_process_cgroup(pid, cgroup, sizeof(cgroup));
+    return strncmp(cgroup, f->home, n) == 0 && (cgroup[n] == '\0' || cgroup[n] == '/');
 }
 
 const char *joulet_follow_source(const struct joulet_followed *f)

@@ -125,7 +125,12 @@ static enum joulet_status take_devices(struct metering *m, struct joulet_error *
     enum joulet_status status = JOULET_OK;
     for (size_t i = 0; i < m->o.n_channels && status == JOULET_OK; i++) {
         struct metering_device *d = &m->devices[i];
-        *d = (struct metering_device){.channel = m->o.channels[i], .idle = JOULET_BASELINE_NONE};
+        *d = (struct metering_device){.channel = m->o.channels[i],
+                                      .idle = JOULET_BASELINE_NONE,
+                                      .levels = {JOULET_BASELINE_NONE, JOULET_BASELINE_NONE},
+                                      .empty_w = NAN,
+                                      .loaded = -1,
+                                      .used = true};
         status = joulet_channel_get(m->o.meter, d->channel, &d->ch);
         if (status == JOULET_OK)
             status = joulet_attribution_device(m->attribution, 0, NAN, &d->device, err);
@@ -146,10 +151,14 @@ static enum joulet_status start(struct metering *m, struct joulet_error *err)
         status = accounts_open(&m->accounts, err);
     if (status == JOULET_OK)
         status = take_devices(m, err);
+    for (size_t i = 0; i < m->o.n_upstreams; i++)
+        metering_place_of(m, m->o.upstreams[i].url);
     if (status == JOULET_OK)
         status = jl_thread_start(&m->thread, "metering", metering_windows_run, m, err);
     if (status == JOULET_OK && m->o.keeps)
         status = ledger_open(&m->ledger, m, err);
+    if (status == JOULET_OK && m->o.look_up)
+        status = jl_thread_start(&m->devices_thread, "devices", metering_devices_run, m, err);
     return status;
 }
 
@@ -178,6 +187,7 @@ enum joulet_status metering_open(struct metering **out, const struct metering_op
 static void wait_for_figures(struct metering *m)
 {
     bool waits = m->ledger != NULL;
+    atomic_store(&m->closes, true);
     for (int64_t until = jl_mono_ns() + FIGURES_NS; waits && jl_mono_ns() < until;) {
         pthread_mutex_lock(&m->lock);
         waits = m->n_open > 0;
@@ -194,10 +204,12 @@ void metering_close(struct metering *m)
     wait_for_figures(m);
     atomic_store(&m->stop, true);
     jl_thread_join(m->thread);
+    jl_thread_join(m->devices_thread);
     if (!ledger_close(m->ledger))
         return; /* its thread still looks at all of this; the process ends soon */
     if (m->attribution)
         metering_learnt_keep(m);
+    metering_devices_close(m);
     jl_buf_release(&m->learnt);
     joulet_attribution_close(m->attribution);
     accounts_close(m->accounts);

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #define PATIENCE_NS 1000000 /* of a stream, for the lock */
+#define UNMEASURED  0.05    /* of a request's time: less is not worth a word */
 
 /* ---- words ------------------------------------------------------------------------------------------------------------ */
 
@@ -59,6 +60,13 @@ static const char *provenance(const struct metering *m)
 
 /* ---- a request -------------------------------------------------------------------------------------------------------- */
 
+/* Part of its life of which no sensor tells. */
+static double unmeasured(const struct metered *x)
+{
+    double s = x->t_end_ns && x->t_sent_ns ? jl_s(x->t_end_ns - x->t_sent_ns) : 0;
+    return s > 0 ? x->energy.unmeasured_s / s : 0;
+}
+
 struct joulet_attributed metering_figures(struct metering *m, const struct metered *x)
 {
     struct joulet_attributed a = {.net_j = NAN, .u_j = NAN, .idle_share_j = NAN, .gross_j = NAN, .u_sensor_j = NAN};
@@ -72,12 +80,24 @@ struct joulet_attributed metering_figures(struct metering *m, const struct meter
         a.net_j = a.gross_j = a.idle_share_j = NAN;
     if (x->entered && (x->final ? x->no_level : !metering_level_known(m, x->t_sent_ns)))
         a.net_j = a.idle_share_j = NAN;
+    if (x->final && unmeasured(x) > 1 - UNMEASURED) /* not 0: nothing is known of it */
+        a.net_j = a.gross_j = a.idle_share_j = a.u_j = NAN;
     return a;
 }
 
 static bool elsewhere(const struct metering *m, const struct metered *x)
 {
-    return x->r.remote || (x->engine != NOWHERE && m->engines[x->engine].engine == NOWHERE);
+    return x->r.remote || (x->engine != NOWHERE && !x->devices && m->engines[x->engine].engine == NOWHERE);
+}
+
+/* An edge that is off by so much moves the energy of so much time (3). */
+double metering_event_u(const struct metering *m, const struct metered *x, const struct joulet_attributed *a)
+{
+    struct metering_edges e = metering_edges_of(x);
+    double s = x->t_end_ns && e.prefill_ns ? jl_s(x->t_end_ns - e.prefill_ns) : NAN;
+    if (x->engine == NOWHERE || !(s > 0) || isnan(a->gross_j))
+        return 0;
+    return fabs(a->gross_j) / s * M_SQRT2 * metering_edge_u(&m->engines[x->engine], &e);
 }
 
 /* What the idle level leaves open of net energy (3): its own doubt, in the ratio in which idle power went to the request. */
@@ -85,12 +105,13 @@ double metering_net_u(const struct metering *m, const struct metered *x, const s
 {
     double idle_w = 0, u2 = 0;
     for (size_t i = 0; i < m->o.n_channels; i++) {
-        if (x->engine == NOWHERE || !(m->engines[x->engine].devices & (uint32_t)1 << i))
+        if (!(x->devices & (uint32_t)1 << i))
             continue;
         idle_w += m->devices[i].idle.power_w;
         u2 += m->devices[i].idle.u_w * m->devices[i].idle.u_w;
     }
-    return idle_w > 0 ? hypot(a->u_j, sqrt(u2) / idle_w * a->idle_share_j) : a->u_j;
+    double u_j = hypot(a->u_j, metering_event_u(m, x, a));
+    return idle_w > 0 ? hypot(u_j, sqrt(u2) / idle_w * a->idle_share_j) : u_j;
 }
 
 /* Of what comes in one piece: a picture, a second of sound. */
@@ -116,7 +137,7 @@ void metering_put_energy(struct metering *m, const struct metered *x, struct jl_
     jl_buf_str(out, ",");
     put_real(out, "gross_j", a.gross_j);
     jl_buf_str(out, ",");
-    put_real(out, "gross_pm_j", 2 * a.u_j);
+    put_real(out, "gross_pm_j", 2 * hypot(a.u_j, metering_event_u(m, x, &a)));
     jl_buf_printf(out, ",\"min_j\":null,\"max_j\":null,\"tail_j\":null,\"provenance\":\"%s\",\"method\":\"attribution/1\"",
                   provenance(m));
     put_per(out, &x->r, isnan(a.net_j) ? a.gross_j : a.net_j);
@@ -124,6 +145,9 @@ void metering_put_energy(struct metering *m, const struct metered *x, struct jl_
     put_flag(out, a.weights_assumed && !isnan(a.gross_j), "weights assumed", &first);
     put_flag(out, x->entered && isnan(a.net_j) && !isnan(a.gross_j), "no baseline", &first);
     put_flag(out, elsewhere(m, x), "drawn elsewhere", &first);
+    put_flag(out, x->assumed && !isnan(a.gross_j), "devices assumed", &first);
+    put_flag(out, x->others && !isnan(a.gross_j), "other programs", &first);
+    put_flag(out, x->final && unmeasured(x) > UNMEASURED, "not wholly measured", &first);
     put_flag(out, x->lost, "not wholly seen", &first);
     put_flag(out, x->r.kind == RECOGNISED_TUNNEL && x->entered, "by time", &first);
     jl_buf_str(out, "]}");
@@ -142,6 +166,21 @@ static void put_window(struct jl_buf *out, const char *name, double from_s, doub
         return;
     }
     jl_buf_printf(out, "{\"start_s\":%.6f,\"end_s\":%.6f,\"energy\":null}", from_s, to_s);
+}
+
+static void put_windows(const struct metered *x, struct jl_buf *out)
+{
+    struct metering_edges e = metering_edges_of(x);
+    jl_buf_str(out, "\"windows\":{");
+    put_window(out, "prefill", since(x, e.prefill_ns), since(x, e.boundary_ns));
+    jl_buf_str(out, ",");
+    put_window(out, "decode", since(x, e.boundary_ns), since(x, e.end_ns));
+    jl_buf_str(out, "},");
+    put_text(out, "edges", e.source);
+    jl_buf_str(out, ",");
+    put_real(out, "edge_pm_s", e.source ? 2 * e.u_s : NAN);
+    jl_buf_str(out, ",");
+    put_real(out, "arrival_after_s", e.off_s);
 }
 
 static void put_tokens(struct jl_buf *out, const struct recognised *r)
@@ -227,13 +266,11 @@ void metering_put_request(struct metering *m, const struct metered *x, struct jl
     jl_buf_str(out, ",");
     put_whole_kinds(out, x);
     put_real(out, "duration_s", since(x, x->t_end_ns));
-    jl_buf_str(out, ",\"windows\":{");
-    put_window(out, "prefill", since(x, x->t_sent_ns), since(x, r->t_first_ns));
     jl_buf_str(out, ",");
-    put_window(out, "decode", since(x, r->t_first_ns), since(x, r->t_last_ns));
-    jl_buf_str(out, "},");
+    put_windows(x, out);
+    jl_buf_str(out, ",");
     put_who(&x->who, out);
-    put_devices(m, x->engine == NOWHERE ? 0 : m->engines[x->engine].devices, out);
+    put_devices(m, x->devices, out);
     jl_buf_str(out, ",");
     metering_put_energy(m, x, out);
     jl_buf_str(out, "}");
@@ -298,25 +335,63 @@ static void add(struct joulet_accounts *sum, const struct joulet_accounts *a)
     sum->idle_shares_j += a->idle_shares_j;
     sum->vacant_j += a->vacant_j;
     sum->other_j += a->other_j;
+    sum->keep_alive_j += a->keep_alive_j;
+    sum->idle_device_j += a->idle_device_j;
     sum->residual_j += a->residual_j;
     sum->waiting_s = fmax(sum->waiting_s, a->waiting_s);
 }
 
-/* The empty machine's level is not known, so keep-alive is a part of vacant that cannot be told. */
-static void put_accounts(struct jl_buf *out, const struct joulet_accounts *a)
+/* Where the empty machine's level is not known, keep-alive is a part of vacant that cannot be told. */
+static void put_accounts(struct jl_buf *out, const struct joulet_accounts *a, bool kept)
 {
-    static const char *const names[] = {"measured_j", "requests_j", "idle_shares_j", "vacant_j",
-                                        "other_j",    "residual_j", "waiting_s"};
-    const double values[] = {a->measured_j, a->requests_j, a->idle_shares_j, a->vacant_j,
-                             a->other_j,    a->residual_j, a->waiting_s};
+    static const char *const names[] = {"measured_j", "requests_j",    "idle_shares_j", "vacant_j",
+                                        "other_j",    "idle_device_j", "residual_j",    "waiting_s"};
+    const double values[] = {a->measured_j, a->requests_j,    a->idle_shares_j, a->vacant_j,
+                             a->other_j,    a->idle_device_j, a->residual_j,    a->waiting_s};
     for (size_t i = 0; i < JL_COUNT(names); i++)
         jl_buf_printf(out, "\"%s\":%.12g,", names[i], values[i]);
-    jl_buf_str(out, "\"keep_alive_j\":null");
+    put_real(out, "keep_alive_j", kept ? a->keep_alive_j : NAN);
+}
+
+/* "loaded": null, not known. */
+static void put_loaded(struct jl_buf *out, int loaded)
+{
+    jl_buf_printf(out, "\"loaded\":%s", loaded < 0 ? "null" : loaded ? "true" : "false");
+}
+
+static void put_place(struct metering *m, const struct metering_host *p, struct jl_buf *out)
+{
+    jl_buf_str(out, "{");
+    put_text(out, "url", p->url);
+    jl_buf_str(out, ",");
+    put_devices(m, p->devices, out);
+    jl_buf_printf(out, ",\"found\":\"%s\",", metering_place_state(p));
+    put_text(out, "why", p->why);
+    jl_buf_str(out, ",");
+    put_count(out, "pid", p->pid);
+    jl_buf_str(out, ",");
+    put_text(out, "process", p->name);
+    jl_buf_printf(out, ",\"container\":%s,", p->container ? "true" : "false");
+    put_loaded(out, p->loaded);
+    jl_buf_str(out, ",");
+    put_real(out, "processor_share", p->n_looks && p->followed ? p->part : NAN);
+    jl_buf_str(out, "}");
+}
+
+static void put_places(struct metering *m, struct jl_buf *out)
+{
+    jl_buf_str(out, "\"upstreams\":[");
+    for (size_t i = 0; i < m->n_places; i++) {
+        jl_buf_str(out, i ? ",\n" : "\n");
+        put_place(m, &m->places[i], out);
+    }
+    jl_buf_str(out, "]");
 }
 
 void metering_write_energy(struct metering *m, struct jl_buf *out)
 {
     struct joulet_accounts sum = {0};
+    bool kept = false;
     pthread_mutex_lock(&m->lock);
     jl_buf_str(out, "{\"devices\":[");
     for (size_t i = 0; i < m->o.n_channels; i++) {
@@ -330,13 +405,19 @@ void metering_write_energy(struct metering *m, struct jl_buf *out)
         put_text(out, "device", d->ch.device);
         jl_buf_printf(out, ",\"provenance\":\"%s\",", joulet_provenance_name(d->ch.provenance));
         put_real(out, "idle_w", d->idle.power_w);
-        jl_buf_printf(out, ",\"unmeasured_s\":%.3f,", d->lost_s);
-        put_accounts(out, &a);
+        jl_buf_str(out, ",");
+        put_real(out, "empty_w", d->empty_w);
+        jl_buf_str(out, ",");
+        put_loaded(out, d->loaded);
+        jl_buf_printf(out, ",\"used\":%s,\"unmeasured_s\":%.3f,", d->used ? "true" : "false", d->lost_s);
+        put_accounts(out, &a, !isnan(d->empty_w));
+        kept |= !isnan(d->empty_w);
         jl_buf_str(out, "}");
     }
     jl_buf_printf(out, "],\n\"total\":{\"provenance\":\"%s\",", provenance(m));
-    put_accounts(out, &sum);
-    jl_buf_printf(out, "},\"seen\":%" PRIu64 ",\"final\":%" PRIu64 ",\"running\":%zu}\n", m->n_requests, m->n_final,
-                  m->in_flight);
+    put_accounts(out, &sum, kept);
+    jl_buf_str(out, "},\n");
+    put_places(m, out);
+    jl_buf_printf(out, ",\"seen\":%" PRIu64 ",\"final\":%" PRIu64 ",\"running\":%zu}\n", m->n_requests, m->n_final, m->in_flight);
     pthread_mutex_unlock(&m->lock);
 }

@@ -1,6 +1,6 @@
 /* metering_observe.c - in the observer's thread: what passes is recognised, and told to the attribution as it happens (7.7). */
-#include "server/guard.h"
 #include "server/metering_ledger.h"
+#include "server/metering_private.h"
 #include "server/recognise_frames.h"
 
 #include <inttypes.h>
@@ -9,9 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BYTES_A_TOKEN 4.0 /* of English text, until an engine told better */
-#define LEARN         0.2
-#define PARTS_MAX     64 /* requests at a time in one tunnel */
+#define LEARN     0.2
+#define PARTS_MAX 64 /* requests at a time in one tunnel */
 /* A tunnel that nobody reads is present while bytes flow in it and so long after; what is shorter is a sign of life (a ping). */
 #define TUNNEL_QUIET_NS ((int64_t)2 * JL_NS_PER_S)
 #define TUNNEL_SIGN     16
@@ -36,71 +35,6 @@ struct exchange {
     struct exchange *parts;
 };
 
-/* ---- engines --------------------------------------------------------------------------------------------------------- */
-
-static bool is_here(const char *url)
-{
-    const char *host = strstr(url, "://");
-    char address[256];
-    host = host ? host + 3 : url;
-    snprintf(address, sizeof address, "%.*s", (int)strcspn(host, "/"), host);
-    if (!strrchr(address, ':') || address[strlen(address) - 1] == ']')
-        snprintf(address + strlen(address), sizeof address - strlen(address), ":80");
-    return guard_is_loopback(address);
-}
-
-/* 0: it is elsewhere. */
-static uint32_t devices_of(const struct metering *m, const char *upstream)
-{
-    for (size_t i = 0; i < m->o.n_upstreams; i++)
-        if (strcmp(m->o.upstreams[i].url, upstream) == 0)
-            return m->o.upstreams[i].devices;
-    return m->o.everywhere || is_here(upstream) ? m->o.devices : 0;
-}
-
-static size_t open_engine(struct metering *m, uint32_t bits)
-{
-    size_t devices[METERING_DEVICES], n = 0, engine;
-    for (size_t i = 0; i < m->o.n_channels; i++)
-        if (bits & (uint32_t)1 << i)
-            devices[n++] = m->devices[i].device;
-    struct joulet_attribution_engine e = {.devices = devices, .n_devices = n};
-    return n && joulet_attribution_engine(m->attribution, &e, &engine, NULL) == JOULET_OK ? engine : NOWHERE;
-}
-
-/* Names of models are the clients': when there are too many, further ones count as the first of their upstream. */
-static size_t any_engine(const struct metering *m, const char *upstream)
-{
-    for (size_t i = 0; i < m->n_engines; i++)
-        if (strcmp(m->engines[i].upstream, upstream) == 0)
-            return i;
-    return NOWHERE;
-}
-
-/* Under the lock. NOWHERE: there are too many. */
-static size_t find_engine(struct metering *m, const char *upstream, const char *model)
-{
-    for (size_t i = 0; i < m->n_engines; i++)
-        if (strcmp(m->engines[i].upstream, upstream) == 0 && strcmp(m->engines[i].model, model) == 0)
-            return i;
-    if (m->n_engines == METERING_ENGINES)
-        return any_engine(m, upstream);
-    struct metering_engine *e = &m->engines[m->n_engines];
-    *e = (struct metering_engine){.upstream = jl_strdup(upstream),
-                                  .model = jl_strdup(model),
-                                  .engine = NOWHERE,
-                                  .devices = devices_of(m, upstream),
-                                  .bytes_a_token = BYTES_A_TOKEN};
-    if (!e->upstream || !e->model) {
-        free(e->upstream);
-        free(e->model);
-        return NOWHERE;
-    }
-    e->engine = open_engine(m, e->devices);
-    metering_learnt_recall(m, e);
-    return m->n_engines++;
-}
-
 /* ---- present or not -------------------------------------------------------------------------------------------------- */
 
 /* The engine has the whole request: from here on it may compute. Under the lock. */
@@ -110,10 +44,14 @@ static void enter(struct exchange *e, int64_t t_ns)
     const struct recognised *r = &e->x->r;
     if (!e->x->t_sent_ns)
         e->x->t_sent_ns = t_ns;
-    e->x->engine = find_engine(m, e->upstream, r->model);
+    e->x->engine = metering_engine_of(m, e->upstream, r->model);
     if (e->x->engine == NOWHERE || m->engines[e->x->engine].engine == NOWHERE)
         return;
     const struct metering_engine *engine = &m->engines[e->x->engine];
+    const struct metering_host *host = &m->places[engine->place];
+    e->x->devices = engine->devices;
+    e->x->assumed = m->o.look_up && host->state == PLACE_ASSUMED;
+    e->x->others = host->others & engine->devices;
     bool text = r->kind == RECOGNISED_INFERENCE || r->kind == RECOGNISED_EMBEDDINGS || r->kind == RECOGNISED_RERANK;
     e->prompt_bytes = r->prompt_bytes > 0 ? (double)r->prompt_bytes : 0;
     e->prompt_guess = text ? ceil(e->prompt_bytes / engine->bytes_a_token) : 0;
@@ -131,6 +69,15 @@ static void enter(struct exchange *e, int64_t t_ns)
         m->first_ns = t_ns;
 }
 
+/* Whether the model computes now, which is when its processes must be somewhere. Under the lock. */
+static void note_decoding(struct exchange *e, bool decodes)
+{
+    if (e->x->decodes == decodes)
+        return;
+    e->x->decodes = decodes;
+    e->m->places[e->m->engines[e->x->engine].place].decoding += decodes ? 1 : (size_t)-1;
+}
+
 /* It computes no more. Under the lock. */
 static void leave(struct exchange *e, double generated, int64_t t_ns)
 {
@@ -138,6 +85,7 @@ static void leave(struct exchange *e, double generated, int64_t t_ns)
     if (e->request == NOWHERE)
         return;
     m->in_flight--;
+    note_decoding(e, false);
     if (t_ns > m->quiet_ns)
         m->quiet_ns = t_ns;
     joulet_attribution_end(m->attribution, e->request, generated, t_ns, NULL);
@@ -154,6 +102,9 @@ static void finish(struct exchange *e, bool lost)
     x->t_end_ns = r->done && e->t_chunk_ns ? e->t_chunk_ns : e->end.t_ns;
     double generated =
         r->tokens.generated >= 0 && (r->done || r->kind != RECOGNISED_INFERENCE) ? (double)r->tokens.generated : NAN;
+    struct metering_edges edges = metering_edges_of(x);
+    if (x->entered)
+        metering_edges_learn(&e->m->engines[x->engine], &edges);
     x->live = false;
     if (e->m->ledger)
         ledger_ended(e->m->ledger, x, e->m->o.keeps_text && !e->tunnel && !e->part ? &e->text : NULL);
@@ -291,8 +242,10 @@ static void told_piece(void *state, uint32_t part, double tokens, bool thinking,
     (void)thinking;
     pthread_mutex_lock(&e->m->lock);
     struct exchange *p = part_of(e, part);
-    if (p && p->request != NOWHERE)
+    if (p && p->request != NOWHERE) {
         joulet_attribution_tokens(e->m->attribution, p->request, tokens, t_ns, NULL);
+        note_decoding(p, true);
+    }
     if (p && p->x->t_sent_ns && !p->x->r.t_first_ns) { /* prefill is over */
         p->x->r.t_first_ns = t_ns;
         metering_changed(e->m, p->x);

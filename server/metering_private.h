@@ -11,7 +11,10 @@
 #include <pthread.h>
 
 #define METERING_ENGINES 64
+#define METERING_EARLIER 6
 #define METERING_HEADS   ((size_t)8192) /* lists of the table */
+#define METERING_PLACES  JOULET_GROUPS_MAX
+#define METERING_LOOKS   64 /* at the processor time, that are remembered */
 #define NOWHERE          SIZE_MAX
 #define METERING_CHANGES ((size_t)8192) /* that a follower may be behind */
 
@@ -24,17 +27,67 @@ struct metering_device {
     joulet_mark looked_ns; /* for an idle level */
     bool fell_back;        /* windows were handed in without one: all of it was shared out */
     /* under the lock */
-    struct joulet_baseline idle; /* power_w NAN: not known yet */
-    joulet_mark level_ns;        /* from then on it is what counts; 0: from the beginning */
-    double lost_s;               /* time that was not measured */
+    struct joulet_baseline idle;      /* power_w NAN: not known yet */
+    joulet_mark level_ns;             /* from then on it is what counts; 0: from the beginning */
+    double lost_s;                    /* time that was not measured */
+    double empty_w;                   /* without a model in its memory, as it counts; NAN: not known */
+    struct joulet_baseline levels[2]; /* without a model in its memory, with one */
+    int loaded;                       /* 1, 0; -1: not known, and taken as 1 */
+    joulet_mark changed_ns;           /* when that changed */
+    bool used;                        /* by the processes of an upstream, or not known */
+};
+
+/* An upstream and its processes (metering_devices.c, that thread alone where nothing else is said). */
+struct metering_look {
+    joulet_mark t_ns;
+    double used_s, busy_s; /* processor time of its processes, of all */
+    bool quiet;            /* nobody asked */
+};
+struct metering_host {
+    char *url;                        /* never changes */
+    struct joulet_followed *followed; /* NULL: not found */
+    joulet_mark found_ns;             /* looked for last */
+    /* under the lock */
+    enum { PLACE_NAMED, PLACE_FOUND, PLACE_ASSUMED, PLACE_ELSEWHERE } state;
+    uint32_t devices;      /* that it draws from, by bits as in metering_options */
+    uint32_t gpus;         /* on which its processes were seen last */
+    uint32_t others;       /* on which are processes of no upstream */
+    bool on_card, no_card; /* they are on one now; it computes without */
+    const char *why;       /* it is not PLACE_FOUND; static, NULL */
+    int64_t pid;           /* -1: not found */
+    char name[16];
+    bool container, listens;
+    int loaded;       /* a model is in its memory: 1, 0; -1 not known */
+    size_t processes; /* alive */
+    size_t decoding;  /* requests of which a piece came */
+    struct metering_look looks[METERING_LOOKS];
+    size_t n_looks;
+    double idle_used, idle_busy; /* processor time a second while nobody asks; NAN */
+    double part;                 /* of the processor's energy, last */
 };
 
 /* One model at one upstream. */
 struct metering_engine {
     char *upstream, *model;
-    size_t engine;        /* of the attribution; NOWHERE: it draws its power elsewhere, or there are too many */
-    uint32_t devices;     /* by bits, as in metering_options */
+    size_t place;     /* NOWHERE: too many */
+    size_t engine;    /* of the attribution; NOWHERE: it draws its power elsewhere, or there are too many */
+    uint32_t devices; /* by bits, as in metering_options */
+    struct {
+        size_t engine;
+        uint32_t devices;
+    } earlier[METERING_EARLIER]; /* on other devices, which may come again */
+    size_t n_earlier;
+    double edge_off2; /* mean square of what pieces came later than its times say, s2 */
+    uint64_t edges;
     double bytes_a_token; /* of prompts, as told so far */
+};
+
+/* When a request was computed, on our clock; 0: not known. */
+struct metering_edges {
+    int64_t prefill_ns, boundary_ns, end_ns;
+    double u_s;         /* standard uncertainty */
+    double off_s;       /* the first piece came so much later than the engine's times say; NAN: they do not */
+    const char *source; /* "engine timings", "stream arrival"; NULL: nothing was seen */
 };
 
 /* A request, under way or over. */
@@ -44,6 +97,10 @@ struct metered {
     uint64_t began, changed; /* numbers of changes (metering_list.c) */
     char id[20];
     bool used, live, final, entered;
+    uint32_t devices; /* it drew from */
+    bool assumed;     /* which those are was not known */
+    bool others;      /* other programs compute on them too */
+    bool decodes;
     bool no_level;        /* in a part of its life the idle level was not known */
     size_t request, next; /* of the attribution; in its list of the table, NOWHERE: the last */
     size_t engine;        /* NOWHERE: not entered yet */
@@ -67,15 +124,17 @@ struct metering {
     struct exchange *tunnels; /* ... those that are open */
     struct joulet_attribution *attribution;
     struct metering_device devices[METERING_DEVICES];
-    struct accounts *accounts; /* its own lock, taken last */
-    struct ledger *ledger;     /* too; NULL: nothing is stored */
-    size_t n_open;             /* requests that entered and are not final, under the lock */
-    struct jl_buf learnt;      /* by earlier ones; not changed after opening */
-    struct jl_thread *thread;
-    atomic_bool stop;
-    pthread_mutex_t follow_lock; /* of `observation` */
+    struct accounts *accounts;                 /* its own lock, taken last */
+    struct ledger *ledger;                     /* too; NULL: nothing is stored */
+    size_t n_open;                             /* requests that entered and are not final, under the lock */
+    struct jl_buf learnt;                      /* by earlier ones; not changed after opening */
+    struct jl_thread *thread, *devices_thread; /* the second NULL: nobody is looked for */
+    atomic_bool stop, closes;                  /* closes: nothing more will come, and nothing waits for it */
+    pthread_mutex_t follow_lock;               /* of `observation` */
     struct observation *observation;
     pthread_mutex_t lock; /* of all below, and of the attribution */
+    struct metering_host places[METERING_PLACES];
+    size_t n_places;
     struct metering_engine engines[METERING_ENGINES];
     size_t n_engines;
     struct metered *table; /* METERING_REQUESTS, taken in turn */
@@ -106,6 +165,23 @@ void metering_learnt_keep(struct metering *m);
 void metering_windows_run(void *arg);
 /* metering_list.c, under the lock: it began, went on or ended, and followers want to know */
 void metering_changed(struct metering *m, struct metered *x);
+/* metering_engines.c: its place in `engines`, on the devices of now; NOWHERE: there are too many */
+size_t metering_engine_of(struct metering *m, const char *upstream, const char *model);
+/* metering_devices.c */
+void metering_devices_run(void *arg);
+void metering_devices_close(struct metering *m);
+size_t metering_place_of(struct metering *m, const char *url); /* under the lock; NOWHERE: there are too many */
+const char *metering_place_state(const struct metering_host *p);
+/* metering_edges.c */
+struct metering_edges metering_edges_of(const struct metered *x);
+void metering_edges_learn(struct metering_engine *engine, const struct metering_edges *e);
+double metering_edge_u(const struct metering_engine *engine, const struct metering_edges *e); /* with what was learnt */
+/* metering_processor.c */
+void metering_look(struct metering *m, size_t n_places);
+/* Under the lock: parts of groups of the window, as joulet_attribution_energy_of wants them; 0: not known. */
+size_t metering_parts(struct metering *m, const struct metering_device *d, joulet_mark from, joulet_mark to, double *parts);
+/* Until when that is known; INT64_MAX: there is nothing to wait for. */
+joulet_mark metering_looked_until(struct metering *m, const struct metering_device *d, joulet_mark now);
 /* metering_json.c, under the lock */
 const char *metering_state_name(const struct metered *x);
 void metering_put_request(struct metering *m, const struct metered *x, struct jl_buf *out);
@@ -115,7 +191,8 @@ bool metering_failed(const struct metered *x); /* no whole answer, or an error *
 void metering_final(struct metering *m, const struct metered *x);
 /* metering_json.c, under the lock */
 struct joulet_attributed metering_figures(struct metering *m, const struct metered *x);
-/* Standard uncertainty of its net energy. */
+/* What edges that are off leave open of its energy; standard uncertainty of its net energy, that included. */
+double metering_event_u(const struct metering *m, const struct metered *x, const struct joulet_attributed *a);
 double metering_net_u(const struct metering *m, const struct metered *x, const struct joulet_attributed *a);
 enum joulet_provenance metering_provenance(const struct metering *m);
 void metering_put_energy(struct metering *m, const struct metered *x, struct jl_buf *out);

@@ -23,9 +23,11 @@ struct joulet_energy metering_energy(struct metering *m, const struct metered *x
     e.provenance = metering_provenance(m);
     if (isnan(a.u_j))
         return e;
-    e.gross_pm_j = 2 * a.u_j;
+    double u_gross = hypot(a.u_j, metering_event_u(m, x, &a));
+    e.gross_pm_j = 2 * u_gross;
     e.net_pm_j = isnan(a.net_j) ? NAN : 2 * u_net;
-    e.u = (struct joulet_u){.b = rest(a.u_j, a.u_sensor_j), .idle = rest(u_net, a.u_j), .spec = a.u_sensor_j};
+    e.u = (struct joulet_u){
+        .b = rest(a.u_j, a.u_sensor_j), .idle = rest(u_net, u_gross), .spec = a.u_sensor_j, .event = metering_event_u(m, x, &a)};
     return e;
 }
 
@@ -43,6 +45,7 @@ void metering_final(struct metering *m, const struct metered *x)
 {
     char client[WHO_CLIENT];
     const struct recognised *r = &x->r;
+    struct metering_edges edges = metering_edges_of(x);
     who_client(&x->who, client);
     struct accounts_entry e = {.upstream = x->engine == NOWHERE ? NULL : m->engines[x->engine].upstream,
                                .model = r->model,
@@ -54,8 +57,8 @@ void metering_final(struct metering *m, const struct metered *x)
                                .tokens = r->tokens,
                                .energy = metering_energy(m, x),
                                .duration_s = between(x->t_ns, x->t_end_ns),
-                               .prefill_s = between(x->t_sent_ns, r->t_first_ns),
-                               .decode_s = between(r->t_first_ns, r->t_last_ns)};
+                               .prefill_s = between(edges.prefill_ns, edges.boundary_ns),
+                               .decode_s = between(edges.boundary_ns, edges.end_ns)};
     accounts_add(m->accounts, &e);
     if (m->ledger)
         ledger_final(m->ledger, x);

@@ -15,29 +15,42 @@
 #define LEVEL_SHORT_S 1.0  /* of the first level */
 #define LEVEL_S       2.0  /* of later ones, ... */
 #define LEVEL_MOST_S  10.0 /* ... and how far back they look */
+#define FOR_EVER      (INT64_MAX / 2)
+#define HUNG_S        60.0 /* a sensor that shows nothing for so long: requests become final without it */
 #define LEVEL_WAIT_S  15.0 /* after the first request; then windows go on without a level */
 
 /* ---- idle level ------------------------------------------------------------------------------------------------------- */
 
 /* When nobody was there, until `seen`; false: somebody is, or it was too short. */
-static bool quiet_span(struct metering *m, joulet_mark seen, double least_s, joulet_mark *from)
+static bool quiet_span(struct metering *m, const struct metering_device *d, joulet_mark seen, double least_s, joulet_mark *from)
 {
     pthread_mutex_lock(&m->lock);
     bool quiet = m->in_flight == 0;
     *from = m->first_ns ? m->quiet_ns + jl_ns(SETTLED_S) : m->opened_ns;
+    if (d->loaded >= 0 && d->changed_ns && *from < d->changed_ns + jl_ns(SETTLED_S))
+        *from = d->changed_ns + jl_ns(SETTLED_S);
     pthread_mutex_unlock(&m->lock);
     if (*from < seen - jl_ns(LEVEL_MOST_S))
         *from = seen - jl_ns(LEVEL_MOST_S);
     return quiet && jl_s(seen - *from) >= least_s;
 }
 
-static void set_level(struct metering *m, struct metering_device *d, const struct joulet_baseline *b)
+/* The level with models in memory is what requests stand on; that of the empty machine tells what keeping them costs (4.1). */
+static void set_level(struct metering *m, struct metering_device *d, const struct joulet_baseline *b, joulet_mark from)
 {
     pthread_mutex_lock(&m->lock);
-    if (joulet_attribution_idle(m->attribution, d->device, fmax(0, b->power_w), NAN, NULL) == JOULET_OK) {
+    bool same = from >= d->changed_ns; /* no model came or went meanwhile */
+    if (same)
+        d->levels[d->loaded != 0] = *b;
+    const struct joulet_baseline *with = &d->levels[1], *without = &d->levels[0];
+    const struct joulet_baseline *idle = isnan(with->power_w) ? without : with;
+    double idle_w = fmax(0, idle->power_w), empty_w = idle == with ? fmin(fmax(0, without->power_w), idle_w) : NAN;
+    if (same &&
+        joulet_attribution_idle(m->attribution, d->device, idle_w, isnan(without->power_w) ? NAN : empty_w, NULL) == JOULET_OK) {
         if (isnan(d->idle.power_w) && d->fell_back)
             d->level_ns = d->done_ns;
-        d->idle = *b;
+        d->idle = *idle;
+        d->empty_w = isnan(without->power_w) ? NAN : empty_w;
     }
     pthread_mutex_unlock(&m->lock);
 }
@@ -48,7 +61,7 @@ static void look_for_level(struct metering *m, struct metering_device *d, joulet
     struct joulet_baseline b = JOULET_BASELINE_NONE;
     bool first = isnan(d->idle.power_w);
     joulet_mark from, to = seen - jl_ns(fmax(0, d->ch.lag_s) + d->ch.period_s);
-    if (!quiet_span(m, to, first ? fmax(LEVEL_SHORT_S, 2 * d->ch.period_s) : fmax(LEVEL_S, 2 * d->ch.period_s), &from) ||
+    if (!quiet_span(m, d, to, first ? fmax(LEVEL_SHORT_S, 2 * d->ch.period_s) : fmax(LEVEL_S, 2 * d->ch.period_s), &from) ||
         (!first && seen - d->looked_ns < jl_ns(LEVEL_S)))
         return;
     d->looked_ns = seen;
@@ -58,7 +71,7 @@ static void look_for_level(struct metering *m, struct metering_device *d, joulet
     if (status == JOULET_TOO_SHORT && first)
         status = joulet_baseline_short(&t, from, to, to, to, &b, NULL);
     if (status == JOULET_OK && isfinite(b.power_w))
-        set_level(m, d, &b);
+        set_level(m, d, &b, from);
     joulet_trace_release(&t);
 }
 
@@ -78,7 +91,8 @@ static bool may_go_on(struct metering *m, struct metering_device *d, joulet_mark
 static void lose(struct metering *m, struct metering_device *d, joulet_mark to)
 {
     pthread_mutex_lock(&m->lock);
-    d->lost_s += jl_s(to - d->done_ns);
+    d->lost_s += jl_s(to - (d->done_ns ? d->done_ns : m->opened_ns));
+    joulet_attribution_gap(m->attribution, d->device, to, NULL); /* nobody waits for it */
     pthread_mutex_unlock(&m->lock);
     d->done_ns = to;
 }
@@ -86,11 +100,14 @@ static void lose(struct metering *m, struct metering_device *d, joulet_mark to)
 static void hand_in(struct metering *m, struct metering_device *d, const joulet_mark *bounds, size_t n,
                     const struct joulet_energy *parts)
 {
+    double of[JOULET_GROUPS_MAX];
     pthread_mutex_lock(&m->lock);
-    for (size_t i = 0; i < n; i++)
-        if (joulet_attribution_energy(m->attribution, d->device, bounds[i], bounds[i + 1], parts[i].gross_j,
-                                      parts[i].gross_pm_j / 2, NULL) != JOULET_OK)
+    for (size_t i = 0; i < n; i++) {
+        size_t groups = metering_parts(m, d, bounds[i], bounds[i + 1], of);
+        if (joulet_attribution_energy_of(m->attribution, d->device, bounds[i], bounds[i + 1], parts[i].gross_j,
+                                         parts[i].gross_pm_j / 2, of, groups, NULL) != JOULET_OK)
             d->lost_s += jl_s(bounds[i + 1] - bounds[i]);
+    }
     pthread_mutex_unlock(&m->lock);
     d->done_ns = bounds[n];
 }
@@ -117,7 +134,7 @@ static joulet_mark moment_of(const struct metering_device *d, const struct joule
     return s->t_ns - jl_ns(d->ch.lag_s);
 }
 
-static void windows_of(struct metering *m, struct metering_device *d, const struct joulet_trace *t)
+static void windows_of(struct metering *m, struct metering_device *d, const struct joulet_trace *t, joulet_mark until)
 {
     joulet_mark bounds[JOULET_PHASES_MAX + 1], last = 0;
     int64_t length = jl_ns(fmax(WINDOW_S, d->ch.period_s)) * 9 / 10; /* updates come a little early, too */
@@ -129,7 +146,7 @@ static void windows_of(struct metering *m, struct metering_device *d, const stru
         bounds[n++] = d->done_ns;
     for (size_t i = 0; i < t->n; i++) {
         joulet_mark at = moment_of(d, &t->samples[i]);
-        if (at > last || (t->samples[i].flags & (JOULET_SAMPLE_FAILED | JOULET_SAMPLE_LAST)) ||
+        if (at > last || at > until || (t->samples[i].flags & (JOULET_SAMPLE_FAILED | JOULET_SAMPLE_LAST)) ||
             (n && at < bounds[n - 1] + length))
             continue;
         bounds[n++] = at;
@@ -151,10 +168,13 @@ static void device_tick(struct metering *m, struct metering_device *d, joulet_ma
     if (!may_go_on(m, d, now))
         return;
     if (joulet_trace_copy(m->o.meter, d->channel, from, now, &t, NULL) == JOULET_OK)
-        windows_of(m, d, &t);
+        windows_of(m, d, &t, metering_looked_until(m, d, now));
     else if (jl_s(now - from) > LEVEL_MOST_S && d->done_ns)
         lose(m, d, now - jl_ns(LEVEL_MOST_S / 2));
     joulet_trace_release(&t);
+    joulet_mark since = d->done_ns > from ? d->done_ns : from;
+    if (jl_s(now - since) > HUNG_S + 4 * d->ch.period_s)
+        lose(m, d, now - jl_ns(HUNG_S / 2 + 2 * d->ch.period_s));
 }
 
 /* ---- the clock --------------------------------------------------------------------------------------------------------- */
@@ -181,7 +201,8 @@ void metering_windows_run(void *arg)
         for (size_t i = 0; i < m->o.n_channels; i++)
             device_tick(m, &m->devices[i], now, seen);
         pthread_mutex_lock(&m->lock);
-        joulet_attribution_until(m->attribution, seen);
+        bool over = atomic_load(&m->closes) && m->in_flight == 0; /* nothing can be learnt any more: what waits for it goes on */
+        joulet_attribution_until(m->attribution, over ? FOR_EVER : seen);
         pthread_mutex_unlock(&m->lock);
         if (now - kept > KEEP_NS) {
             metering_learnt_keep(m);

@@ -149,7 +149,7 @@ static enum joulet_status happen(struct play *p, const struct happening *x)
 }
 
 /* Windows become known 50 ms after they end. */
-static bool play(struct play *p, size_t n_windows)
+static bool play(struct play *p, size_t n_windows, char *learnt)
 {
     size_t n;
     struct happening *all = gather(p->h, n_windows, p->rule, &n);
@@ -164,19 +164,23 @@ static bool play(struct play *p, size_t n_windows)
     struct joulet_attribution_engine e = {.devices = &p->device, .n_devices = 1, .tells_steps = p->rule == RULE_EVENTS};
     if (status == JOULET_OK)
         status = joulet_attribution_engine(p->a, &e, &p->engine, &p->err);
+    if (status == JOULET_OK && *learnt)
+        status = joulet_attribution_recall(p->a, p->engine, p->device, learnt, &p->err);
     for (size_t i = 0; i < n && status == JOULET_OK; i++)
         status = happen(p, &all[i]);
+    if (status == JOULET_OK)
+        status = joulet_attribution_learnt(p->a, p->engine, p->device, learnt, JOULET_LEARNT_MAX, NULL, &p->err);
     joulet_attribution_close(p->a);
     free(all);
     return status == JOULET_OK;
 }
 
-bool rule_shares(enum rule rule, const struct history *h, const struct seen_window *windows, size_t n, double *est)
+bool rule_shares(enum rule rule, const struct history *h, const struct seen_window *windows, size_t n, double *est, char *learnt)
 {
     if (rule == RULE_EQUAL_TIME || rule == RULE_TOKENS)
         return simple(h, windows, n, rule == RULE_TOKENS, est);
     struct play p = {.h = h, .windows = windows, .rule = rule, .est = est, .requests = calloc(h->n_requests, sizeof *p.requests)};
-    bool ok = p.requests && play(&p, n);
+    bool ok = p.requests && play(&p, n, learnt);
     free(p.requests);
     return ok;
 }

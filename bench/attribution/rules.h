@@ -12,7 +12,8 @@ enum rule {
     RULE_TOKENS,     /* by the tokens in each window */
     RULES
 };
-/* est: one for each request, 0 before. false: out of memory, or the meter refused. */
-bool rule_shares(enum rule rule, const struct history *h, const struct seen_window *windows, size_t n, double *est);
+/* est: one for each request, 0 before. learnt: JOULET_LEARNT_MAX bytes, what joulet knows at first ("" nothing) and learnt at the
+ * end. false: out of memory, or the meter refused. */
+bool rule_shares(enum rule rule, const struct history *h, const struct seen_window *windows, size_t n, double *est, char *learnt);
 
 #endif

@@ -46,6 +46,8 @@ void joulet_attribution_close(struct joulet_attribution *a)
         infer_close(&a->engines[i].infer);
     }
     for (size_t i = 0; i < a->n_devices; i++) {
+        for (size_t k = a->devices[i].first; k < a->devices[i].n; k++)
+            free(a->devices[i].windows[k].parts);
         free(a->devices[i].windows);
         free(a->devices[i].events);
     }
@@ -117,6 +119,15 @@ enum joulet_status joulet_attribution_idle(struct joulet_attribution *a, size_t 
     return jl_ok(err);
 }
 
+enum joulet_status joulet_attribution_used(struct joulet_attribution *a, size_t device, bool used, struct joulet_error *err)
+{
+    if (device >= a->n_devices)
+        return attribution_no_such("device", device, err);
+    attribution_close_windows(a, device);
+    a->devices[device].unused = !used;
+    return jl_ok(err);
+}
+
 static void on_share(void *user, const struct joulet_share *share)
 {
     const struct attribution_ledger *l = user;
@@ -174,7 +185,7 @@ enum joulet_status joulet_attribution_engine(struct joulet_attribution *a, const
         return status;
     struct attribution_engine *e = &a->engines[a->n_engines];
     size_t before = a->n_ledgers;
-    *e = (struct attribution_engine){.tells_steps = in->tells_steps, .slots = in->slots};
+    *e = (struct attribution_engine){.tells_steps = in->tells_steps, .slots = in->slots, .group = in->group};
     infer_init(&e->infer);
     e->ledgers = calloc(in->n_devices, sizeof *e->ledgers);
     status = e->ledgers ? JOULET_OK : attribution_memory(err);
@@ -204,6 +215,13 @@ size_t attribution_index(const struct attribution_engine *e, const struct joulet
 
 #define PRESENCE_MAX ((size_t)1 << 22)
 
+static void add_event(struct attribution_device *d, joulet_mark t, size_t request, int change)
+{
+    if (t > d->last_event_ns) /* two engines may tell a little out of order */
+        d->last_event_ns = t;
+    d->events[d->n_events++] = (struct attribution_presence){d->last_event_ns, request, change};
+}
+
 static bool note_presence(struct joulet_attribution *a, const struct attribution_engine *e, joulet_mark t, size_t request,
                           int change)
 {
@@ -213,12 +231,8 @@ static bool note_presence(struct joulet_attribution *a, const struct attribution
                                  PRESENCE_MAX))
             return false;
     }
-    for (size_t i = 0; i < e->n_ledgers; i++) {
-        struct attribution_device *d = &a->devices[a->ledgers[e->ledgers[i]]->device];
-        if (t > d->last_event_ns) /* two engines may tell a little out of order */
-            d->last_event_ns = t;
-        d->events[d->n_events++] = (struct attribution_presence){d->last_event_ns, request, change};
-    }
+    for (size_t i = 0; i < e->n_ledgers; i++)
+        add_event(&a->devices[a->ledgers[e->ledgers[i]]->device], t, request, change);
     return true;
 }
 
@@ -228,6 +242,19 @@ enum joulet_status joulet_attribution_loaded(struct joulet_attribution *a, size_
     if (engine >= a->n_engines)
         return attribution_no_such("engine", engine, err);
     return note_presence(a, &a->engines[engine], t, NONE, loaded ? 1 : -1) ? jl_ok(err) : attribution_memory(err);
+}
+
+enum joulet_status joulet_attribution_kept(struct joulet_attribution *a, size_t device, bool kept, joulet_mark t,
+                                           struct joulet_error *err)
+{
+    if (device >= a->n_devices)
+        return attribution_no_such("device", device, err);
+    struct attribution_device *d = &a->devices[device];
+    if (!attribution_reserve((void **)&d->events, sizeof *d->events, &d->first_event, &d->n_events, &d->cap_events, 1,
+                             PRESENCE_MAX))
+        return attribution_memory(err);
+    add_event(d, t, NONE, kept ? 1 : -1);
+    return jl_ok(err);
 }
 
 static struct attribution_request *take_request(struct joulet_attribution *a)
@@ -346,6 +373,8 @@ enum joulet_status joulet_attribution_prompt(struct joulet_attribution *a, size_
         return attribution_no_such("request", request, err);
     if (!is_count(computed) || !is_count(context) || context < computed)
         return jl_fail(err, JOULET_USAGE, "the prompt of request %llu has no number of tokens", (unsigned long long)r->id);
+    if (r->guessed && r->begun && !a->engines[r->engine].tells_steps)
+        infer_recount(a, r, computed, context);
     r->prompt = computed;
     r->context = context;
     r->guessed = false;

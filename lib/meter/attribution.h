@@ -13,7 +13,10 @@
 
 struct attribution_window {
     joulet_mark from, to;
-    double gross_j, u_j;
+    double gross_j, u_j; /* gross_j NAN: nothing is known of it */
+    double *parts;       /* of groups; NULL: not known */
+    size_t n_parts;
+    bool learnt; /* weights were learnt from it while it waited for them */
 };
 
 /* Who is there, on a device: +1 and -1 in the order of time, until their window closes. */
@@ -33,6 +36,8 @@ struct attribution_device {
     joulet_mark done_ns, last_ns;   /* of windows that closed, that came */
     joulet_mark last_event_ns;
     double carry_j;
+    bool unused;  /* by every engine */
+    double gap_s; /* time that was not measured */
     struct joulet_accounts accounts;
 };
 
@@ -47,7 +52,7 @@ struct attribution_ledger {
 /* Of a request in one ledger. */
 struct attribution_part {
     size_t slot;
-    double idle_mark_j;
+    double idle_mark_j, gap_mark_s;
     bool final, left, there; /* told by the ledger; told to leave it; in flight, as the windows that closed say */
 };
 
@@ -59,13 +64,14 @@ struct attribution_request {
     bool weights_assumed;
     joulet_mark arrived, last;
     double prompt, context, computed; /* tokens it will compute, all before its answer; those that have their step */
+    joulet_mark given_from, given_to; /* ends of the first and the last step that was given tokens of its prompt; 0: none */
     double told;                      /* those of them that the ledgers know */
     double made, pieces, untold;      /* tokens that came, pieces, tokens not yet in a step that was told */
     size_t cluster;                   /* the last one it had a token in; NONE */
     size_t entry;                     /* its place there, counted from the first there ever was */
     size_t before, after;             /* in the queue of prompts, or among the silent */
     size_t pending;                   /* ledgers and devices that are not final */
-    double net_j, u2, sensor_u2, idle_j;
+    double net_j, u2, sensor_u2, idle_j, unmeasured_s;
     struct attribution_part *parts; /* one for each device of its engine */
 };
 
@@ -104,6 +110,7 @@ struct attribution_inference {
 
 struct attribution_engine {
     bool tells_steps;
+    size_t group;
     size_t slots, n_ledgers, in_flight, in_ledgers; /* in_ledgers: requests that have not left them */
     size_t *ledgers;
     joulet_mark step_end; /* of steps told to the ledgers */
@@ -151,6 +158,8 @@ enum joulet_status infer_end(struct joulet_attribution *a, struct attribution_re
                              struct joulet_error *err);
 enum joulet_status infer_progress(struct joulet_attribution *a, struct attribution_request *r, double done, joulet_mark t,
                                   struct joulet_error *err);
+/* How many tokens its prompt has is told after they were given to steps: those that still wait are mended. */
+void infer_recount(struct joulet_attribution *a, struct attribution_request *r, double computed, double context);
 void infer_until(struct joulet_attribution *a, struct attribution_engine *e, joulet_mark t);
 void infer_init(struct attribution_inference *x);
 void infer_close(struct attribution_inference *x);
@@ -163,6 +172,9 @@ double infer_excess(const struct attribution_inference *x, const struct attribut
 /* Tokens of prompts that still find time in it. */
 double infer_room(const struct attribution_inference *x, const struct attribution_held *h);
 double infer_remaining(const struct attribution_request *r);
+void infer_note_given(struct attribution_request *r, const struct attribution_held *h);
+/* It holds tokens of a prompt that was only guessed, of a request that goes on: how many they are may still be told. */
+bool infer_waits_for_count(const struct joulet_attribution *a, struct attribution_inference *x, const struct attribution_held *h);
 void infer_give(struct attribution_request *r, struct attribution_held *h, size_t request, double tokens);
 void infer_learn_decode_time(struct attribution_inference *x, double s);
 void infer_learn_times(struct attribution_inference *x, const struct attribution_held *h);

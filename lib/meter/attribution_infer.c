@@ -13,6 +13,7 @@
 #define TOGETHER_S     0.002 /* tokens closer than this, */
 #define TOGETHER_SHARE 0.25  /* and than this part of the median time between two tokens of a request, are of one step */
 #define HOLD_S         20.0
+#define COUNT_S        55.0 /* for the number of a prompt's tokens, when it was only guessed */
 #define STALL_S        10.0 /* nothing comes, though somebody is there: what was measured is given to the oldest prompt */
 #define HELD_MAX       ((size_t)1 << 14)
 #define ENTRIES_MAX    ((size_t)1 << 20)
@@ -111,9 +112,11 @@ static void guess_prompt(struct joulet_attribution *a, struct attribution_infere
 }
 
 /* Nobody's prompt can have been computed in it who has not got a token since. */
-static bool is_known(struct joulet_attribution *a, const struct attribution_engine *e, const struct attribution_held *h)
+static bool is_known(struct joulet_attribution *a, struct attribution_engine *e, const struct attribution_held *h)
 {
-    const struct attribution_inference *x = &e->infer;
+    struct attribution_inference *x = &e->infer;
+    if (infer_waits_for_count(a, x, h))
+        return false;
     const struct attribution_request *r = head_of(a, x);
     bool full = h->to < x->assigned || (h->to == x->assigned && !(x->time_s[1] > 0 && infer_room(x, h) > FULL * h->given));
     bool plain = x->time_s[1] > 0 && h->decoders > 0 && infer_excess(x, h) <= 0;
@@ -126,9 +129,11 @@ static void release(struct joulet_attribution *a, struct attribution_engine *e, 
     while (x->first < x->n) {
         struct attribution_held *h = &x->held[x->first];
         if (!is_known(a, e, h)) {
-            if (now - h->from < jl_ns(HOLD_S) && x->n - x->first < HELD_MAX / 2)
+            bool count = infer_waits_for_count(a, x, h);
+            if (now - h->from < jl_ns(count ? COUNT_S : HOLD_S) && x->n - x->first < HELD_MAX / 2)
                 return;
-            guess_prompt(a, x, h);
+            if (!count)
+                guess_prompt(a, x, h);
         }
         tell_held(a, e, h);
         x->first++;

@@ -71,10 +71,17 @@ double infer_remaining(const struct attribution_request *r)
     return fmax(0, r->prompt - r->computed);
 }
 
+void infer_note_given(struct attribution_request *r, const struct attribution_held *h)
+{
+    r->given_from = r->given_from ? r->given_from : h->to;
+    r->given_to = h->to;
+}
+
 void infer_give(struct attribution_request *r, struct attribution_held *h, size_t request, double tokens)
 {
     if (h->prefiller != NONE && h->prefiller != request)
         return;
+    infer_note_given(r, h);
     h->prefiller = request;
     h->prefill += tokens;
     h->given += tokens;
@@ -120,7 +127,88 @@ void infer_assign_prompt(struct attribution_inference *x, struct attribution_req
         if (part > 0)
             infer_give(r, &x->held[i], own->request, part);
     }
+    infer_note_given(r, &x->held[k]);
     own->prefill += infer_remaining(r);
     x->held[k].given += infer_remaining(r);
     r->computed = fmax(r->prompt, r->computed);
+}
+
+/* ---- told late ------------------------------------------------------------------------------------------------------- */
+
+/* The first held step that ends at t or later. */
+static size_t held_from(const struct attribution_inference *x, joulet_mark t)
+{
+    size_t lo = x->first, hi = x->n;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (x->held[mid].to < t)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* Tokens of its prompt in the steps that wait; each becomes `times` as many. */
+static double each_given(struct attribution_inference *x, const struct attribution_request *r, size_t request, double times)
+{
+    double sum = 0;
+    for (size_t k = held_from(x, r->given_from); k < x->n && x->held[k].to <= r->given_to; k++) {
+        struct attribution_held *h = &x->held[k];
+        double more = 0;
+        if (h->prefiller == request) {
+            sum += h->prefill;
+            more += (times - 1) * h->prefill;
+            h->prefill *= times;
+        }
+        for (size_t i = 0; i < h->n; i++) {
+            struct attribution_entry *m = infer_entry(x, h->first + i);
+            if (m->request != request || !(m->prefill > 0))
+                continue;
+            sum += m->prefill;
+            more += (times - 1) * m->prefill;
+            m->prefill *= times;
+        }
+        h->given += more;
+    }
+    return sum;
+}
+
+/* Its tokens in the steps that wait read another context than was thought. */
+static void mend_contexts(struct attribution_inference *x, const struct attribution_request *r, size_t request, double more)
+{
+    for (size_t k = held_from(x, r->given_to); k < x->n; k++) {
+        struct attribution_held *h = &x->held[k];
+        for (size_t i = 0; i < h->n; i++) {
+            struct attribution_entry *m = infer_entry(x, h->first + i);
+            if (m->request != request || !(m->decoded > 0))
+                continue;
+            double context = fmax(0, m->context + more);
+            h->contexts += m->decoded * (context - m->context);
+            m->context = context;
+        }
+    }
+}
+
+void infer_recount(struct joulet_attribution *a, struct attribution_request *r, double computed, double context)
+{
+    struct attribution_inference *x = &a->engines[r->engine].infer;
+    size_t request = (size_t)(r - a->requests);
+    double waiting = r->given_from ? each_given(x, r, request, 1) : 0, gone = r->computed - waiting;
+    if (waiting > 0)
+        each_given(x, r, request, fmax(0, computed - gone) / waiting);
+    mend_contexts(x, r, request, context - r->context);
+    r->computed = computed;
+}
+
+bool infer_waits_for_count(const struct joulet_attribution *a, struct attribution_inference *x, const struct attribution_held *h)
+{
+    for (size_t i = 0; i <= h->n; i++) {
+        const struct attribution_entry *m = i < h->n ? infer_entry(x, h->first + i) : NULL;
+        size_t request = m ? (m->prefill > 0 ? m->request : NONE) : h->prefiller;
+        const struct attribution_request *r = request == NONE ? NULL : &a->requests[request];
+        if (r && r->guessed && r->begun && !r->ended)
+            return true;
+    }
+    return false;
 }

@@ -15,7 +15,8 @@ void attribution_final(struct joulet_attribution *a, struct attribution_request 
                                      .gross_j = r->net_j + r->idle_j,
                                      .final = true,
                                      .weights_assumed = r->weights_assumed,
-                                     .u_sensor_j = sqrt(r->sensor_u2)};
+                                     .u_sensor_j = sqrt(r->sensor_u2),
+                                     .unmeasured_s = r->unmeasured_s};
     attribution_give_back(a, r);
     a->tell(a->user, &told);
 }

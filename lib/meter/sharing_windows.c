@@ -33,6 +33,7 @@ void sharing_sum(const struct joulet_sharing *s, joulet_mark from, joulet_mark t
         double f = part(step, from, to);
         x.model_j += f * model_j(&s->w, step);
         x.row[0] += f;
+        x.together += f * (step->members - 1);
         x.row[1] += f * step->tokens;
         x.row[2] += f * step->decoders;
         x.row[3] += f * step->contexts;

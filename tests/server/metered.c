@@ -73,7 +73,9 @@ json_t *settled(const struct server *s, double n)
 void assert_conserved(const json_t *accounts)
 {
     double sum = number(accounts, "requests_j") + number(accounts, "idle_shares_j") + number(accounts, "vacant_j") +
-                 number(accounts, "other_j") + number(accounts, "residual_j");
+                 number(accounts, "other_j") + number(accounts, "residual_j") + number(accounts, "idle_device_j");
+    if (!isnan(number(accounts, "keep_alive_j")))
+        sum += number(accounts, "keep_alive_j");
     assert_near(sum, number(accounts, "measured_j"), 1e-6 * fmax(1, number(accounts, "measured_j")));
 }
 

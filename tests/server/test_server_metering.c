@@ -191,7 +191,7 @@ static void upstreams_with_their_devices(void **state)
         snprintf(urls[i], sizeof urls[i], "http://%s:%d", i < ENGINES ? "127.0.0.1" : "localhost",
                  sim_engine_port(engines[i % ENGINES]));
         to[i].url = urls[i];
-        m.upstreams[i] = (struct metering_upstream){urls[i], i < ENGINES ? 1u << i : 0};
+        m.upstreams[i] = (struct metering_upstream){.url = urls[i], .devices = i < ENGINES ? 1u << i : 0};
     }
     char *sim = jl_strf("follow:%s|follow:%s", curves[0], curves[1]);
     open_metering_on(&s, sim, &m);
