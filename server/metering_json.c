@@ -8,8 +8,9 @@
 #include <string.h>
 #include <time.h>
 
-#define PATIENCE_NS 1000000 /* of a stream, for the lock */
-#define UNMEASURED  0.05    /* of a request's time: less is not worth a word */
+#define PATIENCE_NS  1000000 /* of a stream, for the lock */
+#define UNMEASURED_S 0.05    /* less is an edge of a sensor's window */
+#define UNMEASURED   0.05    /* of a request's time: less is not worth a word */
 
 /* ---- words ------------------------------------------------------------------------------------------------------------ */
 
@@ -64,7 +65,7 @@ static const char *provenance(const struct metering *m)
 static double unmeasured(const struct metered *x)
 {
     double s = x->t_end_ns && x->t_sent_ns ? jl_s(x->t_end_ns - x->t_sent_ns) : 0;
-    return s > 0 ? x->energy.unmeasured_s / s : 0;
+    return s > 0 && x->energy.unmeasured_s > UNMEASURED_S ? x->energy.unmeasured_s / s : 0;
 }
 
 struct joulet_attributed metering_figures(struct metering *m, const struct metered *x)

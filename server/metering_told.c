@@ -98,7 +98,8 @@ void metering_row(struct metering *m, const struct metered *x, struct store_prox
     const struct recognised *r = &x->r;
     const struct metering_engine *engine = x->engine == NOWHERE ? NULL : &m->engines[x->engine];
     who_client(&x->who, client);
-    name_devices(m, engine ? engine->devices : 0, devices, size);
+    struct metering_edges edges = metering_edges_of(x);
+    name_devices(m, x->devices, devices, size);
     metering_put_request(m, x, out);
     *q = (struct store_proxied){.id = x->id,
                                 .wall_ns = x->wall_ns,
@@ -117,8 +118,8 @@ void metering_row(struct metering *m, const struct metered *x, struct store_prox
                                 .counted = r->generated_source == RECOGNISED_COUNTED,
                                 .tokens = r->tokens,
                                 .duration_s = between(x->t_ns, x->t_end_ns),
-                                .prefill_s = between(x->t_sent_ns, r->t_first_ns),
-                                .decode_s = between(r->t_first_ns, r->t_last_ns),
+                                .prefill_s = between(edges.prefill_ns, edges.boundary_ns),
+                                .decode_s = between(edges.boundary_ns, edges.end_ns),
                                 .devices = known(devices),
                                 .energy = metering_energy(m, x),
                                 .body = out->data};
