@@ -90,6 +90,7 @@ void passage_ask_usage(struct passage *p);
 bool passage_refuses_usage(struct passage *p, int status);
 void passage_splice_begin(struct passage *p, const struct net_reply *reply, bool at_hand, int64_t *length);
 long passage_splice_take(struct passage *p, char *bytes, size_t size);
+size_t passage_splice_room(struct passage *p, size_t size);
 void passage_splice_end(struct passage *p, bool whole);
 void passage_splice_release(struct passage *p);
 /* passage_tunnel.c */

@@ -243,9 +243,15 @@ static void splice_rest(struct passage *p, char **rest, int64_t *length)
         return;
     splicer_bytes(&p->splicer, *rest, (size_t)*length);
     passage_splice_end(p, true);
+    if (p->out.failed) { /* no memory: it goes as it came */
+        p->splices = false;
+        jl_buf_release(&p->out);
+        splicer_release(&p->splicer);
+        return;
+    }
     free(*rest);
     *length = (int64_t)p->out.len;
-    *rest = p->out.failed ? NULL : p->out.len ? jl_buf_take(&p->out) : jl_strdup("");
+    *rest = p->out.len ? jl_buf_take(&p->out) : jl_strdup("");
 }
 
 static bool pass_head(struct passage *p, const struct net_reply *reply)
@@ -361,7 +367,12 @@ static long read_spliced(struct passage *p, char *bytes, size_t size)
     while (p->out.len == p->out_at) {
         if (p->ended)
             return p->broken ? -1 : 0;
-        long n = read_up(p, bytes, size);
+        size_t room = passage_splice_room(p, size);
+        if (!room && p->out.len)
+            break;
+        long n = read_up(p, bytes, room ? room : size);
+        if (n > 0 && !room)
+            return n;
         if (n > 0)
             splicer_bytes(&p->splicer, bytes, (size_t)n);
         else

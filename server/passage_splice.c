@@ -4,10 +4,13 @@
 #include "server/metering.h"
 #include "server/recognise.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#define RESERVE ((size_t)720) /* bytes that an announced length grows by: more than the object ever has */
+#define AT_ONCE   ((size_t)8192)
+#define OUT_LEAST ((size_t)1024)
+#define RESERVE   ((size_t)720) /* bytes that an announced length grows by: more than the object ever has */
 
 /* ---- counts ------------------------------------------------------------------------------------------------------------ */
 
@@ -35,6 +38,34 @@ bool passage_refuses_usage(struct passage *p, int status)
 }
 
 /* ---- the answer -------------------------------------------------------------------------------------------------------- */
+
+/* Room for so many bytes more without asking for memory; false: there is none, and nothing was spoilt. */
+static bool has_room(struct jl_buf *b, size_t n)
+{
+    size_t need = b->len + n + 1;
+    char *more = need <= b->cap ? b->data : realloc(b->data, need);
+    if (!more)
+        return false;
+    b->data = more;
+    b->cap = need <= b->cap ? b->cap : need;
+    return true;
+}
+
+/* How much may be read at once, so that what becomes of it has its place already; 0: there is no memory for that, and what comes
+ * goes on as it is, after what was held. */
+size_t passage_splice_room(struct passage *p, size_t size)
+{
+    size_t n = size < AT_ONCE ? size : AT_ONCE;
+    if (has_room(&p->out, p->splicer.held.len + n + SPLICE_MEMBERS_MAX))
+        return n;
+    if (p->splicer.held.len && p->out.len == 0) { /* its memory becomes that of what waits */
+        struct jl_buf held = p->splicer.held;
+        p->splicer.held = p->out;
+        p->out = held;
+    }
+    p->splicer.passes = true;
+    return 0;
+}
 
 static void on_out(void *user, const char *bytes, size_t n)
 {
@@ -91,13 +122,15 @@ void passage_splice_begin(struct passage *p, const struct net_reply *reply, bool
         recognise_path(p->head->method, p->up_target) == RECOGNISED_OTHER || !framing_of(reply, &o.framing) ||
         net_head_value(reply->headers, reply->n_headers, "Content-Encoding"))
         return;
+    jl_buf_init(&p->out, SIZE_MAX);
+    if (!has_room(&p->out, OUT_LEAST)) /* the blanks at the end, at least, will have their place */
+        return;
     if (*length >= 0 && !at_hand && o.framing == SPLICE_JSON) {
         o.reserve = RESERVE;
         *length += (int64_t)RESERVE;
     } else if (!at_hand) {
         *length = -1;
     }
-    jl_buf_init(&p->out, SIZE_MAX);
     splicer_init(&p->splicer, &o);
     p->splices = true;
 }

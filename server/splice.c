@@ -207,6 +207,7 @@ static void judge(struct splicer *s)
     jl_buf_init(&out, SPLICE_HELD_MAX + SPLICE_MEMBERS_MAX + 1);
     json_watch_init(&s->watch);
     bool goes = find_usage(line, n, s->o.drop_each, &from, &to);
+    size_t added = s->added, dropped = s->dropped;
     for (size_t i = 0; i < n; i++) {
         if (i >= sizeof data_field - 1)
             watch_byte(s, NULL, line + i, &out);
@@ -214,6 +215,10 @@ static void judge(struct splicer *s)
             s->dropped++;
         else
             jl_buf_add(&out, line + i, 1);
+    }
+    if (out.failed) { /* no memory: as it came */
+        s->added = added;
+        s->dropped = dropped;
     }
     give(s, out.failed ? line : out.data, out.failed ? n : out.len);
     jl_buf_release(&out);

@@ -297,13 +297,74 @@ static void test_recorded(void **state)
     check_folder("ollama");
 }
 
+/* ---- no memory --------------------------------------------------------------------------------------------------------- */
+
+/* The allocation that is refused; the linker puts this in place of realloc (CMakeLists.txt). */
+static size_t refused_at = SIZE_MAX, asked;
+void *__real_realloc(void *p, size_t n);
+void *__wrap_realloc(void *p, size_t n);
+void *__wrap_realloc(void *p, size_t n)
+{
+    return asked++ >= refused_at ? NULL : __real_realloc(p, n);
+}
+
+struct kept { /* in memory that nobody has to ask for */
+    char text[4096];
+    size_t n;
+};
+
+static void keep(void *user, const char *bytes, size_t n)
+{
+    struct kept *k = user;
+    assert_true(k->n + n < sizeof k->text);
+    memcpy(k->text + k->n, bytes, n);
+    k->n += n;
+}
+
+static size_t keep_members(void *user, char *out, size_t size)
+{
+    (void)user;
+    (void)size;
+    memcpy(out, MEMBERS, sizeof MEMBERS - 1);
+    return sizeof MEMBERS - 1;
+}
+
+/* What was not to be taken out comes, whole or with the members put in, whichever allocation fails. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(cases); i++) {
+        for (size_t at = 0; at < 4; at++) {
+            struct splice_options o = cases[i].o;
+            struct splicer s;
+            struct kept got = {.n = 0};
+            size_t n = strlen(cases[i].in);
+            o.members = keep_members;
+            o.out = keep;
+            o.user = &got;
+            splicer_init(&s, &o);
+            asked = 0;
+            refused_at = at;
+            for (size_t k = 0; k < n; k += 5)
+                splicer_bytes(&s, cases[i].in + k, n - k < 5 ? n - k : 5);
+            splicer_end(&s);
+            refused_at = SIZE_MAX;
+            assert_int_equal(got.n, n + s.added - s.dropped);
+            got.text[got.n] = '\0';
+            if (!o.drop_usage)
+                assert_string_equal(got.text, cases[i].want); /* nothing has to be kept */
+            else if (at == 0)
+                assert_string_equal(got.text, cases[i].in);
+            splicer_release(&s);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_announced_length),
-        cmocka_unit_test(test_asking_for_counts),
-        cmocka_unit_test(test_recorded),
+        cmocka_unit_test(test_cases),    cmocka_unit_test(test_announced_length), cmocka_unit_test(test_asking_for_counts),
+        cmocka_unit_test(test_recorded), cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
