@@ -309,8 +309,9 @@ static struct MHD_Response *make_response(struct net_call *call, const struct ne
         return MHD_create_response_from_buffer(a->body ? (size_t)a->length : 0, (void *)(uintptr_t)(a->body ? a->body : ""),
                                                MHD_RESPMEM_MUST_COPY);
     call->in_chunks = a->length < 0 && strcmp(call->head.version, MHD_HTTP_VERSION_1_1) == 0;
-    return MHD_create_response_from_callback(a->length < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)a->length, BLOCK_BYTES, on_read, call,
-                                             NULL);
+    /* Of one in chunks the library fills memory of the connection, and its own block would only be there. */
+    return MHD_create_response_from_callback(a->length < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)a->length,
+                                             call->in_chunks ? BLOCK_MIN : BLOCK_BYTES, on_read, call, NULL);
 }
 
 /* The library refuses empty values and tabs, which are allowed and mean what a blank means. */

@@ -11,6 +11,7 @@
 
 #define LOOK_EVERY_NS 50000000
 #define ALIGN         ((size_t)16)
+#define NOT_KEPT      ((size_t)1100) /* bytes: more than the caches of glibc's threads take */
 
 enum what { REQUEST, REQUEST_END, HEAD, CHUNK, CHUNK_UP, END, SKIP /* the rest of the ring is not used */ };
 
@@ -25,9 +26,6 @@ struct record {
 struct watched {
     struct observation *o;
     struct observed seen;
-    struct net_header *headers;
-    char *text; /* of seen and headers */
-    size_t text_n;
     size_t requested;
     /* of the observer's thread */
     void *state;
@@ -36,6 +34,8 @@ struct watched {
     bool lost;
     struct observed_end end;
     struct watched *next; /* ended while the ring was full */
+    size_t text_n;
+    struct net_header headers[]; /* and behind them the text of seen and headers */
 };
 
 struct observation {
@@ -122,23 +122,30 @@ static const char *keep(char **at, const char *s)
     return begin;
 }
 
+/* One block, and one that malloc does not keep for the thread that frees it: it is freed by another one, and with thousands of
+ * threads each would come to hold seven of them. */
+static struct watched *watched_new(const struct observed *x)
+{
+    size_t text = text_size(x), n = sizeof(struct watched) + x->n_headers * sizeof(struct net_header) + text;
+    struct watched *w = malloc(n > NOT_KEPT ? n : NOT_KEPT);
+    if (w)
+        *w = (struct watched){.text_n = text};
+    return w;
+}
+
+static char *text_of(struct watched *w)
+{
+    return (char *)(w->headers + w->seen.n_headers);
+}
+
 struct watched *watched_begin(struct observation *o, const struct observed *x)
 {
-    struct watched *w = o ? calloc(1, sizeof(*w)) : NULL;
+    struct watched *w = o ? watched_new(x) : NULL;
     if (!w)
         return NULL;
-    w->text_n = text_size(x);
-    w->text = malloc(w->text_n);
-    w->headers = calloc(x->n_headers + 1, sizeof(*w->headers));
-    if (!w->text || !w->headers) {
-        free(w->text);
-        free(w->headers);
-        free(w);
-        return NULL;
-    }
-    char *at = w->text;
     w->o = o;
     w->seen = *x;
+    char *at = text_of(w);
     w->seen.upstream = keep(&at, x->upstream);
     w->seen.method = keep(&at, x->method);
     w->seen.target = keep(&at, x->target);
@@ -215,9 +222,7 @@ static void tell_head(struct watched *w, const struct record *r, const char *byt
 
 static void watched_free(struct watched *w)
 {
-    explicit_bzero(w->text, w->text_n); /* there are keys among the headers */
-    free(w->headers);
-    free(w->text);
+    explicit_bzero(text_of(w), w->text_n); /* there are keys among the headers */
     free(w);
 }
 

@@ -116,7 +116,7 @@ static bool play(struct connection *c, const struct play *p)
     for (uint64_t i = 0; i < p->repeat; i++)
         if (!send_all(c, p->bytes + p->head, n - p->head))
             return false;
-    return true;
+    return !p->last || send_all(c, p->last, strlen(p->last));
 }
 
 static void hold(struct connection *c)

@@ -15,12 +15,13 @@ enum then {
 struct play {
     const char *path; /* of the target up to '?'; NULL: every one */
     const char *bytes;
-    size_t n;        /* 0: strlen(bytes) */
-    size_t cut;      /* bytes before a pause; 0: none; "?cut=N" in the target wins */
-    size_t piece;    /* bytes a send after that; 0: all at once */
-    int pause_ms;    /* between pieces; 0: 1 after the cut, none between pieces */
-    uint64_t repeat; /* the bytes behind the head once more so often */
-    size_t head;     /* where that is */
+    size_t n;         /* 0: strlen(bytes) */
+    size_t cut;       /* bytes before a pause; 0: none; "?cut=N" in the target wins */
+    size_t piece;     /* bytes a send after that; 0: all at once */
+    int pause_ms;     /* between pieces; 0: 1 after the cut, none between pieces */
+    uint64_t repeat;  /* the bytes behind the head once more so often */
+    size_t head;      /* where that is */
+    const char *last; /* behind it; NULL: nothing */
     enum then then;
     bool early; /* answers when the head of the request is there, and does not read its body */
 };
