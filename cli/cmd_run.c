@@ -304,7 +304,7 @@ const struct command cmd_run = {
         "engine-option threads gpu-layers prompt-cache think think-budget keep-alive tools timeout sensors meter sim replay "
         "interval trust-root calibration "
         "measured-only json "
-        "output title private place grid grid-series grid-command pue wue embodied-kg lifetime-years price tariff "
+        "output run-id title private place grid grid-series grid-command pue wue embodied-kg lifetime-years price tariff "
         "device-hour currency db no-store width color",
     .about =
         "Streams the answer, then prints its energy: gross and above idle, by phase and device, per token, with the interval\n"

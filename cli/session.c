@@ -152,6 +152,10 @@ int session_open(struct session *s, const struct cli *c, const char *kind)
     *s = (struct session){.cli = c, .level = "L0"};
     run_cpu_time_init(&s->watch.cpu);
     run_init(&s->run, kind);
+    if (cli_str(c, "run-id") && !run_id_set(&s->run, cli_str(c, "run-id"))) {
+        run_release(&s->run);
+        return cli_usage(c, "--run-id '%s' is none: 8 to 39 letters, digits and dashes", cli_str(c, "run-id"));
+    }
     if (cli_str(c, "title"))
         s->run.title = jl_strdup(cli_str(c, "title"));
     s->sink = session_sink_open();

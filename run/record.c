@@ -34,6 +34,15 @@ void run_init(struct run *r, const char *kind)
     run_energy_init(&r->energy);
 }
 
+bool run_id_set(struct run *r, const char *id)
+{
+    size_t n = strlen(id);
+    if (n < 8 || n >= sizeof r->id || strspn(id, "0123456789-abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != n)
+        return false;
+    memcpy(r->id, id, n + 1);
+    return true;
+}
+
 void run_channel_release(struct joulet_channel *c)
 {
     free((char *)(uintptr_t)c->id);

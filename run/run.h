@@ -193,6 +193,8 @@ struct run {
 };
 
 void run_init(struct run *r, const char *kind); /* id, version, clocks */
+/* An id of the caller's choice: 8 to 39 letters, digits and dashes; false: it is none, and the run keeps its own. */
+bool run_id_set(struct run *r, const char *id);
 void run_release(struct run *r);
 bool run_note(struct run *r, const char *fmt, ...) JL_PRINTF(2, 3);
 void run_energy_init(struct run_energy *e); /* all unknown */

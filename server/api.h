@@ -58,6 +58,7 @@ const struct api_route *api_find(const char *method, const char *path, size_t n,
 bool api_json(struct api_call *c, int status, const struct jl_buf *json);
 /* code: "not_found", ...; remedy NULL: there is none. */
 bool api_error(struct api_call *c, int status, const char *code, const char *message, const char *remedy);
+bool api_failed(struct api_call *c, const struct joulet_error *err); /* a status of ours as one of HTTP */
 bool api_not_measured(struct api_call *c);
 bool api_no_memory(struct api_call *c);
 bool api_bad_query(struct api_call *c, const char *message);
@@ -100,5 +101,32 @@ bool api_request(struct api_call *c);
 bool api_energy(struct api_call *c);
 bool api_sensors(struct api_call *c);
 bool api_power(struct api_call *c);
+bool api_prompts(struct api_call *c);
+bool api_prompt(struct api_call *c);
+bool api_sets(struct api_call *c);
+bool api_set(struct api_call *c);
+bool api_factors(struct api_call *c);
+bool api_factor(struct api_call *c);
+bool api_models(struct api_call *c);
+bool api_model(struct api_call *c);
+bool api_runs(struct api_call *c);
+bool api_run(struct api_call *c);
+bool api_run_start(struct api_call *c);
+bool api_run_state(struct api_call *c);
+bool api_run_stop(struct api_call *c);
+bool api_doctor(struct api_call *c);
+bool api_openapi(struct api_call *c);
+bool api_is_prompt_set(const char *name);
+
+/* ---- what calls share ---------------------------------------------------------------------------------------------------------
+ */
+
+struct api_shared {
+    atomic_uint asking;    /* calls that ask engines */
+    atomic_bool examining; /* the doctor is at work */
+    struct jobs *jobs;
+};
+enum joulet_status api_open(struct server *s, struct joulet_error *err);
+void api_close(struct server *s); /* after the connections, before anything else goes */
 
 #endif

@@ -7,12 +7,27 @@
 
 const struct api_route api_routes[] = {
     {"GET", "/joulet/", NULL, "this list", api_index},
+    {"GET", "/joulet/openapi.json", NULL, "the description of all of this (OpenAPI 3.1)", api_openapi},
     {"GET", "/joulet/health", NULL, "how the server is, and whether its upstreams answer", api_health},
     {"GET", "/joulet/sensors", NULL, "every channel that is read, what it says now, and what is in the way", api_sensors},
     {"GET", "/joulet/power", "interval_ms follow", "power and energy of each channel, once or as a stream", api_power},
     {"GET", "/joulet/requests", "model upstream state kind protocol since until before after limit follow",
      "the latest requests, or a stream of them as they go", api_requests},
     {"GET", "/joulet/requests/{id}", NULL, "one request: tokens, windows, energy", api_request},
+    {"GET", "/joulet/models", "upstream", "the models of the upstreams, and which are loaded", api_models},
+    {"GET", "/joulet/models/{name}", "upstream", "one model, with what its file says where it is on this machine", api_model},
+    {"GET", "/joulet/runs", "kind model state before after limit", "stored runs, and those that were started here", api_runs},
+    {"POST", "/joulet/runs", NULL, "start a run: prompts, one after the other, measured", api_run_start},
+    {"GET", "/joulet/runs/{id}", NULL, "the record of a run", api_run},
+    {"GET", "/joulet/runs/{id}/state", NULL, "how far a run is that was started here", api_run_state},
+    {"POST", "/joulet/runs/{id}/stop", NULL, "end a run that was started here; what was measured stays", api_run_stop},
+    {"GET", "/joulet/doctor", NULL, "what can be measured here, and what is in the way", api_doctor},
+    {"GET", "/joulet/prompts", NULL, "the sets of prompts that come with the program", api_prompts},
+    {"GET", "/joulet/prompts/{name}", NULL, "the prompts of one set", api_prompt},
+    {"GET", "/joulet/sets", NULL, "the sets of coefficients that estimates are made with", api_sets},
+    {"GET", "/joulet/sets/{name}", NULL, "one set with its models", api_set},
+    {"GET", "/joulet/factors", "search", "what a kWh emits in the places that are known", api_factors},
+    {"GET", "/joulet/factors/{place}", NULL, "one place", api_factor},
     {"GET", "/joulet/energy", NULL, "accounts of each device: where every joule went", api_energy},
 };
 const size_t api_routes_n = JL_COUNT(api_routes);

@@ -1,7 +1,10 @@
 /* api_server.c - the server about itself: its paths, and how it is. */
+#include "data/data.h"
 #include "server/api.h"
+#include "server/api_jobs.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool api_index(struct api_call *c)
@@ -34,6 +37,20 @@ bool api_index(struct api_call *c)
     return ok;
 }
 
+enum joulet_status api_open(struct server *s, struct joulet_error *err)
+{
+    s->api = calloc(1, sizeof *s->api);
+    return s->api ? jobs_open(&s->api->jobs, err) : jl_fail(err, JOULET_MEMORY, "out of memory");
+}
+
+void api_close(struct server *s)
+{
+    if (s->api)
+        jobs_close(s->api->jobs);
+    free(s->api);
+    s->api = NULL;
+}
+
 static void put_upstream(struct jl_buf *out, const struct server_upstream *u, struct upstream *live)
 {
     put_begin(out, NULL, '{');
@@ -63,6 +80,18 @@ bool api_health(struct api_call *c)
     for (size_t i = 0; i < c->rules->o.n_upstreams; i++)
         put_upstream(&out, &c->rules->o.upstreams[i], &c->rules->upstreams[i]);
     jl_buf_str(&out, "]}\n");
+    bool ok = api_json(c, 200, &out);
+    jl_buf_release(&out);
+    return ok;
+}
+
+extern const struct data_file data_openapi;
+
+bool api_openapi(struct api_call *c)
+{
+    struct jl_buf out;
+    jl_buf_init(&out, data_openapi.len + 1);
+    jl_buf_add(&out, data_openapi.text, data_openapi.len);
     bool ok = api_json(c, 200, &out);
     jl_buf_release(&out);
     return ok;

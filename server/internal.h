@@ -22,6 +22,7 @@ struct server {
     struct net_pool *pool;
     struct observation *observation;
     struct observe_tee tee;
+    struct api_shared *api;
     struct net_handler handler;
     struct jl_rng ids;
     atomic_uint active;

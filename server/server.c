@@ -1,5 +1,5 @@
 /* server.c - opens what serving needs, and decides of each request whether it is let in, ours, or to be passed on. */
-#include "server/internal.h"
+#include "server/api.h"
 
 #include "lib/platform/platform.h"
 #include "server/metering.h"
@@ -127,6 +127,8 @@ static enum joulet_status start(struct server *s, struct joulet_error *err)
                                       .end = passage_end};
     enum joulet_status status = start_observing(s, err);
     if (status == JOULET_OK)
+        status = api_open(s, err);
+    if (status == JOULET_OK)
         status = net_pool_open(&s->pool, err);
     return status == JOULET_OK ? net_server_open(&s->net, &n, err) : status;
 }
@@ -192,6 +194,7 @@ void server_close(struct server *s)
         return;
     atomic_store(&s->draining, true); /* streams of ours end */
     net_server_close(s->net);
+    api_close(s);
     net_pool_close(s->pool);
     if (s->o.metering)
         metering_follow(s->o.metering, NULL);
