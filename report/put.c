@@ -131,7 +131,7 @@ void put_energy(struct jl_buf *out, const char *key, const struct joulet_energy 
     put_real(out, "min_j", e->min_j);
     put_real(out, "max_j", e->max_j);
     put_real(out, "tail_j", e->tail_j);
-    put_text(out, "provenance", joulet_provenance_name(e->provenance));
+    put_text(out, "provenance", isnan(e->gross_j) && isnan(e->net_j) ? NULL : joulet_provenance_name(e->provenance));
     put_text(out, "method", e->method);
     put_begin(out, "flags", '[');
     for (uint32_t bit = 1; bit; bit <<= 1)

@@ -109,6 +109,7 @@ bool api_factors(struct api_call *c);
 bool api_factor(struct api_call *c);
 bool api_models(struct api_call *c);
 bool api_model(struct api_call *c);
+bool api_usage(struct api_call *c);
 bool api_runs(struct api_call *c);
 bool api_run(struct api_call *c);
 bool api_run_start(struct api_call *c);

@@ -94,7 +94,8 @@ static void run(struct jobs *j, struct job *x)
 {
     struct jl_process p = {0};
     struct joulet_error err = {0};
-    char said[sizeof err.message] = "", *folder = jl_cache_dir(&err), *log = folder ? jl_strf("%s/run-%s.log", folder, x->view.id) : NULL;
+    char said[sizeof err.message] = "", *folder = jl_cache_dir(&err),
+                     *log = folder ? jl_strf("%s/run-%s.log", folder, x->view.id) : NULL;
     char *key = x->key ? jl_strf("JOULET_ENGINE_KEY=%s", x->key) : NULL;
     const char *const env[] = {key, NULL};
     struct jl_spawn what = {.argv = (const char *const *)x->argv, .env = key ? env : NULL, .log = log};
