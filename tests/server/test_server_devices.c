@@ -235,6 +235,67 @@ static void test_not_known(void **state)
     close_cards(&x);
 }
 
+static void put_power(double watts, const char *how)
+{
+    char *path = jl_strf("%s/power", scratch);
+    FILE *f = fopen(path, how);
+    assert_non_null(f);
+    fprintf(f, "%lld %g\n", (long long)jl_mono_ns(), watts);
+    fclose(f);
+    free(path);
+}
+
+/* A card draws 60 W, and 85 W with a model in its memory: what keeps it there has an account. */
+static void test_keep_alive(void **state)
+{
+    static const struct metering_upstream one[] = {{.url = "http://127.0.0.1:8001", .look_up = true}};
+    struct metered_cards x;
+    double idle_w = NAN, empty_w = NAN;
+    char *follow = jl_strf("%s/power", scratch);
+    (void)state;
+    setenv("FAKE_NVML_FOLLOW", follow, 1);
+    put_power(60, "w");
+    put_listeners(111, 222);
+    put_process(700, 1, "ollama", 111, HERE);
+    put("cards", "");
+    open_cards(&x, one, 1);
+    struct metering *m = x.metering;
+    for (bool known = false; !known; jl_sleep_until(jl_mono_ns() + 20000000)) {
+        pthread_mutex_lock(&m->lock);
+        known = !isnan(m->devices[0].levels[0].power_w);
+        assert_true(isnan(m->devices[0].levels[1].power_w));
+        pthread_mutex_unlock(&m->lock);
+    }
+    json_t *all = energy(&x);
+    assert_true(json_is_null(json_object_get(json_array_get(json_object_get(all, "devices"), 0), "keep_alive_j")));
+    json_decref(all);
+    put_process(701, 700, "ollama", 0, HERE);
+    put("cards", "0 701\n");
+    put_power(85, "a");
+    for (int64_t until = jl_mono_ns() + PATIENCE_NS; isnan(empty_w) && jl_mono_ns() < until;
+         jl_sleep_until(jl_mono_ns() + 20000000)) {
+        pthread_mutex_lock(&m->lock);
+        idle_w = m->devices[0].idle.power_w;
+        empty_w = m->devices[0].empty_w;
+        pthread_mutex_unlock(&m->lock);
+    }
+    assert_near(empty_w, 60, 1);
+    assert_near(idle_w, 85, 3);
+    double kept_j = 0;
+    for (int64_t until = jl_mono_ns() + PATIENCE_NS; !(kept_j > 5) && jl_mono_ns() < until;
+         jl_sleep_until(jl_mono_ns() + 50000000)) {
+        all = energy(&x);
+        const json_t *d = json_array_get(json_object_get(all, "devices"), 0);
+        kept_j = json_number_value(json_object_get(d, "keep_alive_j"));
+        assert_true(json_is_true(json_object_get(d, "loaded")));
+        json_decref(all);
+    }
+    assert_true(kept_j > 5);
+    close_cards(&x);
+    unsetenv("FAKE_NVML_FOLLOW");
+    free(follow);
+}
+
 /* A launcher's other children are on the card, in the same container. */
 static void test_container(void **state)
 {
@@ -357,6 +418,8 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_cards, open_machine, close_machine),
                                        cmocka_unit_test_setup_teardown(test_not_known, open_machine, close_machine),
                                        cmocka_unit_test_setup_teardown(test_container, open_machine, close_machine),
-                                       cmocka_unit_test(test_processor), cmocka_unit_test(test_edges)};
+                                       cmocka_unit_test_setup_teardown(test_keep_alive, open_machine, close_machine),
+                                       cmocka_unit_test(test_processor),
+                                       cmocka_unit_test(test_edges)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
