@@ -61,6 +61,10 @@ void bench_idle(struct bench *b)
 {
     struct session *s = &b->s;
     char what[64];
+    if (session_is_told(s)) {
+        b->idle_at = joulet_now();
+        return;
+    }
     if (b->m.baseline_s <= 0) {
         if (!b->idle_at)
             session_baseline_stored(s);

@@ -1,5 +1,6 @@
 /* cmd_bench.c - a plan, measured: prompts through one configuration or through many; every request a window with energy. */
 #include "cli/bench.h"
+#include "cli/session_span.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -74,7 +75,7 @@ static void interrupted(const struct bench *b)
 
 static void cooldown_window(struct bench *b)
 {
-    if (!b->s.run.n_requests || b->m.cooldown_s <= 0 || atomic_load(&cli_cancel))
+    if (!b->s.run.n_requests || b->m.cooldown_s <= 0 || session_elsewhere(&b->s) || atomic_load(&cli_cancel))
         return;
     bench_progress(b, "cool-down");
     joulet_mark end = b->s.last_end, to = session_cooldown(&b->s, end, b->m.cooldown_s);
@@ -179,7 +180,8 @@ const struct command cmd_bench = {
     .options =
         "plan vary dry-run resume prompts repeat warmup order order-seed baseline baseline-most baseline-every cooldown streams "
         "rate duration "
-        "find-rate max-ttft max-tpot trial engine protocol key pid remote model system raw seed temperature top-p top-k min-p "
+        "find-rate max-ttft max-tpot trial engine protocol key token pid remote model system raw seed temperature top-p top-k "
+        "min-p "
         "repeat-penalty stop max-tokens context engine-option threads gpu-layers prompt-cache think think-budget keep-alive "
         "tools timeout sensors meter sim replay "
         "interval trust-root calibration measured-only json output run-id title private place grid grid-series grid-command pue wue "

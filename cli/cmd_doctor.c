@@ -211,7 +211,7 @@ const struct command cmd_doctor = {
     .name = "doctor",
     .summary = "say what can be measured here, and what is in the way",
     .usage = "joulet doctor [OPTION]...",
-    .options = "fix undo yes root sensors meter sim replay trust-root calibration engine protocol key db",
+    .options = "fix undo yes root sensors meter sim replay trust-root calibration engine protocol key token db",
     .about =
         "Looks at everything a measurement depends on and says how it stands: ok, advice (works, could be better), cannot tell, "
         "or "

@@ -178,7 +178,7 @@ const struct command cmd_fit = {
     .summary = "fit energy to the lengths of prompts and answers",
     .usage = "joulet fit [OPTION]... [--from RUN [RUN]...]",
     .options =
-        "tokens-in tokens-out quick repeat seed from gross allow-throttled residuals save force engine protocol key pid "
+        "tokens-in tokens-out quick repeat seed from gross allow-throttled residuals save force engine protocol key token pid "
         "remote model "
         "baseline "
         "baseline-most "

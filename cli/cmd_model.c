@@ -340,7 +340,7 @@ const struct command cmd_model = {
     .name = "model",
     .summary = "write a model of a real shape; list, show, load, unload and pull models",
     .usage = "joulet model [OPTION]... [list | show NAME | make --shape NAME | load NAME | unload NAME | pull NAME]",
-    .options = "shape quant seed model force engine protocol key context keep-alive engine-option",
+    .options = "shape quant seed model force engine protocol key token context keep-alive engine-option",
     .verbs = "make list show load unload pull",
     .about =
         "`make` writes a GGUF file with the shape of a published model and random weights: its energy and speed are those of the "

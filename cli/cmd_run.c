@@ -38,6 +38,8 @@ static void on_text(void *user, const char *text, size_t n, bool thinking)
 static joulet_mark level_after(struct turn *t, joulet_mark from, joulet_mark end)
 {
     joulet_mark until = end + jl_ns(t->stored ? COVER_S : AFTER_S);
+    if (session_is_told(t->s)) /* its sensors are looked at by the server */
+        return end;
     bool whole = session_wait_until(until); /* who interrupts waits no longer: then only the level before is known */
     if (!t->stored)
         session_baseline_short(t->s, from, whole ? until - JL_NS_PER_S : 0, whole ? until : 0);
@@ -299,7 +301,7 @@ const struct command cmd_run = {
     .summary = "send one prompt, or chat, and show what it cost",
     .usage = "joulet run [OPTION]... [PROMPT | -]",
     .options =
-        "engine protocol key pid remote model system messages raw seed temperature top-p top-k min-p repeat-penalty stop "
+        "engine protocol key token pid remote model system messages raw seed temperature top-p top-k min-p repeat-penalty stop "
         "max-tokens context "
         "engine-option threads gpu-layers prompt-cache think think-budget keep-alive tools timeout sensors meter sim replay "
         "interval trust-root calibration "

@@ -219,6 +219,11 @@ static void measure_again(struct session *s, const struct run_former *was)
 static enum joulet_status load_traces(struct session *s, struct joulet_error *err)
 {
     size_t found = 0;
+    if (run_pairs_get(&s->run.engine, "measured_at"))
+        return jl_fail(err, JOULET_NOT_FOUND,
+                       "the joules of run %s were told by the joulet server at %s, which has the samples: there is nothing to "
+                       "measure again here",
+                       s->run.id, run_pairs_get(&s->run.engine, "measured_at"));
     if (session_elsewhere(s))
         return jl_fail(
             err, JOULET_NOT_FOUND,

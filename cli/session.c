@@ -124,10 +124,20 @@ static void note_problems(struct session *s)
     }
 }
 
+int session_need_measured(struct session *s)
+{
+    bool measured = session_is_told(s) || !cli_flag(s->cli, "measured-only");
+    for (size_t i = 0; i < s->n_channels; i++)
+        measured |= s->run.channels[i].in_total && s->run.channels[i].provenance == JOULET_MEASURED;
+    if (measured)
+        return CLI_DONE;
+    cli_warn(s->cli, "nothing here can be measured and --measured-only was given; `joulet doctor` shows what is in the way");
+    return CLI_NO_SENSOR;
+}
+
 /* The channels of the run are fixed here: indices in the record and in the store are those of the meter. */
 static int take_channels(struct session *s)
 {
-    bool measured = false;
     s->n_channels = joulet_channel_count(s->meter);
     s->idle = calloc(s->n_channels ? s->n_channels : 1, sizeof *s->idle);
     if (!s->idle)
@@ -137,14 +147,9 @@ static int take_channels(struct session *s)
         joulet_channel_get(s->meter, i, &ch);
         run_add_channel(&s->run, &ch);
         s->idle[i] = (struct joulet_baseline)JOULET_BASELINE_NONE;
-        measured |= ch.in_total && ch.provenance == JOULET_MEASURED;
     }
     note_problems(s);
-    if (!measured && cli_flag(s->cli, "measured-only")) {
-        cli_warn(s->cli, "nothing here can be measured and --measured-only was given; `joulet doctor` shows what is in the way");
-        return CLI_NO_SENSOR;
-    }
-    return CLI_DONE;
+    return cli_given(s->cli, "engine") ? CLI_DONE : session_need_measured(s); /* who is asked may measure for us */
 }
 
 int session_open(struct session *s, const struct cli *c, const char *kind)
@@ -156,6 +161,7 @@ int session_open(struct session *s, const struct cli *c, const char *kind)
         run_release(&s->run);
         return cli_usage(c, "--run-id '%s' is none: 8 to 39 letters, digits and dashes", cli_str(c, "run-id"));
     }
+    engine_joulet_use_token(cli_str(c, "token"));
     if (cli_str(c, "title"))
         s->run.title = jl_strdup(cli_str(c, "title"));
     s->sink = session_sink_open();
@@ -217,7 +223,7 @@ void session_begin(struct session *s)
         s->unopened = err;
         session_unsaved(s);
     }
-    session_sink_start(s->sink, s->unsaved ? NULL : s->store, &s->run);
+    session_sink_start(s->sink, s->unsaved || s->told ? NULL : s->store, &s->run);
 }
 
 void session_keep(struct session *s)
@@ -336,6 +342,7 @@ void session_close(struct session *s)
     session_factors_close(s);
     session_unfollow(s);
     session_estimate_close(s);
+    session_told_close(s);
     free(s->idle);
     run_release(&s->run);
     *s = (struct session){0};

@@ -28,6 +28,7 @@ struct session_watch {
 
 struct session_factors;
 struct session_estimate;
+struct session_told;
 struct session_sink; /* hands samples to the store; its own lock */
 
 struct session {
@@ -39,6 +40,7 @@ struct session {
     struct store *store;         /* NULL with --no-store and in a trial, or when it could not be opened */
     struct session_sink *sink;
     struct session_estimate *estimate; /* of an engine elsewhere; NULL: not looked for yet */
+    struct session_told *told;         /* of an engine behind a joulet server, which tells its energies; NULL: it is not */
     struct session_factors *factors;   /* what changes during the run: emission factors */
     size_t n_channels;                 /* of the meter when the run began; indices as in run.channels */
     struct joulet_baseline *idle;      /* n_channels; the level that net figures use */
@@ -58,6 +60,8 @@ struct session {
 /* Opens meter and store and fills in the machine. Returns CLI_DONE, or the exit code after printing the sentence.
  * On failure nothing is left open. */
 int session_open(struct session *s, const struct cli *c, const char *kind);
+/* With --measured-only something must measure: CLI_DONE, or CLI_NO_SENSOR after the sentence. */
+int session_need_measured(struct session *s);
 /* The sum of the channels of *e; what may not be read is missing in it. */
 void session_total(const struct session *s, struct run_energy *e);
 /* What the engine and the model are; settings of the generation. */
@@ -104,6 +108,16 @@ void session_estimate_note(struct session *s);
 void session_estimate_request(struct session *s, struct run_request *q);
 void session_estimate_level(struct session *s, struct run_window *w);
 void session_estimate_close(struct session *s);
+/* A joulet server in front of the engine tells the energy of each request (session_told.c). Open: false when there is none that
+ * measures, or sensors of this machine were named that see the engine. Check: a further engine of the run must be like the first;
+ * CLI_DONE, or an exit code after the sentence. */
+bool session_told_open(struct session *s, const struct runtime_choice *choice);
+int session_told_check(const struct session *s, const struct runtime_choice *choice);
+bool session_is_told(const struct session *s);
+void session_told_answer(struct session *s, const struct generated *g); /* of the request that is kept next */
+void session_told_request(struct session *s, struct run_request *q);
+void session_told_level(struct session *s, struct run_window *w); /* the sum over its requests */
+void session_told_close(struct session *s);
 /* Whether the engine is on this machine: what the user said, else who serves its port. CLI_DONE, or an exit code after the
  * sentence (session_processes.c). */
 int session_locate(struct session *s, struct runtime_choice *choice);

@@ -16,7 +16,8 @@ void session_window(struct session *s, const char *name, joulet_mark from, joule
     struct run_energy whole;
     if (to <= from)
         return;
-    joulet_wait_covered(s->meter, to, 3.0, NULL);
+    if (!session_is_told(s))
+        joulet_wait_covered(s->meter, to, 3.0, NULL);
     run_window_init(&w, name, from, to);
     run_energy_init(&whole);
     if (!session_elsewhere(s))

@@ -150,7 +150,7 @@ void session_describe(const struct cli *c, const struct runtime_choice *choice, 
 void session_engine(struct session *s, const struct runtime_choice *choice)
 {
     session_describe(s->cli, choice, &s->run.engine, &s->run.model);
-    if (!choice->engine->local)
+    if (!session_told_open(s, choice) && !choice->engine->local)
         session_estimate_note(s);
 }
 
@@ -245,6 +245,7 @@ void session_request_of(struct session *s, struct run_request *q, const struct g
         session_watched(s);
     engine_to_request(g, q);
     note_told(s, g);
+    session_told_answer(s, g);
     jl_sha256_init(&sha);
     jl_sha256_add(&sha, prompt, strlen(prompt));
     jl_sha256_hex(&sha, q->prompt_sha256);
@@ -381,6 +382,12 @@ int session_choose_as(struct session *s, struct runtime_choice *choice, const st
         return code;
     if (!ask->further)
         session_engine(s, choice);
+    else
+        code = session_told_check(s, choice);
+    if (code == CLI_DONE)
+        code = session_need_measured(s);
+    if (code != CLI_DONE)
+        return code;
     session_watch_engine(s, choice);
     if (!ask->further)
         session_begin(s);

@@ -98,6 +98,10 @@ void session_estimate_close(struct session *s)
 /* host unknown: a fit of this machine says as little about another one as any. */
 void session_estimate_request(struct session *s, struct run_request *q)
 {
+    if (session_is_told(s)) {
+        session_told_request(s, q);
+        return;
+    }
     struct estimate_result e;
     struct session_estimate *from = session_elsewhere(s) && q->outcome == RUN_OK ? estimate_of(s) : NULL;
     double out = q->tokens.generated < 0 ? NAN : (double)q->tokens.generated;
@@ -113,6 +117,10 @@ void session_estimate_level(struct session *s, struct run_window *w)
 {
     struct joulet_energy sum = JOULET_ENERGY_UNKNOWN;
     bool any = false;
+    if (session_is_told(s)) {
+        session_told_level(s, w);
+        return;
+    }
     for (size_t i = 0; session_elsewhere(s) && i < s->run.n_requests; i++) {
         const struct run_request *q = &s->run.requests[i];
         if (q->stream < 0 || q->outcome != RUN_OK || !q->energy.n_channels || !q->n_windows ||

@@ -231,6 +231,8 @@ static double lead_s(const struct session *s, double periods)
 
 bool session_prepare(struct session *s)
 {
+    if (session_is_told(s))
+        return true;
     bool stored = session_baseline_stored(s);
     joulet_mark quiet_from = s->last_end > s->opened ? s->last_end : s->opened;
     double before_s = stored ? lead_s(s, LEAD_STORED) : fmax(SHORT_S, lead_s(s, LEAD));
@@ -272,6 +274,8 @@ joulet_mark session_cooldown(struct session *s, joulet_mark end, double cap_s)
 {
     double tail_j = NAN, settle_s = NAN;
     uint32_t flags = 0;
+    if (session_is_told(s))
+        return joulet_now();
     joulet_mark until = session_elsewhere(s) ? end : end + jl_ns(cap_s);
     while (joulet_now() < until && !atomic_load(&cli_cancel)) {
         joulet_mark next = joulet_now() + 250000000;

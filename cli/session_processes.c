@@ -102,7 +102,9 @@ void session_follow(struct session *s, const struct runtime_choice *choice)
     struct joulet_error err;
     session_unfollow(s);
     s->watch.choice = choice;
-    s->watch.pid = engine_pid(s, choice);
+    s->watch.pid = session_is_told(s) ? JOULET_NOBODY : engine_pid(s, choice);
+    if (session_is_told(s))
+        return;
     if (s->watch.pid == JOULET_NOBODY) {
         if (choice->engine->local && isnan(jl_process_cpu_s(1)))
             run_note(&s->run,

@@ -18,7 +18,7 @@ bool session_has_energy(const struct joulet_channel *c)
 bool session_elsewhere(const struct session *s)
 {
     const char *local = run_pairs_get(&s->run.engine, "local");
-    return local && !strcmp(local, "false");
+    return (local && !strcmp(local, "false")) || run_pairs_get(&s->run.engine, "measured_at");
 }
 
 /* ---- samples ------------------------------------------------------------------------------------------------------------- */

@@ -485,32 +485,35 @@ JOULET_API enum joulet_calibration_state joulet_calibration_of(struct joulet *m,
 /* ---- energy ------------------------------------------------------------------------------------------------------ */
 
 enum joulet_flag {
-    JOULET_FLAG_UNRESOLVED = 1u << 0,     /* no reading inside: only the bounds mean something */
-    JOULET_FLAG_MISMATCH = 1u << 1,       /* both sides of a boundary disagree (2.2) */
-    JOULET_FLAG_TRUNCATED = 1u << 2,      /* no update after the end: extrapolated */
-    JOULET_FLAG_NO_LEAD_IN = 1u << 3,     /* no update before the start: extrapolated */
-    JOULET_FLAG_INCONSISTENT = 1u << 4,   /* whole and parts differ by more than 2 u */
-    JOULET_FLAG_SHORT_BASELINE = 1u << 5, /* idle level from 1 s before and the level after (4.2) */
-    JOULET_FLAG_NO_BASELINE = 1u << 6,    /* net is unknown */
-    JOULET_FLAG_IDLE_DRIFT = 1u << 7,     /* idle before and after differ (4.3) */
-    JOULET_FLAG_GAP = 1u << 8,            /* failed reads inside */
-    JOULET_FLAG_RESET = 1u << 9,          /* the counter restarted inside: no figure */
-    JOULET_FLAG_FROZEN = 1u << 10,        /* the counter stands still: no figure, or only until it stopped */
-    JOULET_FLAG_GONE = 1u << 11,          /* the device left: the part measured so far */
-    JOULET_FLAG_THROTTLED = 1u << 12,     /* power or thermal throttling inside */
-    JOULET_FLAG_GUESSED = 1u << 13,       /* estimate without a known TDP (10) */
-    JOULET_FLAG_FILTERED = 1u << 14,      /* energy filtering is on (1.1) */
-    JOULET_FLAG_PARTIAL = 1u << 15,       /* the total lacks parts that this machine has */
-    JOULET_FLAG_JOINED = 1u << 16,        /* a neighbour's unresolved phase is in this figure */
-    JOULET_FLAG_FOREIGN_LOAD = 1u << 17,  /* other processes were busy */
-    JOULET_FLAG_CACHED = 1u << 18,        /* part of the prompt came from a cache although it was switched off */
-    JOULET_FLAG_TRACE_LOST = 1u << 19,    /* samples were dropped */
-    JOULET_FLAG_ALIASED = 1u << 20,       /* a part-time sensor sees the work at a fixed phase (2.5): bounds only */
-    JOULET_FLAG_CLOCK_CHANGE = 1u << 21,  /* the clock of the device changed inside */
-    JOULET_FLAG_STARVED = 1u << 22,       /* the sampler did not get the processor in time */
-    JOULET_FLAG_CLOCK_STEP = 1u << 23,    /* the machine slept or its clock was set inside */
-    JOULET_FLAG_AVERAGED = 1u << 24,      /* the power reading is an average over a second, not instant power */
-    JOULET_FLAG_SLOW_SENSOR = 1u << 25    /* the sensor gives new values more slowly than the window is long */
+    JOULET_FLAG_UNRESOLVED = 1u << 0,       /* no reading inside: only the bounds mean something */
+    JOULET_FLAG_MISMATCH = 1u << 1,         /* both sides of a boundary disagree (2.2) */
+    JOULET_FLAG_TRUNCATED = 1u << 2,        /* no update after the end: extrapolated */
+    JOULET_FLAG_NO_LEAD_IN = 1u << 3,       /* no update before the start: extrapolated */
+    JOULET_FLAG_INCONSISTENT = 1u << 4,     /* whole and parts differ by more than 2 u */
+    JOULET_FLAG_SHORT_BASELINE = 1u << 5,   /* idle level from 1 s before and the level after (4.2) */
+    JOULET_FLAG_NO_BASELINE = 1u << 6,      /* net is unknown */
+    JOULET_FLAG_IDLE_DRIFT = 1u << 7,       /* idle before and after differ (4.3) */
+    JOULET_FLAG_GAP = 1u << 8,              /* failed reads inside */
+    JOULET_FLAG_RESET = 1u << 9,            /* the counter restarted inside: no figure */
+    JOULET_FLAG_FROZEN = 1u << 10,          /* the counter stands still: no figure, or only until it stopped */
+    JOULET_FLAG_GONE = 1u << 11,            /* the device left: the part measured so far */
+    JOULET_FLAG_THROTTLED = 1u << 12,       /* power or thermal throttling inside */
+    JOULET_FLAG_GUESSED = 1u << 13,         /* estimate without a known TDP (10) */
+    JOULET_FLAG_FILTERED = 1u << 14,        /* energy filtering is on (1.1) */
+    JOULET_FLAG_PARTIAL = 1u << 15,         /* the total lacks parts that this machine has */
+    JOULET_FLAG_JOINED = 1u << 16,          /* a neighbour's unresolved phase is in this figure */
+    JOULET_FLAG_FOREIGN_LOAD = 1u << 17,    /* other processes were busy */
+    JOULET_FLAG_CACHED = 1u << 18,          /* part of the prompt came from a cache although it was switched off */
+    JOULET_FLAG_TRACE_LOST = 1u << 19,      /* samples were dropped */
+    JOULET_FLAG_ALIASED = 1u << 20,         /* a part-time sensor sees the work at a fixed phase (2.5): bounds only */
+    JOULET_FLAG_CLOCK_CHANGE = 1u << 21,    /* the clock of the device changed inside */
+    JOULET_FLAG_STARVED = 1u << 22,         /* the sampler did not get the processor in time */
+    JOULET_FLAG_CLOCK_STEP = 1u << 23,      /* the machine slept or its clock was set inside */
+    JOULET_FLAG_AVERAGED = 1u << 24,        /* the power reading is an average over a second, not instant power */
+    JOULET_FLAG_SLOW_SENSOR = 1u << 25,     /* the sensor gives new values more slowly than the window is long */
+    JOULET_FLAG_PROVISIONAL = 1u << 26,     /* the sensors had not shown all of it yet: the rest is by a model (7.7) */
+    JOULET_FLAG_WEIGHTS_ASSUMED = 1u << 27, /* shared with other requests by weights that were not learnt yet (7.5) */
+    JOULET_FLAG_NOT_SEEN = 1u << 28         /* the meter missed a part of the exchange */
 };
 /* Name of one flag bit ("unresolved", "short baseline", ...), NULL for an unknown bit; static. */
 JOULET_API const char *joulet_flag_name(uint32_t bit);

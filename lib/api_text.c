@@ -45,10 +45,11 @@ const char *joulet_domain_name(enum joulet_domain d)
 const char *joulet_flag_name(uint32_t bit)
 {
     static const char *const names[] = {
-        "unresolved",   "mismatch", "truncated",  "no lead-in",   "inconsistent", "short baseline", "no baseline",
-        "idle drift",   "gap",      "reset",      "frozen",       "gone",         "throttled",      "guessed",
-        "filtered",     "partial",  "joined",     "foreign load", "cached",       "trace lost",     "aliased",
-        "clock change", "starved",  "clock step", "averaged",     "slow sensor"};
+        "unresolved",  "mismatch",    "truncated",   "no lead-in",      "inconsistent",   "short baseline",
+        "no baseline", "idle drift",  "gap",         "reset",           "frozen",         "gone",
+        "throttled",   "guessed",     "filtered",    "partial",         "joined",         "foreign load",
+        "cached",      "trace lost",  "aliased",     "clock change",    "starved",        "clock step",
+        "averaged",    "slow sensor", "provisional", "weights assumed", "not wholly seen"};
     for (size_t i = 0; i < JL_COUNT(names); i++)
         if (bit == 1u << i)
             return names[i];

@@ -30,6 +30,8 @@ const char *engine_ca(void)
 static bool add_key(const struct engine *e, struct net_header *headers, size_t *n, char **owned)
 {
     *owned = NULL;
+    if (e->joulet.token)
+        headers[(*n)++] = (struct net_header){"X-Joulet-Token", e->joulet.token};
     if (e->ops && e->ops->headers) {
         *n += e->ops->headers(e, headers + *n);
         return true;
@@ -41,11 +43,19 @@ static bool add_key(const struct engine *e, struct net_header *headers, size_t *
     return *owned != NULL;
 }
 
+static bool on_answer_header(void *user, const char *name, const char *value)
+{
+    (void)value;
+    struct engine_noticed *noticed = user;
+    noticed->joulet |= strcasecmp(name, ENGINE_JOULET_HEADER) == 0;
+    return true;
+}
+
 static enum joulet_status ask(const struct engine *e, const char *method, const char *path, const struct jl_buf *body,
                               double idle_s, struct net_response *out, struct joulet_error *err)
 {
     char *url = join(e->url, path), *owned;
-    struct net_header headers[2 + ENGINE_HEADERS_MAX] = {{"Accept", "application/json"}};
+    struct net_header headers[3 + ENGINE_HEADERS_MAX] = {{"Accept", "application/json"}};
     size_t n = 1;
     if (body)
         headers[n++] = (struct net_header){"Content-Type", "application/json"};
@@ -61,9 +71,13 @@ static enum joulet_status ask(const struct engine *e, const char *method, const 
         .max_bytes = ASK_MAX_BYTES,
         .ca_file = engine_ca(),
         .cancel = e->cancel,
+        .user = e->noticed,
+        .on_header = e->noticed ? on_answer_header : NULL,
     };
     *out = (struct net_response){.status = 0};
     enum joulet_status status = ok ? net_http(&q, out, err) : jl_fail(err, JOULET_MEMORY, "out of memory");
+    if (e->noticed && engine_joulet_refused(out->status, out->body.data ? out->body.data : "", out->body.len))
+        e->noticed->wants_token = true;
     if (out->body.data)
         engine_hide_key(e, out->body.data, out->body.len);
     jl_trace("engine", "%s %s: HTTP %d, %zu bytes", method, path, out->status, out->body.len);
@@ -272,6 +286,26 @@ static enum joulet_status no_protocol(const char *name, struct joulet_error *err
     return JOULET_USAGE;
 }
 
+/* What answers, through a joulet server in front of it or not. */
+static enum joulet_status find_out(struct engine *e, const struct engine_ops *row, struct joulet_error *err)
+{
+    struct engine_noticed noticed = {0};
+    if (!engine_joulet_take_token(e))
+        return jl_fail(err, JOULET_MEMORY, "out of memory");
+    e->noticed = &noticed;
+    enum joulet_status status = row ? recognise_as(e, row, err) : recognise(e, err);
+    if (status != JOULET_OK && noticed.wants_token && engine_joulet_try_token(e)) {
+        noticed.wants_token = false;
+        status = row ? recognise_as(e, row, err) : recognise(e, err);
+    }
+    e->noticed = NULL;
+    if (status != JOULET_OK && noticed.wants_token)
+        return engine_joulet_no_token(e, err);
+    if (status == JOULET_OK && noticed.joulet)
+        engine_joulet_look(e);
+    return status;
+}
+
 enum joulet_status engine_open_as(struct engine **out, const char *url, const char *key, const char *protocol,
                                   const atomic_bool *cancel, struct joulet_error *err)
 {
@@ -295,7 +329,7 @@ enum joulet_status engine_open_as(struct engine **out, const char *url, const ch
         row = row_named(e->cloud->protocol);
     enum joulet_status status = take_key(e, key, err);
     if (status == JOULET_OK)
-        status = row ? recognise_as(e, row, err) : recognise(e, err);
+        status = find_out(e, row, err);
     if (status != JOULET_OK)
         engine_close(e);
     else
@@ -321,6 +355,7 @@ void engine_close(struct engine *e)
         return;
     free(e->url);
     free(e->key);
+    free(e->joulet.token);
     free(e);
 }
 
@@ -388,6 +423,8 @@ static bool on_header(void *user, const char *name, const char *value)
     struct call *c = user;
     if (c->g->http_status == 200 && strcasecmp(name, "Content-Type") == 0 && strncasecmp(value, "text/event-stream", 17) == 0)
         c->streams = true;
+    if (strcasecmp(name, ENGINE_JOULET_HEADER) == 0)
+        wire_clean(c->g->joulet_id, sizeof c->g->joulet_id, value, strlen(value));
     return true;
 }
 
@@ -425,7 +462,7 @@ static void end_call(struct call *c, const struct net_response *r)
 static enum joulet_status exchange(struct call *c, const struct generation *q, const char *url, const struct jl_buf *body,
                                    struct joulet_error *err)
 {
-    struct net_header headers[2 + ENGINE_HEADERS_MAX] = {{"Content-Type", "application/json"},
+    struct net_header headers[3 + ENGINE_HEADERS_MAX] = {{"Content-Type", "application/json"},
                                                          {"Accept", "text/event-stream, application/json"}};
     size_t n_headers = 2;
     char *owned;

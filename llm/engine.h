@@ -2,6 +2,7 @@
 #ifndef LLM_ENGINE_H
 #define LLM_ENGINE_H
 
+#include "llm/engine_joulet.h"
 #include "net/net.h"
 #include "run/run.h"
 
@@ -60,6 +61,8 @@ struct generated {
     int64_t gpu_layers;              /* of the model that answered; -1 not told */
     double server_rate;              /* tokens per second, as told; NAN not told */
     int64_t t_load_ns;               /* the engine announced that it loads the model first; 0: it did not */
+    char joulet_id[24];              /* by which a joulet server knows the request; "" none */
+    struct engine_told told;         /* what it said of its energy in the answer */
 };
 void generated_init(struct generated *g);
 void generated_release(struct generated *g);
@@ -111,7 +114,9 @@ struct engine {
     bool local;
     const struct engine_cloud *cloud; /* a known service; NULL: none */
     const atomic_bool *cancel;
-    struct engine_info info; /* from recognition */
+    struct engine_info info;        /* from recognition */
+    struct engine_joulet joulet;    /* in front of it; not `is`: none */
+    struct engine_noticed *noticed; /* while it is recognised; else NULL */
 };
 
 /* A service in the cloud: nothing of it can be measured, and its key goes to its host alone (engine_cloud.c). */

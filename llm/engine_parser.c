@@ -35,6 +35,7 @@ void generated_init(struct generated *g)
         .gpu_layers = -1,
         .server_rate = NAN,
     };
+    engine_told_init(&g->told);
     jl_buf_init(&g->text, TEXT_MAX);
     jl_buf_init(&g->thinking, TEXT_MAX);
 }
@@ -57,6 +58,8 @@ static bool over(const struct generated *g)
 static void on_event(void *user, enum frame_kind kind, const char *bytes, size_t n)
 {
     struct engine_parser *p = user;
+    if (p->g->joulet_id[0] && kind != FRAME_ERROR && memmem(bytes, n, "\"energy\"", 8))
+        engine_told_read(bytes, n, &p->g->told);
     if (over(p->g) || n == 0)
         return;
     if (kind == FRAME_ERROR) {
@@ -130,8 +133,11 @@ void engine_parser_end(struct engine_parser *p, int64_t t_ns)
     p->t_ns = t_ns;
     if (p->stream && p->ops->framing != ENGINE_SOCKET)
         framing_end(&p->framing);
-    else if (!p->stream && p->body.len && !over(p->g))
+    else if (!p->stream && p->body.len && !over(p->g)) {
         p->ops->event(p->g, p->body.data, p->body.len, 0); /* 0: when it came says nothing about tokens */
+        if (p->g->joulet_id[0])
+            engine_told_read(p->body.data, p->body.len, &p->g->told);
+    }
     if (!p->g->t_end_ns)
         p->g->t_end_ns = t_ns;
 }

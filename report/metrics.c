@@ -17,11 +17,11 @@ static void pad(struct number *n, int width)
         strcat(n->text, " ");
 }
 
-/* What the engine draws is drawn on another machine. */
+/* What the engine draws is drawn on another machine, and nobody there tells it. */
 static bool is_elsewhere(const struct run *r)
 {
     const char *local = run_pairs_get(&r->engine, "local");
-    return local && !strcmp(local, "false");
+    return local && !strcmp(local, "false") && !run_pairs_get(&r->engine, "measured_at");
 }
 
 /* The figures that are read first say themselves what they are. */
@@ -369,12 +369,16 @@ static void source_line(const struct view *v)
     line_init(&sensors);
     bool nothing = !known && !v->q && !v->r->argv && !v->sums.ok; /* then no sensor is the reason */
     bool elsewhere = is_elsewhere(v->r);
-    if (!nothing && !elsewhere)
+    const char *told_by = run_pairs_get(&v->r->engine, "measured_at");
+    if (!nothing && !elsewhere && !told_by)
         words_sensors(&sensors, v->r);
     if (v->mixed && v->whole.e.provenance == JOULET_ESTIMATED)
         jl_buf_str(&b, "partly ");
     if (known && elsewhere)
         jl_buf_printf(&b, "estimated from %s; no sensor of this machine sees an engine on another one", estimated_from(v->r));
+    else if (known && told_by)
+        jl_buf_printf(&b, "%s there, and shared out between its requests, by the joulet server at %s",
+                      joulet_provenance_name(v->whole.e.provenance), told_by);
     else if (known)
         jl_buf_str(&b, words_provenance(v->whole.e.provenance));
     else if (nothing)
@@ -383,6 +387,8 @@ static void source_line(const struct view *v)
         jl_buf_printf(
             &b, "no sensor of this machine sees an engine on another one; `joulet estimate --run %s` tells what is published",
             v->r->id);
+    else if (told_by)
+        jl_buf_printf(&b, "the joulet server at %s told no figure", told_by);
     else
         jl_buf_str(&b, "no sensor gave a figure; `joulet doctor` tells why");
     jl_buf_printf(&b, "%s%s", sensors.len ? ": " : "", sensors.data);

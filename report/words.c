@@ -50,6 +50,9 @@ const char *words_flag(uint32_t bit)
         "the machine slept or its clock was set meanwhile",
         "the power reading is an average over a second, not instant power",
         "the sensor gives new values more slowly than this window is long",
+        "the sensors had not shown all of it yet, so a part is by what was learnt of the model",
+        "too little was known of the model to share with other requests, which is right for one at a time",
+        "the server's metering was too slow and missed a part of the exchange",
     };
     for (size_t i = 0; i < JL_COUNT(words); i++)
         if (bit == 1u << i)

@@ -73,6 +73,5 @@ enum joulet_status reader_request(struct reader *rd, json_t *o, struct run_reque
 enum joulet_status reader_lists(struct reader *rd, json_t *o, struct run *r);
 
 /* A static copy of a short text: the same pointer for the same text. */
-const char *run_intern(const char *s);
 
 #endif

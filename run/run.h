@@ -240,6 +240,8 @@ enum joulet_status run_head_to_json(const struct run *r, struct jl_buf *out,
 enum joulet_status run_channel_to_json(const struct joulet_channel *c, struct jl_buf *out, struct joulet_error *err);
 enum joulet_status run_channel_from_json(const char *text, size_t n, struct joulet_channel *out, struct joulet_error *err);
 void run_channel_release(struct joulet_channel *c);
+/* The same text, at most 63 bytes of it, where it stays: for `method` of an energy. Of too many different ones "other". */
+const char *run_intern(const char *s);
 /* ---- CSV: header row, one row per window and request; docs/record.md names the columns --------------------------- */
 enum joulet_status run_to_csv(const struct run *r, struct jl_buf *out, struct joulet_error *err);
 

@@ -1,0 +1,55 @@
+/* engine_joulet.h - a joulet server in front of the engine (docs/proxy.md): it is known by the header X-Joulet-Request that its
+ * answers carry and by /joulet/health, and tells what each request drew on the machine where it measures. */
+#ifndef LLM_ENGINE_JOULET_H
+#define LLM_ENGINE_JOULET_H
+
+#include "run/run.h"
+
+struct engine;
+
+/* What it says of one request. Its text is believed in nothing: figures that cannot be are left out, and said in `wrong`. */
+struct engine_told {
+    bool any;                                /* there was an energy object */
+    bool provisional;                        /* the final figure comes later */
+    bool elsewhere;                          /* the engine draws its power where the server does not measure */
+    bool wrong;                              /* something in it cannot be */
+    struct joulet_energy e, prefill, decode; /* unknown is NAN */
+    char words[160];                         /* its flags that this version has no name for, ", " between; "" none */
+    char devices[160];                       /* what it measures with: "gpu0.board, cpu0.package"; "" not told */
+};
+void engine_told_init(struct engine_told *t);
+/* From a JSON object that has "energy" at its top or inside its "usage". False: there is none, and *t is as it was. */
+bool engine_told_read(const char *json, size_t n, struct engine_told *t);
+
+struct engine_joulet {
+    bool is;       /* health is that of a joulet server */
+    bool meters;   /* it has accounts of energy */
+    char url[600]; /* what stands before /joulet/..., without a token */
+    char version[32];
+    char *token; /* NULL: none */
+};
+/* What is noticed in answers while the engine is recognised. */
+struct engine_noticed {
+    bool joulet;      /* the header of a joulet server */
+    bool wants_token; /* its refusal */
+};
+#define ENGINE_JOULET_HEADER "X-Joulet-Request"
+
+/* The token for servers that ask for one (--token); NULL: that of JOULET_TOKEN. It is sent only to an address that it came with
+ * (/joulet/t/TOKEN) and to who refuses as a joulet server does. Before engines are opened. */
+void engine_joulet_use_token(const char *token);
+/* Takes /joulet/t/TOKEN out of the address, so that it is in no record. False: no memory. */
+bool engine_joulet_take_token(struct engine *e);
+/* The answer is the one of a joulet server that wants a token. */
+bool engine_joulet_refused(int status, const char *body, size_t n);
+/* There is a token that was not tried yet: it is sent from now on. */
+bool engine_joulet_try_token(struct engine *e);
+enum joulet_status engine_joulet_no_token(const struct engine *e, struct joulet_error *err); /* the sentence */
+/* Asks for /joulet/health, and fills e->joulet: where answers had the header. */
+void engine_joulet_look(struct engine *e);
+/* The energy of the request with that id: waits until it is final, at most patience_s, and then gives what there is. JOULET_OK
+ * also for a provisional one; *out is as it was when nothing came. */
+enum joulet_status engine_joulet_energy(const struct engine *e, const char *id, double patience_s, struct engine_told *out,
+                                        struct joulet_error *err);
+
+#endif
