@@ -127,6 +127,16 @@ char *report_clean(const char *s, const struct report_style *style)
     return text_clean(s, style);
 }
 
+int report_width(const char *s)
+{
+    return text_width(s);
+}
+
+size_t report_fit(const char *s, int columns)
+{
+    return text_fit(s, columns);
+}
+
 void text_tone(struct jl_buf *out, const struct report_style *style, enum tone tone, const char *s, size_t n)
 {
     static const char *const codes[] = {[TONE_STRONG] = "\033[1m", [TONE_FAINT] = "\033[2m", [TONE_WARN] = "\033[33m"};
