@@ -13,6 +13,7 @@
 #define HEADER_EVERY 40
 #define LIVE_MAX     4096
 #define PRINTED      4096 /* ids that are remembered, so that none is shown twice after a break */
+#define DRAWN_MAX    200
 #define SETTLE_S     30.0 /* a figure that is not final by then is shown as it is */
 
 struct live_request {
@@ -32,7 +33,8 @@ struct tail {
     size_t n_printed;
     char newest[40]; /* time of the newest request seen; before the first: when we began */
     bool terminal, json, again;
-    int drawn, lines; /* of those under way; since the last header */
+    int drawn, lines;          /* of those under way; since the last header */
+    int drawn_wide[DRAWN_MAX]; /* columns of each: a window that became narrower has broken them */
     struct jl_buf out;
 };
 
@@ -78,8 +80,11 @@ static struct tail_columns columns_now(const struct tail *t)
 
 static void erase(struct tail *t)
 {
-    if (t->drawn)
-        jl_buf_printf(&t->out, "\033[%dA\r\033[J", t->drawn);
+    int width = t->drawn ? terminal_width() : 0, rows = 0;
+    for (int i = 0; i < t->drawn; i++)
+        rows += width > 0 && t->drawn_wide[i] > width ? (t->drawn_wide[i] + width - 1) / width : 1;
+    if (rows)
+        jl_buf_printf(&t->out, "\033[%dA\r\033[J", rows);
     t->drawn = 0;
 }
 
@@ -105,7 +110,8 @@ static void print(struct tail *t, const struct tail_request *r, const char *json
 static int rows_left(void)
 {
     struct winsize size;
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 4 ? size.ws_row - 3 : 10;
+    int rows = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 4 ? size.ws_row - 3 : 10;
+    return rows < DRAWN_MAX - 1 ? rows : DRAWN_MAX - 1;
 }
 
 static int oldest_first(const void *a, const void *b)
@@ -131,12 +137,13 @@ static void draw(struct tail *t)
             more++;
             continue;
         }
+        t->drawn_wide[t->drawn++] = c.width - 1;
         tail_line(&t->out, &l->r, &c, jl_s(jl_mono_ns() - l->came_ns), cli_style(t->cli));
-        t->drawn++;
     }
-    if (more)
+    if (more) {
         jl_buf_printf(&t->out, "and %d more under way\n", more);
-    t->drawn += more > 0;
+        t->drawn_wide[t->drawn++] = 1;
+    }
 }
 
 static bool hand_on(struct tail *t)

@@ -29,7 +29,8 @@ bool tail_wanted(const struct tail_request *r, const struct tail_filter *f);
 /* ---- lines (tail_line.c); pure ------------------------------------------------------------------------------------------- */
 
 struct tail_columns {
-    int time, model, client, tokens, energy, per_token, power, duration; /* columns on the screen; 0: left out */
+    int time, model, client, tokens, energy, per_token, power, duration, state; /* columns on the screen; 0: left out */
+    int width;
 };
 struct tail_columns tail_columns_for(int width);
 void tail_header(struct jl_buf *out, const struct tail_columns *c, const struct report_style *style);

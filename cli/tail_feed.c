@@ -201,8 +201,7 @@ static void run(void *user)
             away(f, &why, true);
             return;
         }
-        jl_fail(&why, JOULET_UNREACHABLE, "the joulet server at %s went away%s%s: it is asked again until it is back", f->url,
-                err.status ? ", " : "", err.status ? err.message : "");
+        jl_fail(&why, JOULET_UNREACHABLE, "the joulet server at %s went away: it is asked again until it is back", f->url);
         away(f, &why, false);
         pause_s(f, wait_s);
         wait_s = wait_s * 2 < BACK_MOST_S ? wait_s * 2 : BACK_MOST_S;

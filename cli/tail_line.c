@@ -8,32 +8,30 @@
 #include <time.h>
 
 #define TIME      8
-#define TOKENS    13
-#define ENERGY    18
-#define PER_TOKEN 9
-#define POWER     7
-#define DURATION  8
+#define TOKENS    12
+#define ENERGY    16
+#define PER_TOKEN 8
+#define POWER     6
+#define DURATION  7
 #define MODEL_MIN 12
 #define MODEL_MAX 32
 #define CLIENT    16
-#define STATE     14
+#define STATE     12
 
-/* What matters most stays longest: joules, then the model, tokens, time of day, duration, J per token, watts, client. */
+/* What matters most stays longest: joules, model, tokens, what is unusual, then time of day, duration, J per token, watts and the
+ * client. What is left makes the model's name longer. */
 struct tail_columns tail_columns_for(int width)
 {
-    struct tail_columns c = {.energy = ENERGY, .model = MODEL_MIN, .tokens = TOKENS};
-    int left = (width > 0 ? width : 100) - 1 - ENERGY - MODEL_MIN - TOKENS - 2 * 2;
+    struct tail_columns c = {.energy = ENERGY, .model = MODEL_MIN, .tokens = TOKENS, .width = width > 0 ? width : 100};
+    int left = c.width - 1 - ENERGY - MODEL_MIN - TOKENS - 2 * 2;
     const struct {
         int *column, wide;
-    } more[] = {{&c.time, TIME}, {&c.duration, DURATION}, {&c.per_token, PER_TOKEN}, {&c.power, POWER}, {&c.client, CLIENT}};
-    for (size_t i = 0; i < JL_COUNT(more); i++) {
-        int state = i >= 2 ? STATE + 2 : 0; /* room for what is unusual */
-        if (left < more[i].wide + 2 + state)
-            break;
+    } more[] = {{&c.state, STATE},         {&c.time, TIME},   {&c.duration, DURATION},
+                {&c.per_token, PER_TOKEN}, {&c.power, POWER}, {&c.client, CLIENT}};
+    for (size_t i = 0; i < JL_COUNT(more) && left >= more[i].wide + 2; i++) {
         *more[i].column = more[i].wide;
         left -= more[i].wide + 2;
     }
-    left -= STATE + 2;
     if (left > 0)
         c.model += left < MODEL_MAX - MODEL_MIN ? left : MODEL_MAX - MODEL_MIN;
     return c;
@@ -48,7 +46,7 @@ static void put(struct jl_buf *out, const char *s, int wide, bool right)
         return;
     jl_buf_str(out, out->len && out->data[out->len - 1] != '\n' && out->data[out->len - 1] != '\r' ? "  " : "");
     if (n > wide) { /* the end of a name tells more than nothing */
-        jl_buf_add(out, s, report_fit(s, wide - 1));
+        jl_buf_add(out, s, report_cut(s, wide - 1));
         jl_buf_str(out, ">");
         return;
     }
@@ -65,11 +63,11 @@ static void put_clean(struct jl_buf *out, const char *s, int wide, const struct 
 }
 
 /* As many digits as the interval leaves a meaning. */
-static int decimals(double x, double pm)
+static int decimals(double x, double pm, int most)
 {
     double unit = pm > 0 ? pm : fabs(x) / 10;
     int d = unit > 0 ? 1 - (int)floor(log10(unit)) : 0;
-    return d < 0 ? 0 : d > 6 ? 6 : d;
+    return d < 0 ? 0 : d > most ? most : d;
 }
 
 static void energy_text(char *out, size_t size, const struct joulet_energy *e, const struct report_style *style)
@@ -77,13 +75,13 @@ static void energy_text(char *out, size_t size, const struct joulet_energy *e, c
     bool net = !isnan(e->net_j);
     double j = net ? e->net_j : e->gross_j, pm = net ? e->net_pm_j : e->gross_pm_j;
     const char *about = e->provenance != JOULET_ESTIMATED ? "" : style->utf8 ? "\xe2\x89\x88 " : "~ ";
-    int d = decimals(j, pm);
+    int d = decimals(j, pm, 3);
     if (isnan(j))
         snprintf(out, size, "-");
     else if (isnan(pm))
-        snprintf(out, size, "%s%.*f J%s", about, d, j, net ? "" : " gross");
+        snprintf(out, size, "%s%.*f J", about, d, j);
     else
-        snprintf(out, size, "%s%.*f %s %.*f J%s", about, d, j, style->utf8 ? "\xc2\xb1" : "+-", d, pm, net ? "" : " gross");
+        snprintf(out, size, "%s%.*f %s %.*f J", about, d, j, style->utf8 ? "\xc2\xb1" : "+-", d, pm);
 }
 
 static void seconds_text(char *out, size_t size, double s)
@@ -142,6 +140,8 @@ static const char *state_text(const struct tail_request *r, char *buf, size_t si
         return "elsewhere";
     if (isnan(r->told.e.gross_j))
         return "not measured";
+    if (isnan(r->told.e.net_j))
+        return "gross";
     if (r->told.e.provenance == JOULET_SIMULATED)
         return "simulated";
     return strcmp(r->kind, "inference") != 0 ? r->kind : "";
@@ -156,7 +156,7 @@ void tail_header(struct jl_buf *out, const struct tail_columns *c, const struct 
     put(&line, "time", c->time, false);
     put(&line, "model", c->model, false);
     put(&line, "client", c->client, false);
-    put(&line, "tokens in/out", c->tokens, true);
+    put(&line, "tokens", c->tokens, true);
     put(&line, "above idle", c->energy, true);
     put(&line, "J/token", c->per_token, true);
     put(&line, "W", c->power, true);
@@ -184,14 +184,16 @@ void tail_line(struct jl_buf *out, const struct tail_request *r, const struct ta
     energy_text(text, sizeof text, e, style);
     put(&line, r->running && isnan(e->gross_j) ? "" : text, c->energy, true);
     double j = isnan(e->net_j) ? e->gross_j : e->net_j, each = r->tokens_out > 0 ? j / (double)r->tokens_out : NAN;
-    snprintf(text, sizeof text, isnan(each) ? "-" : "%.*f", decimals(each, NAN), each);
+    snprintf(text, sizeof text, isnan(each) ? "-" : "%.*f", decimals(each, NAN, 5), each);
     put(&line, r->running ? "" : text, c->per_token, true);
     double watts = seconds > 0 ? e->gross_j / seconds : NAN;
     snprintf(text, sizeof text, isnan(watts) ? "-" : "%.*f", watts < 100 ? 1 : 0, watts);
     put(&line, r->running ? "" : text, c->power, true);
     seconds_text(text, sizeof text, seconds);
     put(&line, text, c->duration, true);
-    put_clean(&line, state_text(r, buf, sizeof buf), *state_text(r, buf, sizeof buf) ? STATE : 0, style);
+    put_clean(&line, state_text(r, buf, sizeof buf), *state_text(r, buf, sizeof buf) ? c->state : 0, style);
+    jl_buf_str(&line, "");
+    line.len = report_cut(line.data ? line.data : "", c->width - 1);
     while (line.len && line.data[line.len - 1] == ' ')
         line.len--;
     if (style->colour && (r->running || !r->final))
@@ -227,6 +229,6 @@ void tail_summary(struct jl_buf *out, const struct tail_sums *s, const struct re
         jl_buf_printf(out, " (%llu not whole)", (unsigned long long)s->failed);
     jl_buf_printf(out, ", %lld tokens in, %lld out", (long long)s->tokens_in, (long long)s->tokens_out);
     if (s->requests)
-        jl_buf_printf(out, ", %s%s", text, isnan(s->energy.net_j) ? "" : " above idle");
+        jl_buf_printf(out, ", %s %s", text, isnan(s->energy.net_j) ? "in all" : "above idle");
     jl_buf_str(out, s->energy.flags & JOULET_FLAG_PARTIAL && s->requests ? " (of those with a figure)\n" : "\n");
 }

@@ -182,16 +182,51 @@ bool engine_told_read(const char *json, size_t n, struct engine_told *t)
 
 /* ---- the server ---------------------------------------------------------------------------------------------------------- */
 
+/* Tokens by server, of addresses that have lost theirs. The main thread, before engines are opened. */
+static struct {
+    char origin[256], token[256];
+} hidden[16];
+static size_t n_hidden;
+
+/* "http://gpu:8737" of an address, with or without its scheme. */
+static void origin_of(const char *url, char *out, size_t size)
+{
+    const char *scheme = strstr(url, "://"), *host = scheme ? scheme + 3 : url;
+    snprintf(out, size, "%.*s%.*s", scheme ? (int)(host - url) : 7, scheme ? url : "http://", (int)strcspn(host, "/"), host);
+}
+
+/* The token in an address, which it loses; malloc'ed, NULL when there is none. */
+static char *cut_token(char *url)
+{
+    char *at = strstr(url, TOKEN_PATH), *from = at ? at + strlen(TOKEN_PATH) : NULL;
+    size_t n = from ? strcspn(from, "/") : 0;
+    char *token = n ? jl_strf("%.*s", (int)n, from) : NULL;
+    if (token)
+        memmove(at, from + n, strlen(from + n) + 1);
+    return token;
+}
+
+void engine_joulet_hide_token(char *url)
+{
+    char *token = cut_token(url);
+    if (token && n_hidden < JL_COUNT(hidden)) {
+        origin_of(url, hidden[n_hidden].origin, sizeof hidden[0].origin);
+        snprintf(hidden[n_hidden++].token, sizeof hidden[0].token, "%s", token);
+    }
+    free(token);
+}
+
 bool engine_joulet_take_token(struct engine *e)
 {
-    char *at = strstr(e->url, TOKEN_PATH), *from = at ? at + strlen(TOKEN_PATH) : NULL;
-    size_t n = from ? strcspn(from, "/") : 0;
-    if (!n)
-        return true;
-    e->joulet.token = jl_strf("%.*s", (int)n, from);
-    if (!e->joulet.token)
-        return false;
-    memmove(at, from + n, strlen(from + n) + 1);
+    char origin[256];
+    bool has = strstr(e->url, TOKEN_PATH) != NULL;
+    e->joulet.token = cut_token(e->url);
+    if (has)
+        return e->joulet.token || strstr(e->url, TOKEN_PATH);
+    origin_of(e->url, origin, sizeof origin);
+    for (size_t i = n_hidden; i-- > 0 && !e->joulet.token;)
+        if (strcmp(hidden[i].origin, origin) == 0 && !(e->joulet.token = jl_strdup(hidden[i].token)))
+            return false;
     return true;
 }
 
@@ -255,8 +290,9 @@ static bool look_at(struct engine *e, const char *base)
     if (j->is) {
         wire_clean(j->version, sizeof j->version, version, strlen(version));
         snprintf(j->url, sizeof j->url, "%s", base);
-        energy = own_page(e, base, "/joulet/energy", NULL);
-        j->meters = json_is_object(json_object_get(energy, "total"));
+        const json_t *told = json_object_get(health, "meters");
+        energy = told ? NULL : own_page(e, base, "/joulet/energy", NULL); /* servers that do not say it there */
+        j->meters = told ? json_is_true(told) : json_is_object(json_object_get(energy, "total"));
         json_decref(energy);
     }
     json_decref(health);

@@ -38,7 +38,9 @@ struct engine_noticed {
 /* The token for servers that ask for one (--token); NULL: that of JOULET_TOKEN. It is sent only to an address that it came with
  * (/joulet/t/TOKEN) and to who refuses as a joulet server does. Before engines are opened. */
 void engine_joulet_use_token(const char *token);
-/* Takes /joulet/t/TOKEN out of the address, so that it is in no record. False: no memory. */
+/* Takes /joulet/t/TOKEN out of an address in place and keeps it for that server: for texts that are written, as plans. */
+void engine_joulet_hide_token(char *url);
+/* The same for that of the engine, which sends it from now on. False: no memory. */
 bool engine_joulet_take_token(struct engine *e);
 /* The answer is the one of a joulet server that wants a token. */
 bool engine_joulet_refused(int status, const char *body, size_t n);

@@ -13,7 +13,7 @@ struct report_style {
  * where the style has them. Malloc'ed. */
 char *report_clean(const char *s, const struct report_style *style);
 int report_width(const char *s);               /* columns that s takes on a terminal */
-size_t report_fit(const char *s, int columns); /* bytes of s that fit */
+size_t report_cut(const char *s, int columns); /* bytes of s that fit */
 /* A turn of a chat in a few lines, so that the answer stays in sight. */
 void report_turn(struct jl_buf *out, const struct run *r, const struct run_request *q, const struct report_style *style);
 /* The energy block after `run`, `exec` and a chat. */

@@ -132,7 +132,7 @@ int report_width(const char *s)
     return text_width(s);
 }
 
-size_t report_fit(const char *s, int columns)
+size_t report_cut(const char *s, int columns)
 {
     return text_fit(s, columns);
 }

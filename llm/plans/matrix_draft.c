@@ -1,4 +1,5 @@
 /* matrix_draft.c - what has been said of a plan so far, entry by entry. */
+#include "llm/engine_joulet.h"
 #include "llm/plans/matrix_private.h"
 
 #include <stdlib.h>
@@ -61,6 +62,8 @@ bool draft_add_value(struct draft_entry *e, const char *value, size_t len)
         return false;
     memcpy(copy, value, len);
     copy[len] = '\0';
+    if (e->key && strcmp(e->key, "engine") == 0) /* the plan is kept with the run */
+        engine_joulet_hide_token(copy);
     grown[e->n++] = copy;
     return true;
 }
