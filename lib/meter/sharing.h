@@ -77,7 +77,7 @@ enum joulet_status sharing_listed_step(struct joulet_sharing *s, joulet_mark fro
 /* ---- windows, for a device that several engines share (attribution_windows.c) ---------------------------------------- */
 
 struct sharing_sums {
-    double together; /* members of its steps besides one */
+    double together;                    /* members of its steps besides one */
     double model_j, row[SHARING_TERMS]; /* steps, prefill tokens, decode tokens, contexts */
 };
 void sharing_sum(const struct joulet_sharing *s, joulet_mark from, joulet_mark to, struct sharing_sums *out);

@@ -252,7 +252,7 @@ static int by_size(const void *a, const void *b)
 /* How much went to the wrong request, of all; and how far off requests are. */
 static void compare(struct engine *e, const json_t *requests)
 {
-    double off[ALL], off_j = 0, all_j = 0, equal_j = 0, sum_j = 0;
+    double off[ALL] = {0}, off_j = 0, all_j = 0, equal_j = 0, sum_j = 0;
     size_t n = json_array_size(requests);
     assert_int_equal(n, ALL);
     for (size_t i = 0; i < n; i++) {
