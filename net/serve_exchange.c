@@ -271,11 +271,10 @@ enum joulet_status serve_exchange_open(struct net_exchange **out, struct net_poo
                                        struct joulet_error *err)
 {
     *out = NULL;
-    struct net_exchange *x = calloc(1, sizeof(*x));
+    struct net_exchange *x = malloc(sizeof(*x));
     if (!x)
         return jl_fail(err, JOULET_MEMORY, "out of memory");
-    x->pool = p;
-    x->ask = *a;
+    *x = (struct net_exchange){.pool = p, .ask = *a};
     x->ask.idle_s = a->idle_s > 0 ? a->idle_s : IDLE_DEFAULT_S;
     x->ask.first_s = a->first_s > 0 ? a->first_s : x->ask.idle_s;
     x->pieces = a->body_len != 0 && !a->body;

@@ -65,6 +65,8 @@ static size_t aligned(size_t n)
 /* Place for a record in one piece, NULL when the ring is full. Under the lock. */
 static char *place_for(struct observation *o, size_t n)
 {
+    if (o->head == o->tail) /* nothing is in it: from its begin on again, so that no more of its memory is used than is needed */
+        o->head = o->tail = (o->head + o->size - 1) / o->size * o->size;
     size_t need = aligned(sizeof(struct record)) + aligned(n), at = (size_t)(o->head % o->size), left = o->size - at;
     size_t skip = left < need ? left : 0;
     if (need > o->size / 2 || o->head - o->tail + skip + need > o->size)
@@ -261,17 +263,18 @@ static void tell(const struct record *r, const char *bytes)
 }
 
 /* All records up to `head`, giving back their place one by one. */
-static void read_ring(struct observation *o, uint64_t head)
+static void read_ring(struct observation *o, uint64_t tail, uint64_t head)
 {
-    while (o->tail < head) {
-        size_t at = (size_t)(o->tail % o->size), used = o->size - at;
+    while (tail < head) {
+        size_t at = (size_t)(tail % o->size), used = o->size - at;
         const struct record *r = (const struct record *)(const void *)(o->ring + at);
         if (used >= sizeof(*r) && r->what != SKIP) {
             used = aligned(sizeof(*r)) + aligned(r->n);
             tell(r, o->ring + at + aligned(sizeof(*r)));
         }
+        tail += used;
         pthread_mutex_lock(&o->lock);
-        o->tail += used;
+        o->tail = tail;
         pthread_mutex_unlock(&o->lock);
     }
 }
@@ -295,7 +298,7 @@ static void run(void *arg)
         o->telling = false;
         while (!o->open && !o->stop && o->head == o->tail && !o->overdue)
             pthread_cond_wait(&o->begun, &o->lock);
-        uint64_t head = o->head;
+        uint64_t head = o->head, tail = o->tail;
         struct watched *overdue = o->overdue;
         o->overdue = NULL;
         bool idle = head == o->tail && !overdue;
@@ -304,7 +307,7 @@ static void run(void *arg)
             o->seen_ns = jl_mono_ns();
         o->telling = !idle;
         pthread_mutex_unlock(&o->lock);
-        read_ring(o, head);
+        read_ring(o, tail, head);
         read_overdue(overdue);
         if (o->observer.pause)
             o->observer.pause(o->observer.user);

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { STREAMS_MOST = 10000, CHUNKS = 30, GAP_US = 10000000, MINUTES_MOST = 24 * 60 };
+enum { STREAMS_MOST = 10000, CHUNKS = 12, GAP_US = 10000000, MINUTES_MOST = 24 * 60 };
 #define END       "\r\n0\r\n\r\n"
 #define RISE_MOST 0.02 /* of the memory, an hour */
 
@@ -29,7 +29,7 @@ struct stream {
 static struct stream streams[STREAMS_MOST];
 static size_t n_streams, n_broken, n_ended;
 static unsigned long long n_bytes;
-static double resident[MINUTES_MOST + 1];
+static double resident[MINUTES_MOST + 1]; /* above that of the one without streams */
 static char folder[] = "/tmp/joulet-soak-XXXXXX";
 
 /* ---- the processes ------------------------------------------------------------------------------------------------------ */
@@ -140,7 +140,7 @@ static void look_until(int epoll, int64_t until_ns)
 
 /* ---- the verdict -------------------------------------------------------------------------------------------------------- */
 
-/* Slope of resident memory from minute `from` on, kB an hour; half its 95 % interval in *pm. Minutes that resemble their
+/* Slope of memory from minute `from` on, kB an hour; half its 95 % interval in *pm. Minutes that resemble their
  * predecessor count for less. */
 static double slope(size_t from, size_t n, double *pm)
 {
@@ -172,10 +172,10 @@ static void figure(const char *name, double value, double pm, const char *unit, 
 }
 
 /* Flat: it does not rise by more than 2 % an hour, as surely as can be told. */
-static bool judge(size_t minutes, double before)
+static bool judge(size_t minutes)
 {
     size_t from = minutes / 4, n = minutes + 1;
-    double pm, rise = slope(from, n, &pm), last = resident[n - 1], each = (last - before) / (double)n_streams;
+    double pm, rise = slope(from, n, &pm), last = resident[n - 1], each = last / (double)n_streams;
     double most = RISE_MOST * last;
     bool flat = rise + pm <= most, whole = n_broken == 0;
     figure("open streams that broke", (double)n_broken, (double)NAN, "", 0, whole);
@@ -185,10 +185,9 @@ static bool judge(size_t minutes, double before)
     return flat && whole && each <= 100;
 }
 
-static bool soak(size_t minutes, size_t n, pid_t joulet, int port)
+static bool soak(size_t minutes, size_t n, pid_t joulet, pid_t idle, int port)
 {
     int epoll = epoll_create1(EPOLL_CLOEXEC);
-    double before = of_status(joulet, "VmRSS:");
     if (!open_streams(port, n, epoll)) {
         fprintf(stderr, "soak: only %zu streams could be opened: %s\n", n_streams, strerror(errno));
         return false;
@@ -196,22 +195,23 @@ static bool soak(size_t minutes, size_t n, pid_t joulet, int port)
     int64_t t_ns = jl_mono_ns();
     for (size_t minute = 0; minute <= minutes; minute++) {
         look_until(epoll, t_ns + (int64_t)minute * 60 * JL_NS_PER_S);
-        resident[minute] = of_status(joulet, "VmRSS:");
-        printf("{\"minute\": %zu, \"resident_kb\": %.0f, \"per_stream_kb\": %.2f, \"threads\": %.0f, \"streams\": %zu, "
-               "\"ended\": %zu, "
-               "\"broken\": %zu, \"bytes\": %llu}\n",
-               minute, resident[minute], (resident[minute] - before) / (double)n_streams, of_status(joulet, "Threads:"),
-               n_streams - n_broken, n_ended, n_broken, n_bytes);
+        double all = of_status(joulet, "VmRSS:"), base = of_status(idle, "VmRSS:");
+        resident[minute] = all - base;
+        printf(
+            "{\"minute\": %zu, \"resident_kb\": %.0f, \"without_streams_kb\": %.0f, \"per_stream_kb\": %.2f, \"threads\": %.0f, "
+            "\"streams\": %zu, \"ended\": %zu, \"broken\": %zu, \"bytes\": %llu}\n",
+            minute, all, base, resident[minute] / (double)n_streams, of_status(joulet, "Threads:"), n_streams - n_broken, n_ended,
+            n_broken, n_bytes);
         fflush(stdout);
     }
-    return judge(minutes, before);
+    return judge(minutes);
 }
 
 int main(int argc, char **argv)
 {
     size_t minutes = argc > 1 ? strtoul(argv[1], NULL, 10) : 60, n = argc > 2 ? strtoul(argv[2], NULL, 10) : 2000;
     int port, fd = peer_listen(&port);
-    pid_t upstream, joulet;
+    pid_t upstream, joulet, idle;
     if (minutes < 8 || minutes > MINUTES_MOST || n < 1 || n > STREAMS_MOST) {
         fprintf(stderr, "usage: soak [MINUTES [STREAMS]]: at least 8 minutes, at most %d streams\n", STREAMS_MOST);
         return 2;
@@ -222,13 +222,16 @@ int main(int argc, char **argv)
     if (upstream == 0)
         peer_serve(fd);
     int at = upstream > 0 ? start_joulet(port, &joulet) : 0;
-    bool ok = at > 0 && soak(minutes, n, joulet, at);
-    if (at <= 0)
+    bool both = at > 0 && start_joulet(port, &idle) > 0;
+    bool ok = both && soak(minutes, n, joulet, idle, at);
+    if (!both)
         fprintf(stderr, "soak: joulet serve could not be started\n");
     if (upstream > 0) {
         kill(upstream, SIGKILL);
         kill(joulet, SIGTERM);
     }
+    if (at > 0)
+        kill(idle, SIGTERM);
     while (wait(NULL) > 0)
         continue;
     char *command = jl_strf("rm -rf %s", folder);
