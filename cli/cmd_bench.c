@@ -184,7 +184,8 @@ const struct command cmd_bench = {
         "min-p "
         "repeat-penalty stop max-tokens context engine-option threads gpu-layers prompt-cache think think-budget keep-alive "
         "tools timeout sensors meter sim replay "
-        "interval trust-root calibration measured-only json output run-id title private place grid grid-series grid-command pue wue "
+        "interval trust-root calibration measured-only json output run-id title private place grid grid-series grid-command pue "
+        "wue "
         "embodied-kg lifetime-years price tariff device-hour currency db no-store quiet width color max-j-per-token",
     .about = "Sends the prompts one after the other and measures each: queue, prefill and decode. Around them stand the load of\n"
              "the model, an idle window (10 s) and a cool-down (until the power has settled, 10 s at most). The prompt cache is\n"

@@ -51,7 +51,8 @@ struct serve_api *serve_api_open(const struct cli *c, const struct serve_meter *
     if (a) {
         a->program = folder ? jl_strf("%s/joulet", folder) : NULL;
         add_all(a, c);
-        *out = (struct server_api){.meter = serve_meter_of(m), .program = a->program, .arguments = a->arguments};
+        *out = (struct server_api){
+            .meter = serve_meter_of(m), .program = a->program, .arguments = a->arguments, .db = cli_str(c, "db")};
     }
     free(folder);
     return a;

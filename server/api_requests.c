@@ -23,6 +23,8 @@ static bool read_filter(struct api_call *c, const struct api_query *q, struct me
     const char *before = api_query_get(q, "before"), *after = api_query_get(q, "after");
     *f = (struct metering_filter){.model = api_query_get(q, "model"),
                                   .upstream = api_query_get(q, "upstream"),
+                                  .client = api_query_get(q, "client"),
+                                  .session = api_query_get(q, "session"),
                                   .state = api_query_get(q, "state"),
                                   .kind = api_query_get(q, "kind"),
                                   .protocol = api_query_get(q, "protocol"),

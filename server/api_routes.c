@@ -11,7 +11,7 @@ const struct api_route api_routes[] = {
     {"GET", "/joulet/health", NULL, "how the server is, and whether its upstreams answer", api_health},
     {"GET", "/joulet/sensors", NULL, "every channel that is read, what it says now, and what is in the way", api_sensors},
     {"GET", "/joulet/power", "interval_ms follow", "power and energy of each channel, once or as a stream", api_power},
-    {"GET", "/joulet/requests", "model upstream state kind protocol since until before after limit follow",
+    {"GET", "/joulet/requests", "model upstream client session state kind protocol since until before after limit follow",
      "the latest requests, or a stream of them as they go", api_requests},
     {"GET", "/joulet/requests/{id}", NULL, "one request: tokens, windows, energy", api_request},
     {"GET", "/joulet/usage", "group", "sums of requests, tokens and energy since the start", api_usage},

@@ -33,7 +33,8 @@ struct json_watch {
 };
 void json_watch_init(struct json_watch *w);
 enum json_place json_watch_byte(struct json_watch *w, char c);
-/* What of these bytes is plain text inside a string, which tells nothing before it ends: taken at once. 0: the next byte is none. */
+/* What of these bytes is plain text inside a string, which tells nothing before it ends: taken at once. 0: the next byte is none.
+ */
 size_t json_watch_text(struct json_watch *w, const char *bytes, size_t n);
 /* The object whose end was just told is the last of an answer with content, in any protocol. `usage`: the client gets the counts
  * in an object of their own, after the one that tells why the answer ended. */

@@ -62,8 +62,8 @@ size_t metering_members(struct metering *m, const char *id, bool in_usage, char 
 /* JSON of one request, of those that are asked for, and of all accounts; false: there is no such request. Any thread. */
 bool metering_write_request(struct metering *m, const char *id, struct jl_buf *out);
 struct metering_filter {
-    const char *model, *upstream, *state, *kind, *protocol; /* NULL: any; "llama3*": all that begin so */
-    int64_t since_ns, until_ns;                             /* wall clock; 0: open */
+    const char *model, *upstream, *client, *session, *state, *kind, *protocol; /* NULL: any; "llama3*": all that begin so */
+    int64_t since_ns, until_ns;                                                /* wall clock; 0: open */
     uint64_t before, after; /* cursors of an earlier answer; UINT64_MAX and 0: none. after: the oldest of those that follow */
     size_t limit;
 };

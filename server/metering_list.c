@@ -21,10 +21,13 @@ static bool is_like(const char *text, const char *wanted)
 static bool passes(const struct metering *m, const struct metered *x, const struct metering_filter *f)
 {
     const char *upstream = x->engine == NOWHERE ? NULL : m->engines[x->engine].upstream;
+    char client[WHO_CLIENT];
+    who_client(&x->who, client);
     return x->used && x->number < f->before && x->number > f->after && is_like(x->r.model, f->model) &&
-           is_like(upstream, f->upstream) && is_like(metering_state_name(x), f->state) &&
-           is_like(recognised_kind_name(x->r.kind), f->kind) && is_like(x->r.protocol, f->protocol) &&
-           (!f->since_ns || x->wall_ns >= f->since_ns) && (!f->until_ns || x->wall_ns < f->until_ns);
+           is_like(upstream, f->upstream) && is_like(client, f->client) && is_like(x->who.session, f->session) &&
+           is_like(metering_state_name(x), f->state) && is_like(recognised_kind_name(x->r.kind), f->kind) &&
+           is_like(x->r.protocol, f->protocol) && (!f->since_ns || x->wall_ns >= f->since_ns) &&
+           (!f->until_ns || x->wall_ns < f->until_ns);
 }
 
 struct chosen {
