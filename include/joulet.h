@@ -637,6 +637,10 @@ JOULET_API void joulet_energy_add(struct joulet_energy *sum, const struct joulet
 /* Consecutive windows of one channel: energies add; random terms in quadrature, common ones (time, idle, spec) linearly. */
 JOULET_API void joulet_energy_chain(struct joulet_energy *sum, const struct joulet_energy *next);
 
+/* What the idle level comes to in so many seconds: gross_j, with the level's own uncertainty, which times of one level have in
+ * common. Unknown without a level. */
+JOULET_API void joulet_energy_idle(const struct joulet_baseline *level, double seconds, struct joulet_energy *out);
+
 /* Parts that were measured apart made to sum to their whole, net and gross: the difference is shared by variance (end of 2.2).
  * Parts stay as they are where one of them or the whole has no figure. */
 JOULET_API void joulet_energy_share(struct joulet_energy *parts, size_t n, const struct joulet_energy *whole);

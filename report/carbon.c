@@ -6,6 +6,7 @@
 #include "report/internal.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define J_PER_KWH 3.6e6
@@ -108,6 +109,39 @@ void carbon_factors_of(const struct run *r, const struct run_request *q, bool ne
         .embodied_g_per_s = number(r, "embodied_kg") * 1000 / (number(r, "lifetime_years") * YEAR_S),
     };
     carbon_series_release(&c.grid);
+}
+
+struct carbon_clock {
+    const struct run *r;
+    struct changing c;
+};
+
+struct carbon_clock *carbon_clock_open(const struct run *r)
+{
+    struct carbon_clock *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->r = r;
+    changing_of(r, &c->c);
+    return c;
+}
+
+void carbon_clock_close(struct carbon_clock *c)
+{
+    if (c)
+        carbon_series_release(&c->c.grid);
+    free(c);
+}
+
+void carbon_clock_at(const struct carbon_clock *c, int64_t from_ns, int64_t to_ns, struct carbon_factors *out)
+{
+    double pue = number(c->r, "pue");
+    *out = (struct carbon_factors){.grid_g_per_kwh = grid_over(&c->c, from_ns, to_ns),
+                                   .price_per_kwh = price_over(&c->c, from_ns, to_ns),
+                                   .pue = isnan(pue) ? 1 : pue,
+                                   .wue_l_per_kwh = NAN,
+                                   .device_hour = NAN,
+                                   .embodied_g_per_s = NAN};
 }
 
 /* ---- amounts ----------------------------------------------------------------------------------------------------- */

@@ -81,6 +81,12 @@ struct carbon_factors {
 /* q NULL: all requests that count, or a run without any. net: weighed by net energy, else by gross. */
 void carbon_factors_of(const struct run *r, const struct run_request *q, bool net, struct carbon_factors *out);
 
+/* The same for any span of wall time, asked often. NULL: no memory. */
+struct carbon_clock;
+struct carbon_clock *carbon_clock_open(const struct run *r);
+void carbon_clock_close(struct carbon_clock *c); /* NULL is fine */
+void carbon_clock_at(const struct carbon_clock *c, int64_t from_ns, int64_t to_ns, struct carbon_factors *out);
+
 /* Amounts of so much energy and time of use. NAN unknown. */
 struct carbon_amounts {
     double emissions_g, water_l, embodied_g, energy_cost, device_cost, cost; /* cost: what is known of both */

@@ -161,3 +161,16 @@ void joulet_energy_chain(struct joulet_energy *sum, const struct joulet_energy *
     if (sum->flags & JOULET_FLAG_JOINED)
         sum->flags &= ~(uint32_t)JOULET_FLAG_UNRESOLVED;
 }
+
+void joulet_energy_idle(const struct joulet_baseline *level, double seconds, struct joulet_energy *out)
+{
+    static const struct joulet_energy unknown = JOULET_ENERGY_UNKNOWN;
+    *out = unknown;
+    if (isnan(level->power_w) || isnan(seconds))
+        return;
+    double u_j = isnan(level->u_w) ? 0 : level->u_w * seconds;
+    out->gross_j = level->power_w * seconds;
+    out->gross_pm_j = COVERAGE * u_j;
+    out->u = (struct joulet_u){.spec = u_j};
+    out->method = "idle-level/1";
+}
