@@ -4,6 +4,7 @@
 
 #include "server/guard.h"
 #include "server/headers.h"
+#include "server/model_lists.h"
 #include "server/route.h"
 #include "server/rules.h"
 #include "server/server.h"
@@ -21,6 +22,7 @@ struct server {
     struct net_server *net;
     struct net_pool *pool;
     struct observation *observation;
+    struct model_lists *models; /* of several upstreams; NULL while it opens */
     struct observe_tee tee;
     struct api_shared *api;
     struct net_handler handler;

@@ -84,6 +84,10 @@ static bool find_upstream(struct passage *p)
     const char *rest;
     bool named = p->body.len && route_model(p->body.data, p->body.len, model, sizeof(model));
     p->to = route_find(r->o.upstreams, r->o.n_upstreams, p->target, named ? model : NULL, &rest);
+    if (named && p->to && !p->to->prefix && !p->to->model) {
+        const struct server_upstream *listed = model_lists_find(p->server->models, r->o.upstreams, r->o.n_upstreams, model);
+        p->to = listed ? listed : p->to;
+    }
     if (!p->to) {
         set_fault(p, 404, "no upstream is for this path and model: see --upstream");
         return false;
@@ -322,12 +326,30 @@ static bool exchange_heads(struct passage *p, struct net_reply *reply)
     return status == JOULET_OK;
 }
 
+/* Several engines seem one: their lists of models come together. */
+static bool answer_list(struct passage *p, struct net_call *call)
+{
+    static const struct net_header headers[] = {{"Content-Type", "application/json"}};
+    struct jl_buf out;
+    bool get = strcmp(p->head->method, "GET") == 0, ok = false;
+    jl_buf_init(&out, (size_t)64 << 20);
+    if (get && !p->head->upgrade && model_lists_merged(p->server->models, p->target, &out)) {
+        struct net_answer a = {.status = 200, .headers = headers, .n_headers = 1, .body = out.data, .length = (int64_t)out.len};
+        net_call_answer(call, &a);
+        ok = true;
+    }
+    jl_buf_release(&out);
+    return ok;
+}
+
 void passage_answer(void *state, struct net_call *call)
 {
     struct passage *p = state;
     struct net_reply reply;
     if (p->own && !p->fault)
         server_own(p, call);
+    else if (!p->fault && !p->body_n && answer_list(p, call))
+        ;
     else if (!p->fault && !p->streaming && find_upstream(p) && p->head->upgrade) {
         passage_switch(p);
     } else if (!p->fault && exchange_heads(p, &reply)) {

@@ -40,7 +40,8 @@ enum joulet_status route_check(const struct server_upstream *u, size_t n, struct
         if (u[i].prefix && strncmp(u[i].prefix, "/joulet", 7) == 0 && (!u[i].prefix[7] || u[i].prefix[7] == '/'))
             return jl_fail(err, JOULET_USAGE, "paths below /joulet/ are joulet's own: choose another prefix for %s", u[i].url);
         for (size_t k = i + 1; k < n; k++)
-            if (same(u[i].prefix, u[k].prefix) && same(u[i].model, u[k].model))
+            if (same(u[i].prefix, u[k].prefix) && same(u[i].model, u[k].model) &&
+                (u[i].prefix || u[i].model || same(u[i].url, u[k].url)))
                 return jl_fail(err, JOULET_USAGE,
                                "the upstreams %s and %s would get the same requests: give them prefixes or models, as in "
                                "/ollama=%s",

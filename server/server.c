@@ -111,6 +111,11 @@ static enum joulet_status start_observing(struct server *s, struct joulet_error 
     return status;
 }
 
+static struct rules *rules_of(void *user)
+{
+    return server_rules(user);
+}
+
 static enum joulet_status start(struct server *s, struct joulet_error *err)
 {
     struct net_server_options n = {.listen = s->o.listen,
@@ -130,6 +135,8 @@ static enum joulet_status start(struct server *s, struct joulet_error *err)
         status = api_open(s, err);
     if (status == JOULET_OK)
         status = net_pool_open(&s->pool, err);
+    if (status == JOULET_OK)
+        status = model_lists_open(&s->models, rules_of, s, err);
     return status == JOULET_OK ? net_server_open(&s->net, &n, err) : status;
 }
 
@@ -196,6 +203,7 @@ void server_close(struct server *s)
     net_server_close(s->net);
     api_close(s);
     net_pool_close(s->pool);
+    model_lists_close(s->models);
     if (s->o.metering)
         metering_follow(s->o.metering, NULL);
     observation_close(s->observation, OBSERVER_PATIENCE_S);

@@ -256,12 +256,15 @@ static void options_of_routes(void **state)
         assert_true(rows[i].prefix ? u.prefix && !strcmp(u.prefix, rows[i].prefix) : !u.prefix);
         assert_true(rows[i].model ? u.model && !strcmp(u.model, rows[i].model) : !u.model);
     }
-    static const struct server_upstream twice[] = {{.url = "http://a"}, {.url = "http://b"}};
+    static const struct server_upstream twice[] = {{.url = "http://a"}, {.url = "http://a"}};
+    static const struct server_upstream several[] = {
+        {.url = "http://a"}, {.url = "http://b"}, {.url = "http://c", .prefix = "/c"}};
     static const struct server_upstream own[] = {{.url = "http://a", .prefix = "/joulet/x"}};
     struct joulet_error err;
     assert_int_equal(route_check(twice, 2, &err), JOULET_USAGE);
     assert_int_equal(route_check(own, 1, &err), JOULET_USAGE);
     assert_int_equal(route_check(twice, 1, &err), JOULET_OK);
+    assert_int_equal(route_check(several, 3, &err), JOULET_OK); /* their lists of models tell them apart */
 }
 
 static void models_in_bodies(void **state)
