@@ -423,7 +423,7 @@ static void on_end(void *state, const struct observed_end *end)
 static void on_pause(void *user)
 {
     struct metering *m = user;
-    apart_flush(m->apart);
+    atomic_store(&m->waits_ns, apart_pause(m->apart));
     atomic_store(&m->recogniser, apart_pid(m->apart));
     if (!m->tunnels)
         return;

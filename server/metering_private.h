@@ -120,6 +120,7 @@ struct metering {
     struct metering_options o;
     struct observer observer;
     struct apart *apart;      /* of the observer's thread, as ... */
+    atomic_llong waits_ns;    /* since when something is not told that the observation told; 0: nothing */
     atomic_llong recogniser;  /* its process, as the observer's thread last saw it */
     struct exchange *tunnels; /* ... those that are open */
     struct joulet_attribution *attribution;

@@ -184,6 +184,8 @@ static joulet_mark seen_until(struct metering *m, joulet_mark now)
     pthread_mutex_lock(&m->follow_lock);
     joulet_mark seen = m->observation ? observation_seen_ns(m->observation) : now;
     pthread_mutex_unlock(&m->follow_lock);
+    joulet_mark waits = atomic_load(&m->waits_ns); /* after the observation was asked: what it had told then may wait here */
+    seen = waits && waits < seen ? waits : seen;
     return (seen < now ? seen : now) - BEHIND_NS;
 }
 

@@ -15,7 +15,9 @@
 #include <unistd.h>
 
 #define PATIENCE_S       2.0
-#define START_S          10.0                 /* of a new process, on a busy machine */
+#define START_S          10.0               /* of a new process, on a busy machine */
+#define ENOUGH           ((size_t)32 << 10) /* to be handed over now */
+#define WAITS_NS         ((int64_t)60000000)
 #define AT_ONCE          ((size_t)256 << 10)  /* handed over without waiting for more */
 #define BYTES_MAX        ((size_t)64 << 10)   /* of one record; longer ones become several */
 #define BACK_OFF_NS      ((int64_t)100000000) /* after the first death; doubled with each one ... */
@@ -42,8 +44,10 @@ struct apart {
     uint32_t n, *unused, n_unused;
     struct jl_buf piece;
     struct jl_process process;
-    int socket; /* -1: no process */
-    bool fresh; /* it has not answered yet */
+    int socket;                  /* -1: no process */
+    bool fresh;                  /* it has not answered yet */
+    bool urgent;                 /* in `piece` is what should not wait */
+    int64_t since_ns, oldest_ns; /* its first record was put; the earliest time in it */
     int64_t started_ns, next_ns, back_off_ns;
     uint64_t losses;
 };
@@ -290,10 +294,18 @@ void apart_flush(struct apart *a)
 {
     if (a->socket >= 0 && a->piece.len) {
         bool ok = hand_over(a);
+        a->urgent = false;
         jl_buf_clear(&a->piece);
         if (!ok)
             lose_process(a);
     }
+}
+
+int64_t apart_pause(struct apart *a)
+{
+    if (a->urgent || a->piece.len > ENOUGH || (a->piece.len && jl_mono_ns() - a->since_ns > WAITS_NS))
+        apart_flush(a);
+    return a->piece.len ? a->oldest_ns : 0;
 }
 
 /* ---- what passes ------------------------------------------------------------------------------------------------------- */
@@ -312,6 +324,11 @@ static void put(struct apart *a, struct apart_record r, const void *bytes)
         lose(a, r.x);
         return;
     }
+    if (!a->piece.len)
+        a->since_ns = a->oldest_ns = jl_mono_ns();
+    if (r.t_ns && r.t_ns < a->oldest_ns)
+        a->oldest_ns = r.t_ns;
+    a->urgent |= r.what == APART_REQUEST_END || r.what == APART_END;
     if (!jl_buf_add(&a->piece, &r, sizeof r) || (r.n && !jl_buf_add(&a->piece, bytes, r.n)))
         lose_process(a); /* no memory: half a record would be misread */
 }

@@ -40,6 +40,9 @@ void apart_chunk(struct apart *a, uint32_t x, bool from_client, const char *byte
 void apart_end(struct apart *a, uint32_t x, bool whole, int64_t t_ns);
 /* Everything so far is read and told before it returns, or is lost. */
 void apart_flush(struct apart *a);
+/* The same when it is worth it: an exchange begins to compute or ends, or something has waited for long, because waking the
+ * process costs more than it does for a piece. Returns since when something waits; 0: nothing does. */
+int64_t apart_pause(struct apart *a);
 
 int64_t apart_pid(const struct apart *a);     /* -1: none runs */
 uint64_t apart_losses(const struct apart *a); /* processes that died or hung */
