@@ -141,10 +141,10 @@ struct cards {
     uint32_t listed, hidden, own[METERING_PLACES], foreign; /* hidden: somebody there cannot be seen here */
 };
 
-static void one_process(struct metering *m, const struct joulet_process *x, uint32_t on, struct cards *c)
+static void one_process(struct metering *m, size_t n_places, const struct joulet_process *x, uint32_t on, struct cards *c)
 {
     bool owned = false;
-    for (size_t i = 0; i < m->n_places; i++)
+    for (size_t i = 0; i < n_places; i++)
         if (m->places[i].followed && joulet_follow_has(m->places[i].followed, x->pid)) {
             c->own[i] |= on;
             owned = true;
@@ -155,7 +155,7 @@ static void one_process(struct metering *m, const struct joulet_process *x, uint
         c->hidden |= on;
 }
 
-static void list_cards(struct metering *m, struct cards *c)
+static void list_cards(struct metering *m, size_t n_places, struct cards *c)
 {
     struct joulet_process *all = calloc(PROCESSES_MAX, sizeof *all);
     size_t n = all ? joulet_processes(m->o.meter, all, PROCESSES_MAX) : 0;
@@ -167,7 +167,7 @@ static void list_cards(struct metering *m, struct cards *c)
         for (size_t i = 0; i < m->o.n_channels; i++)
             if (is_listed(&m->devices[i].ch) && is_on(&m->devices[i].ch, &all[k]))
                 on |= (uint32_t)1 << i;
-        one_process(m, &all[k], on, c);
+        one_process(m, n_places, &all[k], on, c);
     }
     free(all);
 }
@@ -274,7 +274,7 @@ static void list_all(struct metering *m, size_t n, joulet_mark now)
     size_t before[METERING_PLACES];
     for (size_t i = 0; i < n; i++)
         before[i] = computing(m, i);
-    list_cards(m, &c);
+    list_cards(m, n, &c);
     pthread_mutex_lock(&m->lock);
     for (size_t i = 0; i < n; i++) {
         struct metering_host *p = &m->places[i];
