@@ -34,6 +34,7 @@ struct net_exchange {
     size_t taken;
     enum reply_head why; /* the head is none */
     bool came, gone, idle, no_memory;
+    bool slow; /* the last piece was long in coming */
     int broke; /* errno of the line; -1: it was closed */
 };
 
@@ -74,7 +75,10 @@ static bool await(struct net_exchange *x, short events)
 /* Bytes from the upstream as soon as some are there, or 0: it closed; LINE_BROKE with the reason in x. */
 static long take(struct net_exchange *x, char *bytes, size_t size)
 {
-    long n = x->line->easy ? serve_line_read(x->line, bytes, size) : LINE_AGAIN; /* TLS holds what its socket does not show */
+    int64_t since_ns = x->t_active_ns;
+    /* TLS holds what its socket does not show. While pieces follow each other quickly, waiting in the read alone spares a call
+     * for each; a client that leaves is seen at the next piece, or after that wait. */
+    long n = x->line->easy || (x->head_done && !x->slow) ? serve_line_read_soon(x->line, bytes, size) : LINE_AGAIN;
     while (n == LINE_AGAIN) {
         if (!await(x, POLLIN))
             return LINE_BROKE;
@@ -86,6 +90,7 @@ static long take(struct net_exchange *x, char *bytes, size_t size)
     }
     x->came = true;
     x->t_bytes_ns = x->t_active_ns = jl_mono_ns();
+    x->slow = x->t_active_ns - since_ns >= LINE_PATIENCE_NS;
     return n;
 }
 

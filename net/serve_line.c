@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define CONNECT_DEFAULT_S 5.0
@@ -239,7 +240,10 @@ static bool take_over(struct line *l, struct connecting *c)
         return false;
     if (strncasecmp(l->origin, "https", 5) != 0) {
         l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        return l->fd >= 0;
+        int flags = l->fd >= 0 ? fcntl(l->fd, F_GETFL) : -1;
+        const struct timeval patience = {.tv_usec = LINE_PATIENCE_NS / 1000};
+        return flags >= 0 && fcntl(l->fd, F_SETFL, flags & ~O_NONBLOCK) == 0 &&
+               setsockopt(l->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) == 0;
     }
     curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, NULL);
     curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, NULL);
@@ -333,6 +337,14 @@ long serve_line_read(struct line *l, char *bytes, size_t size)
     if (l->easy)
         return of_curl(curl_easy_recv(l->easy, bytes, size, &n), n);
     ssize_t got = recv(l->fd, bytes, size, MSG_DONTWAIT);
+    return got >= 0 ? (long)got : of_errno();
+}
+
+long serve_line_read_soon(struct line *l, char *bytes, size_t size)
+{
+    if (l->easy)
+        return serve_line_read(l, bytes, size);
+    ssize_t got = recv(l->fd, bytes, size, 0);
     return got >= 0 ? (long)got : of_errno();
 }
 

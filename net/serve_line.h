@@ -27,6 +27,9 @@ enum joulet_status serve_line_open(struct line **out, const char *origin, const 
 void serve_line_close(struct line *l); /* NULL is fine */
 /* Bytes that are there; 0: the upstream closed; LINE_AGAIN, LINE_BROKE with errno. */
 long serve_line_read(struct line *l, char *bytes, size_t size);
+/* The same, waiting for them up to LINE_PATIENCE_NS where that costs nothing. */
+#define LINE_PATIENCE_NS ((int64_t)100 * 1000000)
+long serve_line_read_soon(struct line *l, char *bytes, size_t size);
 /* Bytes that were taken; LINE_AGAIN, LINE_BROKE. */
 long serve_line_write(struct line *l, const struct iovec *v, size_t n);
 
