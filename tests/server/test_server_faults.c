@@ -58,9 +58,43 @@ static void smuggled_requests(void **state)
         "POST /a HTTP/1.1\r\n\r\n",
         "GET /a HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 44\r\n\r\n",
         "CONNECT localhost:1 HTTP/1.1\r\n" HOST "\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Content-Length: +44\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Content-Length: 4 4\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Content-Length: 44,\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Content-Length: 4e1\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Content-Length: \r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Content-Length: 18446744073709551617\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Content-Length: 9223372036854775808\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Content-Length:\r\n 44\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: \x0b"
+        "chunked\r\n\r\n0\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked;q=1\r\n\r\n0\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding:\r\n\r\n0\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nContent-Length: 0\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n0\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n+5\r\nhello\r\n0\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n10000000000000005\r\nhello\r\n0\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "X y: z\r\n\r\n",
+        "POST /a HTTP/1.1\r\n" HOST "no colon\r\n\r\n",
+        "POST /a HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+        "POST /a HTTP/1.1\r\nHost: localhost, localhost\r\n\r\n",
+        "POST /a HTTP/1.1\r\nHost: localhost/a\r\n\r\n",
+        "POST /a HTTP/1.1\r\nHost: a@localhost\r\n\r\n",
+        "POST http://localhost/a HTTP/1.1\r\n" HOST "\r\n",
+        "POST /a HTTP/9.9\r\n" HOST "\r\n",
+        "POST /a\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     };
     struct front f;
     struct answer a;
+    size_t bad = 0;
     (void)state;
     front_start(&f, hello, 1, NULL);
     for (size_t i = 0; i < JL_COUNT(rows); i++) {
@@ -68,8 +102,10 @@ static void smuggled_requests(void **state)
         client_say(fd, rows[i]);
         client_say(fd, "GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n");
         client_read(fd, &a, false);
-        if (a.status / 100 == 2 || !client_closed(fd))
-            fail_msg("row %zu: %d %s", i, a.status, rows[i]);
+        if (a.status / 100 == 2 || !client_closed(fd)) {
+            print_error("row %zu: %d %s", i, a.status, rows[i]);
+            bad++;
+        }
         answer_release(&a);
         close(fd);
     }
@@ -80,6 +116,7 @@ static void smuggled_requests(void **state)
         free(got);
     }
     front_stop(&f);
+    assert_int_equal(bad, 0);
 }
 
 /* Two honest requests in one piece are two requests. */
