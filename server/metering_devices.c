@@ -221,8 +221,13 @@ static void tell_loaded(struct metering *m, joulet_mark now)
             continue;
         if ((loaded == 1) != (d->loaded == 1))
             joulet_attribution_kept(m->attribution, d->device, loaded == 1, now, NULL);
+        bool first = d->loaded < 0 && !d->changed_ns; /* nothing changed: it is known now how it was */
+        if (first && loaded == 0) {
+            d->levels[0] = d->levels[1];
+            d->levels[1] = (struct joulet_baseline)JOULET_BASELINE_NONE;
+        }
         d->loaded = loaded;
-        d->changed_ns = now;
+        d->changed_ns = first ? 0 : now;
     }
 }
 

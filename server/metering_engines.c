@@ -42,8 +42,11 @@ static void use_devices(struct metering *m, struct metering_engine *e)
         }
     if (e->n_earlier == METERING_EARLIER) /* it moves about: it keeps those that it has */
         return;
+    size_t engine = open_engine(m, now, e->place);
+    if (now && engine == NOWHERE && was != NOWHERE) /* there are too many of all */
+        return;
     e->devices = now;
-    e->engine = open_engine(m, now, e->place);
+    e->engine = engine;
     e->earlier[e->n_earlier].devices = now;
     e->earlier[e->n_earlier++].engine = e->engine;
     metering_learnt_recall(m, e);
