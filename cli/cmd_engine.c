@@ -18,7 +18,7 @@ static int result(const struct cli *c, struct jl_buf *out)
 /* ---- what there is --------------------------------------------------------------------------------------------------------- */
 
 struct answering {
-    char protocol[24], url[320], model[256];
+    char protocol[24], url[320], model[256], joulet[32]; /* the version of a joulet server in front of it; "" none */
 };
 struct here {
     char version[64]; /* of the private one; "" not installed */
@@ -32,7 +32,10 @@ static void look_at(struct here *h, const struct engine_ops *ops)
 {
     struct engine *e;
     struct answering *a = &h->answering[h->n_answering];
-    engine_address(ops, a->url, sizeof a->url);
+    if (ops)
+        engine_address(ops, a->url, sizeof a->url);
+    else
+        snprintf(a->url, sizeof a->url, "http://127.0.0.1:8737"); /* where joulet serve listens */
     for (size_t i = 0; i < h->n_answering; i++)
         if (strcmp(h->answering[i].url, a->url) == 0)
             return;
@@ -40,6 +43,7 @@ static void look_at(struct here *h, const struct engine_ops *ops)
         return;
     snprintf(a->protocol, sizeof a->protocol, "%s", e->ops->name);
     snprintf(a->model, sizeof a->model, "%s", e->info.model);
+    snprintf(a->joulet, sizeof a->joulet, "%s", e->joulet.is ? e->joulet.version : "");
     engine_close(e);
     h->n_answering++;
 }
@@ -55,6 +59,7 @@ static enum joulet_status look(struct here *h, struct joulet_error *err)
     for (size_t i = 0; engine_table[i]; i++)
         if (engine_table[i]->default_port > 0)
             look_at(h, engine_table[i]);
+    look_at(h, NULL);
     return JOULET_OK;
 }
 
@@ -83,7 +88,8 @@ static void text_status(struct jl_buf *out, const struct here *h)
     else
         jl_buf_str(out, "background  none: `joulet engine start -m MODEL` starts one\n");
     for (size_t i = 0; i < h->n_answering; i++)
-        jl_buf_printf(out, "answering   %s at %s, %s\n", h->answering[i].protocol, h->answering[i].url,
+        jl_buf_printf(out, "answering   %s%s%s at %s, %s\n", h->answering[i].protocol,
+                      h->answering[i].joulet[0] ? " behind joulet " : "", h->answering[i].joulet, h->answering[i].url,
                       h->answering[i].model[0] ? h->answering[i].model : "no model loaded");
     if (h->n_answering == 0)
         jl_buf_str(out, "answering   nothing on the default ports\n");
@@ -133,6 +139,7 @@ static void json_status(struct jl_buf *out, const struct here *h)
         json_text(out, &one, "protocol", h->answering[i].protocol);
         json_text(out, &one, "url", h->answering[i].url);
         json_text(out, &one, "model", h->answering[i].model[0] ? h->answering[i].model : NULL);
+        json_text(out, &one, "joulet", h->answering[i].joulet[0] ? h->answering[i].joulet : NULL);
         jl_buf_str(out, "}");
     }
     jl_buf_str(out, "]}\n");

@@ -160,7 +160,7 @@ static int serve_run(struct cli *c, int argc, char **argv)
         return cli_usage(c, "serve takes no argument '%s'; name an engine with --upstream %s", argv[0], argv[0]);
     terminal_signals_again();
     struct serve_reload *r = &s.reload;
-    int code = serve_upstreams_open(&r->upstreams, c, &err) == JOULET_OK ? CLI_DONE : cli_fail(c, &err);
+    int code = serve_upstreams_await(&r->upstreams, c, &err) == JOULET_OK ? CLI_DONE : cli_fail(c, &err);
     if (code == CLI_DONE)
         code = serve_meter_open(&r->meter, c, r->upstreams.list, r->upstreams.n);
     if (code == CLI_DONE && open_server(&s, &err) != JOULET_OK)
@@ -195,7 +195,8 @@ const struct command cmd_serve = {
         "/joulet/energy has all accounts. --devices names what the engines run on; otherwise it is all that counts in the total, "
         "and engines elsewhere have no energy. Upstreams that run on different ones are named: --devices "
         "'/o=gpu0;/v=gpu1,cpu'.\n\n"
-        "Without --upstream it stands in front of the engine that answers on this machine. With several, a request goes to the "
+        "Without --upstream it stands in front of the engine that answers on this machine, and waits for one that is not up yet. "
+        "With several, a request goes to the "
         "one whose prefix its path begins with, which is taken off, else to the one whose model it names (NAME* for all that "
         "begin so), else to the one given as a bare URL whose own list of models has it, else to the first of these. Lists of "
         "models of several bare URLs come together.\n\n"

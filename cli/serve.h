@@ -13,6 +13,8 @@ struct serve_upstreams {
     struct engine *engine; /* found by itself; NULL */
 };
 enum joulet_status serve_upstreams_open(struct serve_upstreams *u, const struct cli *c, struct joulet_error *err);
+/* The same at the start: where none is named and none answers, one is waited for. */
+enum joulet_status serve_upstreams_await(struct serve_upstreams *u, const struct cli *c, struct joulet_error *err);
 void serve_upstreams_close(struct serve_upstreams *u); /* also after a failure */
 
 /* One line a request on standard error (--verbose) or in a file (--log); never a query, which may hold a key. */

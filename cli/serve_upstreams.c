@@ -1,9 +1,13 @@
 /* serve_upstreams.c - where `serve` passes requests on to: what the options name, or the engine that answers on this machine. */
+#include "cli/parse.h"
 #include "cli/serve.h"
 #include "llm/runtime.h"
 #include "server/route.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#define LOOK_EVERY_NS ((int64_t)2 * JL_NS_PER_S)
 
 static enum joulet_status given(struct serve_upstreams *u, const char *const *items, size_t n, struct joulet_error *err)
 {
@@ -46,6 +50,53 @@ enum joulet_status serve_upstreams_open(struct serve_upstreams *u, const struct 
     size_t n = cli_list(c, "upstream", &items);
     *u = (struct serve_upstreams){0};
     return n ? given(u, items, n, err) : found(u, err);
+}
+
+/* Which of those that answer was taken is chance to who runs several. */
+static void say_others(const struct serve_upstreams *u, const struct cli *c)
+{
+    struct jl_buf others;
+    jl_buf_init(&others, 4096);
+    for (size_t i = 0; engine_table[i]; i++) {
+        char url[320], before[320] = "";
+        struct engine *e;
+        bool again = engine_table[i]->default_port <= 0;
+        if (again)
+            continue;
+        engine_address(engine_table[i], url, sizeof url);
+        for (size_t k = 0; k < i && !again; k++) {
+            if (engine_table[k]->default_port > 0)
+                engine_address(engine_table[k], before, sizeof before);
+            again = strcmp(before, url) == 0;
+        }
+        if (again || strcmp(url, u->engine->url) == 0 || engine_open(&e, url, NULL, &cli_cancel, NULL) != JOULET_OK)
+            continue;
+        jl_buf_printf(&others, "%s%s at %s", others.len ? ", " : "", e->ops->name, e->url);
+        engine_close(e);
+    }
+    if (others.len)
+        cli_say(c, "also answering here: %s; --upstream %s --upstream URL stands in front of several", others.data,
+                u->engine->url);
+    jl_buf_release(&others);
+}
+
+enum joulet_status serve_upstreams_await(struct serve_upstreams *u, const struct cli *c, struct joulet_error *err)
+{
+    const char *const *items;
+    bool named = cli_list(c, "upstream", &items) > 0, said = false;
+    enum joulet_status status = serve_upstreams_open(u, c, err);
+    while (status == JOULET_UNREACHABLE && !named) {
+        if (!said)
+            cli_warn(c, "no engine that is known answers on this machine yet: waiting for one, or name it with --upstream URL");
+        said = true;
+        serve_upstreams_close(u);
+        if (!terminal_wait_until(jl_mono_ns() + LOOK_EVERY_NS))
+            return jl_fail(err, JOULET_CANCELLED, "ended before an engine answered");
+        status = serve_upstreams_open(u, c, err);
+    }
+    if (status == JOULET_OK && !named)
+        say_others(u, c);
+    return status;
 }
 
 void serve_upstreams_close(struct serve_upstreams *u)
