@@ -56,6 +56,11 @@ static void tell_json(struct jl_buf *out, const struct serving *s)
         jl_buf_str(out, "}");
     }
     jl_buf_str(out, "]");
+    const char *metrics = server_metrics_address(s->reload.server);
+    if (metrics) {
+        cli_json_key(out, &first, "metrics");
+        jl_buf_printf(out, "\"http://%s/metrics\"", metrics);
+    }
     cli_json_key(out, &first, "measures");
     serve_meter_json(out, s->reload.meter);
     jl_buf_str(out, "}\n");
@@ -75,6 +80,8 @@ static bool tell(const struct serving *s)
                           s->reload.upstreams.list[i].prefix ? s->reload.upstreams.list[i].prefix : "",
                           s->reload.upstreams.list[i].url, s->reload.upstreams.list[i].model ? " for model " : "",
                           s->reload.upstreams.list[i].model ? s->reload.upstreams.list[i].model : "");
+        if (server_metrics_address(s->reload.server))
+            jl_buf_printf(&out, "metrics at http://%s/metrics\n", server_metrics_address(s->reload.server));
         serve_meter_text(&out, s->reload.meter);
     }
     if (f)
@@ -102,6 +109,8 @@ static enum joulet_status open_server(struct serving *s, struct joulet_error *er
                                .header_max = (size_t)cli_int(c, "max-header", 16) << 10,
                                .client_idle_s = jl_s(cli_duration_ns(c, "client-timeout")),
                                .metering = serve_metering(r->meter),
+                               .metrics_listen = cli_str(c, "metrics-listen"),
+                               .metrics_open = cli_flag(c, "metrics-open"),
                                .said = on_said,
                                .user = s};
     if (serve_log_open(&r->log, c, r->meter != NULL, err) != JOULET_OK)
@@ -180,7 +189,8 @@ const struct command cmd_serve = {
     .name = "serve",
     .summary = "stand in front of an engine, for clients as they are",
     .usage = "joulet serve [OPTION]...",
-    .options = "upstream listen allow-host token insecure-http connections max-header max-body client-timeout connect-timeout "
+    .options = "upstream listen metrics-listen metrics-open allow-host token insecure-http connections max-header max-body "
+               "client-timeout connect-timeout "
                "first-byte-timeout "
                "timeout drain log log-format no-meter inject no-inject devices "
                "db no-store keep-text "

@@ -426,6 +426,15 @@ const struct option_row option_table[] = {
      .arg = "ADDRESS",
      .def = "127.0.0.1:8737",
      .help = "Address and port where clients connect; port 0 takes a free one."},
+    {.name = "metrics-listen",
+     .type = OPTION_STRING,
+     .arg = "ADDRESS",
+     .help = "Answer /metrics for Prometheus at this address and port too, and nothing else there; otherwise at /joulet/metrics "
+             "only."},
+    {.name = "metrics-open",
+     .type = OPTION_FLAG,
+     .help =
+         "Let everybody who reaches the port for metrics read them without a token: they name models and clients, no prompts."},
     {.name = "allow-host",
      .type = OPTION_LIST,
      .arg = "NAME",

@@ -137,6 +137,8 @@ static void add_entry(struct accounts_sums *s, const struct accounts_entry *e)
     add_count(&s->generated, e->tokens.generated);
     add_count(&s->reasoning, e->tokens.reasoning);
     joulet_energy_chain(&s->energy, &e->energy);
+    s->most_net_j = fmax(s->most_net_j, s->energy.net_j);
+    s->most_gross_j = fmax(s->most_gross_j, s->energy.gross_j);
     add_time(&s->duration_s, e->duration_s);
     add_time(&s->prefill_s, e->prefill_s);
     add_time(&s->decode_s, e->decode_s);

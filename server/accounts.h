@@ -30,6 +30,7 @@ struct accounts_sums {
     uint64_t prompt, cached, generated, reasoning;
     struct joulet_energy energy; /* by joulet_energy_chain: terms that requests have in common add linearly */
     double duration_s, prefill_s, decode_s;
+    double most_net_j, most_gross_j; /* the highest that they were: of a counter, which never falls */
 };
 
 struct accounts_row {

@@ -101,6 +101,7 @@ bool api_request(struct api_call *c);
 bool api_energy(struct api_call *c);
 bool api_sensors(struct api_call *c);
 bool api_power(struct api_call *c);
+bool api_metrics(struct api_call *c);
 bool api_prompts(struct api_call *c);
 bool api_prompt(struct api_call *c);
 bool api_sets(struct api_call *c);

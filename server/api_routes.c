@@ -14,6 +14,7 @@ const struct api_route api_routes[] = {
     {"GET", "/joulet/requests", "model upstream client session state kind protocol since until before after limit follow",
      "the latest requests, or a stream of them as they go", api_requests},
     {"GET", "/joulet/requests/{id}", NULL, "one request: tokens, windows, energy", api_request},
+    {"GET", "/joulet/metrics", NULL, "all of it for Prometheus, in its text form", api_metrics},
     {"GET", "/joulet/usage", "group", "sums of requests, tokens and energy since the start", api_usage},
     {"GET", "/joulet/models", "upstream", "the models of the upstreams, and which are loaded", api_models},
     {"GET", "/joulet/models/{name}", "upstream", "one model, with what its file says where it is on this machine", api_model},

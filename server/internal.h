@@ -31,6 +31,8 @@ struct server {
     atomic_ullong served, ids_given;
     atomic_bool draining;
     int64_t started_ns;
+    double process_start_s;
+    struct metrics_port *metrics;
 };
 
 /* One request on its way: passage.c. */

@@ -149,6 +149,8 @@ static enum joulet_status start(struct metering *m, struct joulet_error *err)
     enum joulet_status status = joulet_attribution_open(&m->attribution, on_final, m, err);
     if (status == JOULET_OK)
         status = accounts_open(&m->accounts, err);
+    if (status == JOULET_OK && !(m->tallies = tallies_open()))
+        status = jl_fail(err, JOULET_MEMORY, "out of memory");
     if (status == JOULET_OK)
         status = take_devices(m, err);
     for (size_t i = 0; i < m->o.n_upstreams; i++)
@@ -213,6 +215,7 @@ void metering_close(struct metering *m)
     jl_buf_release(&m->learnt);
     joulet_attribution_close(m->attribution);
     accounts_close(m->accounts);
+    tallies_close(m->tallies);
     apart_close(m->apart);
     for (size_t i = 0; i < m->n_engines; i++) {
         free(m->engines[i].upstream);

@@ -78,5 +78,6 @@ struct metering_place {
 void metering_follow_requests(struct metering *m, const struct metering_filter *f, struct metering_place *p, size_t most,
                               struct jl_buf *out);
 void metering_write_energy(struct metering *m, struct jl_buf *out);
+void metering_write_metrics(struct metering *m, struct jl_buf *out); /* families of Prometheus */
 
 #endif

@@ -5,6 +5,7 @@
 #include "lib/platform/platform.h"
 #include "server/metering.h"
 #include "server/recognise_apart.h"
+#include "server/tallies.h"
 #include "server/who.h"
 #include "store/store.h"
 
@@ -30,6 +31,7 @@ struct metering_device {
     struct joulet_baseline idle;      /* power_w NAN: not known yet */
     joulet_mark level_ns;             /* from then on it is what counts; 0: from the beginning */
     double lost_s;                    /* time that was not measured */
+    double told[5];                   /* counters of metering_metrics.c, which never fall */
     double empty_w;                   /* without a model in its memory, as it counts; NAN: not known */
     struct joulet_baseline levels[2]; /* without a model in its memory, with one */
     int loaded;                       /* 1, 0; -1: not known, and taken as 1 */
@@ -127,6 +129,7 @@ struct metering {
     struct metering_device devices[METERING_DEVICES];
     struct accounts *accounts;                 /* its own lock, taken last */
     struct ledger *ledger;                     /* too; NULL: nothing is stored */
+    struct tallies *tallies;                   /* likewise */
     size_t n_open;                             /* requests that entered and are not final, under the lock */
     struct jl_buf learnt;                      /* by earlier ones; not changed after opening */
     struct jl_thread *thread, *devices_thread; /* the second NULL: nobody is looked for */

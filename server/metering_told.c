@@ -41,6 +41,16 @@ bool metering_failed(const struct metered *x)
     return x->how == OBSERVED_CUT || x->how == OBSERVED_FAILED || x->r.status >= 400 || *x->r.error;
 }
 
+static void tally(struct metering *m, const struct recognised *r, const struct accounts_entry *e, double first_s)
+{
+    double generated = r->tokens.generated > 0 ? (double)r->tokens.generated : NAN;
+    tallies_add(m->tallies, r->model,
+                (const double[TALLIES]){[TALLY_FIRST_TOKEN] = first_s,
+                                        [TALLY_DURATION] = e->duration_s,
+                                        [TALLY_ENERGY] = e->energy.net_j,
+                                        [TALLY_TOKEN_ENERGY] = e->energy.net_j / generated});
+}
+
 void metering_final(struct metering *m, const struct metered *x)
 {
     char client[WHO_CLIENT];
@@ -62,6 +72,8 @@ void metering_final(struct metering *m, const struct metered *x)
     accounts_add(m->accounts, &e);
     if (m->ledger)
         ledger_final(m->ledger, x);
+    if (!e.failed) /* what a broken answer took says nothing of the model */
+        tally(m, r, &e, between(x->t_ns, r->t_first_ns));
 }
 
 bool metering_kept(struct metering *m, struct metering_kept *out)

@@ -6,6 +6,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The port for metrics: it shows models and clients, no prompts, so that it may be open if the user says so. */
+static enum joulet_status check_metrics(const struct server_options *o, struct joulet_error *err)
+{
+    const char *listen = o->metrics_listen;
+    bool open = listen && strchr(listen, ':') && !guard_is_loopback(listen);
+    if (!open || o->metrics_open)
+        return jl_ok(err);
+    if (!o->token)
+        return jl_fail(err, JOULET_USAGE,
+                       "metrics on %s can be read from other machines: set a token in JOULET_TOKEN, say that everybody may with "
+                       "--metrics-open, or listen on 127.0.0.1",
+                       listen);
+    if (!o->insecure_http)
+        return jl_fail(err, JOULET_USAGE,
+                       "on %s the token for metrics would cross the network unencrypted: listen on 127.0.0.1 behind a TLS front, "
+                       "ask for none with --metrics-open, or accept it with --insecure-http",
+                       listen);
+    return jl_ok(err);
+}
+
 static enum joulet_status check(const struct server_options *o, struct joulet_error *err)
 {
     bool open = strchr(o->listen, ':') && !guard_is_loopback(o->listen); /* one that is no address is said later */
@@ -23,6 +43,8 @@ static enum joulet_status check(const struct server_options *o, struct joulet_er
             "on %s prompts and tokens would cross the network unencrypted: listen on 127.0.0.1 behind a TLS front, or accept "
             "it with --insecure-http",
             o->listen);
+    if (check_metrics(o, err) != JOULET_OK)
+        return err->status;
     return route_check(o->upstreams, o->n_upstreams, err);
 }
 
@@ -49,10 +71,11 @@ static bool copy(struct rules *r, const struct server_options *o)
     r->o = *o;
     r->o.upstreams = upstreams;
     r->o.allow_hosts = hosts;
-    r->texts = calloc(o->n_upstreams * 4 + o->n_allow_hosts + 3, sizeof *r->texts);
+    r->texts = calloc(o->n_upstreams * 4 + o->n_allow_hosts + 4, sizeof *r->texts);
     if (!ok || !r->texts)
         return false;
     r->o.listen = keep(r, o->listen, &ok);
+    r->o.metrics_listen = keep(r, o->metrics_listen, &ok);
     r->o.token = keep(r, o->token, &ok);
     r->o.ca_file = keep(r, o->ca_file, &ok);
     for (size_t i = 0; i < o->n_upstreams; i++) {

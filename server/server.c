@@ -3,6 +3,7 @@
 
 #include "lib/platform/platform.h"
 #include "server/metering.h"
+#include "server/metrics.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,8 @@ enum joulet_status server_reload(struct server *s, const struct server_options *
     struct server_options all = *o;
     struct rules *fresh, *old;
     all.listen = s->o.listen;
+    all.metrics_listen = s->o.metrics_listen;
+    all.metrics_open = s->o.metrics_open;
     enum joulet_status status = rules_make(&fresh, &all, s->rules, err); /* one thread reloads: nobody else swaps it */
     if (status != JOULET_OK)
         return status;
@@ -161,7 +164,12 @@ enum joulet_status server_open(struct server **out, const struct server_options 
     s->started_ns = jl_mono_ns();
     s->ids.s = (uint64_t)jl_wall_ns() ^ (uint64_t)(uintptr_t)s;
     struct joulet_error why;
+    struct jl_self self;
+    jl_self_get(&self);
+    s->process_start_s = self.start_s;
     status = start(s, &why);
+    if (status == JOULET_OK)
+        status = metrics_port_open(&s->metrics, s, &why);
     if (status != JOULET_OK) {
         server_close(s);
         return jl_fail(err, status, "%s", why.message);
@@ -173,6 +181,11 @@ enum joulet_status server_open(struct server **out, const struct server_options 
 const char *server_address(const struct server *s)
 {
     return net_server_address(s->net);
+}
+
+const char *server_metrics_address(const struct server *s)
+{
+    return metrics_port_address(s->metrics);
 }
 
 unsigned server_active(const struct server *s)

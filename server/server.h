@@ -44,7 +44,9 @@ struct server_options {
     const struct observer *observer; /* besides the metering; NULL: none */
     struct metering *metering;       /* must outlive the server; NULL: nothing is measured */
     struct server_api api;
-    enum splice_form inject; /* where the energy goes in answers, when something is measured */
+    const char *metrics_listen; /* a port that answers /metrics alone; NULL: none */
+    bool metrics_open;          /* without a token there */
+    enum splice_form inject;    /* where the energy goes in answers, when something is measured */
     /* What the operator should know, once each time it begins; any thread. */
     void (*said)(void *user, const char *sentence);
     void *user;
@@ -59,8 +61,9 @@ enum joulet_status server_open(struct server **out, const struct server_options 
  */
 enum joulet_status server_reload(struct server *s, const struct server_options *o, struct joulet_error *err);
 const char *server_address(const struct server *s);
-unsigned server_active(const struct server *s); /* exchanges under way */
-uint64_t server_served(const struct server *s); /* exchanges that ended */
+const char *server_metrics_address(const struct server *s); /* NULL: no port of its own */
+unsigned server_active(const struct server *s);             /* exchanges under way */
+uint64_t server_served(const struct server *s);             /* exchanges that ended */
 /* Takes nothing new; true when all that was under way has ended within that time. */
 bool server_drain(struct server *s, double patience_s);
 void server_close(struct server *s);

@@ -157,6 +157,12 @@ int jl_utc_offset_s(int64_t wall_ns); /* local time less UTC, at that time */
 int64_t jl_open_files_most(void);
 /* Own peak resident set, bytes. */
 int64_t jl_peak_memory(void);
+/* What this process uses itself (linux_self.c); NAN and -1 unknown. */
+struct jl_self {
+    double cpu_s, start_s; /* start: wall clock, s since 1970 */
+    int64_t resident_bytes, virtual_bytes, open_files, open_files_max, threads;
+};
+void jl_self_get(struct jl_self *out);
 /* Gives back read-only pages of programs and libraries; those needed again are read again. For commands that stay for long. */
 void jl_memory_trim(void);
 int64_t jl_disk_free(const char *path); /* bytes for this user; -1 unknown */
