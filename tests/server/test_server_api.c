@@ -2,6 +2,7 @@
  * ends. */
 #include "lib/platform/platform.h"
 #include "server/api.h"
+#include "server/metering_private.h"
 #include "tests/base/test.h"
 #include "tests/server/metered.h"
 
@@ -376,6 +377,29 @@ static void requests_by_what_is_asked(void **state)
     close_metering(&s);
 }
 
+/* What the ring of changes no longer has is counted, and what it still has is told. */
+static void a_slow_follower_is_told_so(void **state)
+{
+    struct metered_server s;
+    struct metering_filter all = {.before = UINT64_MAX, .limit = 0};
+    struct metering_place place = {.begun = true, .seen = 7};
+    struct jl_buf b;
+    (void)state;
+    open_metering(&s, "100");
+    jl_buf_init(&b, 1 << 16);
+    pthread_mutex_lock(&s.metering->lock);
+    atomic_store(&s.metering->changes, METERING_CHANGES + 1007);
+    pthread_mutex_unlock(&s.metering->lock);
+    metering_follow_requests(s.metering, &all, &place, 32, &b);
+    assert_string_equal(b.data, "event: lost\ndata: {\"lost\":1000}\n\n");
+    assert_int_equal(place.seen, METERING_CHANGES + 1007);
+    jl_buf_clear(&b);
+    metering_follow_requests(s.metering, &all, &place, 32, &b);
+    assert_int_equal(b.len, 0);
+    jl_buf_release(&b);
+    close_metering(&s);
+}
+
 /* ---- power --------------------------------------------------------------------------------------------------------------------
  */
 
@@ -443,6 +467,7 @@ int main(void)
         cmocka_unit_test(who_may_read),
         cmocka_unit_test(long_bodies),
         cmocka_unit_test(requests_by_what_is_asked),
+        cmocka_unit_test(a_slow_follower_is_told_so),
         cmocka_unit_test(power_goes_on),
         cmocka_unit_test(a_stream_ends_with_its_reader),
     };
