@@ -131,8 +131,10 @@ static int delete_requests(const struct cli *c, struct store *s, int64_t before_
     int64_t n;
     if (store_delete_proxied(s, before_ns, &n, &err) != JOULET_OK)
         return cli_fail(c, &err);
-    cli_say(c, "%lld requests were deleted", (long long)n);
-    return CLI_DONE;
+    struct jl_buf out;
+    jl_buf_init(&out, 256);
+    jl_buf_printf(&out, cli_json(c) ? "{\"deleted\":%lld}\n" : "%lld requests were deleted\n", (long long)n);
+    return write_result(c, &out);
 }
 
 static int usage_run(struct cli *c, int argc, char **argv)
