@@ -1,6 +1,6 @@
 /* metering_json.c - what is known of requests and accounts, in JSON. Unknown is null. */
 #include "server/internal.h"
-#include "server/metering_private.h"
+#include "server/metering_ledger.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -285,7 +285,7 @@ bool metering_write_request(struct metering *m, const char *id, struct jl_buf *o
         metering_put_request(m, x, out);
     pthread_mutex_unlock(&m->lock);
     jl_buf_str(out, x ? "\n" : "");
-    return x != NULL;
+    return x || (m->ledger && ledger_read(m->ledger, id, out));
 }
 
 /* Chat programs show what is in usage line by line, names and values as they are: first the one figure that people look for. */

@@ -421,6 +421,35 @@ static void run(void *arg)
     atomic_store(&l->ended, true);
 }
 
+/* ---- reading ------------------------------------------------------------------------------------------------------------- */
+
+static bool on_row(void *user, const struct store_proxied *q)
+{
+    jl_buf_str(user, q->body);
+    jl_buf_str(user, "\n");
+    return false;
+}
+
+/* By a connection of its own, so that it waits for no writing; seldom enough to open one each time. */
+bool ledger_read(struct ledger *l, const char *id, struct jl_buf *out)
+{
+    struct store_wanted w = {.id = id, .limit = 1};
+    struct store *s;
+    char *folder = l->m->o.db ? NULL : jl_data_dir(NULL), *path = NULL;
+    if (l->m->o.db)
+        path = jl_strdup(l->m->o.db);
+    else if (folder)
+        path = jl_strf("%s/joulet.db", folder);
+    bool found = path && store_open_within(&s, path, BUSY_MS, NULL) == JOULET_OK;
+    if (found) {
+        found = store_each_proxied(s, &w, true, on_row, out, NULL) == JOULET_OK && out->len > 0;
+        store_close(s);
+    }
+    free(path);
+    free(folder);
+    return found;
+}
+
 /* ---- all of it ---------------------------------------------------------------------------------------------------------- */
 
 static void ledger_free(struct ledger *l)

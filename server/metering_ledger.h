@@ -25,6 +25,8 @@ bool ledger_close(struct ledger *l);
 /* Under the lock of the metering. text NULL: none is kept; else its content is taken. */
 void ledger_ended(struct ledger *l, const struct metered *x, struct ledger_text *text);
 void ledger_final(struct ledger *l, const struct metered *x);
+/* A request that is no longer remembered, as it was stored; not under the lock of the metering. */
+bool ledger_read(struct ledger *l, const char *id, struct jl_buf *out);
 void ledger_state(struct ledger *l, struct metering_kept *out);
 
 /* metering_told.c, under the lock of the metering: the row of a request that ended. What it points to is in *x, in m and in *out,
