@@ -10,7 +10,7 @@
 
 static const char may_change[] =
     "upstream allow-host token insecure-http connections max-body connect-timeout first-byte-timeout "
-    "timeout drain inject no-inject log log-format verbose quiet devices";
+    "timeout drain inject no-inject log log-format verbose quiet";
 
 static double seconds(const struct cli *c, const char *option)
 {
