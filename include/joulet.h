@@ -843,10 +843,10 @@ struct joulet_seen {
  * before. */
 JOULET_API enum joulet_status joulet_sharing_infer(struct joulet_sharing *s, const struct joulet_seen *seen, size_t n,
                                                    size_t slots, struct joulet_error *err);
-/* The sensor's window [from, to): net energy above idle, its standard uncertainty. Every event before `to` must have been told.
- */
+/* The sensor's window [from, to): net energy above idle; its standard uncertainty, what is each window's own and what all have in
+ * common (gain, clock): that does not shrink in their sum. Every event before `to` must have been told. */
 JOULET_API enum joulet_status joulet_sharing_window(struct joulet_sharing *s, joulet_mark from, joulet_mark to, double net_j,
-                                                    double u_j, struct joulet_error *err);
+                                                    double u_j, double u_common_j, struct joulet_error *err);
 
 /* measured = attributed + idle + residual, always. The shares of those that left and of those still there sum to attributed. */
 struct joulet_books {
@@ -940,16 +940,18 @@ JOULET_API enum joulet_status joulet_attribution_step(struct joulet_attribution 
                                                       joulet_mark to, const struct joulet_stepped *members, size_t n,
                                                       struct joulet_error *err);
 
-/* What the sensor of a device showed, lag taken off: windows in the order of time, with their idle power. */
+/* What the sensor of a device showed, lag taken off: windows in the order of time, with their idle power. u_j and u_common_j as
+ * for joulet_sharing_window. */
 JOULET_API enum joulet_status joulet_attribution_energy(struct joulet_attribution *a, size_t device, joulet_mark from,
-                                                        joulet_mark to, double gross_j, double u_j, struct joulet_error *err);
+                                                        joulet_mark to, double gross_j, double u_j, double u_common_j,
+                                                        struct joulet_error *err);
 /* The same, where it is known whose processes were busy: parts[g - 1] of what is above idle is that of the engines of group g, if
  * they computed; what no group has is of other programs. NAN: not known; such engines, and those of group 0, share what the
  * others leave. */
 #define JOULET_GROUPS_MAX 32
 JOULET_API enum joulet_status joulet_attribution_energy_of(struct joulet_attribution *a, size_t device, joulet_mark from,
-                                                           joulet_mark to, double gross_j, double u_j, const double *parts,
-                                                           size_t n_parts, struct joulet_error *err);
+                                                           joulet_mark to, double gross_j, double u_j, double u_common_j,
+                                                           const double *parts, size_t n_parts, struct joulet_error *err);
 /* Nothing is known of the device until then: its sensor failed, or hangs. Nobody pays for that time, and nothing waits for it. */
 JOULET_API enum joulet_status joulet_attribution_gap(struct joulet_attribution *a, size_t device, joulet_mark to,
                                                      struct joulet_error *err);

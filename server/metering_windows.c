@@ -104,8 +104,10 @@ static void hand_in(struct metering *m, struct metering_device *d, const joulet_
     pthread_mutex_lock(&m->lock);
     for (size_t i = 0; i < n; i++) {
         size_t groups = metering_parts(m, d, bounds[i], bounds[i + 1], of);
+        double u_j = parts[i].gross_pm_j / 2,
+               u_common_j = fmin(u_j, parts[i].u.spec); /* without a level in the budget: of gross */
         if (joulet_attribution_energy_of(m->attribution, d->device, bounds[i], bounds[i + 1], parts[i].gross_j,
-                                         parts[i].gross_pm_j / 2, of, groups, NULL) != JOULET_OK)
+                                         sqrt(u_j * u_j - u_common_j * u_common_j), u_common_j, of, groups, NULL) != JOULET_OK)
             d->lost_s += jl_s(bounds[i + 1] - bounds[i]);
     }
     pthread_mutex_unlock(&m->lock);

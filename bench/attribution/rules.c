@@ -121,7 +121,7 @@ static enum joulet_status window(struct play *p, const struct happening *x)
     const struct seen_window *w = &p->windows[x->i];
     double gross = w->net_j + p->h->machine->idle_w * (w->to_s - w->from_s);
     enum joulet_status status =
-        joulet_attribution_energy(p->a, p->device, at(w->from_s), at(w->to_s), gross, 0.02 * fabs(w->net_j), &p->err);
+        joulet_attribution_energy(p->a, p->device, at(w->from_s), at(w->to_s), gross, 0.02 * fabs(w->net_j), 0, &p->err);
     joulet_attribution_until(p->a, at(x->t));
     return status;
 }

@@ -13,8 +13,8 @@
 
 struct attribution_window {
     joulet_mark from, to;
-    double gross_j, u_j; /* gross_j NAN: nothing is known of it */
-    double *parts;       /* of groups; NULL: not known */
+    double gross_j, u_j, u_common_j; /* gross_j NAN: nothing is known of it */
+    double *parts;                   /* of groups; NULL: not known */
     size_t n_parts;
     bool learnt; /* weights were learnt from it while it waited for them */
 };

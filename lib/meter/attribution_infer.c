@@ -18,6 +18,7 @@
 #define HELD_MAX       ((size_t)1 << 14)
 #define ENTRIES_MAX    ((size_t)1 << 20)
 #define FULL           0.1 /* of a step's tokens: time for fewer is none */
+#define SPREAD_MAX     2048
 
 void infer_init(struct attribution_inference *x)
 {
@@ -369,6 +370,32 @@ static void learn_from(struct attribution_inference *x, const struct attribution
         x->piece_tokens += (fmax(1, generated / r->pieces) - x->piece_tokens) / 8;
 }
 
+/* An answer in one piece tells its tokens when it ends. Since the last step that was seen they came one after the other, each a
+ * step with its fixed cost: as one step for all of them, a window that holds the end of somebody else's answer would be that
+ * one's. The last token is left to the caller: of how many tokens it stands, in *rest. */
+static enum joulet_status spread(struct joulet_attribution *a, struct attribution_request *r, double *rest, joulet_mark t,
+                                 struct joulet_error *err)
+{
+    struct attribution_inference *x = &a->engines[r->engine].infer;
+    joulet_mark seen = x->opened ? x->last : x->step_end, from = seen > r->arrived ? seen : r->arrived;
+    bool first = !r->begun;
+    size_t n = (size_t)fmin(*rest, SPREAD_MAX), steps = n + first;
+    double span_s = jl_s(t - from), prompt_s = first ? fmin(fmax(x->time_s[1], 0) * infer_remaining(r), span_s / 2) : 0;
+    enum joulet_status status = JOULET_OK;
+    if (n < 1 || span_s <= 0)
+        return jl_ok(err);
+    double tokens = *rest / (double)n, each_s = (span_s - prompt_s) / (double)steps;
+    for (size_t i = 0; i + 1 < steps && status == JOULET_OK; i++) {
+        double decoded = first && i == 0 ? 0 : tokens;
+        struct attribution_entry m = {
+            .request = index_of(a, r), .first = first && i == 0, .decoded = decoded, .context = r->context + r->made};
+        r->made += decoded;
+        *rest -= decoded;
+        status = arrive(a, r, &m, from + jl_ns(prompt_s + each_s * (double)(i + 1)), err);
+    }
+    return status;
+}
+
 enum joulet_status infer_end(struct joulet_attribution *a, struct attribution_request *r, double generated, joulet_mark t,
                              struct joulet_error *err)
 {
@@ -391,12 +418,15 @@ enum joulet_status infer_end(struct joulet_attribution *a, struct attribution_re
         return jl_ok(err);
     }
     double rest = isnan(generated) ? 0 : fmax(0, generated - r->made - !r->begun);
+    enum joulet_status status = r->silent ? spread(a, r, &rest, t, err) : JOULET_OK;
+    if (status != JOULET_OK)
+        return status;
     struct attribution_entry m = {.request = index_of(a, r),
-                                  .first = !r->begun,
+                                  .first = !r->begun && r->cluster != x->cluster,
                                   .decoded = r->silent ? rest : 0,
                                   .context = r->context + r->made,
                                   .leaves = true};
-    enum joulet_status status = arrive(a, r, &m, t, err);
+    status = arrive(a, r, &m, t, err);
     if (r->silent)
         unlink_request(a, x, r);
     return status;

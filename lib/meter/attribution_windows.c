@@ -209,7 +209,7 @@ static void close_gap(struct joulet_attribution *a, size_t device, const struct 
     pass_events(a, device, w->to, false);
     for (size_t i = 0; i < a->n_ledgers; i++)
         if (a->ledgers[i]->device == device)
-            sharing_close_window(a->ledgers[i]->sharing, w->from, w->to, 0, 0, 0);
+            sharing_close_window(a->ledgers[i]->sharing, w->from, w->to, 0, 0, 0, 0);
 }
 
 static double idle_counted(const struct joulet_accounts *x)
@@ -235,7 +235,8 @@ static void close_window(struct joulet_attribution *a, size_t device, const stru
         double own_j = l->lam * l->window.model_j;
         if (l->device != device)
             continue;
-        sharing_close_window(l->sharing, w->from, w->to, l->lam, own_j, all_j > 0 ? w->u_j * own_j / all_j : 0);
+        double part = all_j > 0 ? own_j / all_j : 0;
+        sharing_close_window(l->sharing, w->from, w->to, l->lam, own_j, part * w->u_j, part * w->u_common_j);
     }
     if (!w->learnt)
         learn(a, device, w, parties);
@@ -317,8 +318,8 @@ static enum joulet_status add_window(struct joulet_attribution *a, size_t device
 }
 
 enum joulet_status joulet_attribution_energy_of(struct joulet_attribution *a, size_t device, joulet_mark from, joulet_mark to,
-                                                double gross_j, double u_j, const double *parts, size_t n_parts,
-                                                struct joulet_error *err)
+                                                double gross_j, double u_j, double u_common_j, const double *parts,
+                                                size_t n_parts, struct joulet_error *err)
 {
     double sum = 0;
     if (device >= a->n_devices)
@@ -330,7 +331,11 @@ enum joulet_status joulet_attribution_energy_of(struct joulet_attribution *a, si
     if (n_parts > JOULET_GROUPS_MAX || sum > 1 + 1e-9)
         return jl_fail(err, JOULET_USAGE, "parts of a window are of at most %d groups, 0 or more, and not above 1 together",
                        JOULET_GROUPS_MAX);
-    struct attribution_window w = {.from = from, .to = to, .gross_j = gross_j, .u_j = isfinite(u_j) ? u_j : 0};
+    struct attribution_window w = {.from = from,
+                                   .to = to,
+                                   .gross_j = gross_j,
+                                   .u_j = isfinite(u_j) ? u_j : 0,
+                                   .u_common_j = isfinite(u_common_j) ? u_common_j : 0};
     if (n_parts) {
         w.parts = malloc(n_parts * sizeof *w.parts);
         if (!w.parts)
@@ -345,9 +350,9 @@ enum joulet_status joulet_attribution_energy_of(struct joulet_attribution *a, si
 }
 
 enum joulet_status joulet_attribution_energy(struct joulet_attribution *a, size_t device, joulet_mark from, joulet_mark to,
-                                             double gross_j, double u_j, struct joulet_error *err)
+                                             double gross_j, double u_j, double u_common_j, struct joulet_error *err)
 {
-    return joulet_attribution_energy_of(a, device, from, to, gross_j, u_j, NULL, 0, err);
+    return joulet_attribution_energy_of(a, device, from, to, gross_j, u_j, u_common_j, NULL, 0, err);
 }
 
 enum joulet_status joulet_attribution_gap(struct joulet_attribution *a, size_t device, joulet_mark to, struct joulet_error *err)

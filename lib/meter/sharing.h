@@ -24,13 +24,13 @@ struct sharing_request {
     bool present, present_decoding;  /* as the events that came say */
     double origin;                   /* context less the number of steps, as the events that came say */
     size_t next_free;
-    double F, N, K, offset;      /* marks: AF; AN, AK and x - k0 since it decodes */
-    double prefill;              /* lam-weighted prefill tokens since the mark */
-    double parts, decoded, read; /* the same of steps that list it: its parts of steps, decoded tokens, contexts */
-    double energy_j;             /* settled before the weights changed */
-    double shared_s;             /* integral of dt/n at its arrival */
-    double sum_j, sum_u2;        /* of all windows, at its arrival */
-    bool guessed;                /* a part of its life was shared by assumed weights */
+    double F, N, K, offset;             /* marks: AF; AN, AK and x - k0 since it decodes */
+    double prefill;                     /* lam-weighted prefill tokens since the mark */
+    double parts, decoded, read;        /* the same of steps that list it: its parts of steps, decoded tokens, contexts */
+    double energy_j;                    /* settled before the weights changed */
+    double shared_s;                    /* integral of dt/n at its arrival */
+    double sum_j, sum_u2, sum_common_j; /* of all windows, at its arrival */
+    bool guessed;                       /* a part of its life was shared by assumed weights */
 };
 
 struct joulet_sharing {
@@ -46,8 +46,9 @@ struct joulet_sharing {
     int64_t last_ns, step_end_ns;
     /* as the windows that closed say */
     double AF, AN, AK, K;
-    double carry_j, idle_j, attributed_j, measured_j, sum_u2;
-    double window_j, window_u2; /* of the window that is being handled: a request that joins in it has part in it */
+    double carry_j, idle_j, attributed_j, measured_j, sum_u2, sum_common_j;
+    double window_j, window_u2,
+        window_common_j;        /* of the window that is being handled: a request that joins in it has part in it */
     double in_flight, shared_s; /* requests, integral of dt/n */
     int64_t done_ns;
     /* what was learnt (sharing_learn.c) */
@@ -81,8 +82,9 @@ struct sharing_sums {
     double model_j, row[SHARING_TERMS]; /* steps, prefill tokens, decode tokens, contexts */
 };
 void sharing_sum(const struct joulet_sharing *s, joulet_mark from, joulet_mark to, struct sharing_sums *out);
-/* Everyone gets lam times the model's shares. net_j and u_j: what of the window is this engine's. */
-void sharing_close_window(struct joulet_sharing *s, joulet_mark from, joulet_mark to, double lam, double net_j, double u_j);
+/* Everyone gets lam times the model's shares. net_j, u_j and u_common_j: what of the window is this engine's. */
+void sharing_close_window(struct joulet_sharing *s, joulet_mark from, joulet_mark to, double lam, double net_j, double u_j,
+                          double u_common_j);
 /* How much of the difference between model and measurement is believed (7.3); `idle_j` of the window. */
 double sharing_lambda(double model_j, double net_j, double idle_j, double seconds);
 /* Settles what everyone has by the weights so far, and begins with others. */

@@ -79,8 +79,9 @@ static void pass(struct joulet_sharing *s, joulet_mark t)
 static void emit(struct joulet_sharing *s, struct sharing_request *r)
 {
     settle(s, r);
-    double all_j = s->measured_j - r->sum_j, u_all = sqrt(fmax(0, s->sum_u2 - r->sum_u2));
-    double u_rel = all_j > 0 ? u_all / all_j : 0;
+    double all_j = s->measured_j - r->sum_j;
+    double u_all_j = hypot(sqrt(fmax(0, s->sum_u2 - r->sum_u2)), fmax(0, s->sum_common_j - r->sum_common_j));
+    double u_rel = all_j > 0 ? u_all_j / all_j : 0;
     struct joulet_share share = {.id = r->id,
                                  .net_j = r->energy_j,
                                  .u_j = hypot(r->energy_j * u_rel, s->w.u_share * r->energy_j),
@@ -95,6 +96,7 @@ static void join(struct joulet_sharing *s, struct sharing_request *r)
 {
     r->sum_j = s->measured_j - s->window_j;
     r->sum_u2 = s->sum_u2 - s->window_u2;
+    r->sum_common_j = s->sum_common_j - s->window_common_j;
     r->shared_s = s->shared_s;
     s->in_flight += 1;
 }
@@ -218,12 +220,15 @@ double sharing_lambda(double model, double net_j, double idle_j, double U_s)
     return fmin(fmax(1 + G * (net_j / model - 1), LAM_MIN), LAM_MAX);
 }
 
-void sharing_close_window(struct joulet_sharing *s, joulet_mark from, joulet_mark to, double lam, double net_j, double u_j)
+void sharing_close_window(struct joulet_sharing *s, joulet_mark from, joulet_mark to, double lam, double net_j, double u_j,
+                          double u_common_j)
 {
     s->window_j = net_j;
     s->window_u2 = isfinite(u_j) ? u_j * u_j : 0;
+    s->window_common_j = isfinite(u_common_j) ? u_common_j : 0;
     s->measured_j += s->window_j;
     s->sum_u2 += s->window_u2;
+    s->sum_common_j += s->window_common_j;
     if (!s->done_ns)
         s->done_ns = from;
     replay(s, from, to, lam);
@@ -231,7 +236,7 @@ void sharing_close_window(struct joulet_sharing *s, joulet_mark from, joulet_mar
 }
 
 enum joulet_status joulet_sharing_window(struct joulet_sharing *s, joulet_mark from, joulet_mark to, double net_j, double u_j,
-                                         struct joulet_error *err)
+                                         double u_common_j, struct joulet_error *err)
 {
     if (to <= from || from < s->done_ns || !isfinite(net_j))
         return jl_fail(err, JOULET_USAGE, "windows of a sensor must come in the order of time, each with its energy");
@@ -246,7 +251,7 @@ enum joulet_status joulet_sharing_window(struct joulet_sharing *s, joulet_mark f
     } else {
         s->idle_j += net_j;
     }
-    sharing_close_window(s, from, to, lam, net_j, u_j);
+    sharing_close_window(s, from, to, lam, net_j, u_j, u_common_j);
     if (x.model_j > 0)
         sharing_learn(s, &x, net_j, U_s, to);
     return jl_ok(err);

@@ -81,7 +81,7 @@ static size_t enter(struct joulet_attribution *a, size_t engine, uint64_t id, do
 
 static void energy(struct joulet_attribution *a, size_t device, double from_s, double to_s, double gross_j)
 {
-    ok(joulet_attribution_energy(a, device, at(from_s), at(to_s), gross_j, .1, &err));
+    ok(joulet_attribution_energy(a, device, at(from_s), at(to_s), gross_j, .1, 0, &err));
 }
 
 static struct joulet_accounts accounts(const struct joulet_attribution *a, size_t device)
@@ -190,7 +190,7 @@ static void test_parts_of_devices(void **state)
     joulet_attribution_until(a, at(4));
     ok(joulet_attribution_used(a, spare, false, &err));
     energy(a, spare, 0, 3, 21);
-    ok(joulet_attribution_energy_of(a, cpu, at(0), at(2), 140, 0, parts, 2, &err)); /* 100 above idle */
+    ok(joulet_attribution_energy_of(a, cpu, at(0), at(2), 140, 0, 0, parts, 2, &err)); /* 100 above idle */
     assert_int_equal(told.n, 3);
     assert_near(told.of[1].net_j, 50, 1e-9);
     assert_near(told.of[2].net_j, 20, 1e-9);
@@ -198,13 +198,13 @@ static void test_parts_of_devices(void **state)
     size_t late = enter(a, engines[1], 3, 10, 2);
     ok(joulet_attribution_step(a, engines[1], at(2), at(3), &(struct joulet_stepped){late, 10, 0, 0}, 1, &err));
     ok(joulet_attribution_end(a, late, 1, at(3), &err));
-    ok(joulet_attribution_energy_of(a, cpu, at(2), at(3), 120, 0, parts, 2, &err));
+    ok(joulet_attribution_energy_of(a, cpu, at(2), at(3), 120, 0, 0, parts, 2, &err));
     assert_near(told.of[3].net_j, 50, 1e-9);
     assert_near(accounts(a, cpu).other_j, 50, 1e-9);
     assert_near(accounts(a, spare).idle_device_j, 21, 1e-9);
     assert_near(accounts(a, spare).vacant_j, 0, 0);
-    assert_int_equal(joulet_attribution_energy_of(a, cpu, at(3), at(4), 1, 0, (double[]){.7, .4}, 2, &err), JOULET_USAGE);
-    assert_int_equal(joulet_attribution_energy_of(a, cpu, at(3), at(4), 1, 0, (double[]){-.1}, 1, &err), JOULET_USAGE);
+    assert_int_equal(joulet_attribution_energy_of(a, cpu, at(3), at(4), 1, 0, 0, (double[]){.7, .4}, 2, &err), JOULET_USAGE);
+    assert_int_equal(joulet_attribution_energy_of(a, cpu, at(3), at(4), 1, 0, 0, (double[]){-.1}, 1, &err), JOULET_USAGE);
     assert_int_equal(joulet_attribution_used(a, 9, true, &err), JOULET_NOT_FOUND);
     joulet_attribution_close(a);
 }
@@ -297,9 +297,9 @@ static void test_mistakes(void **state)
     ok(joulet_attribution_end(a, r, NAN, at(3), &err));
     assert_int_equal(joulet_attribution_end(a, r, NAN, at(3), &err), JOULET_NOT_FOUND);
     energy(a, gpu, 0, 1, 75);
-    assert_int_equal(joulet_attribution_energy(a, gpu, at(.5), at(2), 1, 0, &err), JOULET_USAGE);
-    assert_int_equal(joulet_attribution_energy(a, gpu, at(1), at(2), NAN, 0, &err), JOULET_USAGE);
-    assert_int_equal(joulet_attribution_energy(a, 3, at(1), at(2), 1, 0, &err), JOULET_NOT_FOUND);
+    assert_int_equal(joulet_attribution_energy(a, gpu, at(.5), at(2), 1, 0, 0, &err), JOULET_USAGE);
+    assert_int_equal(joulet_attribution_energy(a, gpu, at(1), at(2), NAN, 0, 0, &err), JOULET_USAGE);
+    assert_int_equal(joulet_attribution_energy(a, 3, at(1), at(2), 1, 0, 0, &err), JOULET_NOT_FOUND);
     assert_int_equal(joulet_attribution_look(a, 77, &look, &err), JOULET_NOT_FOUND);
     assert_int_equal(joulet_attribution_learnt(a, engine, 1, line, sizeof line, NULL, &err), JOULET_NOT_FOUND);
     assert_int_equal(joulet_attribution_recall(a, engine, gpu, "weights/1 1 2", &err), JOULET_FORMAT);
@@ -412,7 +412,7 @@ static void close_windows(struct schedule *s, double until_s)
             continue;
         }
         size_t n = some_parts(s, parts);
-        ok(joulet_attribution_energy_of(s->a, s->devices[i], at(from), at(to), gross, .1, parts, n, &err));
+        ok(joulet_attribution_energy_of(s->a, s->devices[i], at(from), at(to), gross, .1, 0, parts, n, &err));
         s->measured_j += gross;
     }
 }
@@ -762,15 +762,48 @@ static void test_unseen_tokens(void **state)
     joulet_attribution_close(a);
 }
 
+/* A stream, and right behind it an answer in one piece: windows that hold the end of one and the begin of the other are shared by
+ * time, as both had tokens all the while. */
+static void test_whole_answer_after_a_stream(void **state)
+{
+    struct told told;
+    struct joulet_attribution *a = open_one(&told);
+    size_t gpu = add_device(a, 50, NAN), engine = add_engine(a, &gpu, 1, false), whole;
+    struct joulet_entering silent = {.id = 2, .prompt_tokens = 1, .silent = true};
+    (void)state;
+    size_t stream = enter(a, engine, 1, 1, 0);
+    for (int i = 1; i <= 50; i++)
+        ok(joulet_attribution_tokens(a, stream, 1, at(.01 * i), &err));
+    ok(joulet_attribution_end(a, stream, 50, at(.5), &err));
+    ok(joulet_attribution_enter(a, engine, &silent, at(.5), &whole, &err));
+    ok(joulet_attribution_end(a, whole, 50, at(1), &err));
+    joulet_attribution_until(a, at(20));
+    energy(a, gpu, 0, .3, 150 * .3);
+    energy(a, gpu, .3, .9, 150 * .6); /* all of it above idle is theirs: 20 W s of one, 40 of the other */
+    energy(a, gpu, .9, 1.2, 150 * .1 + 50 * .2);
+    assert_int_equal(told.n, 2);
+    assert_near(told.of[1].net_j, 50, 1.5);
+    assert_near(told.of[2].net_j, 50, 1.5);
+    accounts(a, gpu);
+    joulet_attribution_close(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_vector),           cmocka_unit_test(test_accounts_of_devices),
-        cmocka_unit_test(test_several_devices),  cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_nothing_is_lost),  cmocka_unit_test(test_engine_events_and_clusters),
-        cmocka_unit_test(test_shared_device),    cmocka_unit_test(test_unseen_tokens),
-        cmocka_unit_test(test_parts_of_devices), cmocka_unit_test(test_gap),
-        cmocka_unit_test(test_first_seconds),    cmocka_unit_test(test_counts_at_the_end),
+        cmocka_unit_test(test_vector),
+        cmocka_unit_test(test_accounts_of_devices),
+        cmocka_unit_test(test_several_devices),
+        cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_nothing_is_lost),
+        cmocka_unit_test(test_engine_events_and_clusters),
+        cmocka_unit_test(test_shared_device),
+        cmocka_unit_test(test_unseen_tokens),
+        cmocka_unit_test(test_parts_of_devices),
+        cmocka_unit_test(test_gap),
+        cmocka_unit_test(test_first_seconds),
+        cmocka_unit_test(test_counts_at_the_end),
+        cmocka_unit_test(test_whole_answer_after_a_stream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
