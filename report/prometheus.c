@@ -91,7 +91,8 @@ void prometheus_histogram(struct jl_buf *out, const char *name, const struct pro
     struct prometheus_label with[PROMETHEUS_LABELS + 1];
     char bound[40];
     uint64_t count = 0;
-    memcpy(with, labels, n * sizeof *with);
+    if (n)
+        memcpy(with, labels, n * sizeof *with);
     for (size_t i = 0; i <= n_bounds; i++) {
         count += counts[i];
         snprintf(bound, sizeof bound, i < n_bounds ? "%.15g" : "+Inf", i < n_bounds ? bounds[i] : 0);
