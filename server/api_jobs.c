@@ -160,7 +160,7 @@ static bool fill(struct job *x, const struct job_view *what, const char *const *
 {
     bool ok = true;
     forget(x);
-    for (size_t i = 0; argv[i] && i < JOB_ARGS_MAX && ok; i++)
+    for (size_t i = 0; i < JOB_ARGS_MAX && argv[i] && ok; i++)
         ok = (x->argv[i] = jl_strdup(argv[i])) != NULL;
     if (key)
         ok = (x->key = jl_strdup(key)) != NULL && ok;

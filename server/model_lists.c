@@ -112,7 +112,7 @@ static bool is_plain(const struct server_upstream *u)
 static void round_of(struct model_lists *m)
 {
     struct rules *r = m->rules(m->user);
-    struct list fresh[LISTS_MAX];
+    struct list fresh[LISTS_MAX] = {0};
     size_t n = 0, plain = 0;
     for (size_t i = 0; i < r->o.n_upstreams; i++)
         plain += is_plain(&r->o.upstreams[i]);

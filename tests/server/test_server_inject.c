@@ -290,10 +290,10 @@ static void traffic_waits_for_nothing(void **state)
 static void *begin(struct metering *m, uint64_t id)
 {
     const struct observer *o = metering_observer(m);
-    struct observed x = {.upstream = "http://127.0.0.1:1", .method = "POST", .target = "/v1/completions", .t_ns = jl_mono_ns()};
+    static struct observed x; /* tests run one after the other */
+    x = (struct observed){.upstream = "http://127.0.0.1:1", .method = "POST", .target = "/v1/completions", .t_ns = jl_mono_ns()};
     snprintf(x.id, sizeof x.id, "%016" PRIx64, id);
-    void *e = o->begin(o->user, &x);
-    return e;
+    return o->begin(o->user, &x);
 }
 
 static bool known(struct metering *m, uint64_t id)

@@ -302,7 +302,7 @@ static void test_recorded(void **state)
 /* The allocation that is refused; the linker puts this in place of realloc (CMakeLists.txt). */
 static size_t refused_at = SIZE_MAX, asked;
 void *__real_realloc(void *p, size_t n);
-void *__wrap_realloc(void *p, size_t n);
+__attribute__((visibility("default"))) void *__wrap_realloc(void *p, size_t n); /* the linker refers libraries to it, too */
 void *__wrap_realloc(void *p, size_t n)
 {
     return asked++ >= refused_at ? NULL : __real_realloc(p, n);
