@@ -796,6 +796,7 @@ struct joulet_share {
     double idle_share_j; /* of the idle power while it was there, by the number of requests; gross is both */
     bool weights_assumed;
     double u_sensor_j; /* the part of u_j that is the sensor's, and common to all of its requests */
+    double prefill_j;  /* of net_j: until the step of its second token; all of it when that never came */
 };
 typedef void joulet_shared(void *user, const struct joulet_share *share);
 
@@ -873,6 +874,7 @@ struct joulet_attributed {
     bool weights_assumed; /* in a part of its life the model had learnt too little */
     double u_sensor_j;    /* the part of u_j that all requests on a device have in common; NAN while it is not final */
     double unmeasured_s;  /* of its life, on the device of which least is known; of one that is final */
+    double prefill_j;     /* of net_j: until the step of its second token; NAN while it is not final */
 };
 typedef void joulet_attributed_told(void *user, const struct joulet_attributed *a);
 

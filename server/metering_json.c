@@ -77,7 +77,7 @@ struct joulet_attributed metering_figures(struct metering *m, const struct meter
         a = x->energy; /* of the times that are over */
     else if (x->entered)
         joulet_attribution_look(m->attribution, x->request, &a, NULL);
-    if (!x->final && !(a.net_j > 0)) /* nothing is known yet: that is not 0 */
+    if (!x->final && !(a.net_j > 1e-6)) /* nothing is known yet: that is not 0 */
         a.net_j = a.gross_j = a.idle_share_j = NAN;
     if (x->entered && (x->final ? x->no_level : !metering_level_known(m, x->t_sent_ns)))
         a.net_j = a.idle_share_j = NAN;
@@ -159,23 +159,47 @@ static double since(const struct metered *x, int64_t t_ns)
     return t_ns ? jl_s(t_ns - x->t_ns) : NAN;
 }
 
-static void put_window(struct jl_buf *out, const char *name, double from_s, double to_s)
+static void put_phase(struct jl_buf *out, const struct joulet_energy *e)
+{
+    bool first = true;
+    jl_buf_str(out, "{");
+    put_real(out, "net_j", e->net_j);
+    jl_buf_str(out, ",");
+    put_real(out, "net_pm_j", e->net_pm_j);
+    jl_buf_str(out, ",");
+    put_real(out, "gross_j", e->gross_j);
+    jl_buf_str(out, ",");
+    put_real(out, "gross_pm_j", e->gross_pm_j);
+    jl_buf_printf(out, ",\"min_j\":null,\"max_j\":null,\"tail_j\":null,\"provenance\":\"%s\",\"method\":\"%s\",\"flags\":[",
+                  joulet_provenance_name(e->provenance), e->method);
+    put_flag(out, e->flags & JOULET_FLAG_WEIGHTS_ASSUMED, "weights assumed", &first);
+    jl_buf_str(out, "]}");
+}
+
+static void put_window(struct jl_buf *out, const char *name, double from_s, double to_s, const struct joulet_energy *energy)
 {
     jl_buf_printf(out, "\"%s\":", name);
     if (isnan(from_s) || isnan(to_s)) {
         jl_buf_str(out, "null");
         return;
     }
-    jl_buf_printf(out, "{\"start_s\":%.6f,\"end_s\":%.6f,\"energy\":null}", from_s, to_s);
+    jl_buf_printf(out, "{\"start_s\":%.6f,\"end_s\":%.6f,\"energy\":", from_s, to_s);
+    if (energy)
+        put_phase(out, energy);
+    else
+        jl_buf_str(out, "null");
+    jl_buf_str(out, "}");
 }
 
-static void put_windows(const struct metered *x, struct jl_buf *out)
+static void put_windows(struct metering *m, const struct metered *x, struct jl_buf *out)
 {
     struct metering_edges e = metering_edges_of(x);
+    struct joulet_energy prefill, decode;
+    bool known = metering_phases(m, x, &prefill, &decode);
     jl_buf_str(out, "\"windows\":{");
-    put_window(out, "prefill", since(x, e.prefill_ns), since(x, e.boundary_ns));
+    put_window(out, "prefill", since(x, e.prefill_ns), since(x, e.boundary_ns), known ? &prefill : NULL);
     jl_buf_str(out, ",");
-    put_window(out, "decode", since(x, e.boundary_ns), since(x, e.end_ns));
+    put_window(out, "decode", since(x, e.boundary_ns), since(x, e.end_ns), known ? &decode : NULL);
     jl_buf_str(out, "},");
     put_text(out, "edges", e.source);
     jl_buf_str(out, ",");
@@ -268,7 +292,7 @@ void metering_put_request(struct metering *m, const struct metered *x, struct jl
     put_whole_kinds(out, x);
     put_real(out, "duration_s", since(x, x->t_end_ns));
     jl_buf_str(out, ",");
-    put_windows(x, out);
+    put_windows(m, x, out);
     jl_buf_str(out, ",");
     put_who(&x->who, out);
     put_devices(m, x->devices, out);

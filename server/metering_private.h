@@ -11,13 +11,14 @@
 
 #include <pthread.h>
 
-#define METERING_ENGINES 64
-#define METERING_EARLIER 6
-#define METERING_HEADS   ((size_t)8192) /* lists of the table */
-#define METERING_PLACES  JOULET_GROUPS_MAX
-#define METERING_LOOKS   64 /* at the processor time, that are remembered */
-#define NOWHERE          SIZE_MAX
-#define METERING_CHANGES ((size_t)8192) /* that a follower may be behind */
+#define METERING_ENGINES  64
+#define METERING_EARLIER  6
+#define METERING_HEADS    ((size_t)8192) /* lists of the table */
+#define METERING_PLACES   JOULET_GROUPS_MAX
+#define METERING_WINDOW_S 0.05 /* of the sensors, that the shares are made of; at least their period */
+#define METERING_LOOKS    64   /* at the processor time, that are remembered */
+#define NOWHERE           SIZE_MAX
+#define METERING_CHANGES  ((size_t)8192) /* that a follower may be behind */
 
 /* A channel and where its windows stand (metering_windows.c, that thread alone where nothing else is said). */
 struct metering_device {
@@ -180,6 +181,8 @@ const char *metering_place_state(const struct metering_host *p);
 struct metering_edges metering_edges_of(const struct metered *x);
 void metering_edges_learn(struct metering_engine *engine, const struct metering_edges *e);
 double metering_edge_u(const struct metering_engine *engine, const struct metering_edges *e); /* with what was learnt */
+/* metering_phases.c: of a request that is final; false: not known. */
+bool metering_phases(struct metering *m, const struct metered *x, struct joulet_energy *prefill, struct joulet_energy *decode);
 /* metering_processor.c */
 void metering_look(struct metering *m, size_t n_places);
 /* Under the lock: parts of groups of the window, as joulet_attribution_energy_of wants them; 0: not known. */

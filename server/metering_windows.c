@@ -9,12 +9,11 @@
 #define SLEEP_NS      ((int64_t)50 * 1000000)
 #define KEEP_NS       ((int64_t)600 * JL_NS_PER_S) /* what was learnt */
 #define BEHIND_NS     ((int64_t)20 * 1000000)      /* the observer's times may be so much older than when they were put */
-#define WINDOW_S      0.05
-#define SLOW_PERIODS  2.0  /* of the sensor that must lie behind a window: its edges may still move */
-#define SETTLED_S     1.0  /* after the last request (4.4) */
-#define LEVEL_SHORT_S 1.0  /* of the first level */
-#define LEVEL_S       2.0  /* of later ones, ... */
-#define LEVEL_MOST_S  10.0 /* ... and how far back they look */
+#define SLOW_PERIODS  2.0                          /* of the sensor that must lie behind a window: its edges may still move */
+#define SETTLED_S     1.0                          /* after the last request (4.4) */
+#define LEVEL_SHORT_S 1.0                          /* of the first level */
+#define LEVEL_S       2.0                          /* of later ones, ... */
+#define LEVEL_MOST_S  10.0                         /* ... and how far back they look */
 #define FOR_EVER      (INT64_MAX / 2)
 #define HUNG_S        60.0 /* a sensor that shows nothing for so long: requests become final without it */
 #define LEVEL_WAIT_S  15.0 /* after the first request; then windows go on without a level */
@@ -139,7 +138,7 @@ static joulet_mark moment_of(const struct metering_device *d, const struct joule
 static void windows_of(struct metering *m, struct metering_device *d, const struct joulet_trace *t, joulet_mark until)
 {
     joulet_mark bounds[JOULET_PHASES_MAX + 1], last = 0;
-    int64_t length = jl_ns(fmax(WINDOW_S, d->ch.period_s)) * 9 / 10; /* updates come a little early, too */
+    int64_t length = jl_ns(fmax(METERING_WINDOW_S, d->ch.period_s)) * 9 / 10; /* updates come a little early, too */
     size_t n = 0;
     for (size_t i = t->n; i-- > 0 && !last;)
         if (!(t->samples[i].flags & (JOULET_SAMPLE_FAILED | JOULET_SAMPLE_LAST)))

@@ -133,6 +133,7 @@ static void on_share(void *user, const struct joulet_share *share)
     const struct attribution_ledger *l = user;
     struct attribution_request *r = &l->of->requests[share->id];
     r->net_j += share->net_j;
+    r->prefill_j += share->prefill_j;
     r->u2 += share->u_j * share->u_j;
     r->sensor_u2 += share->u_sensor_j * share->u_sensor_j;
     r->weights_assumed |= share->weights_assumed;

@@ -16,7 +16,8 @@ void attribution_final(struct joulet_attribution *a, struct attribution_request 
                                      .final = true,
                                      .weights_assumed = r->weights_assumed,
                                      .u_sensor_j = sqrt(r->sensor_u2),
-                                     .unmeasured_s = r->unmeasured_s};
+                                     .unmeasured_s = r->unmeasured_s,
+                                     .prefill_j = r->prefill_j};
     attribution_give_back(a, r);
     a->tell(a->user, &told);
 }
@@ -41,7 +42,8 @@ enum joulet_status joulet_attribution_look(struct joulet_attribution *a, size_t 
                                       .u_j = NAN,
                                       .idle_share_j = r->idle_j,
                                       .weights_assumed = r->weights_assumed,
-                                      .u_sensor_j = NAN};
+                                      .u_sensor_j = NAN,
+                                      .prefill_j = NAN};
     for (size_t i = 0; i < e->n_ledgers; i++) {
         const struct attribution_ledger *l = a->ledgers[e->ledgers[i]];
         const struct attribution_device *d = &a->devices[l->device];

@@ -31,6 +31,8 @@ struct sharing_request {
     double shared_s;                    /* integral of dt/n at its arrival */
     double sum_j, sum_u2, sum_common_j; /* of all windows, at its arrival */
     bool guessed;                       /* a part of its life was shared by assumed weights */
+    bool decoded_some;                  /* it got tokens behind its first one: */
+    double prefill_j;                   /* what it had then */
 };
 
 struct joulet_sharing {

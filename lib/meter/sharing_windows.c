@@ -87,7 +87,8 @@ static void emit(struct joulet_sharing *s, struct sharing_request *r)
                                  .u_j = hypot(r->energy_j * u_rel, s->w.u_share * r->energy_j),
                                  .idle_share_j = s->idle_w * (s->shared_s - r->shared_s),
                                  .weights_assumed = s->w.assumed || r->guessed,
-                                 .u_sensor_j = fabs(r->energy_j) * u_rel};
+                                 .u_sensor_j = fabs(r->energy_j) * u_rel,
+                                 .prefill_j = r->decoded_some ? r->prefill_j : r->energy_j};
     sharing_free_slot(s, r);
     s->emit(s->user, &share);
 }
@@ -98,11 +99,23 @@ static void join(struct joulet_sharing *s, struct sharing_request *r)
     r->sum_u2 = s->sum_u2 - s->window_u2;
     r->sum_common_j = s->sum_common_j - s->window_common_j;
     r->shared_s = s->shared_s;
+    r->decoded_some = false;
     s->in_flight += 1;
+}
+
+/* Tokens behind its first one begin to come. Once: who pauses and goes on is not at its prompt again. */
+static void mark_prefill(struct joulet_sharing *s, struct sharing_request *r)
+{
+    if (r->decoded_some)
+        return;
+    settle(s, r);
+    r->decoded_some = true;
+    r->prefill_j = r->energy_j;
 }
 
 static void begin_decode(struct joulet_sharing *s, struct sharing_request *r, double context)
 {
+    mark_prefill(s, r);
     settle(s, r);
     r->prefilling = false;
     r->decoding = true;
@@ -116,6 +129,8 @@ static void run_step(struct joulet_sharing *s, size_t at, double f_lam)
     for (size_t i = at + 1; i < s->n && s->queue[i].what == MEMBER; i++) {
         const struct sharing_item *m = &s->queue[i];
         struct sharing_request *r = &s->requests[m->request];
+        if (m->decoders > 0)
+            mark_prefill(s, r);
         r->parts += f_lam / step->members;
         r->prefill += f_lam * m->tokens;
         r->decoded += f_lam * m->decoders;

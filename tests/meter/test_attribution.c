@@ -758,6 +758,7 @@ static void test_unseen_tokens(void **state)
     assert_int_equal(told.n, 3);
     assert_near(told.of[1].net_j, told.of[2].net_j, 3);
     assert_near(told.of[3].net_j, 30, 1);
+    assert_near(told.of[3].prefill_j, told.of[3].net_j, 1e-12); /* it never had a token */
     accounts(a, gpu);
     joulet_attribution_close(a);
 }
@@ -784,6 +785,8 @@ static void test_whole_answer_after_a_stream(void **state)
     assert_int_equal(told.n, 2);
     assert_near(told.of[1].net_j, 50, 1.5);
     assert_near(told.of[2].net_j, 50, 1.5);
+    assert_near(told.of[1].prefill_j, 1, .1); /* one of 50 steps of 10 ms */
+    assert_near(told.of[2].prefill_j, 1, .1);
     accounts(a, gpu);
     joulet_attribution_close(a);
 }

@@ -83,6 +83,14 @@ static double look_at(const struct simulated *x, const char *id, size_t i)
     /* a window is 50 ms: at each end of a request it may hold a little of the neighbour, or of a machine that was late */
     assert_near(net_j, truth_j, 0.1 * truth_j + 50 * (0.02 + 2 * t.late_s));
     assert_near(number(energy, "gross_j"), net_j + 10 * jl_s(t.t_end_ns - t.t_arrival_ns), 0.1 * truth_j + 10 * (0.1 + t.late_s));
+    const json_t *windows = json_object_get(r, "windows");
+    const json_t *prefill = json_object_get(json_object_get(windows, "prefill"), "energy");
+    const json_t *decode = json_object_get(json_object_get(windows, "decode"), "energy");
+    double prefill_j = number(prefill, "net_j"), true_j = t.prefill_j - 10 * jl_s(t.t_decode_ns - t.t_prefill_ns);
+    assert_near(prefill_j + number(decode, "net_j"), net_j, 1e-7 * net_j);
+    assert_near(number(prefill, "gross_j") + number(decode, "gross_j"), number(energy, "gross_j"), 1e-7 * net_j);
+    assert_near(prefill_j, true_j, number(prefill, "net_pm_j") + 50 * 2 * t.late_s);
+    assert_near(net_j - prefill_j, truth_j - true_j, number(decode, "net_pm_j") + 50 * 2 * t.late_s);
     assert_true(number(energy, "gross_pm_j") > 0);
     assert_true(number(energy, "net_pm_j") >= number(energy, "gross_pm_j"));
     json_decref(r);
