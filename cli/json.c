@@ -1,45 +1,13 @@
 /* json.c - see json.h. */
 #include "cli/json.h"
+#include "report/put.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Bytes of the UTF-8 sequence at s, 0 if there is none (RFC 3629: no overlong forms, no surrogates). */
-static size_t sequence(const unsigned char *s)
-{
-    size_t n = s[0] < 0x80                   ? 1
-               : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-               : (s[0] & 0xf0) == 0xe0       ? 3
-               : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-                                             : 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
-    bool outside = (s[0] == 0xed && s[1] >= 0xa0) || (s[0] == 0xf4 && s[1] >= 0x90);
-    return overlong || outside ? 0 : n;
-}
-
 void cli_json_string(struct jl_buf *out, const char *s)
 {
-    if (!s) {
-        jl_buf_str(out, "null");
-        return;
-    }
-    jl_buf_str(out, "\"");
-    for (const unsigned char *p = (const unsigned char *)s; *p;) {
-        size_t n = sequence(p);
-        if (n == 0)
-            jl_buf_str(out, "\xef\xbf\xbd");
-        else if (*p == '"' || *p == '\\')
-            jl_buf_printf(out, "\\%c", *p);
-        else if (*p < 0x20)
-            jl_buf_printf(out, "\\u%04x", *p);
-        else
-            jl_buf_add(out, p, n);
-        p += n ? n : 1;
-    }
-    jl_buf_str(out, "\"");
+    put_value(out, s);
 }
 
 void cli_json_number(struct jl_buf *out, double x)

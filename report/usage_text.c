@@ -1,5 +1,6 @@
 /* usage_text.c - sums of what passed the proxy as a table, as JSON and as CSV. */
 #include "report/internal.h"
+#include "report/put.h"
 #include "report/usage.h"
 
 #include <inttypes.h>
@@ -200,28 +201,6 @@ void usage_text(struct jl_buf *out, const struct usage *u, const struct report_s
 
 /* ---- JSON and CSV --------------------------------------------------------------------------------------------------------- */
 
-static void json_real(struct jl_buf *out, const char *key, double x)
-{
-    if (isfinite(x))
-        jl_buf_printf(out, "\"%s\":%.10g", key, x);
-    else
-        jl_buf_printf(out, "\"%s\":null", key);
-}
-
-static void json_text(struct jl_buf *out, const char *s)
-{
-    jl_buf_str(out, "\"");
-    for (; *s; s++) {
-        if (*s == '"' || *s == '\\')
-            jl_buf_printf(out, "\\%c", *s);
-        else if ((unsigned char)*s < ' ')
-            jl_buf_printf(out, "\\u%04x", (unsigned)*s);
-        else
-            jl_buf_add(out, s, 1);
-    }
-    jl_buf_str(out, "\"");
-}
-
 static void json_sums(struct jl_buf *out, const struct usage_sums *s)
 {
     struct joulet_metrics m;
@@ -232,25 +211,19 @@ static void json_sums(struct jl_buf *out, const struct usage_sums *s)
                   ",\"generated\":%" PRId64 "},",
                   s->requests, s->failed, s->provisional, s->without_energy, s->without_tokens, s->counted, s->tokens_in,
                   s->tokens_cached, s->tokens_out);
-    json_real(out, "seconds", s->seconds);
+    put_real(out, "seconds", s->seconds);
     jl_buf_str(out, ",\"energy\":{");
-    json_real(out, "net_j", s->energy.net_j);
-    jl_buf_str(out, ",");
-    json_real(out, "net_pm_j", s->energy.net_pm_j);
-    jl_buf_str(out, ",");
-    json_real(out, "gross_j", s->energy.gross_j);
-    jl_buf_str(out, ",");
-    json_real(out, "gross_pm_j", s->energy.gross_pm_j);
+    put_real(out, "net_j", s->energy.net_j);
+    put_real(out, "net_pm_j", s->energy.net_pm_j);
+    put_real(out, "gross_j", s->energy.gross_j);
+    put_real(out, "gross_pm_j", s->energy.gross_pm_j);
     jl_buf_printf(out, ",\"provenance\":%s%s%s},", isnan(s->energy.gross_j) ? "null" : "\"",
                   isnan(s->energy.gross_j) ? "" : joulet_provenance_name(s->energy.provenance),
                   isnan(s->energy.gross_j) ? "" : "\"");
-    json_real(out, "j_per_output_token", m.j_per_output_token);
-    jl_buf_str(out, ",");
-    json_real(out, "wh_per_1000_output_tokens", m.wh_per_1000_output_tokens);
-    jl_buf_str(out, ",");
-    json_real(out, "emissions_g", s->emissions_g);
-    jl_buf_str(out, ",");
-    json_real(out, "cost", s->cost);
+    put_real(out, "j_per_output_token", m.j_per_output_token);
+    put_real(out, "wh_per_1000_output_tokens", m.wh_per_1000_output_tokens);
+    put_real(out, "emissions_g", s->emissions_g);
+    put_real(out, "cost", s->cost);
 }
 
 static void json_when(struct jl_buf *out, const char *key, int64_t wall_ns)
@@ -278,7 +251,7 @@ void usage_json(struct jl_buf *out, const struct usage *u)
         jl_buf_str(out, i ? ",\n{" : "\n{");
         for (size_t k = 0; k < u->w.n_by; k++) {
             jl_buf_printf(out, "\"%s\":", usage_by_word(u->w.by[k]));
-            json_text(out, u->rows[i].names[k]);
+            put_value(out, u->rows[i].names[k]);
             jl_buf_str(out, ",");
         }
         json_sums(out, &u->rows[i].s);
@@ -291,11 +264,9 @@ void usage_json(struct jl_buf *out, const struct usage *u)
         jl_buf_str(out, "null");
     for (size_t i = 0; i < n && u->measured_known; i++) {
         jl_buf_printf(out, "%s\"%s\":{", i ? "," : "{", all[i].key);
-        json_real(out, "gross_j", all[i].l.j);
-        jl_buf_str(out, ",");
-        json_real(out, "emissions_g", all[i].l.emissions_g);
-        jl_buf_str(out, ",");
-        json_real(out, "cost", all[i].l.cost);
+        put_real(out, "gross_j", all[i].l.j);
+        put_real(out, "emissions_g", all[i].l.emissions_g);
+        put_real(out, "cost", all[i].l.cost);
         jl_buf_str(out, i + 1 < n ? "}" : "}}");
     }
     jl_buf_printf(out, ",\"unmeasured_s\":%.3f}\n", u->unmeasured_s);

@@ -5,6 +5,7 @@
  *
  * Names are the clients'. Whatever they say, each call has one place, and what would go in a circle is cut where it began. */
 #include "report/internal.h"
+#include "report/put.h"
 #include "report/usage.h"
 
 #include <inttypes.h>
@@ -570,28 +571,6 @@ void usage_tree_text(struct jl_buf *out, const struct usage_tree *t, const struc
 
 /* ---- as JSON -------------------------------------------------------------------------------------------------------------- */
 
-static void put_string(struct jl_buf *out, const char *key, const char *s)
-{
-    jl_buf_printf(out, "\"%s\":\"", key);
-    for (; *s; s++) {
-        if (*s == '"' || *s == '\\')
-            jl_buf_printf(out, "\\%c", *s);
-        else if ((unsigned char)*s < ' ')
-            jl_buf_printf(out, "\\u%04x", (unsigned)*s);
-        else
-            jl_buf_add(out, s, 1);
-    }
-    jl_buf_str(out, "\"");
-}
-
-static void put_real(struct jl_buf *out, const char *key, double x)
-{
-    if (isfinite(x))
-        jl_buf_printf(out, ",\"%s\":%.10g", key, x);
-    else
-        jl_buf_printf(out, ",\"%s\":null", key);
-}
-
 static void put_sums(struct jl_buf *out, const struct usage_sums *s)
 {
     bool known = !isnan(s->energy.gross_j);
@@ -616,9 +595,8 @@ static void put_call(struct jl_buf *out, const struct usage_tree *t, size_t i, i
     jl_format_time(time, sizeof time, c->from_ns);
     add_call(&s, c);
     jl_buf_str(out, "{");
-    put_string(out, "id", c->id);
-    jl_buf_str(out, ",");
-    put_string(out, "model", c->model);
+    put_text(out, "id", c->id);
+    put_text(out, "model", c->model);
     jl_buf_printf(out, ",\"time\":\"%s\"", time);
     put_real(out, "duration_s", s.seconds);
     put_sums(out, &s);
@@ -637,7 +615,7 @@ static void put_session(struct jl_buf *out, const struct usage_tree *t, size_t i
     bool first = true;
     sums_below(t, i, &all, 0);
     jl_buf_str(out, "{");
-    put_string(out, "session", s->name);
+    put_text(out, "session", s->name);
     put_real(out, "duration_s", (double)(s->to_ns - s->from_ns) * 1e-9);
     put_sums(out, &all);
     jl_buf_printf(out, ",\"waiting\":{\"times\":%zu", s->gaps);
