@@ -437,14 +437,15 @@ enum joulet_status serve_server_open(struct net_server **out, const struct net_s
         return jl_fail(err, why.status, "%s", why.message);
     }
     pthread_mutex_init(&s->lock, NULL);
+    *out = s; /* who asks at once may ask for it */
     s->daemon = start(s, fd);
     if (!s->daemon) {
+        *out = NULL;
         close(fd);
         pthread_mutex_destroy(&s->lock);
         free(s);
         return jl_fail(err, JOULET_MEMORY, "the HTTP server could not be started: out of memory or of threads");
     }
-    *out = s;
     return jl_ok(err);
 }
 

@@ -188,12 +188,13 @@ struct registry *registry_start(const char *gguf)
     jl_buf_init(&r->weights, (size_t)1 << 26);
     r->listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (jl_read_file(gguf, &r->weights, NULL) != JOULET_OK || bind(r->listen_fd, (struct sockaddr *)&a, sizeof a) ||
-        listen(r->listen_fd, 16) || getsockname(r->listen_fd, (struct sockaddr *)&a, &n) ||
-        pthread_create(&r->thread, NULL, run, r))
+        listen(r->listen_fd, 16) || getsockname(r->listen_fd, (struct sockaddr *)&a, &n))
         abort();
     r->port = ntohs(a.sin_port);
     digest_of(r->weights.data, r->weights.len, r->digest);
     digest_of(config, sizeof config - 1, r->config_digest);
+    if (pthread_create(&r->thread, NULL, run, r))
+        abort();
     return r;
 }
 
