@@ -1,4 +1,5 @@
 /* metering_json.c - what is known of requests and accounts, in JSON. Unknown is null. */
+#include "report/put.h"
 #include "server/internal.h"
 #include "server/metering_ledger.h"
 
@@ -14,29 +15,13 @@
 
 /* ---- words ------------------------------------------------------------------------------------------------------------ */
 
-static void put_real(struct jl_buf *out, const char *key, double x)
+/* Nine digits: the room that an answer keeps for its energy is counted so. */
+static void put_figure(struct jl_buf *out, const char *key, double x)
 {
     if (isfinite(x))
         jl_buf_printf(out, "\"%s\":%.9g", key, x);
     else
         jl_buf_printf(out, "\"%s\":null", key);
-}
-
-static void put_count(struct jl_buf *out, const char *key, int64_t n)
-{
-    if (n >= 0)
-        jl_buf_printf(out, "\"%s\":%" PRId64, key, n);
-    else
-        jl_buf_printf(out, "\"%s\":null", key);
-}
-
-static void put_text(struct jl_buf *out, const char *key, const char *text)
-{
-    jl_buf_printf(out, "\"%s\":", key);
-    if (text && *text)
-        server_json_string(out, text);
-    else
-        jl_buf_str(out, "null");
 }
 
 static void put_flag(struct jl_buf *out, bool is, const char *flag, bool *first)
@@ -120,10 +105,10 @@ static void put_per(struct jl_buf *out, const struct recognised *r, double energ
 {
     if (r->kind == RECOGNISED_IMAGE) {
         jl_buf_str(out, ",");
-        put_real(out, "image_j", r->images ? energy_j / (double)r->images : NAN);
+        put_figure(out, "image_j", r->images ? energy_j / (double)r->images : NAN);
     } else if (r->kind == RECOGNISED_AUDIO) {
         jl_buf_str(out, ",");
-        put_real(out, "audio_second_j", r->audio_s > 0 ? energy_j / r->audio_s : NAN);
+        put_figure(out, "audio_second_j", r->audio_s > 0 ? energy_j / r->audio_s : NAN);
     }
 }
 
@@ -132,13 +117,13 @@ void metering_put_energy(struct metering *m, const struct metered *x, struct jl_
     struct joulet_attributed a = metering_figures(m, x);
     bool first = true;
     jl_buf_str(out, "\"energy\":{");
-    put_real(out, "net_j", a.net_j);
+    put_figure(out, "net_j", a.net_j);
     jl_buf_str(out, ",");
-    put_real(out, "net_pm_j", isnan(a.net_j) ? NAN : 2 * metering_net_u(m, x, &a));
+    put_figure(out, "net_pm_j", isnan(a.net_j) ? NAN : 2 * metering_net_u(m, x, &a));
     jl_buf_str(out, ",");
-    put_real(out, "gross_j", a.gross_j);
+    put_figure(out, "gross_j", a.gross_j);
     jl_buf_str(out, ",");
-    put_real(out, "gross_pm_j", 2 * hypot(a.u_j, metering_event_u(m, x, &a)));
+    put_figure(out, "gross_pm_j", 2 * hypot(a.u_j, metering_event_u(m, x, &a)));
     jl_buf_printf(out, ",\"min_j\":null,\"max_j\":null,\"tail_j\":null,\"provenance\":\"%s\",\"method\":\"attribution/1\"",
                   provenance(m));
     put_per(out, &x->r, isnan(a.net_j) ? a.gross_j : a.net_j);
@@ -159,23 +144,6 @@ static double since(const struct metered *x, int64_t t_ns)
     return t_ns ? jl_s(t_ns - x->t_ns) : NAN;
 }
 
-static void put_phase(struct jl_buf *out, const struct joulet_energy *e)
-{
-    bool first = true;
-    jl_buf_str(out, "{");
-    put_real(out, "net_j", e->net_j);
-    jl_buf_str(out, ",");
-    put_real(out, "net_pm_j", e->net_pm_j);
-    jl_buf_str(out, ",");
-    put_real(out, "gross_j", e->gross_j);
-    jl_buf_str(out, ",");
-    put_real(out, "gross_pm_j", e->gross_pm_j);
-    jl_buf_printf(out, ",\"min_j\":null,\"max_j\":null,\"tail_j\":null,\"provenance\":\"%s\",\"method\":\"%s\",\"flags\":[",
-                  joulet_provenance_name(e->provenance), e->method);
-    put_flag(out, e->flags & JOULET_FLAG_WEIGHTS_ASSUMED, "weights assumed", &first);
-    jl_buf_str(out, "]}");
-}
-
 static void put_window(struct jl_buf *out, const char *name, double from_s, double to_s, const struct joulet_energy *energy)
 {
     jl_buf_printf(out, "\"%s\":", name);
@@ -183,11 +151,11 @@ static void put_window(struct jl_buf *out, const char *name, double from_s, doub
         jl_buf_str(out, "null");
         return;
     }
-    jl_buf_printf(out, "{\"start_s\":%.6f,\"end_s\":%.6f,\"energy\":", from_s, to_s);
+    jl_buf_printf(out, "{\"start_s\":%.6f,\"end_s\":%.6f", from_s, to_s);
     if (energy)
-        put_phase(out, energy);
+        put_energy(out, "energy", energy);
     else
-        jl_buf_str(out, "null");
+        put_text(out, "energy", NULL);
     jl_buf_str(out, "}");
 }
 
@@ -203,9 +171,9 @@ static void put_windows(struct metering *m, const struct metered *x, struct jl_b
     jl_buf_str(out, "},");
     put_text(out, "edges", e.source);
     jl_buf_str(out, ",");
-    put_real(out, "edge_pm_s", e.source ? 2 * e.u_s : NAN);
+    put_figure(out, "edge_pm_s", e.source ? 2 * e.u_s : NAN);
     jl_buf_str(out, ",");
-    put_real(out, "arrival_after_s", e.off_s);
+    put_figure(out, "arrival_after_s", e.off_s);
 }
 
 static void put_tokens(struct jl_buf *out, const struct recognised *r)
@@ -227,7 +195,7 @@ static void put_whole_kinds(struct jl_buf *out, const struct metered *x)
     if (x->r.kind == RECOGNISED_IMAGE)
         jl_buf_printf(out, "\"images\":%zu,", x->r.images);
     if (x->r.kind == RECOGNISED_AUDIO) {
-        put_real(out, "audio_s", x->r.audio_s);
+        put_figure(out, "audio_s", x->r.audio_s);
         jl_buf_str(out, ",");
     }
     if (x->r.kind == RECOGNISED_TUNNEL)
@@ -290,7 +258,7 @@ void metering_put_request(struct metering *m, const struct metered *x, struct jl
     put_tokens(out, r);
     jl_buf_str(out, ",");
     put_whole_kinds(out, x);
-    put_real(out, "duration_s", since(x, x->t_end_ns));
+    put_figure(out, "duration_s", since(x, x->t_end_ns));
     jl_buf_str(out, ",");
     put_windows(m, x, out);
     jl_buf_str(out, ",");
@@ -375,7 +343,7 @@ static void put_accounts(struct jl_buf *out, const struct joulet_accounts *a, bo
                              a->other_j,    a->idle_device_j, a->residual_j,    a->waiting_s};
     for (size_t i = 0; i < JL_COUNT(names); i++)
         jl_buf_printf(out, "\"%s\":%.12g,", names[i], values[i]);
-    put_real(out, "keep_alive_j", kept ? a->keep_alive_j : NAN);
+    put_figure(out, "keep_alive_j", kept ? a->keep_alive_j : NAN);
 }
 
 /* "loaded": null, not known. */
@@ -399,7 +367,7 @@ static void put_place(struct metering *m, const struct metering_host *p, struct 
     jl_buf_printf(out, ",\"container\":%s,", p->container ? "true" : "false");
     put_loaded(out, p->loaded);
     jl_buf_str(out, ",");
-    put_real(out, "processor_share", p->n_looks && p->followed ? p->part : NAN);
+    put_figure(out, "processor_share", p->n_looks && p->followed ? p->part : NAN);
     jl_buf_str(out, "}");
 }
 
@@ -429,9 +397,9 @@ void metering_write_energy(struct metering *m, struct jl_buf *out)
         jl_buf_str(out, ",");
         put_text(out, "device", d->ch.device);
         jl_buf_printf(out, ",\"provenance\":\"%s\",", joulet_provenance_name(d->ch.provenance));
-        put_real(out, "idle_w", d->idle.power_w);
+        put_figure(out, "idle_w", d->idle.power_w);
         jl_buf_str(out, ",");
-        put_real(out, "empty_w", d->empty_w);
+        put_figure(out, "empty_w", d->empty_w);
         jl_buf_str(out, ",");
         put_loaded(out, d->loaded);
         jl_buf_printf(out, ",\"used\":%s,\"unmeasured_s\":%.3f,", d->used ? "true" : "false", d->lost_s);

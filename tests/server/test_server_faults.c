@@ -408,7 +408,7 @@ static uint64_t read_letters(int fd)
 }
 
 /* A client that does not read stops the upstream: what is under way lies in sockets, not here. Then it reads, and all is there.
- * 128 MiB; with JOULET_SLOW 1 GiB (`make soak T=reader`). */
+ * 128 MiB; with JOULET_SLOW=1 in the environment 1 GiB. */
 static void slow_readers(void **state)
 {
     const uint64_t chunks = getenv("JOULET_SLOW") ? 16384 : 2048;
