@@ -4,6 +4,7 @@
  * right after recv, and only passed on when it has nothing more at hand: whatever the caller does with a piece cannot delay the
  * stamp of the next one. Each thread keeps its connections. */
 #include "net/net_module.h"
+#include "net/net_socket.h"
 
 #include <curl/curl.h>
 #include <fcntl.h>
@@ -167,16 +168,6 @@ static int on_connected(void *user, char *peer_ip, char *own_ip, int peer_port, 
     return CURL_PREREQFUNC_OK;
 }
 
-/* Children that we start must not hold our connections open. */
-static int on_socket(void *user, curl_socket_t fd, curlsocktype purpose)
-{
-    (void)user, (void)purpose;
-    int flags = fcntl(fd, F_GETFD);
-    if (flags >= 0)
-        fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
-    return CURL_SOCKOPT_OK;
-}
-
 /* ---- connections of a thread ---------------------------------------------------------------------------------------- */
 
 struct pool {
@@ -299,7 +290,7 @@ static void set_up(struct exchange *x, struct curl_slist *headers)
     curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_connected);
     curl_easy_setopt(c, CURLOPT_PREREQDATA, x);
-    curl_easy_setopt(c, CURLOPT_SOCKOPTFUNCTION, on_socket);
+    curl_easy_setopt(c, CURLOPT_SOCKOPTFUNCTION, net_socket_opened);
     set_access(c, q);
     set_method(c, q);
 }

@@ -1,6 +1,7 @@
 /* net_dial.c - a bare connection with libcurl (CONNECT_ONLY): TLS, proxies and names are its work, the bytes are ours. Part of
  * the module joulet-net.so; WebSockets stand on it, because the libcurl of stable systems has none. */
 #include "net/net_module.h"
+#include "net/net_socket.h"
 
 #include <curl/curl.h>
 #include <fcntl.h>
@@ -18,16 +19,6 @@ struct net_dialled {
     char where[256];
     char curl_error[CURL_ERROR_SIZE];
 };
-
-/* Children that we start must not hold our connections open. */
-static int on_socket(void *user, curl_socket_t fd, curlsocktype purpose)
-{
-    (void)user, (void)purpose;
-    int flags = fcntl(fd, F_GETFD);
-    if (flags >= 0)
-        fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
-    return CURL_SOCKOPT_OK;
-}
 
 static int on_progress(void *user, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
@@ -51,7 +42,7 @@ static void set_up(struct net_dialled *x, const char *url, const char *ca_file, 
         curl_easy_setopt(c, CURLOPT_HTTPPROXYTUNNEL, 1L);
     if (ca_file)
         curl_easy_setopt(c, CURLOPT_CAINFO, ca_file);
-    curl_easy_setopt(c, CURLOPT_SOCKOPTFUNCTION, on_socket);
+    curl_easy_setopt(c, CURLOPT_SOCKOPTFUNCTION, net_socket_opened);
     curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(c, CURLOPT_XFERINFODATA, x);

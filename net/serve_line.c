@@ -2,6 +2,7 @@
  * libcurl no more: the socket is ours, and what libcurl kept for it is given back, which is most of what an open stream would
  * cost. */
 #include "net/serve_line.h"
+#include "net/net_socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,16 +62,6 @@ static int on_timer_wanted(CURLM *multi, long ms, void *user)
     return 0;
 }
 
-/* Children that we start must not hold our connections open. */
-static int on_socket(void *user, curl_socket_t fd, curlsocktype purpose)
-{
-    (void)user, (void)purpose;
-    int flags = fcntl(fd, F_GETFD);
-    if (flags >= 0)
-        fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
-    return CURL_SOCKOPT_OK;
-}
-
 static void set_up(struct connecting *c, const char *origin, const char *ca_file, double timeout_s)
 {
     CURL *e = c->easy;
@@ -84,7 +75,7 @@ static void set_up(struct connecting *c, const char *origin, const char *ca_file
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)((timeout_s > 0 ? timeout_s : CONNECT_DEFAULT_S) * 1e3));
-    curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_socket);
+    curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, net_socket_opened);
     if (net_url_skips_proxy(origin)) /* a proxy of the environment cannot know our loopback */
         curl_easy_setopt(e, CURLOPT_PROXY, "");
     else
