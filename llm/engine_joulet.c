@@ -195,15 +195,24 @@ static void origin_of(const char *url, char *out, size_t size)
     snprintf(out, size, "%.*s%.*s", scheme ? (int)(host - url) : 7, scheme ? url : "http://", (int)strcspn(host, "/"), host);
 }
 
-/* The token in an address, which it loses; malloc'ed, NULL when there is none. */
+/* The first token in an address, which loses all that it has: also what is left of two of them may read as one. malloc'ed, NULL
+ * when there is none. */
 static char *cut_token(char *url)
 {
-    char *at = strstr(url, TOKEN_PATH), *from = at ? at + strlen(TOKEN_PATH) : NULL;
-    size_t n = from ? strcspn(from, "/") : 0;
-    char *token = n ? jl_strf("%.*s", (int)n, from) : NULL;
-    if (token)
-        memmove(at, from + n, strlen(from + n) + 1);
-    return token;
+    char *first = NULL;
+    for (char *at = url; (at = strstr(at, TOKEN_PATH));) {
+        char *from = at + strlen(TOKEN_PATH);
+        size_t n = strcspn(from, "/");
+        if (n && !first)
+            first = jl_strf("%.*s", (int)n, from);
+        if (n) {
+            memmove(at, from + n, strlen(from + n) + 1);
+            at = url;
+        } else {
+            at++;
+        }
+    }
+    return first;
 }
 
 void engine_joulet_hide_token(char *url)

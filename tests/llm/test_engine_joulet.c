@@ -212,6 +212,26 @@ static void token_of_the_address(void **state)
     front_close(&f);
 }
 
+/* Whatever is in an address: nothing that reads as a token is left in what is written. */
+static void every_token_is_hidden(void **state)
+{
+    (void)state;
+    static const char *const hiding[][2] = {
+        {"http://a/joulet/t/first/joulet/t/second", "http://a"},
+        {"a/joulet/t/first/v1/joulet/t/second/x", "a/v1/x"},
+        {"a/joulet/t//joulet/t/second/x", "a/joulet/t//x"},
+        {"a/joulet/joulet/t/first/t/second", "a"},
+        {"a/joulet/t/", "a/joulet/t/"},
+        {"a/v1", "a/v1"},
+    };
+    for (size_t i = 0; i < JL_COUNT(hiding); i++) {
+        char *url = jl_strf("%s", hiding[i][0]);
+        engine_joulet_hide_token(url);
+        assert_string_equal(url, hiding[i][1]);
+        free(url);
+    }
+}
+
 /* A figure that does not become final is given as it is when patience ends; an object that is none is nothing. */
 static void patience_ends(void **state)
 {
@@ -268,6 +288,7 @@ int main(void)
         cmocka_unit_test(phases),
         cmocka_unit_test(known_by_its_health),
         cmocka_unit_test(token_of_the_address),
+        cmocka_unit_test(every_token_is_hidden),
         cmocka_unit_test(patience_ends),
         cmocka_unit_test(token_of_the_environment),
     };
