@@ -70,6 +70,7 @@ bool api_events(struct api_call *c, struct api_stream *s)
     jl_buf_init(&s->out, OUT_MAX);
     jl_buf_str(&s->out, "retry: 2000\n\n");
     *c->stream = s; /* closed with the passage, answered or not */
+    s->fill(s);     /* before the head: what happens after a client saw that is told, however late this thread goes on */
     a.n_headers += api_origin_headers(c, headers + a.n_headers);
     return net_call_answer(c->call, &a);
 }

@@ -4,6 +4,7 @@
 Every path of the description is asked with random values that fit, and with some that do not (hypothesis makes both and shrinks what
 fails). Each answer must have a status, a type and a form that the description names; never 5xx where nothing is wrong with the machine;
 and at the end the server must still be there. The paths it lists must be those of the description."""
+import faulthandler
 import http.client
 import json
 import os
@@ -240,15 +241,15 @@ class Checker:
         answer = c.getresponse()
         assert answer.status == 200 and answer.headers["Content-Type"] == "text/event-stream", path
         self.server.ask("POST", "/v1/completions", b'{"prompt":"a b","max_tokens":3}', {"Content-Type": "application/json"})
-        told = 0
-        while told < 2:
+        told, until = [], time.monotonic() + 120
+        while told.count("power") < 2 and "final" not in told:  # what changes twice before it is told is told once
+            assert time.monotonic() < until, f"{path} told only {told}"
             line = answer.readline().decode()
             assert line, f"{path} ended"
             if line.startswith("event: "):
-                name = line[7:].strip()
+                told.append(line[7:].strip())
             if line.startswith("data: "):
-                forms[name].validate(json.loads(line[6:]))
-                told += 1
+                forms[told[-1]].validate(json.loads(line[6:]))
         c.close()
 
 
@@ -277,6 +278,7 @@ def one_run(checker, doc, server):
 
 
 def main():
+    faulthandler.dump_traceback_later(500, exit=True)  # where it hung, before its time is up
     joulet, engine, openapi, record = sys.argv[1:]
     with open(openapi, encoding="utf-8") as f:
         doc = json.load(f)
@@ -300,7 +302,9 @@ def main():
                 checker.methods(path, ops)
                 checker.strangers(path, ops)
                 for method, op in ops.items():
+                    began = time.monotonic()
                     checker.path(method, path, op)
+                    print(f"{method.upper():5} {path}: {time.monotonic() - began:.1f} s", flush=True)
                 settle(server)
             checker.streams()
             for path, names in checker.known().items():
