@@ -32,7 +32,7 @@ const char *usage_by_word(enum usage_by by)
 static void sums_init(struct usage_sums *s)
 {
     static const struct joulet_energy unknown = JOULET_ENERGY_UNKNOWN;
-    *s = (struct usage_sums){.energy = unknown};
+    *s = (struct usage_sums){.energy = unknown, .load = unknown, .prefill = unknown, .decode = unknown};
 }
 
 /* "2026-11-22" where the machine is. */
@@ -144,6 +144,19 @@ static void add_amounts(double *emissions_g, double *cost, const struct carbon_f
     *cost += a.energy_cost;
 }
 
+/* What loads a model on demand alone is all load. */
+static void add_phases(struct usage_sums *s, const struct store_proxied *q)
+{
+    bool load = q->kind && strcmp(q->kind, "load") == 0;
+    if (load && !isnan(q->energy.gross_j))
+        joulet_energy_chain(&s->load, &q->energy);
+    if (!isnan(q->prefill.gross_j))
+        joulet_energy_chain(&s->prefill, &q->prefill);
+    if (!isnan(q->decode.gross_j))
+        joulet_energy_chain(&s->decode, &q->decode);
+    s->without_phases += !load && !isnan(q->energy.gross_j) && isnan(q->prefill.gross_j) && isnan(q->decode.gross_j);
+}
+
 static void add_request(struct usage_sums *s, const struct store_proxied *q, const struct carbon_factors *f)
 {
     bool known = !isnan(q->energy.gross_j);
@@ -157,6 +170,7 @@ static void add_request(struct usage_sums *s, const struct store_proxied *q, con
     add_count(&s->tokens_cached, q->tokens.cached);
     add_count(&s->tokens_out, q->tokens.generated);
     joulet_energy_chain(&s->energy, &q->energy);
+    add_phases(s, q);
     s->seconds += q->duration_s > 0 ? q->duration_s : 0;
     if (known)
         add_amounts(&s->emissions_g, &s->cost, f, q->energy.gross_j);
@@ -195,8 +209,10 @@ static bool on_account(void *user, const struct store_account *a)
     add_line(&u->keep_alive, &f, a->j.keep_alive_j);
     add_line(&u->other, &f, a->j.other_j);
     add_line(&u->residual, &f, a->j.residual_j);
+    add_line(&u->idle_device, &f, a->j.idle_device_j);
     add_line(&u->unlisted, &f, a->j.requests_j + a->j.idle_shares_j);
     u->unmeasured_s += a->unmeasured_s;
+    u->shared_s += a->shared_s;
     return true;
 }
 
@@ -225,6 +241,31 @@ static void settle(struct usage_sums *s)
         s->emissions_g = s->cost = NAN;
 }
 
+static struct usage_line times(const struct usage_line *l, double part)
+{
+    return (struct usage_line){l->j * part, l->emissions_g * part, l->cost * part};
+}
+
+static void take_off(struct usage_line *l, const struct usage_line *part)
+{
+    l->j -= part->j;
+    l->emissions_g -= part->emissions_g;
+    l->cost -= part->cost;
+}
+
+/* What was measured for requests belongs to those in rows first. They may have more: a provisional figure is partly the model's,
+ * and accounts end at a quarter of an hour where requests go on. That is in no account, and no line is negative for it. */
+static void split_listed(struct usage *u)
+{
+    struct usage_line rows = {u->total.energy.gross_j, u->total.emissions_g, u->total.cost};
+    if (isnan(rows.j))
+        return;
+    double part = rows.j > 0 ? fmax(0, fmin(1, u->unlisted.j / rows.j)) : 1;
+    u->listed = times(&rows, part);
+    u->beyond = times(&rows, 1 - part);
+    take_off(&u->unlisted, &u->listed);
+}
+
 static void finish(struct usage *u)
 {
     settle(&u->total);
@@ -233,11 +274,7 @@ static void finish(struct usage *u)
     bool days = u->w.n_by && u->w.by[0] == USAGE_DAY;
     if (u->n)
         qsort(u->rows, u->n, sizeof *u->rows, days ? compare_days : compare_rows);
-    if (!isnan(u->total.energy.gross_j)) {
-        u->unlisted.j -= u->total.energy.gross_j;
-        u->unlisted.emissions_g -= u->total.emissions_g;
-        u->unlisted.cost -= u->total.cost;
-    }
+    split_listed(u);
 }
 
 enum joulet_status usage_read(struct usage *u, struct store *s, const struct usage_wanted *w, struct joulet_error *err)

@@ -26,9 +26,11 @@ struct usage_sums {
     int64_t requests, failed;
     int64_t without_energy, without_tokens, provisional, counted; /* of them; counted: tokens from pieces, not told */
     int64_t tokens_in, tokens_cached, tokens_out;
+    int64_t without_phases; /* of those that have an energy: the parts are not known */
     struct joulet_energy energy;
-    double seconds;           /* of all requests together */
-    double emissions_g, cost; /* NAN unknown */
+    struct joulet_energy load, prefill, decode; /* parts of it; load: of models, asked for by itself */
+    double seconds;                             /* of all requests together */
+    double emissions_g, cost;                   /* NAN unknown */
 };
 struct usage_row {
     char *names[USAGE_DIMENSIONS]; /* n_by of them */
@@ -44,17 +46,16 @@ struct usage {
     struct usage_row *rows; /* in the order of their energy, days in the order of time */
     size_t n;
     struct usage_sums total;
-    int64_t first_ns, last_ns;                                                 /* of the requests; 0: none */
-    bool measured_known;                                                       /* there are accounts */
-    struct usage_line measured, vacant, keep_alive, other, residual, unlisted; /* unlisted: of requests that are in no row */
-    double unmeasured_s;
-    bool twice; /* two proxies measured one device at the same time */
+    int64_t first_ns, last_ns; /* of the requests; 0: none */
+    bool measured_known;       /* there are accounts */
+    struct usage_line measured, vacant, keep_alive, other, residual, idle_device;
+    struct usage_line listed, unlisted; /* of requests: of those in rows, and of others */
+    struct usage_line beyond;           /* of those in rows, in no account: estimated, or drawn outside of the time */
+    double unmeasured_s, shared_s;      /* shared: another proxy metered the same device, and has the energy as well */
     /* inside */
     size_t heads[4096], cap;
     bool failed;
     struct carbon_clock *clock;
-    struct joulet_accounts j;
-    int64_t quarter_ns;
 };
 enum joulet_status usage_read(struct usage *u, struct store *s, const struct usage_wanted *w, struct joulet_error *err);
 void usage_release(struct usage *u);

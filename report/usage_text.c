@@ -8,15 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LINES 7
+#define LINES 8
 
 /* ---- figures ------------------------------------------------------------------------------------------------------------ */
 
 static void metrics_of(const struct usage_sums *s, struct joulet_metrics *m)
 {
     const struct joulet_metrics_in in = {.energy_j = s->energy.gross_j,
-                                         .prefill_j = NAN,
-                                         .decode_j = NAN,
+                                         .prefill_j = s->without_phases ? NAN : s->prefill.gross_j,
+                                         .decode_j = s->without_phases ? NAN : s->decode.gross_j,
                                          .tokens_in = (double)s->tokens_in,
                                          .tokens_out = (double)s->tokens_out,
                                          .wall_s = s->seconds,
@@ -63,12 +63,22 @@ static void add_cells(struct grid *g, const char *name, const struct usage_sums 
     metrics_of(s, &m);
     char *clean = text_clean(name, style);
     struct number requests = number_count(s->requests), failed = number_count(s->failed), in = number_count(s->tokens_in),
-                  out = number_count(s->tokens_out), e = energy(&s->energy, style),
-                  per_token = number_digits(m.j_per_output_token, 3), per_1000 = number_digits(m.wh_per_1000_output_tokens, 3),
-                  co2 = grams(s->emissions_g, style), cost = number_digits(s->cost, 3);
-    const char *const cells[] = {
-        clean ? clean : "", requests.text, s->failed ? failed.text : "",   in.text, out.text, e.text, per_token.text,
-        per_1000.text,      co2.text,      isnan(s->cost) ? "" : cost.text};
+                  out = number_count(s->tokens_out), e = energy(&s->energy, style), prefill = energy(&s->prefill, style),
+                  decode = energy(&s->decode, style), per_token = number_digits(m.j_per_output_token, 3),
+                  per_1000 = number_digits(m.wh_per_1000_output_tokens, 3), co2 = grams(s->emissions_g, style),
+                  cost = number_digits(s->cost, 3);
+    const char *const cells[] = {clean ? clean : "",
+                                 requests.text,
+                                 s->failed ? failed.text : "",
+                                 in.text,
+                                 out.text,
+                                 e.text,
+                                 prefill.text,
+                                 decode.text,
+                                 per_token.text,
+                                 per_1000.text,
+                                 co2.text,
+                                 isnan(s->cost) ? "" : cost.text};
     grid_add(g, tone, cells);
     free(clean);
 }
@@ -87,6 +97,8 @@ static void table(struct jl_buf *out, const struct usage *u, const struct report
                                           {"tokens in", true, 4},
                                           {"tokens out", true, 0},
                                           {"energy", true, 0},
+                                          {"prefill", true, 6},
+                                          {"decode", true, 6},
                                           {"J/token out", true, 1},
                                           {"Wh/1000 out", true, 5},
                                           {"CO2e", true, 2},
@@ -114,12 +126,12 @@ struct line {
 
 static size_t lines_of(const struct usage *u, struct line out[LINES])
 {
-    double j = isnan(u->total.energy.gross_j) ? 0 : u->total.energy.gross_j;
     const struct line all[LINES] = {
-        {"listed", "requests above", "", {j, u->total.emissions_g, u->total.cost}},
+        {"listed", "requests above", "", u->listed},
         {"unlisted", "other requests", "under way, before or after this time, or not stored", u->unlisted},
         {"vacant", "idle", "nobody asked for anything", u->vacant},
         {"keep_alive", "keep-alive", "what loaded models cost while nobody asked", u->keep_alive},
+        {"idle_device", "idle devices", "no upstream computes on them", u->idle_device},
         {"other", "other programs", "above the idle level while no request was there", u->other},
         {"residual", "carried", "not yet shared out", u->residual},
         {"measured", "measured", "", u->measured},
@@ -160,6 +172,13 @@ static void note(struct jl_buf *out, const struct report_style *style, int64_t n
     }
 }
 
+static void remark(struct jl_buf *out, const struct report_style *style, const char *amount, const char *rest, enum tone tone)
+{
+    char *sentence = jl_strf("%s %s", amount, rest);
+    text_item(out, style, "note", NULL, sentence ? sentence : "", tone);
+    free(sentence);
+}
+
 static void notes(struct jl_buf *out, const struct usage *u, const struct report_style *style)
 {
     const struct usage_sums *s = &u->total;
@@ -173,6 +192,17 @@ static void notes(struct jl_buf *out, const struct usage *u, const struct report
          "requests have tokens that were counted from the pieces of their answers");
     note(out, style, s->provisional, "one request has only its provisional figure",
          "requests have only their provisional figures");
+    if (u->measured_known && u->beyond.j > 5e-4 * fabs(s->energy.gross_j))
+        remark(out, style, joules(u->beyond.j).text,
+               "of the requests above are in no account: provisional, or drawn outside of the time that is looked at",
+               TONE_FAINT);
+    if (!isnan(s->load.gross_j))
+        remark(out, style, joules(s->load.gross_j).text, "of the requests above loaded models, asked for by itself", TONE_FAINT);
+    note(out, style, s->without_phases, "of one request it is not known how much its prompt and its answer took",
+         "requests do not tell how much their prompts and their answers took");
+    if (u->shared_s >= 1)
+        remark(out, style, number_s(u->shared_s, style).text,
+               "in which another joulet serve metered the same device: both have its energy", TONE_WARN);
     if (s->energy.provenance >= JOULET_ESTIMATED && !isnan(s->energy.gross_j))
         text_item(out, style, "source", NULL, words_provenance(s->energy.provenance), TONE_WARN);
     if (u->unmeasured_s >= 1)
@@ -201,6 +231,17 @@ void usage_text(struct jl_buf *out, const struct usage *u, const struct report_s
 
 /* ---- JSON and CSV --------------------------------------------------------------------------------------------------------- */
 
+static void json_energy(struct jl_buf *out, const char *key, const struct joulet_energy *e)
+{
+    put_begin(out, key, '{');
+    put_real(out, "net_j", e->net_j);
+    put_real(out, "net_pm_j", e->net_pm_j);
+    put_real(out, "gross_j", e->gross_j);
+    put_real(out, "gross_pm_j", e->gross_pm_j);
+    put_text(out, "provenance", isnan(e->gross_j) ? NULL : joulet_provenance_name(e->provenance));
+    put_end(out, '}');
+}
+
 static void json_sums(struct jl_buf *out, const struct usage_sums *s)
 {
     struct joulet_metrics m;
@@ -212,14 +253,12 @@ static void json_sums(struct jl_buf *out, const struct usage_sums *s)
                   s->requests, s->failed, s->provisional, s->without_energy, s->without_tokens, s->counted, s->tokens_in,
                   s->tokens_cached, s->tokens_out);
     put_real(out, "seconds", s->seconds);
-    jl_buf_str(out, ",\"energy\":{");
-    put_real(out, "net_j", s->energy.net_j);
-    put_real(out, "net_pm_j", s->energy.net_pm_j);
-    put_real(out, "gross_j", s->energy.gross_j);
-    put_real(out, "gross_pm_j", s->energy.gross_pm_j);
-    jl_buf_printf(out, ",\"provenance\":%s%s%s},", isnan(s->energy.gross_j) ? "null" : "\"",
-                  isnan(s->energy.gross_j) ? "" : joulet_provenance_name(s->energy.provenance),
-                  isnan(s->energy.gross_j) ? "" : "\"");
+    json_energy(out, "energy", &s->energy);
+    jl_buf_printf(out, ",\"without_phases\":%" PRId64 ",\"phases\":{", s->without_phases);
+    json_energy(out, "load", &s->load);
+    json_energy(out, "prefill", &s->prefill);
+    json_energy(out, "decode", &s->decode);
+    jl_buf_str(out, "},");
     put_real(out, "j_per_output_token", m.j_per_output_token);
     put_real(out, "wh_per_1000_output_tokens", m.wh_per_1000_output_tokens);
     put_real(out, "emissions_g", s->emissions_g);
@@ -269,7 +308,9 @@ void usage_json(struct jl_buf *out, const struct usage *u)
         put_real(out, "cost", all[i].l.cost);
         jl_buf_str(out, i + 1 < n ? "}" : "}}");
     }
-    jl_buf_printf(out, ",\"unmeasured_s\":%.3f}\n", u->unmeasured_s);
+    jl_buf_str(out, ",");
+    put_real(out, "beyond_accounts_j", u->measured_known ? u->beyond.j : NAN);
+    jl_buf_printf(out, ",\"unmeasured_s\":%.3f,\"metered_twice_s\":%.3f}\n", u->unmeasured_s, u->shared_s);
 }
 
 static void csv_text(struct jl_buf *out, const char *s)
@@ -297,8 +338,10 @@ void usage_csv(struct jl_buf *out, const struct usage *u)
 {
     for (size_t i = 0; i < u->w.n_by; i++)
         jl_buf_printf(out, "%s,", usage_by_word(u->w.by[i]));
-    jl_buf_str(out, "requests,failed,tokens_in,tokens_cached,tokens_out,net_j,net_pm_j,gross_j,gross_pm_j,j_per_output_token,"
-                    "wh_per_1000_output_tokens,emissions_g,cost,without_energy,counted\r\n");
+    jl_buf_str(out,
+               "requests,failed,tokens_in,tokens_cached,tokens_out,net_j,net_pm_j,gross_j,gross_pm_j,j_per_output_token,"
+               "wh_per_1000_output_tokens,emissions_g,cost,without_energy,counted,load_gross_j,prefill_gross_j,decode_gross_j,"
+               "without_phases\r\n");
     for (size_t i = 0; i < u->n; i++) {
         const struct usage_sums *s = &u->rows[i].s;
         struct joulet_metrics m;
@@ -313,6 +356,10 @@ void usage_csv(struct jl_buf *out, const struct usage *u)
                                  m.j_per_output_token, m.wh_per_1000_output_tokens, s->emissions_g,    s->cost};
         for (size_t k = 0; k < JL_COUNT(values); k++)
             csv_real(out, values[k]);
-        jl_buf_printf(out, ",%" PRId64 ",%" PRId64 "\r\n", s->without_energy, s->counted);
+        jl_buf_printf(out, ",%" PRId64 ",%" PRId64, s->without_energy, s->counted);
+        csv_real(out, s->load.gross_j);
+        csv_real(out, s->prefill.gross_j);
+        csv_real(out, s->decode.gross_j);
+        jl_buf_printf(out, ",%" PRId64 "\r\n", s->without_phases);
     }
 }

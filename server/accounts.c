@@ -125,6 +125,14 @@ static void add_time(double *sum, double s)
     *sum += s > 0 ? s : 0;
 }
 
+static void add_phase(struct accounts_sums *s, size_t i, const struct joulet_energy *e)
+{
+    s->phase_net_j[i] += isnan(e->net_j) ? 0 : e->net_j;
+    s->phase_gross_j[i] += isnan(e->gross_j) ? 0 : e->gross_j;
+    s->most_phase_net_j[i] = fmax(s->most_phase_net_j[i], s->phase_net_j[i]);
+    s->most_phase_gross_j[i] = fmax(s->most_phase_gross_j[i], s->phase_gross_j[i]);
+}
+
 static void add_entry(struct accounts_sums *s, const struct accounts_entry *e)
 {
     s->requests++;
@@ -139,6 +147,8 @@ static void add_entry(struct accounts_sums *s, const struct accounts_entry *e)
     joulet_energy_chain(&s->energy, &e->energy);
     s->most_net_j = fmax(s->most_net_j, s->energy.net_j);
     s->most_gross_j = fmax(s->most_gross_j, s->energy.gross_j);
+    for (size_t i = 0; i < ACCOUNTS_PHASES; i++)
+        add_phase(s, i, &e->phases[i]);
     add_time(&s->duration_s, e->duration_s);
     add_time(&s->prefill_s, e->prefill_s);
     add_time(&s->decode_s, e->decode_s);

@@ -12,6 +12,8 @@
 #define ACCOUNTS_MODELS  256  /* models by name */
 #define ACCOUNTS_OTHER   "other"
 
+enum accounts_phase { ACCOUNTS_LOAD, ACCOUNTS_PREFILL, ACCOUNTS_DECODE, ACCOUNTS_PHASES };
+
 /* One request that ended, once its figures are final. */
 struct accounts_entry {
     const char *upstream, *model, *protocol, *client; /* NULL or "": "unknown" */
@@ -19,8 +21,9 @@ struct accounts_entry {
     bool failed;                                      /* no answer, an error, or cut */
     bool counted;                                     /* generated tokens were counted from pieces, not told */
     struct run_tokens tokens;
-    struct joulet_energy energy;            /* JOULET_ENERGY_UNKNOWN: not known, as of an engine elsewhere */
-    double duration_s, prefill_s, decode_s; /* NAN: not known */
+    struct joulet_energy energy;                  /* JOULET_ENERGY_UNKNOWN: not known, as of an engine elsewhere */
+    struct joulet_energy phases[ACCOUNTS_PHASES]; /* parts of it; unknown or all 0: not known */
+    double duration_s, prefill_s, decode_s;       /* NAN: not known */
 };
 
 struct accounts_sums {
@@ -29,8 +32,10 @@ struct accounts_sums {
     uint64_t counted;                        /* of them, those whose generated tokens were counted */
     uint64_t prompt, cached, generated, reasoning;
     struct joulet_energy energy; /* by joulet_energy_chain: terms that requests have in common add linearly */
+    double phase_net_j[ACCOUNTS_PHASES], phase_gross_j[ACCOUNTS_PHASES];
     double duration_s, prefill_s, decode_s;
-    double most_net_j, most_gross_j; /* the highest that they were: of a counter, which never falls */
+    /* The highest that they were: of counters, which never fall. */
+    double most_net_j, most_gross_j, most_phase_net_j[ACCOUNTS_PHASES], most_phase_gross_j[ACCOUNTS_PHASES];
 };
 
 struct accounts_row {

@@ -11,7 +11,7 @@
 #define TICK_NS     ((int64_t)200 * 1000000)
 #define DUE_NS      ((int64_t)300 * 1000000) /* after the end, for figures that are not final */
 #define AGAIN_NS    ((int64_t)1000 * 1000000)
-#define ACCOUNTS_NS ((int64_t)60 * JL_NS_PER_S) /* when nobody asks for anything */
+#define ACCOUNTS_NS ((int64_t)800 * 1000000) /* when nobody asks for anything: with a tick less than a second */
 #define CLOSE_NS    ((int64_t)10 * JL_NS_PER_S)
 #define BUSY_MS     2000
 #define BATCH       512
@@ -281,7 +281,8 @@ static size_t make_accounts(struct ledger *l, struct store_account *out, struct 
                                               .vacant_j = a->vacant_j - was->vacant_j,
                                               .keep_alive_j = a->keep_alive_j - was->keep_alive_j,
                                               .other_j = a->other_j - was->other_j,
-                                              .residual_j = a->residual_j - was->residual_j},
+                                              .residual_j = a->residual_j - was->residual_j,
+                                              .idle_device_j = a->idle_device_j - was->idle_device_j},
                                         .unmeasured_s = d->lost_s - l->done_lost_s[i],
                                         .idle = d->idle};
     }
@@ -379,12 +380,30 @@ static bool write_rows(struct ledger *l, size_t n)
     return true;
 }
 
+/* Whether the sensors showed anything since the accounts were written; asked seldom. */
+static bool accounts_are_due(struct ledger *l)
+{
+    struct metering *m = l->m;
+    bool due = false;
+    if (jl_mono_ns() - l->accounts_ns < ACCOUNTS_NS)
+        return false;
+    l->accounts_ns = jl_mono_ns();
+    pthread_mutex_lock(&m->lock);
+    for (size_t i = 0; i < m->o.n_channels && !due; i++) {
+        struct joulet_accounts a = l->done[i];
+        joulet_attribution_accounts(m->attribution, m->devices[i].device, &a, NULL);
+        due = a.measured_j != l->done[i].measured_j || m->devices[i].lost_s != l->done_lost_s[i];
+    }
+    pthread_mutex_unlock(&m->lock);
+    return due;
+}
+
 /* Everything that is due. False: it could not be written. */
 static bool flush(struct ledger *l, bool all)
 {
     for (;;) {
         size_t n = take_due(l, all);
-        if (!n && !all && jl_mono_ns() - l->accounts_ns < ACCOUNTS_NS)
+        if (!n && !all && !accounts_are_due(l))
             return true;
         bool ok = store_is_open(l) && write_rows(l, n);
         if (!ok) {

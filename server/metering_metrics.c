@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { REQUESTS, IDLE_SHARES, VACANT, MEASURED, KEEP_ALIVE };
+enum { REQUESTS, IDLE_SHARES, VACANT, IDLE_DEVICE, MEASURED, KEEP_ALIVE };
 
 /* Never less than was told before. */
 static double rising(struct metering_device *d, size_t i, double x)
@@ -69,7 +69,7 @@ static void attributed(struct metering *m, struct jl_buf *out)
     prometheus_family(
         out, name, "counter",
         "Energy of a device by account: requests (net), idle_shares (idle power while they were there), vacant (idle "
-        "power while nobody was).");
+        "power while nobody was), idle_device (all of it while no upstream computed on it).");
     for (size_t i = 0; i < m->o.n_channels; i++) {
         struct metering_device *d = &m->devices[i];
         struct joulet_accounts a = {0};
@@ -78,7 +78,10 @@ static void attributed(struct metering *m, struct jl_buf *out)
         const struct {
             const char *account;
             double value;
-        } rows[] = {{"requests", a.requests_j}, {"idle_shares", a.idle_shares_j}, {"vacant", a.vacant_j}};
+        } rows[] = {{"requests", a.requests_j},
+                    {"idle_shares", a.idle_shares_j},
+                    {"vacant", a.vacant_j},
+                    {"idle_device", a.idle_device_j}};
         for (size_t k = 0; k < JL_COUNT(rows); k++) {
             struct prometheus_label labels[] = {
                 {"device", d->ch.id}, {"provenance", joulet_provenance_name(d->ch.provenance)}, {"account", rows[k].account}};

@@ -57,3 +57,17 @@ bool metering_phases(struct metering *m, const struct metered *x, struct joulet_
     }
     return true;
 }
+
+/* What is computed in one go is one phase: a prompt without an answer, or a load that was asked for by itself. */
+struct metering_split metering_split(struct metering *m, const struct metered *x, const struct joulet_energy *all)
+{
+    static const struct joulet_energy unknown = JOULET_ENERGY_UNKNOWN;
+    struct metering_split s = {unknown, unknown, unknown};
+    if (x->r.kind == RECOGNISED_LOAD)
+        s.load = *all;
+    else if (x->r.kind == RECOGNISED_EMBEDDINGS || x->r.kind == RECOGNISED_RERANK)
+        s.prefill = *all;
+    else
+        metering_phases(m, x, &s.prefill, &s.decode);
+    return s;
+}

@@ -32,7 +32,7 @@ struct metering_device {
     struct joulet_baseline idle;      /* power_w NAN: not known yet */
     joulet_mark level_ns;             /* from then on it is what counts; 0: from the beginning */
     double lost_s;                    /* time that was not measured */
-    double told[5];                   /* counters of metering_metrics.c, which never fall */
+    double told[6];                   /* counters of metering_metrics.c, which never fall */
     double empty_w;                   /* without a model in its memory, as it counts; NAN: not known */
     struct joulet_baseline levels[2]; /* without a model in its memory, with one */
     int loaded;                       /* 1, 0; -1: not known, and taken as 1 */
@@ -183,6 +183,11 @@ void metering_edges_learn(struct metering_engine *engine, const struct metering_
 double metering_edge_u(const struct metering_engine *engine, const struct metering_edges *e); /* with what was learnt */
 /* metering_phases.c: of a request that is final; false: not known. */
 bool metering_phases(struct metering *m, const struct metered *x, struct joulet_energy *prefill, struct joulet_energy *decode);
+/* The same of every kind of request, for sums; `all`: its energy. What is not known is JOULET_ENERGY_UNKNOWN. */
+struct metering_split {
+    struct joulet_energy load, prefill, decode;
+};
+struct metering_split metering_split(struct metering *m, const struct metered *x, const struct joulet_energy *all);
 /* metering_processor.c */
 void metering_look(struct metering *m, size_t n_places);
 /* Under the lock: parts of groups of the window, as joulet_attribution_energy_of wants them; 0: not known. */

@@ -57,18 +57,22 @@ void metering_final(struct metering *m, const struct metered *x)
     const struct recognised *r = &x->r;
     struct metering_edges edges = metering_edges_of(x);
     who_client(&x->who, client);
-    struct accounts_entry e = {.upstream = x->engine == NOWHERE ? NULL : m->engines[x->engine].upstream,
-                               .model = r->model,
-                               .protocol = r->protocol,
-                               .client = client,
-                               .kind = recognised_kind_name(r->kind),
-                               .failed = metering_failed(x),
-                               .counted = r->generated_source == RECOGNISED_COUNTED,
-                               .tokens = r->tokens,
-                               .energy = metering_energy(m, x),
-                               .duration_s = between(x->t_ns, x->t_end_ns),
-                               .prefill_s = between(edges.prefill_ns, edges.boundary_ns),
-                               .decode_s = between(edges.boundary_ns, edges.end_ns)};
+    struct joulet_energy all = metering_energy(m, x);
+    struct metering_split split = metering_split(m, x, &all);
+    struct accounts_entry e = {
+        .upstream = x->engine == NOWHERE ? NULL : m->engines[x->engine].upstream,
+        .model = r->model,
+        .protocol = r->protocol,
+        .client = client,
+        .kind = recognised_kind_name(r->kind),
+        .failed = metering_failed(x),
+        .counted = r->generated_source == RECOGNISED_COUNTED,
+        .tokens = r->tokens,
+        .energy = all,
+        .phases = {[ACCOUNTS_LOAD] = split.load, [ACCOUNTS_PREFILL] = split.prefill, [ACCOUNTS_DECODE] = split.decode},
+        .duration_s = between(x->t_ns, x->t_end_ns),
+        .prefill_s = between(edges.prefill_ns, edges.boundary_ns),
+        .decode_s = between(edges.boundary_ns, edges.end_ns)};
     accounts_add(m->accounts, &e);
     if (m->ledger)
         ledger_final(m->ledger, x);
@@ -111,6 +115,8 @@ void metering_row(struct metering *m, const struct metered *x, struct store_prox
     const struct metering_engine *engine = x->engine == NOWHERE ? NULL : &m->engines[x->engine];
     who_client(&x->who, client);
     struct metering_edges edges = metering_edges_of(x);
+    struct joulet_energy all = metering_energy(m, x);
+    struct metering_split split = metering_split(m, x, &all);
     name_devices(m, x->devices, devices, size);
     metering_put_request(m, x, out);
     *q = (struct store_proxied){.id = x->id,
@@ -133,6 +139,8 @@ void metering_row(struct metering *m, const struct metered *x, struct store_prox
                                 .prefill_s = between(edges.prefill_ns, edges.boundary_ns),
                                 .decode_s = between(edges.boundary_ns, edges.end_ns),
                                 .devices = known(devices),
-                                .energy = metering_energy(m, x),
+                                .energy = all,
+                                .prefill = split.prefill,
+                                .decode = split.decode,
                                 .body = out->data};
 }

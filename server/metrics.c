@@ -66,6 +66,7 @@ struct sum {
     const char *names[3]; /* upstream, model, protocol; of clients: the client alone */
     uint64_t requests, failed, without_energy, without_tokens, prompt, cached, generated, reasoning;
     double net_j, gross_j, duration_s, prefill_s, decode_s;
+    double phase_net_j[ACCOUNTS_PHASES], phase_gross_j[ACCOUNTS_PHASES];
 };
 
 static double more(double all, double x)
@@ -88,6 +89,10 @@ static void add(struct sum *to, const struct accounts_sums *a)
     to->duration_s = more(to->duration_s, a->duration_s);
     to->prefill_s = more(to->prefill_s, a->prefill_s);
     to->decode_s = more(to->decode_s, a->decode_s);
+    for (size_t i = 0; i < ACCOUNTS_PHASES; i++) {
+        to->phase_net_j[i] = more(to->phase_net_j[i], a->most_phase_net_j[i]);
+        to->phase_gross_j[i] = more(to->phase_gross_j[i], a->most_phase_gross_j[i]);
+    }
 }
 
 /* Names are the same pointers when they are the same names (accounts.c). */
@@ -121,6 +126,14 @@ static const struct family {
     {"requests_seconds_total", "Time of requests from arrival to end.", FIELD(duration_s), true, NULL, NULL},
     {"phase_seconds_total", "Time of requests by phase.", FIELD(prefill_s), true, "phase", "prefill"},
     {NULL, NULL, FIELD(decode_s), true, "phase", "decode"}, /* of the family above */
+    {"phase_net_energy_joules_total", "Net energy of requests by phase, where it is known; load: of models, asked for by itself.",
+     FIELD(phase_net_j[ACCOUNTS_LOAD]), true, "phase", "load"},
+    {NULL, NULL, FIELD(phase_net_j[ACCOUNTS_PREFILL]), true, "phase", "prefill"},
+    {NULL, NULL, FIELD(phase_net_j[ACCOUNTS_DECODE]), true, "phase", "decode"},
+    {"phase_gross_energy_joules_total", "The same with their part of the idle power.", FIELD(phase_gross_j[ACCOUNTS_LOAD]), true,
+     "phase", "load"},
+    {NULL, NULL, FIELD(phase_gross_j[ACCOUNTS_PREFILL]), true, "phase", "prefill"},
+    {NULL, NULL, FIELD(phase_gross_j[ACCOUNTS_DECODE]), true, "phase", "decode"},
 };
 
 static double value_of(const struct sum *s, const struct family *f)

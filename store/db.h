@@ -6,7 +6,7 @@
 
 #include <sqlite3.h>
 
-#define STORE_VERSION     3          /* PRAGMA user_version; migrate.c has a step for each */
+#define STORE_VERSION     4          /* PRAGMA user_version; migrate.c has a step for each */
 #define STORE_APPLICATION 0x4a4f554c /* PRAGMA application_id: "JOUL" */
 #define STORE_BUSY_MS     5000
 

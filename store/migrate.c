@@ -38,6 +38,23 @@ static const char *const steps[STORE_VERSION] = {
     " provenance INTEGER NOT NULL, measured_j REAL NOT NULL, requests_j REAL NOT NULL, idle_shares_j REAL NOT NULL,"
     " vacant_j REAL NOT NULL, keep_alive_j REAL NOT NULL, other_j REAL NOT NULL, residual_j REAL NOT NULL,"
     " unmeasured_s REAL NOT NULL, idle_w REAL, idle_u_w REAL, PRIMARY KEY(proxy, from_wall_ns, device));",
+    /* 4: the energy of prompts and answers, what edges leave open; of devices that nobody used, and those that another proxy
+     * metered as well. What was stored before has none of it. */
+    "ALTER TABLE proxied ADD COLUMN u_event REAL;"
+    "ALTER TABLE proxied ADD COLUMN prefill_net_j REAL;"
+    "ALTER TABLE proxied ADD COLUMN prefill_gross_j REAL;"
+    "ALTER TABLE proxied ADD COLUMN prefill_u_b REAL;"
+    "ALTER TABLE proxied ADD COLUMN prefill_u_idle REAL;"
+    "ALTER TABLE proxied ADD COLUMN prefill_u_spec REAL;"
+    "ALTER TABLE proxied ADD COLUMN prefill_u_event REAL;"
+    "ALTER TABLE proxied ADD COLUMN decode_net_j REAL;"
+    "ALTER TABLE proxied ADD COLUMN decode_gross_j REAL;"
+    "ALTER TABLE proxied ADD COLUMN decode_u_b REAL;"
+    "ALTER TABLE proxied ADD COLUMN decode_u_idle REAL;"
+    "ALTER TABLE proxied ADD COLUMN decode_u_spec REAL;"
+    "ALTER TABLE proxied ADD COLUMN decode_u_event REAL;"
+    "ALTER TABLE accounts ADD COLUMN idle_device_j REAL NOT NULL DEFAULT 0;"
+    "ALTER TABLE accounts ADD COLUMN shared_s REAL NOT NULL DEFAULT 0;",
 };
 
 static int copy_pages(struct store *s, sqlite3 *to)

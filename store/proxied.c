@@ -8,25 +8,34 @@ static const char insert_request[] =
     "INSERT INTO proxied(id, proxy, wall_ns, end_wall_ns, written_wall_ns, upstream, model, protocol, kind, client, session,"
     " parent, trace, state, failed, final, counted, tokens_in, tokens_cached, tokens_out, tokens_reasoning, duration_s, "
     "prefill_s,"
-    " decode_s, devices, net_j, net_pm_j, gross_j, gross_pm_j, u_b, u_idle, u_spec, provenance, body)"
-    " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " decode_s, devices, net_j, net_pm_j, gross_j, gross_pm_j, u_b, u_idle, u_spec, u_event,"
+    " prefill_net_j, prefill_gross_j, prefill_u_b, prefill_u_idle, prefill_u_spec, prefill_u_event,"
+    " decode_net_j, decode_gross_j, decode_u_b, decode_u_idle, decode_u_spec, decode_u_event, provenance, body)"
+    " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
     " ON CONFLICT(id) DO UPDATE SET written_wall_ns=excluded.written_wall_ns, end_wall_ns=excluded.end_wall_ns,"
     " model=excluded.model, state=excluded.state, failed=excluded.failed, final=excluded.final, counted=excluded.counted,"
     " tokens_in=excluded.tokens_in, tokens_cached=excluded.tokens_cached, tokens_out=excluded.tokens_out,"
     " tokens_reasoning=excluded.tokens_reasoning, duration_s=excluded.duration_s, prefill_s=excluded.prefill_s,"
     " decode_s=excluded.decode_s, devices=excluded.devices, net_j=excluded.net_j, net_pm_j=excluded.net_pm_j,"
     " gross_j=excluded.gross_j, gross_pm_j=excluded.gross_pm_j, u_b=excluded.u_b, u_idle=excluded.u_idle,"
-    " u_spec=excluded.u_spec, provenance=excluded.provenance, body=excluded.body"
+    " u_spec=excluded.u_spec, u_event=excluded.u_event,"
+    " prefill_net_j=excluded.prefill_net_j, prefill_gross_j=excluded.prefill_gross_j, prefill_u_b=excluded.prefill_u_b, "
+    "prefill_u_idle=excluded.prefill_u_idle, prefill_u_spec=excluded.prefill_u_spec, prefill_u_event=excluded.prefill_u_event,"
+    " decode_net_j=excluded.decode_net_j, decode_gross_j=excluded.decode_gross_j, decode_u_b=excluded.decode_u_b, "
+    "decode_u_idle=excluded.decode_u_idle, decode_u_spec=excluded.decode_u_spec, decode_u_event=excluded.decode_u_event,"
+    " provenance=excluded.provenance, body=excluded.body"
     " WHERE excluded.final >= proxied.final AND excluded.proxy = proxied.proxy";
 
 static int bind_request(sqlite3_stmt *q, const struct store_proxied *r, int64_t now_ns)
 {
-    const struct joulet_energy *e = &r->energy;
-    return sql_bind(q, "ttiiitttttttttiiiiiiidddtdddddddit", r->id, r->proxy, r->wall_ns, r->end_wall_ns, now_ns, r->upstream,
-                    r->model, r->protocol, r->kind, r->client, r->session, r->parent, r->trace, r->state, (int64_t)r->failed,
-                    (int64_t)r->final, (int64_t)r->counted, r->tokens.prompt, r->tokens.cached, r->tokens.generated,
-                    r->tokens.reasoning, r->duration_s, r->prefill_s, r->decode_s, r->devices, e->net_j, e->net_pm_j, e->gross_j,
-                    e->gross_pm_j, e->u.b, e->u.idle, e->u.spec, (int64_t)e->provenance, r->body);
+    const struct joulet_energy *e = &r->energy, *p = &r->prefill, *d = &r->decode;
+    return sql_bind(q, "ttiiitttttttttiiiiiiidddtddddddddddddddddddddit", r->id, r->proxy, r->wall_ns, r->end_wall_ns, now_ns,
+                    r->upstream, r->model, r->protocol, r->kind, r->client, r->session, r->parent, r->trace, r->state,
+                    (int64_t)r->failed, (int64_t)r->final, (int64_t)r->counted, r->tokens.prompt, r->tokens.cached,
+                    r->tokens.generated, r->tokens.reasoning, r->duration_s, r->prefill_s, r->decode_s, r->devices, e->net_j,
+                    e->net_pm_j, e->gross_j, e->gross_pm_j, e->u.b, e->u.idle, e->u.spec, e->u.event, p->net_j, p->gross_j,
+                    p->u.b, p->u.idle, p->u.spec, p->u.event, d->net_j, d->gross_j, d->u.b, d->u.idle, d->u.spec, d->u.event,
+                    (int64_t)e->provenance, r->body);
 }
 
 static int put_text(sqlite3_stmt *q, const struct store_text *t)
@@ -45,18 +54,20 @@ static int put_text(sqlite3_stmt *q, const struct store_text *t)
 
 static const char insert_account[] =
     "INSERT INTO accounts(proxy, from_wall_ns, device, to_wall_ns, provenance, measured_j, requests_j, idle_shares_j, vacant_j,"
-    " keep_alive_j, other_j, residual_j, unmeasured_s, idle_w, idle_u_w) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " keep_alive_j, other_j, residual_j, idle_device_j, unmeasured_s, shared_s, idle_w, idle_u_w)"
+    " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
     " ON CONFLICT(proxy, from_wall_ns, device) DO UPDATE SET to_wall_ns=excluded.to_wall_ns, measured_j=measured_j+"
     "excluded.measured_j, requests_j=requests_j+excluded.requests_j, idle_shares_j=idle_shares_j+excluded.idle_shares_j,"
     " vacant_j=vacant_j+excluded.vacant_j, keep_alive_j=keep_alive_j+excluded.keep_alive_j, other_j=other_j+excluded.other_j,"
-    " residual_j=residual_j+excluded.residual_j, unmeasured_s=unmeasured_s+excluded.unmeasured_s,"
+    " residual_j=residual_j+excluded.residual_j, idle_device_j=idle_device_j+excluded.idle_device_j,"
+    " unmeasured_s=unmeasured_s+excluded.unmeasured_s, shared_s=shared_s+excluded.shared_s,"
     " idle_w=coalesce(excluded.idle_w, idle_w), idle_u_w=coalesce(excluded.idle_u_w, idle_u_w)";
 
 static int put_account(struct store *s, const struct store_account *a)
 {
-    return sql_run(s->db, insert_account, "titiidddddddddd", a->proxy, a->from_wall_ns, a->device, a->to_wall_ns,
+    return sql_run(s->db, insert_account, "titiidddddddddddd", a->proxy, a->from_wall_ns, a->device, a->to_wall_ns,
                    (int64_t)a->provenance, a->j.measured_j, a->j.requests_j, a->j.idle_shares_j, a->j.vacant_j, a->j.keep_alive_j,
-                   a->j.other_j, a->j.residual_j, a->unmeasured_s, a->idle.power_w, a->idle.u_w);
+                   a->j.other_j, a->j.residual_j, a->j.idle_device_j, a->unmeasured_s, a->shared_s, a->idle.power_w, a->idle.u_w);
 }
 
 /* ---- a batch ------------------------------------------------------------------------------------------------------------ */

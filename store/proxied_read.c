@@ -50,6 +50,8 @@ static int64_t count_of(sqlite3_stmt *q, int column)
     return sqlite3_column_type(q, column) == SQLITE_NULL ? -1 : sqlite3_column_int64(q, column);
 }
 
+#define BODY_AT 46 /* behind all others */
+
 static void read_energy(sqlite3_stmt *q, int at, struct joulet_energy *e)
 {
     static const struct joulet_energy unknown = JOULET_ENERGY_UNKNOWN;
@@ -62,6 +64,24 @@ static void read_energy(sqlite3_stmt *q, int at, struct joulet_energy *e)
         e->u = (struct joulet_u){.b = sql_real(q, at + 4), .idle = sql_real(q, at + 5), .spec = sql_real(q, at + 6)};
     e->provenance = (enum joulet_provenance)sqlite3_column_int64(q, at + 7);
     e->method = "attribution/1";
+}
+
+/* Its intervals follow from its budget (3). */
+static void read_phase(sqlite3_stmt *q, int at, const struct joulet_energy *whole, struct joulet_energy *e)
+{
+    static const struct joulet_energy unknown = JOULET_ENERGY_UNKNOWN;
+    *e = unknown;
+    if (sqlite3_column_type(q, at + 1) == SQLITE_NULL)
+        return;
+    e->net_j = sql_real(q, at);
+    e->gross_j = sql_real(q, at + 1);
+    e->u = (struct joulet_u){
+        .b = sql_real(q, at + 2), .idle = sql_real(q, at + 3), .spec = sql_real(q, at + 4), .event = sql_real(q, at + 5)};
+    double u_gross = sqrt(e->u.b * e->u.b + e->u.spec * e->u.spec + e->u.event * e->u.event);
+    e->gross_pm_j = 2 * u_gross;
+    e->net_pm_j = isnan(e->net_j) ? NAN : 2 * hypot(u_gross, e->u.idle);
+    e->provenance = whole->provenance;
+    e->method = whole->method;
 }
 
 static void read_request(sqlite3_stmt *q, struct store_proxied *r)
@@ -88,14 +108,21 @@ static void read_request(sqlite3_stmt *q, struct store_proxied *r)
                                 .prefill_s = sql_real(q, 22),
                                 .decode_s = sql_real(q, 23),
                                 .devices = text(q, 24),
-                                .body = sqlite3_column_count(q) > 33 ? text(q, 33) : NULL};
+                                .body = sqlite3_column_count(q) > BODY_AT ? text(q, BODY_AT) : NULL};
     read_energy(q, 25, &r->energy);
+    double u_event = sql_real(q, 33);
+    if (!isnan(r->energy.gross_pm_j) && !isnan(u_event))
+        r->energy.u.event = u_event;
+    read_phase(q, 34, &r->energy, &r->prefill);
+    read_phase(q, 40, &r->energy, &r->decode);
 }
 
 #define REQUEST_COLUMNS                                                                                                          \
     "SELECT id, proxy, wall_ns, end_wall_ns, written_wall_ns, upstream, model, protocol, kind, client, session, parent, trace,"  \
     " state, failed, final, counted, tokens_in, tokens_cached, tokens_out, tokens_reasoning, duration_s, prefill_s, decode_s,"   \
-    " devices, net_j, net_pm_j, gross_j, gross_pm_j, u_b, u_idle, u_spec, provenance"
+    " devices, net_j, net_pm_j, gross_j, gross_pm_j, u_b, u_idle, u_spec, provenance, u_event,"                                  \
+    " prefill_net_j, prefill_gross_j, prefill_u_b, prefill_u_idle, prefill_u_spec, prefill_u_event,"                             \
+    " decode_net_j, decode_gross_j, decode_u_b, decode_u_idle, decode_u_spec, decode_u_event"
 
 enum joulet_status store_each_proxied(struct store *s, const struct store_wanted *w, bool body, store_proxied_row *row,
                                       void *user, struct joulet_error *err)
@@ -125,7 +152,7 @@ enum joulet_status store_each_account(struct store *s, const struct store_wanted
 {
     static const char columns[] = "SELECT proxy, device, from_wall_ns, to_wall_ns, provenance, measured_j, requests_j, "
                                   "idle_shares_j, vacant_j, keep_alive_j,"
-                                  " other_j, residual_j, unmeasured_s, idle_w, idle_u_w FROM accounts";
+                                  " other_j, residual_j, unmeasured_s, idle_w, idle_u_w, idle_device_j, shared_s FROM accounts";
     struct store_wanted times = {.since_ns = w->since_ns, .until_ns = w->until_ns};
     sqlite3_stmt *q = NULL;
     bool more = true;
@@ -146,7 +173,9 @@ enum joulet_status store_each_account(struct store *s, const struct store_wanted
                                         .vacant_j = sql_real(q, 8),
                                         .keep_alive_j = sql_real(q, 9),
                                         .other_j = sql_real(q, 10),
-                                        .residual_j = sql_real(q, 11)},
+                                        .residual_j = sql_real(q, 11),
+                                        .idle_device_j = sql_real(q, 15)},
+                                  .shared_s = sql_real(q, 16),
                                   .unmeasured_s = sql_real(q, 12),
                                   .idle = {.power_w = sql_real(q, 13), .u_w = sql_real(q, 14), .sd_w = NAN}};
         more = row(user, &a);

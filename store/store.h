@@ -75,6 +75,8 @@ struct store_proxied {
     double duration_s, prefill_s, decode_s; /* NAN unknown */
     const char *devices;                    /* "gpu0.board,cpu0.package" */
     struct joulet_energy energy;
+    struct joulet_energy prefill,
+        decode;       /* parts of it, JOULET_ENERGY_UNKNOWN: not known; of these net_j, gross_j and u are kept */
     const char *body; /* the whole of it as JSON */
 };
 /* --keep-text: what was asked and answered, as it passed. */
@@ -90,6 +92,7 @@ struct store_account {
     enum joulet_provenance provenance;
     struct joulet_accounts j;
     double unmeasured_s;
+    double shared_s;             /* in which another proxy metered it as well: both have its energy */
     struct joulet_baseline idle; /* the latest */
 };
 #define STORE_QUARTER_NS ((int64_t)900 * 1000000000)

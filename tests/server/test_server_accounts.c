@@ -203,6 +203,9 @@ static struct accounts_entry entry(const char *client)
                                               .u = {.b = 0.6, .spec = 0.8},
                                               .provenance = JOULET_SIMULATED,
                                               .method = "attribution/1"},
+                                   .phases = {[ACCOUNTS_LOAD] = JOULET_ENERGY_UNKNOWN,
+                                              [ACCOUNTS_PREFILL] = {.net_j = 1, .gross_j = 1.5},
+                                              [ACCOUNTS_DECODE] = {.net_j = 2, .gross_j = 2.5}},
                                    .duration_s = 2,
                                    .prefill_s = 1,
                                    .decode_s = NAN};
@@ -238,6 +241,8 @@ static void sums_of_requests(void **state)
     /* what the sensor leaves open adds linearly, the rest in quadrature: 2 sqrt((4 * 0.8)^2 + 4 * 0.6^2) */
     assert_near(s->energy.gross_pm_j, 2 * sqrt(3.2 * 3.2 + 4 * 0.36), 1e-9);
     assert_near(s->duration_s, 10, 1e-12);
+    assert_true(s->most_phase_net_j[ACCOUNTS_PREFILL] == 5 && s->most_phase_gross_j[ACCOUNTS_DECODE] == 12.5);
+    assert_true(s->most_phase_gross_j[ACCOUNTS_LOAD] == 0);
     assert_near(s->decode_s, 0, 1e-12);
     free(rows);
     accounts_close(a);

@@ -197,6 +197,16 @@ static void requests_are_counted(void **state)
     assert_true(sample(after, series) == 15);
     snprintf(series, sizeof series, "joulet_requests_gross_energy_joules_total%s", labels);
     assert_true(sample(after, series) > 0);
+    double phases_j = 0, gross_j = sample(after, series);
+    static const char *const names[] = {"load", "prefill", "decode"};
+    for (size_t i = 0; i < JL_COUNT(names); i++) {
+        char *phase =
+            jl_strf("joulet_phase_gross_energy_joules_total%.*s,phase=\"%s\"}", (int)strlen(labels) - 1, labels, names[i]);
+        assert_true(i == 0 ? sample(after, phase) == 0 : sample(after, phase) > 0);
+        phases_j += sample(after, phase);
+        free(phase);
+    }
+    assert_true(fabs(phases_j - gross_j) <= 1e-6 * gross_j);
     assert_true(sample(after, "joulet_request_duration_seconds_count{model=\"llama \xc3\xa4 \\\"q\\\"\"}") == 3);
     assert_true(sample(after, "joulet_exchanges_total") == 3);
     assert_true(sample(after, "process_open_fds") > 3);

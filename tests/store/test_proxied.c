@@ -59,8 +59,14 @@ static struct store_proxied request(const char *id)
                                              .net_pm_j = 0.3,
                                              .gross_j = 4,
                                              .gross_pm_j = 0.2,
-                                             .u = {.b = 0.06, .idle = 0.11, .spec = 0.08},
+                                             .u = {.b = 0.06, .idle = 0.11, .spec = 0.08, .event = 0.03},
                                              .provenance = JOULET_SIMULATED},
+                                  .prefill = {.net_j = 1,
+                                              .net_pm_j = 0.3,
+                                              .gross_j = 1.5,
+                                              .gross_pm_j = 0.28,
+                                              .u = {.b = 0.06, .idle = 0.0538516480713450, .spec = 0.12, .event = 0.04}},
+                                  .decode = {.net_j = NAN, .gross_j = NAN},
                                   .body = "{\"id\":1}"};
 }
 
@@ -105,7 +111,10 @@ static bool is_as_put(void *user, const struct store_proxied *q)
                     q->tokens.prompt == 11 && q->tokens.cached == 12 && q->tokens.generated == 13 && q->tokens.reasoning == -1 &&
                     q->duration_s == 2 && q->prefill_s == 0.5 && isnan(q->decode_s) && same_text(q->devices, w.devices) &&
                     q->energy.net_j == 3 && q->energy.net_pm_j == 0.3 && q->energy.gross_j == 4 && q->energy.gross_pm_j == 0.2 &&
-                    q->energy.u.b == 0.06 && q->energy.u.idle == 0.11 && q->energy.u.spec == 0.08 &&
+                    q->energy.u.b == 0.06 && q->energy.u.idle == 0.11 && q->energy.u.spec == 0.08 && q->energy.u.event == 0.03 &&
+                    q->prefill.net_j == 1 && q->prefill.gross_j == 1.5 && fabs(q->prefill.gross_pm_j - 0.28) < 1e-12 &&
+                    fabs(q->prefill.net_pm_j - 0.3) < 1e-9 && q->prefill.u.event == 0.04 &&
+                    q->prefill.provenance == JOULET_SIMULATED && isnan(q->decode.gross_j) && isnan(q->decode.net_pm_j) &&
                     q->energy.provenance == JOULET_SIMULATED && same_text(q->body, w.body);
     return true;
 }
@@ -194,7 +203,7 @@ static void rows_that_are_wanted(void **state)
 
 struct sums {
     size_t n;
-    double measured_j, vacant_j, idle_w;
+    double measured_j, vacant_j, idle_device_j, shared_s, idle_w;
     int64_t last_ns;
 };
 
@@ -204,6 +213,8 @@ static bool sum(void *user, const struct store_account *a)
     x->n++;
     x->measured_j += a->j.measured_j;
     x->vacant_j += a->j.vacant_j;
+    x->idle_device_j += a->j.idle_device_j;
+    x->shared_s += a->shared_s;
     x->idle_w = a->idle.power_w;
     x->last_ns = a->to_wall_ns;
     return true;
@@ -216,7 +227,8 @@ static void accounts_add_up(void **state)
                               .device = "sim0.cpu",
                               .from_wall_ns = 4 * STORE_QUARTER_NS,
                               .to_wall_ns = 4 * STORE_QUARTER_NS + 5,
-                              .j = {.measured_j = 10, .vacant_j = 4, .requests_j = 6},
+                              .j = {.measured_j = 10, .vacant_j = 4, .requests_j = 6, .idle_device_j = 0.5},
+                              .shared_s = 3,
                               .idle = {.power_w = 50, .u_w = 1}};
     struct store_batch b = {.accounts = &a, .n_accounts = 1};
     struct store_wanted all = {0}, later = {.since_ns = 4 * STORE_QUARTER_NS + 7}, before = {.until_ns = 4 * STORE_QUARTER_NS};
@@ -228,7 +240,8 @@ static void accounts_add_up(void **state)
     assert_int_equal(store_put_proxied(s, &b, NULL), JOULET_OK);
     assert_int_equal(store_each_account(s, &all, sum, &x, NULL), JOULET_OK);
     assert_int_equal(x.n, 1);
-    assert_true(x.measured_j == 20 && x.vacant_j == 8 && x.idle_w == 50 && x.last_ns == 4 * STORE_QUARTER_NS + 7);
+    assert_true(x.measured_j == 20 && x.vacant_j == 8 && x.idle_device_j == 1 && x.shared_s == 6 && x.idle_w == 50 &&
+                x.last_ns == 4 * STORE_QUARTER_NS + 7);
     a.from_wall_ns += STORE_QUARTER_NS;
     a.to_wall_ns += STORE_QUARTER_NS;
     assert_int_equal(store_put_proxied(s, &b, NULL), JOULET_OK);

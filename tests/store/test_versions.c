@@ -3,6 +3,7 @@
 #include "tests/run/sample.h"
 #include "tests/store/scratch.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -88,6 +89,69 @@ static void version_1_is_brought_up_to_date(void **state)
     assert_int_not_equal(access(copy, F_OK), 0);
 }
 
+/* Requests and accounts of the proxy as they were first kept; behind version 1, as above. */
+static const char version_3[] =
+    "CREATE TABLE baselines(key TEXT NOT NULL, channel TEXT NOT NULL, wall_ns INTEGER NOT NULL, power_w REAL, u_w REAL, sd_w "
+    "REAL,"
+    " from_ns INTEGER NOT NULL, to_ns INTEGER NOT NULL, flags INTEGER NOT NULL, PRIMARY KEY(key, channel));"
+    "CREATE TABLE proxied(id TEXT PRIMARY KEY NOT NULL, proxy TEXT NOT NULL, wall_ns INTEGER NOT NULL, end_wall_ns INTEGER NOT "
+    "NULL, written_wall_ns INTEGER NOT NULL, upstream TEXT, model TEXT, protocol TEXT, kind TEXT, client TEXT, session TEXT,"
+    " parent TEXT, trace TEXT, state TEXT NOT NULL, failed INTEGER NOT NULL, final INTEGER NOT NULL, counted INTEGER NOT NULL,"
+    " tokens_in INTEGER, tokens_cached INTEGER, tokens_out INTEGER, tokens_reasoning INTEGER, duration_s REAL, prefill_s REAL,"
+    " decode_s REAL, devices TEXT, net_j REAL, net_pm_j REAL, gross_j REAL, gross_pm_j REAL, u_b REAL, u_idle REAL, u_spec REAL,"
+    " provenance INTEGER NOT NULL, body TEXT NOT NULL);"
+    "CREATE TABLE proxied_texts(id TEXT PRIMARY KEY NOT NULL, request TEXT, request_bytes INTEGER NOT NULL, answer TEXT,"
+    " answer_bytes INTEGER NOT NULL);"
+    "CREATE TABLE accounts(proxy TEXT NOT NULL, from_wall_ns INTEGER NOT NULL, device TEXT NOT NULL, to_wall_ns INTEGER NOT NULL,"
+    " provenance INTEGER NOT NULL, measured_j REAL NOT NULL, requests_j REAL NOT NULL, idle_shares_j REAL NOT NULL,"
+    " vacant_j REAL NOT NULL, keep_alive_j REAL NOT NULL, other_j REAL NOT NULL, residual_j REAL NOT NULL,"
+    " unmeasured_s REAL NOT NULL, idle_w REAL, idle_u_w REAL, PRIMARY KEY(proxy, from_wall_ns, device));"
+    "INSERT INTO proxied "
+    "VALUES('old','p1',900000000000,900000000001,900000000002,NULL,'m','openai','inference','tag:a',NULL,NULL,"
+    "NULL,'done',0,1,0,10,NULL,20,NULL,2.5,0.5,2.0,'sim0.cpu',3.0,0.5,4.0,0.4,0.1,0.15,0.17,4,'{}');"
+    "INSERT INTO accounts VALUES('p1',900000000000,'sim0.cpu',900000000009,4,10.0,3.0,1.0,6.0,0.0,0.0,0.0,0.0,60.0,1.0);"
+    "PRAGMA user_version=3;";
+
+static bool is_the_old(void *user, const struct store_proxied *q)
+{
+    *(int *)user += strcmp(q->id, "old") == 0 && q->energy.gross_j == 4 && q->energy.u.spec == 0.17 && q->energy.u.event == 0 &&
+                    isnan(q->prefill.gross_j) && isnan(q->decode.net_j) && q->tokens.generated == 20;
+    return true;
+}
+
+static bool is_its_account(void *user, const struct store_account *a)
+{
+    *(int *)user += a->j.measured_j == 10 && a->j.idle_device_j == 0 && a->shared_s == 0;
+    return true;
+}
+
+/* What was stored by it is read, and what comes now is added. */
+static void version_3_is_brought_up_to_date(void **state)
+{
+    struct store *s;
+    struct joulet_error err;
+    struct store_wanted all = {0}, of_new = {.id = "new"};
+    int old = 0, accounts = 0, new = 0;
+    (void)state;
+    sql(version_1);
+    sql(version_3);
+    if (store_open(&s, db_path, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(sql_int(s->db, "PRAGMA user_version", -1), STORE_VERSION);
+    assert_int_equal(store_each_proxied(s, &all, true, is_the_old, &old, &err), JOULET_OK);
+    assert_int_equal(store_each_account(s, &all, is_its_account, &accounts, &err), JOULET_OK);
+    assert_true(old == 1 && accounts == 1);
+    struct store_proxied q = {.id = "new", .proxy = "p1", .wall_ns = 1, .state = "done", .prefill.gross_j = 2, .body = "{}"};
+    struct store_account a = {.proxy = "p1", .device = "sim0.cpu", .from_wall_ns = 900000000000, .shared_s = 2};
+    struct store_batch b = {.requests = &q, .n_requests = 1, .accounts = &a, .n_accounts = 1};
+    assert_int_equal(store_put_proxied(s, &b, &err), JOULET_OK);
+    assert_int_equal(store_each_proxied(s, &of_new, false, is_the_old, &new, &err), JOULET_OK);
+    assert_int_equal(new, 0);
+    assert_int_equal(sql_int(s->db, "SELECT shared_s FROM accounts", -1), 2);
+    assert_int_equal(sql_int(s->db, "SELECT prefill_gross_j FROM proxied WHERE id='new'", -1), 2);
+    store_close(s);
+}
+
 /* A migrated database has the tables that a new one has. */
 static void old_and_new_end_alike(void **state)
 {
@@ -97,11 +161,14 @@ static void old_and_new_end_alike(void **state)
     (void)state;
     sql(version_1);
     assert_int_equal(store_open(&s, db_path, &err), JOULET_OK);
-    int64_t migrated = sql_int(s->db, tables, -1);
+    static const char columns[] =
+        "SELECT sum(length(c.name) * (c.cid + 1)) FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type='table'";
+    int64_t migrated = sql_int(s->db, tables, -1), migrated_columns = sql_int(s->db, columns, -1);
     store_close(s);
     scratch_empty();
     assert_int_equal(store_open(&s, db_path, &err), JOULET_OK);
     assert_int_equal(sql_int(s->db, tables, -2), migrated);
+    assert_int_equal(sql_int(s->db, columns, -2), migrated_columns);
     assert_int_equal(sql_int(s->db, "PRAGMA auto_vacuum", -1), 2);
     store_close(s);
 }
@@ -225,6 +292,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(version_1_is_brought_up_to_date, fresh),
+        cmocka_unit_test_setup(version_3_is_brought_up_to_date, fresh),
         cmocka_unit_test_setup(old_and_new_end_alike, fresh),
         cmocka_unit_test_setup(a_newer_database_is_left_alone, fresh),
         cmocka_unit_test_setup(files_of_others_are_refused, fresh),
