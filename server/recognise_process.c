@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -83,9 +84,19 @@ static bool read_piece(struct apart_worker *w, const char *bytes, size_t n)
     return true;
 }
 
+/* A service manager sends its signals to every process of a service: answers under way would be read no more while the proxy
+ * still waits for their ends. This process ends when its socket does. */
+static void ignore_what_is_meant_for_the_proxy(void)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
+    for (size_t i = 0; i < JL_COUNT(signals); i++)
+        signal(signals[i], SIG_IGN);
+}
+
 int apart_process(void)
 {
     static struct answers answers;
+    ignore_what_is_meant_for_the_proxy();
     struct apart_worker *w = apart_worker_open(on_reply, &answers);
     char *piece = malloc(APART_PIECE_MAX);
     uint32_t n;

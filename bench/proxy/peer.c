@@ -6,9 +6,11 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -52,15 +54,37 @@ static bool send_end(int fd)
     return send_all(fd, end, sizeof(end) - 1);
 }
 
+static struct peer_silence *shared;
+
+struct peer_silence *peer_share(void)
+{
+    void *all = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    shared = all == MAP_FAILED ? NULL : all;
+    return shared;
+}
+
+/* True: the client speaks. */
+static bool stay_silent(int fd)
+{
+    char byte;
+    if (shared)
+        atomic_fetch_add(&shared->begun, 1);
+    bool speaks = recv(fd, &byte, 1, 0) > 0;
+    if (shared && !speaks)
+        atomic_store(&shared->left_ns, jl_mono_ns());
+    return speaks;
+}
+
 static bool answer(int fd, const char *target)
 {
     static const char stream[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
     static const char quick[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
     unsigned n = 1, gap_us = 0;
-    char byte;
     const char *stamped = strstr(target, "/s/");
     if (strstr(target, "/q"))
         return send_all(fd, quick, sizeof(quick) - 1);
+    if (strstr(target, "/w"))
+        return stay_silent(fd);
     bool hold = !stamped || sscanf(stamped, "/s/%u/%u", &n, &gap_us) != 2;
     if (!send_all(fd, stream, sizeof(stream) - 1))
         return false;
@@ -71,7 +95,7 @@ static bool answer(int fd, const char *target)
             return false;
     }
     if (hold)
-        return recv(fd, &byte, 1, 0) > 0;
+        return stay_silent(fd);
     return send_end(fd);
 }
 
@@ -275,4 +299,9 @@ bool peer_ask(int fd)
 bool peer_hold(int fd)
 {
     return send_request(fd, "/h", true, 64) && read_stamps(fd, 1, NULL, NULL) == 1;
+}
+
+bool peer_wait(int fd)
+{
+    return send_request(fd, "/w", true, 64);
 }

@@ -7,9 +7,16 @@
 /* Serves for ever on a free port of loopback; returns it. A thread a connection. Targets hold:
  *   /q          a short answer
  *   /s/N/GAP    a stream of N stamped chunks, one every GAP microseconds
- *   /h          one stamped chunk, then silence until the client leaves */
+ *   /h          one stamped chunk, then silence until the client leaves
+ *   /w          silence, as of a long prefill, until the client leaves */
 int peer_listen(int *port);
 void peer_serve(int listen_fd);
+/* How often a silent answer (/h, /w) began, and when the last one saw its client leave: of an upstream in a child process, when
+ * peer_share was called before that was made. */
+struct peer_silence {
+    _Atomic int64_t begun, left_ns;
+};
+struct peer_silence *peer_share(void); /* NULL: no memory */
 
 struct sample {
     double *s; /* seconds, unsorted */
@@ -26,5 +33,6 @@ bool peer_stream(int fd, size_t body, unsigned n, unsigned gap_us, struct sample
 bool peer_ask_stream(int fd, size_t body, unsigned n, unsigned gap_us); /* the request alone */
 bool peer_ask(int fd);                                                  /* one short request and its answer */
 bool peer_hold(int fd);                                                 /* until the first chunk of a silent stream is there */
+bool peer_wait(int fd);                                                 /* the request alone, of an answer that never begins */
 
 #endif

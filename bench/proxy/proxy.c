@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@
 #include <unistd.h>
 
 enum { DIRECT, PLAIN, OBSERVED, STUCK, METERED, NGINX, WAYS };
-enum { ROUNDS = 5, STREAMS_MOST = 64, HELD = 2000 };
+enum { ROUNDS = 5, STREAMS_MOST = 64, HELD = 2000, LEAVERS = 100 };
 static const char *const way_names[] = {"direct", "--no-meter", "observed", "observer hangs", "metered", "nginx"};
 
 struct way {
@@ -30,6 +31,7 @@ struct way {
 };
 static struct way ways[WAYS];
 static pid_t upstream_pid;
+static struct peer_silence *silence;
 static char folder[] = "/tmp/joulet-bench-XXXXXX";
 
 /* ---- one figure a line ------------------------------------------------------------------------------------------------------
@@ -195,7 +197,8 @@ static void start_nginx(int upstream_port)
 static bool start_all(void)
 {
     int port, fd = peer_listen(&port);
-    if (fd < 0 || !mkdtemp(folder))
+    silence = peer_share();
+    if (fd < 0 || !silence || !mkdtemp(folder))
         return false;
     upstream_pid = child();
     if (upstream_pid == 0) {
@@ -532,6 +535,52 @@ static void bench_memory(void)
         close(fds[i]);
 }
 
+/* From the client's leaving to the upstream's seeing it; NAN: it did not. in_prefill: before the answer begins, else after its
+ * first chunk. */
+static double leave_once(int port, bool in_prefill)
+{
+    int64_t begun = atomic_load(&silence->begun), patient_ns = jl_mono_ns() + 10 * JL_NS_PER_S;
+    int fd = peer_connect(port);
+    bool ok = fd >= 0 && (in_prefill ? peer_wait(fd) : peer_hold(fd));
+    while (ok && atomic_load(&silence->begun) == begun && jl_mono_ns() < patient_ns)
+        usleep(100);
+    usleep(2000 + (useconds_t)(begun % 7) * 20000); /* at any moment of whatever waits there */
+    atomic_store(&silence->left_ns, 0);
+    int64_t from_ns = jl_mono_ns();
+    if (fd >= 0)
+        close(fd);
+    while (ok && !atomic_load(&silence->left_ns) && jl_mono_ns() < patient_ns)
+        usleep(100);
+    int64_t left_ns = atomic_load(&silence->left_ns);
+    return ok && left_ns ? jl_s(left_ns - from_ns) : (double)NAN;
+}
+
+/* An engine that computes for nobody wastes energy: it must learn of it at once. */
+static void bench_leaving(void)
+{
+    static const char *const when[] = {"between chunks", "in a silent prefill"};
+    for (int in_prefill = 1; in_prefill >= 0; in_prefill--) {
+        struct sample s[WAYS] = {0};
+        char what[80];
+        for (int i = 0; i < LEAVERS; i++)
+            for (int w = DIRECT; w < WAYS; w++) {
+                double x = ways[w].port && (w != STUCK && w != OBSERVED) ? leave_once(ways[w].port, in_prefill) : (double)NAN;
+                if (isfinite(x))
+                    sample_add(&s[w], x * 1e3);
+            }
+        for (int w = PLAIN; w < WAYS; w++) {
+            if (!s[w].n)
+                continue;
+            snprintf(what, sizeof(what), "upstream closed after the client left %s, p50", when[in_prefill]);
+            figure_of(what, w, sample_quantile(&s[w], 0.5), "ms", (double)NAN, sample_quantile(&s[DIRECT], 0.5));
+            snprintf(what, sizeof(what), "upstream closed after the client left %s, p99", when[in_prefill]);
+            figure_of(what, w, sample_quantile(&s[w], 0.99), "ms", 200, sample_quantile(&s[DIRECT], 0.99));
+        }
+        for (int w = 0; w < WAYS; w++)
+            sample_release(&s[w]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct jl_rng rng = {20261122};
@@ -554,6 +603,7 @@ int main(int argc, char **argv)
     bench_first(64000, &rng);
     bench_requests(&rng);
     bench_memory();
+    bench_leaving();
     stop_all();
     return 0;
 }

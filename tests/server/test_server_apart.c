@@ -180,6 +180,28 @@ static void it_dies(void **state)
     }
 }
 
+/* A service manager signals every process of a service, at its end and for its log; answers are read on. */
+static void signals_for_the_proxy(void **state)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+    struct notes n;
+    struct apart *a = apart(false, 60);
+    (void)state;
+    uint32_t x = begin(a, &n);
+    apart_flush(a); /* it has begun to read */
+    int64_t pid = apart_pid(a);
+    for (size_t i = 0; i < JL_COUNT(signals); i++)
+        assert_int_equal(kill((pid_t)pid, signals[i]), 0);
+    pieces(a, x, 3);
+    finish(a, x);
+    assert_false(n.lost);
+    assert_int_equal(apart_pid(a), pid);
+    assert_int_equal(n.ended.tokens.generated, 9);
+    apart_close(a);
+    assert_false(jl_pid_alive(pid));
+    jl_buf_release(&n.text);
+}
+
 /* Whatever lies there becomes something that could have been recognised. */
 static void nothing_is_believed(void **state)
 {
@@ -305,7 +327,8 @@ static void traffic_goes_on(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_same_as_inside), cmocka_unit_test(it_dies),
-                                       cmocka_unit_test(nothing_is_believed), cmocka_unit_test(traffic_goes_on)};
+                                       cmocka_unit_test(signals_for_the_proxy), cmocka_unit_test(nothing_is_believed),
+                                       cmocka_unit_test(traffic_goes_on)};
     int code;
     if (apart_main(argc, argv, &code))
         return code;
