@@ -176,20 +176,49 @@ static void add_request(struct usage_sums *s, const struct store_proxied *q, con
         add_amounts(&s->emissions_g, &s->cost, f, q->energy.gross_j);
 }
 
-static bool on_request(void *user, const struct store_proxied *q)
+static void count_request(struct usage *u, const struct store_proxied *q)
 {
-    struct usage *u = user;
     struct carbon_factors f;
     carbon_clock_at(u->clock, q->wall_ns, q->end_wall_ns > q->wall_ns ? q->end_wall_ns : q->wall_ns + 1, &f);
-    if (!u->first_ns)
+    if (!u->first_ns || q->wall_ns < u->first_ns)
         u->first_ns = q->wall_ns;
-    u->last_ns = q->wall_ns;
+    u->last_ns = q->wall_ns > u->last_ns ? q->wall_ns : u->last_ns;
     add_request(&u->total, q, &f);
     struct usage_row *r = row_of(u, q);
     if (r)
         add_request(&r->s, q, &f);
     u->failed |= !r;
-    return r != NULL;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    return strncmp(a, b, sizeof *((struct usage *)0)->added);
+}
+
+static bool on_request(void *user, const struct store_proxied *q)
+{
+    struct usage *u = user;
+    char id[sizeof *u->added] = "";
+    snprintf(id, sizeof id, "%s", q->id);
+    if (!u->n_added || !bsearch(id, u->added, u->n_added, sizeof *u->added, compare_ids))
+        count_request(u, q);
+    return !u->failed;
+}
+
+void usage_add(struct usage *u, const struct store_proxied *q)
+{
+    if (u->n_added == u->cap_added) {
+        size_t cap = u->cap_added ? 2 * u->cap_added : 64;
+        void *grown = realloc(u->added, cap * sizeof *u->added);
+        u->failed |= !grown;
+        if (!grown)
+            return;
+        u->added = grown;
+        u->cap_added = cap;
+    }
+    snprintf(u->added[u->n_added++], sizeof *u->added, "%s", q->id);
+    if (q->wall_ns >= u->w.since_ns && (!u->w.until_ns || q->wall_ns < u->w.until_ns))
+        count_request(u, q);
 }
 
 static void add_line(struct usage_line *l, const struct carbon_factors *f, double j)
@@ -198,9 +227,8 @@ static void add_line(struct usage_line *l, const struct carbon_factors *f, doubl
     add_amounts(&l->emissions_g, &l->cost, f, j);
 }
 
-static bool on_account(void *user, const struct store_account *a)
+void usage_add_account(struct usage *u, const struct store_account *a)
 {
-    struct usage *u = user;
     struct carbon_factors f;
     carbon_clock_at(u->clock, a->from_wall_ns, a->to_wall_ns > a->from_wall_ns ? a->to_wall_ns : a->from_wall_ns + 1, &f);
     u->measured_known = true;
@@ -213,6 +241,11 @@ static bool on_account(void *user, const struct store_account *a)
     add_line(&u->unlisted, &f, a->j.requests_j + a->j.idle_shares_j);
     u->unmeasured_s += a->unmeasured_s;
     u->shared_s += a->shared_s;
+}
+
+static bool on_account(void *user, const struct store_account *a)
+{
+    usage_add_account(user, a);
     return true;
 }
 
@@ -277,24 +310,37 @@ static void finish(struct usage *u)
     split_listed(u);
 }
 
-enum joulet_status usage_read(struct usage *u, struct store *s, const struct usage_wanted *w, struct joulet_error *err)
+enum joulet_status usage_begin(struct usage *u, const struct usage_wanted *w, struct joulet_error *err)
 {
-    struct store_wanted times = {.since_ns = w->since_ns, .until_ns = w->until_ns};
     *u = (struct usage){.w = *w};
     sums_init(&u->total);
     for (size_t i = 0; i < JL_COUNT(u->heads); i++)
         u->heads[i] = NOWHERE;
     u->clock = carbon_clock_open(w->factors);
-    enum joulet_status st = u->clock ? JOULET_OK : jl_fail(err, JOULET_MEMORY, "out of memory");
-    if (st == JOULET_OK)
-        st = store_each_proxied(s, &times, false, on_request, u, err);
+    return u->clock ? jl_ok(err) : jl_fail(err, JOULET_MEMORY, "out of memory");
+}
+
+enum joulet_status usage_finish(struct usage *u, struct store *s, struct joulet_error *err)
+{
+    struct store_wanted times = {.since_ns = u->w.since_ns, .until_ns = u->w.until_ns};
+    if (u->n_added)
+        qsort(u->added, u->n_added, sizeof *u->added, compare_ids);
+    enum joulet_status st = store_each_proxied(s, &times, false, on_request, u, err);
     if (st == JOULET_OK)
         st = store_each_account(s, &times, on_account, u, err);
     if (st == JOULET_OK && u->failed)
         st = jl_fail(err, JOULET_MEMORY, "out of memory");
     if (st == JOULET_OK)
         finish(u);
-    else
+    return st;
+}
+
+enum joulet_status usage_read(struct usage *u, struct store *s, const struct usage_wanted *w, struct joulet_error *err)
+{
+    enum joulet_status st = usage_begin(u, w, err);
+    if (st == JOULET_OK)
+        st = usage_finish(u, s, err);
+    if (st != JOULET_OK)
         usage_release(u);
     return st;
 }
@@ -305,8 +351,10 @@ void usage_release(struct usage *u)
         for (size_t k = 0; k < u->w.n_by; k++)
             free(u->rows[i].names[k]);
     free(u->rows);
+    free(u->added);
     carbon_clock_close(u->clock);
     u->rows = NULL;
+    u->added = NULL;
     u->clock = NULL;
-    u->n = 0;
+    u->n = u->n_added = 0;
 }

@@ -55,9 +55,17 @@ struct usage {
     /* inside */
     size_t heads[4096], cap;
     bool failed;
+    char (*added)[24]; /* ids, sorted when the store is read */
+    size_t n_added, cap_added;
     struct carbon_clock *clock;
 };
 enum joulet_status usage_read(struct usage *u, struct store *s, const struct usage_wanted *w, struct joulet_error *err);
+/* The same in parts, where something waits to be stored: begin, add what waits, read the store for the rest, finish. Of a request
+ * that was added the store's row is older, and left out. usage_release after any failure, too. */
+enum joulet_status usage_begin(struct usage *u, const struct usage_wanted *w, struct joulet_error *err);
+void usage_add(struct usage *u, const struct store_proxied *q);
+void usage_add_account(struct usage *u, const struct store_account *a);
+enum joulet_status usage_finish(struct usage *u, struct store *s, struct joulet_error *err);
 void usage_release(struct usage *u);
 void usage_text(struct jl_buf *out, const struct usage *u, const struct report_style *style);
 void usage_json(struct jl_buf *out, const struct usage *u);

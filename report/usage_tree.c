@@ -15,7 +15,8 @@
 #include <string.h>
 
 #define NOWHERE   SIZE_MAX
-#define DEPTH_MAX 64 /* of what is shown one inside the other */
+#define STEPS_MAX 200 /* up from a call, to see that it goes in no circle */
+#define DEPTH_MAX 64  /* of what is shown one inside the other: so many sessions, and so many calls in each */
 
 struct call {
     char id[20];
@@ -197,11 +198,11 @@ static size_t find_call(const struct usage_tree *t, const char *id)
     return NOWHERE;
 }
 
-/* True when x stands below y, or is it. */
+/* True when x stands below y, or is it; or so deep that nobody looks for it. */
 static bool call_is_below(const struct usage_tree *t, size_t x, size_t y)
 {
     for (size_t steps = 0; x != NOWHERE; x = t->calls[x].above)
-        if (x == y || ++steps > DEPTH_MAX)
+        if (x == y || ++steps > STEPS_MAX)
             return true;
     return false;
 }
@@ -209,7 +210,7 @@ static bool call_is_below(const struct usage_tree *t, size_t x, size_t y)
 static bool session_is_below(const struct usage_tree *t, size_t x, size_t y)
 {
     for (size_t steps = 0; x != NOWHERE; x = t->sessions[x].above)
-        if (x == y || ++steps > DEPTH_MAX)
+        if (x == y || ++steps > STEPS_MAX)
             return true;
     return false;
 }
@@ -233,6 +234,45 @@ static void place_call(struct usage_tree *t, size_t i)
         c->above = above;
     if (above == NOWHERE && *c->parent)
         place_session(t, c->session, find_session(t, c->parent));
+}
+
+/* Who stands deeper than is shown begins a tree of its own, so that everything is shown and counted once. */
+static bool cut_deep(size_t *above, size_t n)
+{
+    size_t *path = malloc((n + 1) * sizeof *path);
+    unsigned char *depth = calloc(n + 1, 1); /* 1: the highest; 0: not known yet */
+    for (size_t i = 0; path && depth && i < n; i++) {
+        size_t k = 0;
+        for (size_t x = i; x != NOWHERE && !depth[x]; x = above[x])
+            path[k++] = x;
+        while (k-- > 0) { /* on the way down */
+            size_t x = path[k];
+            if (above[x] != NOWHERE && depth[above[x]] == DEPTH_MAX)
+                above[x] = NOWHERE;
+            depth[x] = above[x] == NOWHERE ? 1 : (unsigned char)(depth[above[x]] + 1);
+        }
+    }
+    bool ok = path && depth;
+    free(path);
+    free(depth);
+    return ok;
+}
+
+static bool cut_all(struct usage_tree *t)
+{
+    size_t n = t->n > t->n_sessions ? t->n : t->n_sessions, *above = malloc((n + 1) * sizeof *above);
+    for (size_t i = 0; above && i < t->n; i++)
+        above[i] = t->calls[i].above;
+    bool ok = above && cut_deep(above, t->n);
+    for (size_t i = 0; ok && i < t->n; i++)
+        t->calls[i].above = above[i];
+    for (size_t i = 0; ok && i < t->n_sessions; i++)
+        above[i] = t->sessions[i].above;
+    ok = ok && cut_deep(above, t->n_sessions);
+    for (size_t i = 0; ok && i < t->n_sessions; i++)
+        t->sessions[i].above = above[i];
+    free(above);
+    return ok;
 }
 
 /* Lists in the order of time: calls are read so. */
@@ -347,7 +387,7 @@ static size_t spans_of(struct usage_tree *t, size_t session, size_t n, int depth
 {
     for (size_t i = t->sessions[session].first; i != NOWHERE; i = t->calls[i].next)
         t->spans[n++] = (struct span){t->calls[i].from_ns, t->calls[i].to_ns};
-    for (size_t k = t->sessions[session].below; k != NOWHERE && depth < DEPTH_MAX; k = t->sessions[k].beside)
+    for (size_t k = t->sessions[session].below; k != NOWHERE; k = t->sessions[k].beside)
         n = spans_of(t, k, n, depth + 1);
     return n;
 }
@@ -386,7 +426,7 @@ static void sums_below(const struct usage_tree *t, size_t session, struct usage_
     if (depth == 0)
         *out = (struct usage_sums){.energy = unknown};
     add_sums(out, &t->sessions[session].own);
-    for (size_t k = t->sessions[session].below; k != NOWHERE && depth < DEPTH_MAX; k = t->sessions[k].beside)
+    for (size_t k = t->sessions[session].below; k != NOWHERE; k = t->sessions[k].beside)
         sums_below(t, k, out, depth + 1);
 }
 
@@ -411,6 +451,8 @@ static enum joulet_status build(struct usage_tree *t, const char *session, struc
     qsort(t->by_id, t->n, sizeof *t->by_id, by_id);
     for (size_t i = 0; i < t->n; i++)
         place_call(t, i);
+    if (!cut_all(t))
+        return jl_fail(err, JOULET_MEMORY, "out of memory");
     link_all(t);
     find_busy(t);
     for (size_t i = 0; i < t->n; i++)
@@ -516,7 +558,7 @@ static void draw_call(struct drawing *d, size_t i, int depth)
     name = jl_strf("%.8s %s%s", time + 11, c->model, c->failed ? ", failed" : "");
     add_line(d, depth, c->failed ? TONE_WARN : TONE_PLAIN, name ? name : "", &s, number_s(s.seconds, d->style).text);
     free(name);
-    for (size_t k = c->below; k != NOWHERE && depth < DEPTH_MAX; k = d->t->calls[k].beside)
+    for (size_t k = c->below; k != NOWHERE; k = d->t->calls[k].beside)
         draw_call(d, k, depth + 1);
 }
 
@@ -531,7 +573,7 @@ static void draw_session(struct drawing *d, size_t i, int depth)
     for (size_t k = s->first; k != NOWHERE; k = d->t->calls[k].next)
         if (d->t->calls[k].above == NOWHERE)
             draw_call(d, k, depth + 1);
-    for (size_t k = s->below; k != NOWHERE && depth < DEPTH_MAX; k = d->t->sessions[k].beside)
+    for (size_t k = s->below; k != NOWHERE; k = d->t->sessions[k].beside)
         draw_session(d, k, depth + 1);
     name = jl_strf("waiting for tools, %zu time%s", s->gaps, s->gaps == 1 ? "" : "s");
     if (s->gaps)
@@ -601,7 +643,7 @@ static void put_call(struct jl_buf *out, const struct usage_tree *t, size_t i, i
     put_real(out, "duration_s", s.seconds);
     put_sums(out, &s);
     jl_buf_str(out, ",\"calls\":[");
-    for (size_t k = c->below; k != NOWHERE && depth < DEPTH_MAX; k = t->calls[k].beside) {
+    for (size_t k = c->below; k != NOWHERE; k = t->calls[k].beside) {
         put_call(out, t, k, depth + 1);
         jl_buf_str(out, t->calls[k].beside == NOWHERE ? "" : ",");
     }
@@ -631,7 +673,7 @@ static void put_session(struct jl_buf *out, const struct usage_tree *t, size_t i
             first = false;
         }
     jl_buf_str(out, "],\"sessions\":[");
-    for (size_t k = s->below; k != NOWHERE && depth < DEPTH_MAX; k = t->sessions[k].beside) {
+    for (size_t k = s->below; k != NOWHERE; k = t->sessions[k].beside) {
         put_session(out, t, k, depth + 1);
         jl_buf_str(out, t->sessions[k].beside == NOWHERE ? "" : ",");
     }
