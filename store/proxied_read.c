@@ -66,6 +66,13 @@ static void read_energy(sqlite3_stmt *q, int at, struct joulet_energy *e)
     e->method = "attribution/1";
 }
 
+/* Of a budget: what is not there adds nothing. */
+static double term(sqlite3_stmt *q, int column)
+{
+    double u = sql_real(q, column);
+    return isnan(u) ? 0 : u;
+}
+
 /* Its intervals follow from its budget (3). */
 static void read_phase(sqlite3_stmt *q, int at, const struct joulet_energy *whole, struct joulet_energy *e)
 {
@@ -75,8 +82,7 @@ static void read_phase(sqlite3_stmt *q, int at, const struct joulet_energy *whol
         return;
     e->net_j = sql_real(q, at);
     e->gross_j = sql_real(q, at + 1);
-    e->u = (struct joulet_u){
-        .b = sql_real(q, at + 2), .idle = sql_real(q, at + 3), .spec = sql_real(q, at + 4), .event = sql_real(q, at + 5)};
+    e->u = (struct joulet_u){.b = term(q, at + 2), .idle = term(q, at + 3), .spec = term(q, at + 4), .event = term(q, at + 5)};
     double u_gross = sqrt(e->u.b * e->u.b + e->u.spec * e->u.spec + e->u.event * e->u.event);
     e->gross_pm_j = 2 * u_gross;
     e->net_pm_j = isnan(e->net_j) ? NAN : 2 * hypot(u_gross, e->u.idle);
