@@ -22,8 +22,8 @@
 #define BLOCK_BYTES         ((size_t)16 * 1024) /* of an answer whose length is known */
 /* Of a connection's memory, besides the head of the request. The library clears all of it for each request: little is much. */
 #define ROOM_FOR_ANSWER ((size_t)8 * 1024)
-#define CHUNK_FRONT     12 /* of a chunk: its size and the end of that line */
-#define BLOCK_MIN       256
+#define CHUNK_FRONT     12   /* of a chunk: its size and the end of that line */
+#define BLOCK_MIN       1024 /* with what goes before it: more than the caches of glibc's threads take (jl_buf) */
 #define NOBODY_READS    (-2)
 
 struct net_server {

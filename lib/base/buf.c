@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define CACHED ((size_t)1024) /* bytes of the longest block that glibc's caches take, about */
+
 void jl_buf_init(struct jl_buf *b, size_t max)
 {
     *b = (struct jl_buf){.max = max};
@@ -24,6 +26,20 @@ void jl_buf_clear(struct jl_buf *b)
         b->data[0] = '\0';
 }
 
+/* As realloc. glibc's gives what is too small to the cache of its thread and takes nothing from there: seven blocks of each size
+ * would stay, in each of thousands of threads. */
+static char *longer(char *data, size_t len, size_t cap)
+{
+    if (!data || len >= CACHED)
+        return realloc(data, cap);
+    char *more = realloc(NULL, cap);
+    if (more) {
+        memcpy(more, data, len);
+        free(data);
+    }
+    return more;
+}
+
 /* Room for n more bytes and the NUL. `max` counts bytes without the NUL. */
 static bool reserve(struct jl_buf *b, size_t n)
 {
@@ -37,7 +53,7 @@ static bool reserve(struct jl_buf *b, size_t n)
         cap = cap > SIZE_MAX / 2 ? need : cap * 2;
     if (cap > b->max + 1 && b->max < SIZE_MAX)
         cap = b->max + 1;
-    char *data = realloc(b->data, cap);
+    char *data = longer(b->data, b->len, cap);
     if (!data)
         return false;
     b->data = data;

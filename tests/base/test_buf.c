@@ -4,6 +4,17 @@
 
 #include <stdlib.h>
 #include <string.h>
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+#include <malloc.h>
+#else
+struct mallinfo2 {
+    size_t uordblks;
+};
+static struct mallinfo2 mallinfo2(void)
+{
+    return (struct mallinfo2){0};
+}
+#endif
 
 static void test_grows(void **state)
 {
@@ -87,11 +98,36 @@ static void test_drop_and_take(void **state)
     free(taken);
 }
 
+/* Two at a time, so that neither grows where it stands. */
+static size_t held_after(int times)
+{
+    for (int i = 0; i < times; i++) {
+        struct jl_buf a, b;
+        jl_buf_init(&a, 100000);
+        jl_buf_init(&b, 100000);
+        for (int k = 0; k < 200; k++) {
+            jl_buf_str(&a, "a piece of text");
+            jl_buf_str(&b, "a piece of text");
+        }
+        jl_buf_release(&a);
+        jl_buf_release(&b);
+    }
+    return mallinfo2().uordblks; /* with what the thread's cache holds */
+}
+
+/* What a buffer gave back is taken again: no thread comes to hold more than the first ones left. */
+static void test_leaves_nothing(void **state)
+{
+    (void)state;
+    size_t once = held_after(1);
+    assert_int_equal(held_after(20), once);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_grows), cmocka_unit_test(test_every_limit),   cmocka_unit_test(test_long_line),
-        cmocka_unit_test(test_bytes), cmocka_unit_test(test_drop_and_take),
+        cmocka_unit_test(test_bytes), cmocka_unit_test(test_drop_and_take), cmocka_unit_test(test_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
