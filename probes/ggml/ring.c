@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,6 +144,8 @@ bool probe_begin(void)
         make_ring();
         atomic_store_explicit(&state, 2, memory_order_release);
     }
+    while (atomic_load_explicit(&state, memory_order_acquire) == 1) /* another thread is at it: once in the life of a process */
+        sched_yield();
     return probe_on() != NULL;
 }
 

@@ -1,0 +1,131 @@
+/* steps.c - a step's records come before it, from the thread that computed it: stretches, their graph, its sequences, the step
+ * itself. Several contexts may compute at once, each in a thread of its own. */
+#include "profile/steps.h"
+
+#include "lib/stats/stats.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+void steps_init(struct steps *s)
+{
+    memset(s, 0, sizeof(*s));
+}
+
+static struct profile_step *open_of(struct steps *s, uint32_t thread)
+{
+    for (int i = 0; i < STEP_THREADS; i++) {
+        if (s->threads[i].used && s->threads[i].thread == thread)
+            return &s->threads[i].open;
+        if (s->threads[i].used)
+            continue;
+        s->threads[i].used = true;
+        s->threads[i].thread = thread;
+        return &s->threads[i].open;
+    }
+    s->dropped++;
+    return NULL;
+}
+
+static void add_sequence(struct profile_step *p, const struct ring_record *r)
+{
+    if (r->tokens == 1)
+        p->decoded++;
+    else if (r->tokens != WIRE_UNKNOWN)
+        p->prefilled += r->tokens;
+    if (p->n_sequences < STEP_SEQUENCES)
+        p->sequences[p->n_sequences] = (struct step_sequence){r->a, r->tokens, r->b};
+    p->n_sequences++;
+}
+
+static void add_stretch(struct profile_step *p, const struct ring_record *r)
+{
+    if (r->flags & WIRE_REPEATED) {
+        p->repeated = true;
+        return;
+    }
+    p->kind_ns[r->kind] += r->t1_ns - r->t0_ns;
+    p->kind_n[r->kind]++;
+    p->stretch_ns += r->t1_ns - r->t0_ns;
+}
+
+bool steps_add(struct steps *s, const struct ring_record *r, struct profile_step *out)
+{
+    bool of_step = r->kind == WIRE_STEP || r->kind == WIRE_SEQUENCE || r->kind >= WIRE_GRAPH;
+    struct profile_step *p = of_step ? open_of(s, r->thread) : NULL;
+    if (!p)
+        return false;
+    if (r->kind == WIRE_SEQUENCE) {
+        add_sequence(p, r);
+    } else if (r->kind == WIRE_GRAPH) {
+        p->graphs++;
+        p->watched += (r->flags & WIRE_WATCHED) != 0;
+        p->stops += r->b;
+        p->nodes += r->a;
+        p->graph_ns += r->t1_ns - r->t0_ns;
+    } else if (r->kind != WIRE_STEP) {
+        add_stretch(p, r);
+    } else {
+        p->t0_ns = r->t0_ns;
+        p->t1_ns = r->t1_ns;
+        p->number = r->c;
+        p->context = r->source;
+        p->tokens = r->tokens;
+        p->failed = r->flags & WIRE_FAILED;
+        *out = *p;
+        memset(p, 0, sizeof(*p));
+        return true;
+    }
+    return false;
+}
+
+/* ---- cost -------------------------------------------------------------------------------------------------------------------
+ */
+
+static bool plain_decode(const struct profile_step *p)
+{
+    return !p->failed && !p->repeated && p->graphs == 1 && p->prefilled == 0 && p->decoded > 0;
+}
+
+static double length_s(const struct profile_step *p)
+{
+    return jl_s(p->t1_ns - p->t0_ns);
+}
+
+/* Distribution-free interval of a median: ranks n/2 -+ 0.98 sqrt(n) of ascending values. */
+static void interval(const double *x, size_t n, struct step_cost *out)
+{
+    double half = 0.98 * sqrt((double)n), middle = (double)(n - 1) / 2;
+    double low = floor(middle - half), high = ceil(middle + half);
+    out->low_s = low < 0 ? NAN : x[(size_t)low];
+    out->high_s = high > (double)(n - 1) ? NAN : x[(size_t)high];
+}
+
+bool steps_cost(const struct profile_step *steps, size_t n, struct step_cost *out)
+{
+    double *extra = malloc((n + 1) * sizeof(*extra)), *plain = malloc((n + 1) * sizeof(*plain));
+    double stops = 0;
+    *out = (struct step_cost){0, NAN, NAN, NAN, NAN, NAN};
+    for (size_t i = 1; extra && plain && i + 1 < n; i++) {
+        const struct profile_step *a = &steps[i - 1], *b = &steps[i], *c = &steps[i + 1];
+        bool same = a->tokens == b->tokens && b->tokens == c->tokens && a->context == b->context && b->context == c->context;
+        if (!same || !plain_decode(a) || !plain_decode(b) || !plain_decode(c) || a->watched != c->watched ||
+            a->watched == b->watched)
+            continue;
+        double middle = length_s(b), beside = (length_s(a) + length_s(c)) / 2;
+        extra[out->pairs] = b->watched ? middle - beside : beside - middle;
+        plain[out->pairs++] = b->watched ? beside : middle;
+        stops += b->watched ? b->stops : a->stops;
+    }
+    bool whole = extra && plain;
+    if (whole && out->pairs > 0) {
+        out->plain_s = jl_median(plain, out->pairs);
+        out->extra_s = jl_median(extra, out->pairs);
+        interval(extra, out->pairs, out);
+        out->stop_s = stops > 0 ? out->extra_s / (stops / (double)out->pairs) : NAN;
+    }
+    free(extra);
+    free(plain);
+    return whole;
+}

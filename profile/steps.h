@@ -1,0 +1,50 @@
+/* steps.h - from the records of a probe to steps: one batch, whose tokens it was for, and what its parts took. And from steps to
+ * what watching them cost. Pure. */
+#ifndef PROFILE_STEPS_H
+#define PROFILE_STEPS_H
+
+#include "profile/ring.h"
+
+#define STEP_THREADS   32
+#define STEP_SEQUENCES 32
+
+struct step_sequence {
+    uint32_t id, tokens, position; /* position of the first token; WIRE_UNKNOWN */
+};
+struct profile_step {
+    int64_t t0_ns, t1_ns;
+    uint32_t number, context;
+    uint32_t tokens; /* WIRE_UNKNOWN */
+    uint32_t decoded,
+        prefilled;        /* tokens of sequences with one token, with several; one that is a prompt's last cannot be told */
+    uint32_t n_sequences; /* in it, also beyond those kept */
+    struct step_sequence sequences[STEP_SEQUENCES];
+    uint32_t graphs, watched, stops, nodes;
+    int64_t graph_ns, stretch_ns;
+    int64_t kind_ns[WIRE_KINDS]; /* of stretches, first executions */
+    uint32_t kind_n[WIRE_KINDS];
+    bool failed, repeated;
+};
+struct steps {
+    struct {
+        uint32_t thread;
+        bool used;
+        struct profile_step open;
+    } threads[STEP_THREADS];
+    uint64_t dropped; /* records of threads without room */
+};
+void steps_init(struct steps *s);
+/* True when the record ended a step, which is then in *out. Records of stages pass by. */
+bool steps_add(struct steps *s, const struct ring_record *r, struct profile_step *out);
+
+/* What the stops of watched steps cost, from each decoding step against its two neighbours of the other kind (paired, so that
+ * drift cancels). Steps in time order. */
+struct step_cost {
+    size_t pairs;
+    double plain_s;                /* median of steps without stops; NAN without pairs */
+    double extra_s, low_s, high_s; /* median of watched minus plain, and its 95 % interval by ranks */
+    double stop_s;                 /* extra by stop; NAN */
+};
+bool steps_cost(const struct profile_step *steps, size_t n, struct step_cost *out); /* false: out of memory */
+
+#endif

@@ -1,0 +1,130 @@
+/* driver.c - an engine of the stand-ins: does what its arguments say and prints what it computed, which the probe must not
+ * change. driver ARCHITECTURE WAY STEPS WAY: decode, process, foreign (a callback of its own), cancel (which ends graphs),
+ * threads (two contexts at once), fork (a child computes too), load (computes nothing). */
+#include "tests/probes/stand_in/stand_in.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *way = "decode";
+static int steps = 10;
+static unsigned asked, told;
+
+static bool look(struct ggml_tensor *t, bool ask, void *user)
+{
+    (void)user;
+    if (ask) {
+        asked++;
+        return strncmp(ggml_op_desc(t), "MUL_MAT", 7) == 0;
+    }
+    told++;
+    return strcmp(way, "cancel") != 0 || strncmp(t->name, "Vcur", 4) != 0;
+}
+
+static struct context *begin(const char *architecture)
+{
+    struct model_parameters mp;
+    struct context_parameters cp;
+    for (int i = 0; i < 9; i++)
+        mp.words[i] = 1000003 * i;
+    for (int i = 0; i < 19; i++)
+        cp.words[i] = 7919 * i;
+    struct context *c = llama_init_from_model(llama_model_load_from_file(architecture, mp), cp);
+    if (strcmp(way, "foreign") == 0 || strcmp(way, "cancel") == 0)
+        stand_in_callback(c, look, NULL);
+    return c;
+}
+
+/* A prompt of seven tokens in sequence 0, then a token of it at a time; every fourth step with a prompt of five in sequence 3. */
+static int32_t tokens_of(int step, int32_t sequence[], int32_t position[])
+{
+    int32_t n = 0, first = step == 0 ? 7 : 1;
+    for (int32_t i = 0; i < first; i++, n++) {
+        sequence[n] = 0;
+        position[n] = step == 0 ? i : 6 + step;
+    }
+    for (int32_t i = 0; i < 5 && step % 4 == 3; i++, n++) {
+        sequence[n] = 3;
+        position[n] = i;
+    }
+    return n;
+}
+
+static void decode(struct context *c, int step)
+{
+    int32_t sequence[16], position[16], one[16], *ids[16];
+    int32_t n = tokens_of(step, sequence, position);
+    for (int32_t i = 0; i < n; i++) {
+        ids[i] = &sequence[i];
+        one[i] = 1;
+    }
+    if (llama_decode(c, (struct batch){.n_tokens = n, .pos = position, .n_seq_id = one, .seq_id = ids}) != 0)
+        abort();
+}
+
+static void process(struct context *c, struct batch_ext *b, int step)
+{
+    int32_t sequence[16], position[16], n = tokens_of(step, sequence, position);
+    llama_batch_ext_clear(b);
+    for (int32_t i = 0; i < n; i++)
+        llama_batch_ext_set_pos(b, llama_batch_ext_add_token(b, sequence[i], 42), &position[i]);
+    if (llama_process(c, 1, b) != 0)
+        abort();
+}
+
+static void *serve(void *arg)
+{
+    struct context *c = begin(arg);
+    struct batch_ext *b = llama_batch_ext_init(c);
+    int32_t tokens[64];
+    char text[8];
+    int depth = 2;
+    if (llama_tokenize(NULL, "a prompt", 8, tokens, 64, true, true) != 8)
+        abort();
+    for (int i = 0; i < steps && strcmp(way, "load") != 0; i++) {
+        if (strcmp(way, "process") == 0)
+            process(c, b, i);
+        else
+            decode(c, i);
+        depth = 2;
+        llama_sampler_sample(&depth, c, 0);
+        llama_token_to_piece(NULL, 'x', text, sizeof(text), 0, false);
+    }
+    uint64_t *sum = malloc(sizeof(*sum));
+    *sum = stand_in_sum(c);
+    llama_batch_ext_free(b);
+    llama_free(c);
+    return sum;
+}
+
+int main(int argc, char **argv)
+{
+    char *architecture = argc > 1 ? argv[1] : (char *)"dense";
+    pthread_t other;
+    void *sum, *second = NULL;
+    way = argc > 2 ? argv[2] : way;
+    steps = argc > 3 ? atoi(argv[3]) : steps;
+    bool threads = strcmp(way, "threads") == 0;
+    if (threads)
+        pthread_create(&other, NULL, serve, architecture);
+    sum = serve(architecture);
+    if (threads)
+        pthread_join(other, &second);
+    if (strcmp(way, "fork") == 0) {
+        pid_t child = fork();
+        if (child == 0) {
+            free(serve(architecture));
+            _exit(0);
+        }
+        waitpid(child, NULL, 0);
+    }
+    printf("%llx %llx asked %u told %u\n", (unsigned long long)*(uint64_t *)sum,
+           second ? (unsigned long long)*(uint64_t *)second : 0ull, asked, told);
+    free(sum);
+    free(second);
+    return 0;
+}

@@ -1,0 +1,384 @@
+/* The probe inside engines of the stand-ins: what they compute stays the same, and the ring tells stages, sequences, layers and
+ * components, for every way of calling and linking. */
+#include "tests/llm/scratch.h"
+
+#include "profile/steps.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct told {
+    struct ring_info info;
+    struct ring_record *records;
+    size_t n;
+    char said[1024]; /* by the engine */
+    size_t kinds[WIRE_KINDS];
+};
+
+static int begin(void **state)
+{
+    return scratch_open(state);
+}
+
+/* Runs an engine with "K=V" words in its environment; its words go to `said`. */
+static int64_t engine(const char *program, const char *arguments, const char *const *env, char said[1024])
+{
+    char words[256], *at = words;
+    struct jl_process p;
+    struct joulet_error err;
+    const char *argv[8] = {program};
+    size_t n = 1;
+    snprintf(words, sizeof(words), "%s", arguments);
+    for (char *w; (w = strsep(&at, " ")) && n < 7;)
+        argv[n++] = w;
+    unlink(scratch_path("log"));
+    struct jl_spawn what = {.argv = argv, .env = env, .log = scratch_path("log")};
+    if (jl_spawn(&p, &what, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    assert_true(jl_process_wait(&p, -1));
+    said[0] = '\0';
+    jl_read_text(scratch_path("log"), said, 1024, NULL);
+    if (p.status != 0)
+        fail_msg("%s %s ended with %d: %s", program, arguments, p.status, said);
+    return p.pid;
+}
+
+static size_t files(void)
+{
+    char **names;
+    size_t n = 0;
+    jl_list_dir(scratch_path("rings"), &names, &n, NULL);
+    jl_free_list(names, n);
+    return n;
+}
+
+static void empty(void)
+{
+    char **names;
+    size_t n;
+    mkdir(scratch_path("rings"), 0700);
+    assert_int_equal(jl_list_dir(scratch_path("rings"), &names, &n, NULL), JOULET_OK);
+    for (size_t i = 0; i < n; i++) {
+        char *path = jl_strf("%s/%s", scratch_path("rings"), names[i]);
+        unlink(path);
+        free(path);
+    }
+    jl_free_list(names, n);
+}
+
+static void read_all(const char *path, struct told *t)
+{
+    struct ring *r;
+    struct joulet_error err;
+    if (ring_open(&r, path, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    ring_info(r, &t->info);
+    t->records = calloc((size_t)t->info.capacity, sizeof(*t->records));
+    assert_non_null(t->records);
+    t->n = ring_read(r, t->records, (size_t)t->info.capacity);
+    assert_int_equal(ring_lost(r), 0);
+    assert_int_equal(ring_broken(r), 0);
+    for (size_t i = 0; i < t->n; i++)
+        t->kinds[t->records[i].kind]++;
+    ring_close(r);
+}
+
+/* With the probe, at a level; it must not change what is computed. */
+static void probed(struct told *t, const char *program, const char *arguments, const char *level, const char *every)
+{
+    char plain[1024], dir[256], l[64], e[64];
+    memset(t, 0, sizeof(*t));
+    empty();
+    engine(program, arguments, NULL, plain);
+    snprintf(dir, sizeof(dir), "JOULET_PROBE_DIR=%s", scratch_path("rings"));
+    snprintf(l, sizeof(l), "JOULET_PROBE_LEVEL=%s", level);
+    snprintf(e, sizeof(e), "JOULET_PROBE_EVERY=%s", every);
+    const char *const env[] = {"LD_PRELOAD=" PROBE, dir, l, e, "JOULET_PROBE_RECORDS=8192", NULL};
+    int64_t pid = engine(program, arguments, env, t->said);
+    assert_string_equal(t->said, plain);
+    char *path = ring_find(scratch_path("rings"), pid);
+    assert_non_null(path);
+    assert_int_equal(files(), 1);
+    read_all(path, t);
+    free(path);
+}
+
+/* ---- what is told ---------------------------------------------------------------------------------------------------------- */
+
+static void a_file_for_its_owner(void **state)
+{
+    struct told t;
+    struct stat st;
+    (void)state;
+    probed(&t, ENGINE, "dense decode 10", "components", "1");
+    char *path = ring_find(scratch_path("rings"), -1);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(t.info.pid, strtoll(strrchr(path, '/') + 6, NULL, 10));
+    assert_string_equal(t.info.ggml, "0.0-stand-in");
+    assert_string_equal(t.info.device, "CPU");
+    assert_string_equal(t.info.remark, "");
+    free(path);
+    free(t.records);
+}
+
+/* Ten steps of a model with three layers: counts of kinds at each level. */
+static void counts_of_levels(void **state)
+{
+    static const struct {
+        const char *architecture, *level;
+        size_t n[WIRE_KINDS];
+    } rows[] = {
+        {"dense", "stages", {[WIRE_GRAPH] = 10}},
+        {"dense", "layers", {[WIRE_GRAPH] = 10, [WIRE_EMBEDDING] = 10, [WIRE_LAYER] = 30, [WIRE_HEAD] = 10}},
+        {"dense",
+         "components",
+         {[WIRE_GRAPH] = 10,
+          [WIRE_EMBEDDING] = 10,
+          [WIRE_ATTENTION_NORM] = 30,
+          [WIRE_ATTENTION] = 30,
+          [WIRE_FFN_NORM] = 30,
+          [WIRE_FFN] = 30,
+          [WIRE_OUTPUT_NORM] = 10,
+          [WIRE_HEAD] = 10}},
+        {"moe",
+         "components",
+         {[WIRE_GRAPH] = 10,
+          [WIRE_EMBEDDING] = 10,
+          [WIRE_ATTENTION_NORM] = 30,
+          [WIRE_ATTENTION] = 30,
+          [WIRE_FFN_NORM] = 30,
+          [WIRE_FFN] = 30,
+          [WIRE_OUTPUT_NORM] = 10,
+          [WIRE_HEAD] = 10}},
+        /* attention and feed-forward between the same norm and sum: their parts cannot be told apart */
+        {"parallel",
+         "components",
+         {[WIRE_GRAPH] = 10,
+          [WIRE_EMBEDDING] = 10,
+          [WIRE_ATTENTION_NORM] = 30,
+          [WIRE_LAYER] = 30,
+          [WIRE_OUTPUT_NORM] = 10,
+          [WIRE_HEAD] = 10}},
+        /* no name is known: one stretch, from the first node to the end, so that nothing vanishes */
+        {"strange", "components", {[WIRE_GRAPH] = 10, [WIRE_OTHER] = 10}},
+        {"dense",
+         "nodes", /* 11 nodes of attention that compute, 2 norms each, 5 of feed-forward */
+         {[WIRE_GRAPH] = 10,
+          [WIRE_EMBEDDING] = 10,
+          [WIRE_ATTENTION_NORM] = 60,
+          [WIRE_ATTENTION] = 300,
+          [WIRE_FFN_NORM] = 60,
+          [WIRE_FFN] = 150,
+          [WIRE_OUTPUT_NORM] = 20,
+          [WIRE_HEAD] = 10}},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct told t;
+        char arguments[64];
+        snprintf(arguments, sizeof(arguments), "%s decode 10", rows[i].architecture);
+        probed(&t, ENGINE, arguments, rows[i].level, "1");
+        for (int k = WIRE_GRAPH; k < WIRE_KINDS; k++)
+            if (t.kinds[k] != rows[i].n[k])
+                fail_msg("%s at %s: %zu of %s, not %zu", rows[i].architecture, rows[i].level, t.kinds[k],
+                         ring_kind_name((enum wire_kind)k), rows[i].n[k]);
+        assert_int_equal(t.kinds[WIRE_STEP], 10);
+        assert_int_equal(t.kinds[WIRE_LOAD], 2);
+        assert_int_equal(t.kinds[WIRE_SAMPLE], 10); /* not the members of the chain */
+        assert_int_equal(t.kinds[WIRE_WAIT], 10);
+        assert_int_equal(t.kinds[WIRE_TOKENISE], 1);
+        assert_int_equal(t.kinds[WIRE_DETOKENISE], 10);
+        free(t.records);
+    }
+}
+
+static void parts_of_a_layer(void **state)
+{
+    static const struct {
+        const char *architecture;
+        size_t n[WIRE_PARTS];
+    } rows[] = {
+        {"dense",
+         {[WIRE_QKV] = 3,
+          [WIRE_ROPE] = 2,
+          [WIRE_KV_WRITE] = 2,
+          [WIRE_SCORES] = 1,
+          [WIRE_PROJECTION] = 1,
+          [WIRE_RESIDUAL] = 2,
+          [WIRE_GATE] = 1,
+          [WIRE_UP] = 1,
+          [WIRE_ACTIVATION] = 1,
+          [WIRE_DOWN] = 1,
+          [WIRE_NORM] = 4}},
+        {"moe",
+         {[WIRE_QKV] = 3,
+          [WIRE_ROPE] = 2,
+          [WIRE_KV_WRITE] = 2,
+          [WIRE_SCORES] = 1,
+          [WIRE_PROJECTION] = 1,
+          [WIRE_RESIDUAL] = 2,
+          [WIRE_ROUTER] = 4,
+          [WIRE_EXPERTS] = 5,
+          [WIRE_NORM] = 4}},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct told t;
+        char arguments[64];
+        size_t n[WIRE_PARTS] = {0}, flash = 0;
+        snprintf(arguments, sizeof(arguments), "%s process 1", rows[i].architecture);
+        probed(&t, ENGINE, arguments, "nodes", "1");
+        for (size_t k = 0; k < t.n; k++) {
+            if (t.records[k].kind < WIRE_EMBEDDING || t.records[k].layer != 1)
+                continue;
+            n[wire_part_of(t.records[k].b)]++;
+            flash += (t.records[k].flags & WIRE_FLASH) != 0;
+        }
+        for (int p = 0; p < WIRE_PARTS; p++)
+            if (n[p] != rows[i].n[p])
+                fail_msg("%s: %zu of '%s', not %zu", rows[i].architecture, n[p], ring_part_name((enum wire_part)p), rows[i].n[p]);
+        assert_int_equal(flash, 1);
+        free(t.records);
+    }
+}
+
+/* A prompt of 7, then one token a step; every fourth step another sequence's prompt of 5 with it. */
+static void tokens_by_sequence(void **state)
+{
+    static const char *const ways[] = {"dense decode 10", "dense process 10"};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(ways); i++) {
+        struct told t;
+        struct steps *s = malloc(sizeof(*s));
+        struct profile_step p;
+        uint32_t n = 0;
+        probed(&t, ENGINE, ways[i], "components", "1");
+        steps_init(s);
+        for (size_t k = 0; k < t.n; k++) {
+            if (!steps_add(s, &t.records[k], &p))
+                continue;
+            bool mixed = n % 4 == 3;
+            assert_int_equal(p.tokens, n == 0 ? 7 : mixed ? 6 : 1);
+            assert_int_equal(p.decoded, n == 0 ? 0 : 1);
+            assert_int_equal(p.prefilled, n == 0 ? 7 : mixed ? 5 : 0);
+            assert_int_equal(p.n_sequences, mixed ? 2 : 1);
+            assert_int_equal(p.sequences[0].id, 0);
+            assert_int_equal(p.sequences[0].position, n == 0 ? 0 : 6 + n);
+            if (mixed)
+                assert_int_equal(p.sequences[1].id, 3);
+            assert_int_equal(p.graphs, 1);
+            assert_int_equal(p.watched, 1);
+            assert_int_equal(p.stops, 3 * 4 + 3);
+            assert_int_equal(p.kind_n[WIRE_FFN], 3);
+            assert_true(p.stretch_ns <= p.graph_ns && p.graph_ns <= p.t1_ns - p.t0_ns);
+            n++;
+        }
+        assert_int_equal(n, 10);
+        free(s);
+        free(t.records);
+    }
+}
+
+static void every_way_of_linking_and_calling(void **state)
+{
+    static const char *const programs[] = {ENGINE, LOADED};
+    static const char *const ways[] = {"dense decode 12", "dense process 12", "dense foreign 12", "dense threads 12",
+                                       "dense fork 12"};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(programs) * JL_COUNT(ways); i++) {
+        struct told t;
+        const char *way = ways[i / 2];
+        size_t contexts = strstr(way, "threads") ? 2 : 1;
+        probed(&t, programs[i % 2], way, "components", "1");
+        assert_int_equal(t.kinds[WIRE_GRAPH], 12 * contexts); /* not those of a child */
+        assert_int_equal(t.kinds[WIRE_ATTENTION], 36 * contexts);
+        assert_int_equal(t.info.counts[WIRE_N_GRAPHS], 12 * contexts);
+        assert_int_equal(t.info.counts[WIRE_N_FOREIGN], strstr(way, "foreign") ? t.info.counts[WIRE_N_SETTER] : 0);
+        for (size_t k = 0, last = 0; contexts == 1 && k < t.n; k++) { /* stretches of a scheduler do not overlap */
+            if (t.records[k].kind < WIRE_EMBEDDING)
+                continue;
+            assert_true(t.records[k].t0_ns >= t.records[last].t1_ns || last == 0);
+            last = k;
+        }
+        free(t.records);
+    }
+}
+
+/* A foreign callback that ends a graph still ends it. */
+static void a_graph_may_be_ended(void **state)
+{
+    struct told t;
+    (void)state;
+    probed(&t, ENGINE, "dense cancel 3", "components", "1");
+    assert_int_equal(t.kinds[WIRE_GRAPH], 3);
+    assert_int_equal(t.kinds[WIRE_ATTENTION_NORM], 3);
+    assert_int_equal(t.kinds[WIRE_ATTENTION], 0);
+    assert_int_equal(t.kinds[WIRE_HEAD], 0);
+    free(t.records);
+}
+
+static void one_graph_in_so_many(void **state)
+{
+    struct told t;
+    (void)state;
+    probed(&t, ENGINE, "dense decode 800", "components", "8");
+    assert_int_equal(t.kinds[WIRE_GRAPH], 800);
+    assert_in_range(t.info.counts[WIRE_N_WATCHED], 60, 150);
+    assert_int_equal(t.kinds[WIRE_FFN], 3 * t.info.counts[WIRE_N_WATCHED]);
+    free(t.records);
+    /* chosen: the graphs of the stand-in are far shorter than their stops */
+    probed(&t, ENGINE, "dense decode 800", "components", "0");
+    assert_in_range(t.info.counts[WIRE_N_WATCHED], 1, 80);
+    free(t.records);
+}
+
+/* ---- where nothing can be told ------------------------------------------------------------------------------------------- */
+
+static void nothing_without_being_asked(void **state)
+{
+    static const char *const folders[] = {"", "JOULET_PROBE_DIR=", "JOULET_PROBE_DIR=relative",
+                                          "JOULET_PROBE_DIR=/nowhere/at/all"};
+    (void)state;
+    empty();
+    for (size_t i = 0; i < JL_COUNT(folders); i++) {
+        char said[1024], plain[1024];
+        const char *const env[] = {"LD_PRELOAD=" PROBE, folders[i], NULL};
+        engine(ENGINE, "dense process 5", NULL, plain);
+        engine(ENGINE, "dense process 5", i ? env : NULL, said);
+        if (i == 3)
+            assert_non_null(strstr(said, "nothing is recorded"));
+        assert_non_null(strstr(said, strchr(plain, ' ')));
+    }
+    assert_int_equal(files(), 0);
+}
+
+static void an_engine_linked_statically(void **state)
+{
+    char said[1024], dir[256];
+    (void)state;
+    empty();
+    snprintf(dir, sizeof(dir), "JOULET_PROBE_DIR=%s", scratch_path("rings"));
+    const char *const env[] = {"LD_PRELOAD=" PROBE, dir, NULL};
+    engine(STATIC, "dense decode 5", env, said);
+    assert_int_equal(files(), 0);
+    /* loads by the library, computes elsewhere: said by the probe itself */
+    engine(ENGINE, "dense load 5", env, said);
+    assert_non_null(strstr(said, "no computation was seen"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_file_for_its_owner),
+        cmocka_unit_test(counts_of_levels),
+        cmocka_unit_test(parts_of_a_layer),
+        cmocka_unit_test(tokens_by_sequence),
+        cmocka_unit_test(every_way_of_linking_and_calling),
+        cmocka_unit_test(a_graph_may_be_ended),
+        cmocka_unit_test(one_graph_in_so_many),
+        cmocka_unit_test(nothing_without_being_asked),
+        cmocka_unit_test(an_engine_linked_statically),
+    };
+    return cmocka_run_group_tests(tests, begin, scratch_close);
+}
