@@ -40,8 +40,9 @@ static void make_digest(struct gguf_head *h, const uint8_t *head, size_t n)
     jl_sha256_hex(&s, h->digest);
 }
 
-/* Reads on until the head is whole, in pieces that double. */
-static enum joulet_status read_head(FILE *f, const char *path, int64_t bytes, struct gguf_head *out, struct joulet_error *err)
+/* Reads on until the head is whole, in pieces that double. model: all of the head, or NULL. */
+static enum joulet_status read_head(FILE *f, const char *path, int64_t bytes, struct gguf_head *out, struct gguf_model *model,
+                                    struct joulet_error *err)
 {
     uint8_t *head = NULL;
     size_t have = 0, want = FIRST_READ, used = 0;
@@ -56,12 +57,15 @@ static enum joulet_status read_head(FILE *f, const char *path, int64_t bytes, st
         }
         head = more;
         have += fread(head + have, 1, want - have, f);
-        status = gguf_take_head(head, have, out, &used, &cut, &why);
+        status =
+            model ? gguf_take_model(head, have, model, &used, &cut, &why) : gguf_take_head(head, have, out, &used, &cut, &why);
         if (status == JOULET_OK || !cut || have < want)
             break;
         want *= 2;
     } while (want <= HEAD_MAX);
     if (status == JOULET_OK) {
+        if (model)
+            *out = model->head;
         out->bytes = bytes;
         make_digest(out, head, used);
         jl_ok(err);
@@ -72,7 +76,7 @@ static enum joulet_status read_head(FILE *f, const char *path, int64_t bytes, st
     return status;
 }
 
-enum joulet_status gguf_read_head(const char *path, struct gguf_head *out, struct joulet_error *err)
+static enum joulet_status read_path(const char *path, struct gguf_head *out, struct gguf_model *model, struct joulet_error *err)
 {
     FILE *f;
     int64_t bytes = -1;
@@ -81,8 +85,22 @@ enum joulet_status gguf_read_head(const char *path, struct gguf_head *out, struc
     if (status != JOULET_OK)
         return status;
     setvbuf(f, NULL, _IONBF, 0);
-    status = read_head(f, path, bytes, out, err);
+    status = read_head(f, path, bytes, out, model, err);
     fclose(f);
+    return status;
+}
+
+enum joulet_status gguf_read_head(const char *path, struct gguf_head *out, struct joulet_error *err)
+{
+    return read_path(path, out, NULL, err);
+}
+
+enum joulet_status gguf_read_model(const char *path, struct gguf_model *out, struct joulet_error *err)
+{
+    struct gguf_head head;
+    *out = (struct gguf_model){.weights = NULL};
+    enum joulet_status status = read_path(path, &head, out, err);
+    out->head = head;
     return status;
 }
 

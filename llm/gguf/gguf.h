@@ -40,4 +40,39 @@ enum joulet_status gguf_read_head(const char *path, struct gguf_head *out, struc
 /* The parser alone, for tests and fuzzers: n bytes of the head of a file. */
 enum joulet_status gguf_parse_head(const uint8_t *bytes, size_t n, struct gguf_head *out, struct joulet_error *err);
 
+struct gguf_type { /* of a tensor, by the number that ggml gave it */
+    int id;
+    const char *name;     /* "Q4_K"; static */
+    int64_t block, bytes; /* `block` elements of a row take `bytes` bytes */
+};
+const struct gguf_type *gguf_type_get(int id);                      /* NULL: not known */
+const struct gguf_type *gguf_type_find(const char *name);           /* case-insensitive; NULL: not known */
+double gguf_type_bytes(const struct gguf_type *t, double elements); /* of whole blocks; NAN where t is NULL */
+
+#define GGUF_NAME_MAX   64
+#define GGUF_LAYERS_MAX 1024
+
+struct gguf_weight {
+    char name[GGUF_NAME_MAX];      /* "blk.0.attn_q.weight" */
+    int type;                      /* of ggml; gguf_type_get */
+    int64_t columns, rows, planes; /* columns: what a product sums over; planes: experts, else 1; 1 for what is not there */
+    int dimensions;
+};
+/* The head in full: every tensor's shape, and the numbers that shapes do not tell. -1: not in the file. */
+struct gguf_model {
+    struct gguf_head head;
+    struct gguf_weight *weights;
+    size_t n_weights;
+    int64_t key_length, value_length, rope_dimensions, experts, experts_used;
+    int64_t window;        /* of attention, tokens */
+    int64_t window_period; /* every so manyth layer sees all; -1 also where it is told by layer */
+    bool by_layer;         /* windowed[] was told */
+    uint8_t windowed[GGUF_LAYERS_MAX];
+    bool alibi; /* positions come as a bias: nothing is rotated */
+};
+/* As gguf_read_head. Release what was read; after a failure there is nothing to release. */
+enum joulet_status gguf_read_model(const char *path, struct gguf_model *out, struct joulet_error *err);
+enum joulet_status gguf_parse_model(const uint8_t *bytes, size_t n, struct gguf_model *out, struct joulet_error *err);
+void gguf_model_release(struct gguf_model *m);
+
 #endif

@@ -4,191 +4,67 @@
  * inside its head is told apart from one that is wrong, so that the file can be read in growing pieces. */
 #include "llm/gguf/head.h"
 
+#include "llm/gguf/cursor.h"
+#include "llm/gguf/model.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define KEYS_MAX       ((uint64_t)1 << 16)
 #define TENSORS_MAX    ((uint64_t)1 << 20)
-#define NESTING_MAX    4
 #define DIMENSIONS_MAX 8
-
-enum { U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64, VALUE_TYPES };
-static const uint8_t value_bytes[VALUE_TYPES] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
-
-struct cursor {
-    const uint8_t *at;
-    size_t left;
-    bool cut;          /* more bytes are needed */
-    const char *wrong; /* what cannot be right; NULL so far */
-};
-
-struct text {
-    const char *at;
-    size_t n;
-};
 
 /* What the head says, before it is judged. */
 struct facts {
-    struct text architecture, name;
+    struct gguf_text architecture, name;
     int64_t file_type, layers, context, hidden, heads, kv_heads, vocab, tokens;
     int64_t alignment;
 };
 
-static bool good(const struct cursor *c)
+static void read_key(struct gguf_cursor *c, struct facts *f, struct gguf_model *whole)
 {
-    return !c->cut && !c->wrong;
-}
-
-static const uint8_t *take(struct cursor *c, uint64_t n)
-{
-    if (!good(c))
-        return NULL;
-    if (n > c->left) {
-        c->cut = true;
-        return NULL;
-    }
-    const uint8_t *p = c->at;
-    c->at += n;
-    c->left -= (size_t)n;
-    return p;
-}
-
-static uint64_t number(struct cursor *c, int bytes)
-{
-    const uint8_t *p = take(c, (uint64_t)bytes);
-    uint64_t v = 0;
-    for (int i = bytes; p && i-- > 0;)
-        v = v << 8 | p[i];
-    return v;
-}
-
-static struct text string(struct cursor *c)
-{
-    uint64_t n = number(c, 8);
-    if (n > (uint64_t)64 << 20)
-        c->wrong = "a text of more than 64 MiB";
-    const uint8_t *p = take(c, n);
-    return p ? (struct text){(const char *)p, (size_t)n} : (struct text){"", 0};
-}
-
-static bool is(struct text t, const char *word)
-{
-    return t.n == strlen(word) && memcmp(t.at, word, t.n) == 0;
-}
-
-/* The key without its first part: "llama.block_count" gives "block_count", whatever the architecture. */
-static struct text after_dot(struct text key)
-{
-    const char *dot = memchr(key.at, '.', key.n);
-    if (!dot)
-        return (struct text){"", 0};
-    return (struct text){dot + 1, key.n - (size_t)(dot + 1 - key.at)};
-}
-
-/* ---- values ---------------------------------------------------------------------------------------------------------- */
-
-static void skip_value(struct cursor *c, uint64_t type, int depth);
-
-static void skip_elements(struct cursor *c, uint64_t type, uint64_t n, int depth)
-{
-    if (type < VALUE_TYPES && value_bytes[type]) {
-        take(c, n > UINT64_MAX / 8 ? UINT64_MAX : n * value_bytes[type]);
-        return;
-    }
-    for (uint64_t i = 0; i < n && good(c); i++)
-        skip_value(c, type, depth);
-}
-
-static void skip_value(struct cursor *c, uint64_t type, int depth)
-{
-    if (type == STRING) {
-        string(c);
-    } else if (type == ARRAY && depth < NESTING_MAX) {
-        uint64_t inner = number(c, 4), n = number(c, 8);
-        skip_elements(c, inner, n, depth + 1);
-    } else if (type < VALUE_TYPES && value_bytes[type]) {
-        take(c, value_bytes[type]);
-    } else if (good(c)) {
-        c->wrong = "a value of unknown type";
-    }
-}
-
-/* An integer of any width, or the first element of an array of them (head counts by layer); -1 otherwise. Moves past the value.
- */
-static int64_t integer(struct cursor *c, uint64_t type, uint64_t *elements)
-{
-    struct cursor inside = *c;
-    *elements = 1;
-    if (type == ARRAY) {
-        type = number(&inside, 4);
-        *elements = number(&inside, 8);
-        skip_value(c, ARRAY, 0);
-        if (*elements == 0)
-            return -1;
-    } else {
-        skip_value(c, type, 0);
-    }
-    static const uint8_t is_integer[VALUE_TYPES] = {
-        [U8] = 1, [I8] = 1, [U16] = 1, [I16] = 1, [U32] = 1, [I32] = 1, [U64] = 1, [I64] = 1};
-    if (type >= VALUE_TYPES || !is_integer[type] || !good(c))
-        return -1;
-    uint64_t v = number(&inside, value_bytes[type]);
-    bool has_sign = type == I8 || type == I16 || type == I32 || type == I64;
-    uint64_t top = (uint64_t)1 << (8 * value_bytes[type] - 1);
-    return v > INT64_MAX || (has_sign && v >= top) ? -1 : (int64_t)v;
-}
-
-static void read_key(struct cursor *c, struct facts *f)
-{
-    struct text key = string(c), rest = after_dot(key);
-    uint64_t type = number(c, 4), elements = 0;
+    struct gguf_text key = gguf_string(c), rest = gguf_after_dot(key);
+    uint64_t type = gguf_number(c, 4), elements = 0;
+    if (whole)
+        gguf_model_key(whole, rest, type, *c);
     const struct {
         bool here;
         int64_t *to;
     } numbers[] = {
-        {is(key, "general.file_type"), &f->file_type},
-        {is(key, "general.alignment"), &f->alignment},
-        {is(rest, "block_count"), &f->layers},
-        {is(rest, "context_length"), &f->context},
-        {is(rest, "embedding_length"), &f->hidden},
-        {is(rest, "attention.head_count"), &f->heads},
-        {is(rest, "attention.head_count_kv"), &f->kv_heads},
-        {is(rest, "vocab_size"), &f->vocab},
+        {gguf_is(key, "general.file_type"), &f->file_type},
+        {gguf_is(key, "general.alignment"), &f->alignment},
+        {gguf_is(rest, "block_count"), &f->layers},
+        {gguf_is(rest, "context_length"), &f->context},
+        {gguf_is(rest, "embedding_length"), &f->hidden},
+        {gguf_is(rest, "attention.head_count"), &f->heads},
+        {gguf_is(rest, "attention.head_count_kv"), &f->kv_heads},
+        {gguf_is(rest, "vocab_size"), &f->vocab},
     };
-    if (type == STRING && is(key, "general.architecture")) {
-        f->architecture = string(c);
+    if (type == GGUF_VALUE_STRING && gguf_is(key, "general.architecture")) {
+        f->architecture = gguf_string(c);
         return;
     }
-    if (type == STRING && is(key, "general.name")) {
-        f->name = string(c);
+    if (type == GGUF_VALUE_STRING && gguf_is(key, "general.name")) {
+        f->name = gguf_string(c);
         return;
     }
     for (size_t i = 0; i < JL_COUNT(numbers); i++) {
         if (numbers[i].here) {
-            *numbers[i].to = integer(c, type, &elements);
+            *numbers[i].to = gguf_integer(c, type, &elements);
             return;
         }
     }
-    if (type == ARRAY && is(key, "tokenizer.ggml.tokens")) {
-        integer(c, type, &elements);
-        f->tokens = elements <= INT64_MAX && good(c) ? (int64_t)elements : -1;
+    if (type == GGUF_VALUE_ARRAY && gguf_is(key, "tokenizer.ggml.tokens")) {
+        gguf_integer(c, type, &elements);
+        f->tokens = elements <= INT64_MAX && gguf_good(c) ? (int64_t)elements : -1;
         return;
     }
-    skip_value(c, type, 0);
+    gguf_skip_value(c, type, 0);
 }
 
 /* ---- tensors --------------------------------------------------------------------------------------------------------- */
 
-static const struct {
-    int type;
-    const char *name;
-} tensor_types[] = {
-    {0, "F32"},      {1, "F16"},     {2, "Q4_0"},     {3, "Q4_1"},   {6, "Q5_0"},    {7, "Q5_1"},   {8, "Q8_0"},
-    {9, "Q8_1"},     {10, "Q2_K"},   {11, "Q3_K"},    {12, "Q4_K"},  {13, "Q5_K"},   {14, "Q6_K"},  {15, "Q8_K"},
-    {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"},
-    {23, "IQ4_XS"},  {29, "IQ1_M"},  {30, "BF16"},    {34, "TQ1_0"}, {35, "TQ2_0"},  {39, "MXFP4"},
-};
 static const struct {
     int type;
     const char *name;
@@ -206,28 +82,31 @@ struct census {
     uint64_t parameters, by_type[TYPES_MAX];
 };
 
-static void read_tensor(struct cursor *c, struct census *s)
+static void read_tensor(struct gguf_cursor *c, struct census *s, struct gguf_model *whole)
 {
-    string(c);
-    uint64_t dimensions = number(c, 4), elements = 1;
-    if (good(c) && dimensions > DIMENSIONS_MAX)
+    struct gguf_text name = gguf_string(c);
+    uint64_t dimensions = gguf_number(c, 4), elements = 1, size[DIMENSIONS_MAX] = {0};
+    if (gguf_good(c) && dimensions > DIMENSIONS_MAX)
         c->wrong = "a tensor of more than 8 dimensions";
-    for (uint64_t i = 0; i < dimensions && good(c); i++) {
-        uint64_t n = number(c, 8);
+    for (uint64_t i = 0; i < dimensions && gguf_good(c); i++) {
+        uint64_t n = gguf_number(c, 8);
         if (n && elements > ((uint64_t)1 << 60) / n)
             c->wrong = "a tensor larger than any memory";
         else
             elements *= n;
+        size[i] = n;
     }
-    uint64_t type = number(c, 4);
-    number(c, 8);
-    if (!good(c))
+    uint64_t type = gguf_number(c, 4);
+    gguf_number(c, 8);
+    if (!gguf_good(c))
         return;
     s->parameters += elements;
     if (s->parameters > (uint64_t)1 << 60)
         c->wrong = "more parameters than any memory holds";
     if (type < TYPES_MAX)
         s->by_type[type] += elements;
+    if (whole && !c->wrong)
+        c->wrong = gguf_model_weight(whole, name, size, (size_t)dimensions, type);
 }
 
 /* What the file says of itself, else the type most weights have; "" unknown. */
@@ -238,10 +117,11 @@ static const char *quantisation(const struct facts *f, const struct census *s)
             return file_types[i].name;
     uint64_t most = 0;
     const char *name = "";
-    for (size_t i = 0; i < JL_COUNT(tensor_types); i++) {
-        if (s->by_type[tensor_types[i].type] > most) {
-            most = s->by_type[tensor_types[i].type];
-            name = tensor_types[i].name;
+    for (int i = 0; i < TYPES_MAX; i++) {
+        const struct gguf_type *type = gguf_type_get(i);
+        if (type && s->by_type[i] > most) {
+            most = s->by_type[i];
+            name = type->name;
         }
     }
     return name;
@@ -267,7 +147,7 @@ static size_t character(const uint8_t *s, size_t n)
 }
 
 /* Into a fixed field as printable UTF-8, cut between characters: names reach terminals and JSON. */
-static void copy_text(char *to, size_t size, struct text from)
+static void copy_text(char *to, size_t size, struct gguf_text from)
 {
     size_t used = 0;
     for (size_t i = 0; i < from.n;) {
@@ -284,33 +164,34 @@ static void copy_text(char *to, size_t size, struct text from)
     to[used] = '\0';
 }
 
-static void begin(struct cursor *c, uint64_t *tensors, uint64_t *keys)
+static void begin(struct gguf_cursor *c, uint64_t *tensors, uint64_t *keys)
 {
-    const uint8_t *magic = take(c, 4);
+    const uint8_t *magic = gguf_take(c, 4);
     if (magic && memcmp(magic, "GGUF", 4) != 0)
         c->wrong = "not a GGUF file";
-    uint64_t version = number(c, 4);
-    if (good(c) && version != 2 && version != 3)
+    uint64_t version = gguf_number(c, 4);
+    if (gguf_good(c) && version != 2 && version != 3)
         c->wrong = version > 0xffffff ? "a big-endian file" : version == 1 ? "of GGUF version 1" : "of an unknown GGUF version";
-    *tensors = number(c, 8);
-    *keys = number(c, 8);
-    if (good(c) && (*tensors > TENSORS_MAX || *keys > KEYS_MAX))
+    *tensors = gguf_number(c, 8);
+    *keys = gguf_number(c, 8);
+    if (gguf_good(c) && (*tensors > TENSORS_MAX || *keys > KEYS_MAX))
         c->wrong = "a head with too many entries";
 }
 
-enum joulet_status gguf_take_head(const uint8_t *bytes, size_t n, struct gguf_head *out, size_t *used, bool *cut,
-                                  struct joulet_error *err)
+/* whole: all that counts need besides, or NULL. */
+static enum joulet_status read_all(const uint8_t *bytes, size_t n, struct gguf_head *out, struct gguf_model *whole, size_t *used,
+                                   bool *cut, struct joulet_error *err)
 {
-    struct cursor c = {.at = bytes, .left = n};
+    struct gguf_cursor c = {.at = bytes, .left = n};
     struct facts f = {
         .file_type = -1, .layers = -1, .context = -1, .hidden = -1, .heads = -1, .kv_heads = -1, .vocab = -1, .tokens = -1};
     struct census census = {0};
     uint64_t tensors, keys;
     begin(&c, &tensors, &keys);
-    for (uint64_t i = 0; i < keys && good(&c); i++)
-        read_key(&c, &f);
-    for (uint64_t i = 0; i < tensors && good(&c); i++)
-        read_tensor(&c, &census);
+    for (uint64_t i = 0; i < keys && gguf_good(&c); i++)
+        read_key(&c, &f, whole);
+    for (uint64_t i = 0; i < tensors && gguf_good(&c); i++)
+        read_tensor(&c, &census, whole);
     *cut = c.cut;
     *used = n - c.left;
     *out = (struct gguf_head){.bytes = -1};
@@ -323,7 +204,7 @@ enum joulet_status gguf_take_head(const uint8_t *bytes, size_t n, struct gguf_he
     copy_text(out->architecture, sizeof(out->architecture), f.architecture);
     copy_text(out->name, sizeof(out->name), f.name);
     const char *quant = quantisation(&f, &census);
-    copy_text(out->quantisation, sizeof(out->quantisation), (struct text){quant, strlen(quant)});
+    copy_text(out->quantisation, sizeof(out->quantisation), (struct gguf_text){quant, strlen(quant)});
     out->params = tensors ? (int64_t)census.parameters : -1;
     out->tensors = (int64_t)tensors;
     out->layers = f.layers;
@@ -335,9 +216,34 @@ enum joulet_status gguf_take_head(const uint8_t *bytes, size_t n, struct gguf_he
     return jl_ok(err);
 }
 
+enum joulet_status gguf_take_head(const uint8_t *bytes, size_t n, struct gguf_head *out, size_t *used, bool *cut,
+                                  struct joulet_error *err)
+{
+    return read_all(bytes, n, out, NULL, used, cut, err);
+}
+
+enum joulet_status gguf_take_model(const uint8_t *bytes, size_t n, struct gguf_model *out, size_t *used, bool *cut,
+                                   struct joulet_error *err)
+{
+    struct gguf_head head;
+    gguf_model_init(out);
+    enum joulet_status status = read_all(bytes, n, &head, out, used, cut, err);
+    if (status != JOULET_OK)
+        gguf_model_release(out);
+    out->head = head;
+    return status;
+}
+
 enum joulet_status gguf_parse_head(const uint8_t *bytes, size_t n, struct gguf_head *out, struct joulet_error *err)
 {
     size_t used;
     bool cut;
     return gguf_take_head(bytes, n, out, &used, &cut, err);
+}
+
+enum joulet_status gguf_parse_model(const uint8_t *bytes, size_t n, struct gguf_model *out, struct joulet_error *err)
+{
+    size_t used;
+    bool cut;
+    return gguf_take_model(bytes, n, out, &used, &cut, err);
 }

@@ -4,6 +4,8 @@
 
 #include "llm/gguf/gguf.h"
 
+#include <math.h>
+
 /* ---- heads made by hand ------------------------------------------------------------------------------------------ */
 
 enum { U8 = 0, U32 = 4, I32 = 5, F32 = 6, BOOL = 7, STRING = 8, ARRAY = 9, U64 = 10, I64 = 11 };
@@ -157,11 +159,131 @@ static void long_names_are_cut_between_characters(void **state)
     assert_int_equal(strlen(h.name), 254);
 }
 
+/* ---- heads in full ------------------------------------------------------------------------------------------------ */
+
+/* Bytes of 256 elements, by the definitions of the blocks. */
+static void types_and_their_blocks(void **state)
+{
+    static const struct {
+        const char *name;
+        int id, bytes;
+    } rows[] = {
+        {"F32", 0, 1024},    {"F16", 1, 512},    {"Q4_0", 2, 144},    {"Q4_1", 3, 160},    {"Q5_0", 6, 176},    {"Q5_1", 7, 192},
+        {"Q8_0", 8, 272},    {"Q8_1", 9, 288},   {"Q2_K", 10, 84},    {"Q3_K", 11, 110},   {"Q4_K", 12, 144},   {"Q5_K", 13, 176},
+        {"Q6_K", 14, 210},   {"Q8_K", 15, 292},  {"IQ2_XXS", 16, 66}, {"IQ2_XS", 17, 74},  {"IQ3_XXS", 18, 98}, {"IQ1_S", 19, 50},
+        {"IQ4_NL", 20, 144}, {"IQ3_S", 21, 110}, {"IQ2_S", 22, 82},   {"IQ4_XS", 23, 136}, {"I8", 24, 256},     {"I16", 25, 512},
+        {"I32", 26, 1024},   {"I64", 27, 2048},  {"F64", 28, 2048},   {"IQ1_M", 29, 56},   {"BF16", 30, 512},   {"TQ1_0", 34, 54},
+        {"TQ2_0", 35, 66},   {"MXFP4", 39, 136}, {"NVFP4", 40, 144},  {"Q1_0", 41, 36},    {"Q2_0", 42, 72},
+    };
+    static const int never[] = {-1, 4, 5, 31, 32, 33, 36, 37, 38, 43, 1000};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        const struct gguf_type *t = gguf_type_get(rows[i].id);
+        assert_non_null(t);
+        assert_string_equal(t->name, rows[i].name);
+        assert_ptr_equal(gguf_type_find(rows[i].name), t);
+        assert_true(gguf_type_bytes(t, 256) == rows[i].bytes);
+        assert_true(gguf_type_bytes(t, 1) == (double)t->bytes); /* no block is cut */
+    }
+    for (size_t i = 0; i < JL_COUNT(never); i++)
+        assert_null(gguf_type_get(never[i]));
+    assert_ptr_equal(gguf_type_find("q8_0"), gguf_type_get(8));
+    assert_null(gguf_type_find("q8"));
+    assert_true(isnan(gguf_type_bytes(NULL, 1)));
+}
+
+static void tensors_and_numbers(void **state)
+{
+    struct gguf_model m;
+    (void)state;
+    begin(3, 8);
+    architecture();
+    key("llama.attention.key_length", U32), number(128, 4);
+    key("llama.rope.dimension_count", U64), number(64, 8);
+    key("llama.expert_count", U32), number(8, 4);
+    key("llama.expert_used_count", U8), number(2, 1);
+    key("llama.attention.sliding_window", U32), number(512, 4);
+    key("llama.attention.sliding_window_pattern", ARRAY), number(BOOL, 4), number(3, 8), number(0x010001, 3);
+    key("llama.attention.max_alibi_bias", F32), number(0, 4);
+    tensor("blk.0.attn_norm.weight", 0, 4096, 0);
+    tensor("blk.0.attn_q.weight", 12, 4096, 2048);
+    text("blk.0.ffn_up_exps.weight"), number(3, 4), number(64, 8), number(32, 8), number(8, 8), number(39, 4), number(0, 8);
+    assert_int_equal(gguf_parse_model((const uint8_t *)b.data, b.len, &m, NULL), JOULET_OK);
+    assert_string_equal(m.head.architecture, "llama");
+    assert_int_equal(m.n_weights, 3);
+    assert_string_equal(m.weights[1].name, "blk.0.attn_q.weight");
+    assert_int_equal(m.weights[1].type, 12);
+    assert_int_equal(m.weights[0].rows, 1);
+    assert_int_equal(m.weights[1].columns, 4096);
+    assert_int_equal(m.weights[1].rows, 2048);
+    assert_int_equal(m.weights[2].planes, 8);
+    assert_int_equal(m.key_length, 128);
+    assert_int_equal(m.value_length, -1);
+    assert_int_equal(m.rope_dimensions, 64);
+    assert_int_equal(m.experts, 8);
+    assert_int_equal(m.experts_used, 2);
+    assert_int_equal(m.window, 512);
+    assert_int_equal(m.window_period, -1);
+    assert_true(m.by_layer && m.alibi);
+    assert_true(m.windowed[0] && !m.windowed[1] && m.windowed[2]);
+    gguf_model_release(&m);
+    begin(0, 2);
+    architecture();
+    key("gemma3.attention.sliding_window_pattern", U32), number(6, 4);
+    assert_int_equal(gguf_parse_model((const uint8_t *)b.data, b.len, &m, NULL), JOULET_OK);
+    assert_int_equal(m.window_period, 6);
+    assert_false(m.by_layer);
+    gguf_model_release(&m);
+}
+
+/* As a summary they pass; their work could not be counted. */
+static void impossible_tensors(void **state)
+{
+    static const struct {
+        const char *name;
+        uint64_t n0, n1;
+    } rows[] = {{"a", 0, 4},
+                {"a", UINT64_C(1) << 30, UINT64_C(1) << 29},
+                {"0123456789012345678901234567890123456789012345678901234567890123", 4, 4}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct gguf_model m;
+        struct gguf_head h;
+        begin(1, 1);
+        architecture();
+        tensor(rows[i].name, 0, rows[i].n0, rows[i].n1);
+        assert_int_equal(parse(&h, NULL), JOULET_OK);
+        assert_int_equal(gguf_parse_model((const uint8_t *)b.data, b.len, &m, NULL), JOULET_FORMAT);
+        assert_null(m.weights);
+    }
+}
+
+static void a_file_in_full(void **state)
+{
+    struct gguf_shape s;
+    struct gguf_model m;
+    struct gguf_head h;
+    int64_t sum = 0;
+    (void)state;
+    assert_int_equal(gguf_shape_find("tiny", &s, NULL), JOULET_OK);
+    assert_int_equal(gguf_write(scratch_path("full.gguf"), &s, GGUF_Q4_0, 5, NULL, NULL, NULL), JOULET_OK);
+    assert_int_equal(gguf_read_head(scratch_path("full.gguf"), &h, NULL), JOULET_OK);
+    assert_int_equal(gguf_read_model(scratch_path("full.gguf"), &m, NULL), JOULET_OK);
+    assert_memory_equal(&m.head, &h, sizeof h);
+    for (size_t i = 0; i < m.n_weights; i++)
+        sum += m.weights[i].columns * m.weights[i].rows * m.weights[i].planes;
+    assert_int_equal(sum, h.params);
+    gguf_model_release(&m);
+    assert_int_equal(gguf_read_model(scratch_path("nothing.gguf"), &m, NULL), JOULET_NOT_FOUND);
+    assert_null(m.weights);
+}
+
 /* ---- wrong heads ------------------------------------------------------------------------------------------------- */
 
 static void every_cut_is_refused(void **state)
 {
     struct gguf_head h;
+    struct gguf_model m;
     struct joulet_error err;
     (void)state;
     begin(1, 4);
@@ -179,6 +301,7 @@ static void every_cut_is_refused(void **state)
         uint8_t *copy = malloc(n ? n : 1); /* so that a sanitizer sees a read past the end */
         memcpy(copy, b.data, n);
         assert_int_equal(gguf_parse_head(copy, n, &h, &err), JOULET_FORMAT);
+        assert_int_equal(gguf_parse_model(copy, n, &m, &err), JOULET_FORMAT);
         free(copy);
     }
 }
@@ -324,6 +447,10 @@ int main(void)
         cmocka_unit_test(kinds_of_values),
         cmocka_unit_test(quantisation_without_file_type),
         cmocka_unit_test(long_names_are_cut_between_characters),
+        cmocka_unit_test(types_and_their_blocks),
+        cmocka_unit_test(tensors_and_numbers),
+        cmocka_unit_test(impossible_tensors),
+        cmocka_unit_test(a_file_in_full),
         cmocka_unit_test(every_cut_is_refused),
         cmocka_unit_test(wrong_beginnings),
         cmocka_unit_test(hostile_values),
