@@ -4,7 +4,7 @@
  *
  * The engine sets its callback only when it builds a graph, and the scheduler keeps it; so it is set and taken away here, just
  * before a graph is computed. */
-#include "probes/ggml/scheduler.h"
+#include "probes/ggml/lockin.h"
 
 #include <string.h>
 
@@ -16,6 +16,7 @@
 struct ggml_calls ggml;
 static struct scheduler schedulers[SCHEDULERS];
 static _Atomic uint32_t graphs;
+static __thread struct scheduler *computing; /* whose graph runs in this thread */
 
 /* ---- functions that are only called ------------------------------------------------------------------------------------- */
 
@@ -126,8 +127,10 @@ void ggml_backend_sched_free(struct sched *key)
 {
     REAL(ggml_backend_sched_free);
     struct scheduler *s = key ? scheduler_of(key, false) : NULL;
-    if (s)
+    if (s) {
+        lockin_forget(s);
         atomic_store(&s->key, NULL);
+    }
     real(key);
 }
 
@@ -205,7 +208,10 @@ static void stopped(struct scheduler *s, struct ggml_tensor *t)
         node_done(s, t, &r);
     else
         r.kind = (uint16_t)stretch_of(s, &r.flags);
+    r.flags |= (uint16_t)s->flags;
     probe_record(&r);
+    if (probe_settings.repeats)
+        lockin_after(s);
     s->open = false;
     s->stops++;
     s->from = s->mark != MARK_NONE ? s->mark : s->from;
@@ -240,7 +246,7 @@ void ggml_backend_sched_set_eval_callback(struct sched *key, eval_callback f, vo
 
 /* ---- which graphs are stopped ------------------------------------------------------------------------------------------- */
 
-static uint64_t next_random(struct scheduler *s)
+uint64_t scheduler_random(struct scheduler *s)
 {
     uint64_t z = s->random += 0x9e3779b97f4a7c15u; /* splitmix64 */
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -281,8 +287,8 @@ static bool choose(struct scheduler *s)
         return false;
     }
     /* On the mean every n-th, and not in step with anything. */
-    c->due = (uint32_t)(n / 2 + next_random(s) % n);
-    c->due -= c->due > 0 && n % 2 == 0 && next_random(s) % 2;
+    c->due = (uint32_t)(n / 2 + scheduler_random(s) % n);
+    c->due -= c->due > 0 && n % 2 == 0 && scheduler_random(s) % 2;
     return true;
 }
 
@@ -365,8 +371,24 @@ int ggml_backend_sched_graph_compute_async(struct sched *key, struct ggml_cgraph
     if (!s->known)
         meet(s, key, caller);
     graph_begin(s, key);
+    if (probe_settings.repeats)
+        lockin_begin(s, g, caller);
+    struct scheduler *outside = computing;
+    computing = s;
     uint64_t t0 = probe_now();
     int result = real(key, g);
+    computing = outside;
     graph_end(s, g, t0, result);
+    if (probe_settings.repeats && result == 0)
+        lockin_turn(s);
     return result;
+}
+
+/* The scheduler hands a stretch to a backend. */
+int ggml_backend_graph_compute_async(struct backend *b, struct ggml_cgraph *g)
+{
+    REAL(ggml_backend_graph_compute_async);
+    if (probe_settings.repeats && computing)
+        lockin_before(computing, b, g);
+    return real(b, g);
 }

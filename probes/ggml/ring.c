@@ -131,6 +131,7 @@ static void make_ring(void)
     h->start_ns = start;
     h->start_wall_ns = (uint64_t)wall.tv_sec * 1000000000u + (uint64_t)wall.tv_nsec;
     h->every = probe_settings.every;
+    atomic_store(&h->repeats, probe_settings.repeats);
     pthread_atfork(NULL, NULL, in_child);
     atomic_thread_fence(memory_order_release);
     memcpy(h->magic, WIRE_MAGIC, sizeof(h->magic)); /* last: a reader waits for it */

@@ -18,7 +18,7 @@ struct scheduler {
     void (*set)(struct sched *, eval_callback, void *);
     eval_callback user; /* of somebody else: chained */
     void *user_data;
-    bool known, installed, watched, user_wants, slow_device, repeating;
+    bool known, installed, watched, user_wants, slow_device;
     uint64_t builds; /* of its graph: the engine sets its callback then */
     /* the stretch that is open */
     bool open;
@@ -33,5 +33,6 @@ struct scheduler {
 };
 
 struct scheduler *scheduler_of(struct sched *s, bool make);
+uint64_t scheduler_random(struct scheduler *s);
 
 #endif
