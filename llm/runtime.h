@@ -32,9 +32,11 @@ struct runtime_start {
     int gpu_layers;             /* -1: engine's default */
     const char *const *options; /* "KEY=VALUE": becomes --KEY VALUE */
     size_t n_options;
-    bool background;      /* survives us: `joulet engine start` */
-    const char *key;      /* of a server that is not ours (--key); NULL: JOULET_ENGINE_KEY, else none */
-    const char *protocol; /* to speak with whatever answers; NULL: the first that recognises it */
+    const char *preload;            /* absolute path of a library that is loaded into it (probes/); NULL: none */
+    const char *const *environment; /* "K=V" for it, NULL-terminated; NULL: none */
+    bool background;                /* survives us: `joulet engine start` */
+    const char *key;                /* of a server that is not ours (--key); NULL: JOULET_ENGINE_KEY, else none */
+    const char *protocol;           /* to speak with whatever answers; NULL: the first that recognises it */
     const atomic_bool *cancel;
     void (*before_start)(
         void *user); /* called once just before a server is started: the time to have seen the machine idle; NULL: none */

@@ -65,6 +65,18 @@ static enum joulet_status use_program(struct launch *l, const char *path, struct
     return l->cwd ? jl_ok(err) : jl_fail(err, JOULET_MEMORY, "out of memory");
 }
 
+/* Through the loader, not by a variable: children of the engine do not get it. */
+static void preload_private(struct args *a, const char *library)
+{
+    char *program = jl_strdup(a->v[a->n - 1]);
+    free(a->v[--a->n]);
+    args_add(a, "--preload");
+    args_add(a, "%s", library);
+    args_add(a, "%s", program ? program : "");
+    a->failed = a->failed || !program;
+    free(program);
+}
+
 static enum joulet_status choose_program(struct launch *l, struct runtime_server *s, struct joulet_error *err)
 {
     const char *given = l->how->program;
@@ -78,6 +90,8 @@ static enum joulet_status choose_program(struct launch *l, struct runtime_server
     } else {
         l->cwd = runtime_folder(err);
         status = l->cwd ? args_private(&l->args, l->cwd, RUNTIME_PROGRAM, err) : JOULET_IO;
+        if (status == JOULET_OK && l->how->preload && !l->args.failed)
+            preload_private(&l->args, l->how->preload);
         s->private_engine = true;
         if (status == JOULET_NOT_FOUND)
             jl_fail(err, status, "there is no %sprivate llama.cpp: `joulet engine install` gets it",
@@ -282,19 +296,49 @@ static bool drafts_silently(const struct runtime_start *how)
     return (has_option(how, "model-draft") || has_option(how, "spec-draft-model")) && !has_option(how, "spec-type");
 }
 
+/* Its key, what it is told, and the library to load where no loader of ours does that. */
+struct surroundings {
+    char key[sizeof("LLAMA_API_KEY=") + 65];
+    char *preload;
+    const char **env;
+};
+
+static bool surround(struct surroundings *around, const struct runtime_server *s, const struct launch *l)
+{
+    const char *other = getenv("LD_PRELOAD");
+    size_t n = 0, given = 0;
+    *around = (struct surroundings){.preload = NULL};
+    while (l->how->environment && l->how->environment[given])
+        given++;
+    around->env = calloc(given + 4, sizeof(*around->env));
+    if (!around->env)
+        return false;
+    snprintf(around->key, sizeof(around->key), "LLAMA_API_KEY=%s", s->key);
+    around->env[n++] = around->key;
+    if (drafts_silently(l->how))
+        around->env[n++] = "LLAMA_ARG_SPEC_TYPE=draft-simple"; /* a version that does not know it passes over it */
+    for (size_t i = 0; i < given; i++)
+        around->env[n++] = l->how->environment[i];
+    if (!l->how->preload || s->private_engine)
+        return true;
+    around->preload = jl_strf("LD_PRELOAD=%s%s%s", l->how->preload, other && *other ? ":" : "", other ? other : "");
+    around->env[n++] = around->preload;
+    return around->preload != NULL;
+}
+
 static enum joulet_status spawn(struct runtime_server *s, const struct launch *l, struct joulet_error *err)
 {
-    char key[sizeof("LLAMA_API_KEY=") + sizeof(s->key)];
-    snprintf(key, sizeof(key), "LLAMA_API_KEY=%s", s->key);
-    const char *env[] = {key, NULL, NULL};
-    if (drafts_silently(l->how))
-        env[1] = "LLAMA_ARG_SPEC_TYPE=draft-simple"; /* a version that does not know it passes over it */
+    struct surroundings around;
+    bool whole = surround(&around, s, l);
     struct jl_spawn what = {
-        .argv = (const char *const *)l->args.v, .env = env, .cwd = l->cwd, .log = s->log, .detach = l->how->background};
+        .argv = (const char *const *)l->args.v, .env = around.env, .cwd = l->cwd, .log = s->log, .detach = l->how->background};
     for (size_t i = 0; i < l->args.n && jl_trace_on("engine"); i++)
         jl_trace("engine", "argv[%zu] = %s", i, l->args.v[i]);
     s->t_spawn_ns = jl_mono_ns();
-    return jl_spawn(&s->process, &what, err);
+    enum joulet_status status = whole ? jl_spawn(&s->process, &what, err) : jl_fail(err, JOULET_MEMORY, "out of memory");
+    free(around.preload);
+    free(around.env);
+    return status;
 }
 
 /* One attempt on one port. *again: the port was taken in the meantime. */

@@ -9,13 +9,15 @@ enum gguf_quant { GGUF_F32 = 0, GGUF_F16 = 1, GGUF_Q4_0 = 2, GGUF_Q8_0 = 8 };
 const char *gguf_quant_name(enum gguf_quant q);               /* "q4_0"; static */
 bool gguf_quant_find(const char *name, enum gguf_quant *out); /* case-insensitive */
 
-struct gguf_shape { /* dense Llama family; a row of data/model_shapes.csv */
+struct gguf_shape { /* Llama family; a row of data/model_shapes.csv */
     char name[64];  /* "llama-3.2-1b": lower-case short name */
     int layers, hidden, heads, kv_heads, head_dim, ffn, vocab, context;
     bool tied;
     double rope_theta;
+    int experts, experts_used; /* 0: one feed-forward for all tokens */
 };
-/* By name (case-insensitive; also the hf id); "tiny" is 4 x 256, vocabulary 2048. JOULET_NOT_FOUND lists near names. */
+/* By name (case-insensitive; also the hf id); "tiny" is 4 x 256, vocabulary 2048, "tiny-moe" with 8 experts of which 2 are used.
+ * JOULET_NOT_FOUND lists near names. */
 enum joulet_status gguf_shape_find(const char *name, struct gguf_shape *out, struct joulet_error *err);
 size_t gguf_shape_count(void); /* supported shapes */
 bool gguf_shape_get(size_t i, struct gguf_shape *out);

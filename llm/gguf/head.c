@@ -107,6 +107,10 @@ static void model_keys(struct head *h, const struct gguf_shape *s)
     key_f32(h, "llama.rope.freq_base", s->rope_theta);
     key_f32(h, "llama.attention.layer_norm_rms_epsilon", 1e-5);
     key_u32(h, "llama.vocab_size", s->vocab);
+    if (s->experts > 0) {
+        key_u32(h, "llama.expert_count", s->experts);
+        key_u32(h, "llama.expert_used_count", s->experts_used);
+    }
 }
 
 static void tokenizer_keys(struct head *h, const struct gguf_vocabulary *v)
@@ -135,10 +139,12 @@ static void tensor_descriptions(struct jl_buf *out, const struct gguf_layout *l)
     for (size_t i = 0; i < l->n; i++) {
         const struct gguf_tensor *t = &l->tensors[i];
         put_string(out, t->name);
-        put_number(out, t->rows ? 2 : 1, 4);
+        put_number(out, t->planes ? 3 : t->rows ? 2 : 1, 4);
         put_number(out, t->columns, 8);
         if (t->rows)
-            put_number(out, t->rows, 8);
+            put_number(out, t->planes ? t->rows / t->planes : t->rows, 8);
+        if (t->planes)
+            put_number(out, t->planes, 8);
         put_number(out, t->quant, 4);
         put_number(out, t->offset, 8);
     }

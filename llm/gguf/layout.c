@@ -36,6 +36,8 @@ static enum joulet_status check_shape(const struct gguf_shape *s, struct joulet_
         {"head dimension", s->head_dim, 2, 1024, 2},
         {"feed-forward size", s->ffn, 32, 1 << 20, 32},
         {"context", s->context, 1, 1 << 30, 1},
+        {"experts", s->experts, 0, 1024, 1},
+        {"experts that are used", s->experts_used, s->experts > 0, s->experts, 1},
         {"vocabulary", s->vocab, GGUF_BYTE_TOKENS + GGUF_CONTROL_TOKENS, 1 << 20, 1},
     };
     for (size_t i = 0; i < JL_COUNT(rules); i++)
@@ -81,6 +83,18 @@ static struct gguf_tensor vocabulary_matrix(const struct gguf_shape *s, enum ggu
     return t;
 }
 
+static void add_experts(struct gguf_layout *l, const struct gguf_shape *s, enum gguf_quant q, int i)
+{
+    int64_t d = s->hidden, n = s->experts;
+    double in = 1 / sqrt(s->hidden), residual = 1 / sqrt(2.0 * s->layers);
+    struct gguf_tensor up = matrix(d, s->ffn * n, q, in), down = matrix(s->ffn, d * n, q, 2 * residual / sqrt(s->ffn));
+    up.planes = down.planes = (uint64_t)n;
+    add(l, matrix(d, n, GGUF_F32, in), i, "ffn_gate_inp"); /* which expert a token goes to */
+    add(l, up, i, "ffn_gate_exps");
+    add(l, up, i, "ffn_up_exps");
+    add(l, down, i, "ffn_down_exps");
+}
+
 static void add_layer(struct gguf_layout *l, const struct gguf_shape *s, enum gguf_quant q, int i)
 {
     int64_t d = s->hidden, heads = (int64_t)s->heads * s->head_dim, kv = (int64_t)s->kv_heads * s->head_dim;
@@ -91,6 +105,10 @@ static void add_layer(struct gguf_layout *l, const struct gguf_shape *s, enum gg
     add(l, matrix(d, kv, q, in), i, "attn_v");
     add(l, matrix(heads, d, q, residual / sqrt((double)heads)), i, "attn_output");
     add(l, norm(s), i, "ffn_norm");
+    if (s->experts > 0) {
+        add_experts(l, s, q, i);
+        return;
+    }
     add(l, matrix(d, s->ffn, q, in), i, "ffn_gate");
     add(l, matrix(d, s->ffn, q, in), i, "ffn_up");
     add(l, matrix(s->ffn, d, q, 2 * residual / sqrt(s->ffn)), i, "ffn_down");
@@ -103,7 +121,7 @@ enum joulet_status gguf_layout_init(struct gguf_layout *l, const struct gguf_sha
     enum joulet_status status = check_shape(s, err);
     if (status != JOULET_OK)
         return status;
-    l->tensors = calloc((size_t)s->layers * 9 + 3, sizeof(*l->tensors));
+    l->tensors = calloc((size_t)s->layers * 10 + 3, sizeof(*l->tensors));
     if (!l->tensors)
         return jl_fail(err, JOULET_MEMORY, "model shape '%.64s': out of memory", s->name);
     add(l, vocabulary_matrix(s, q), -1, "token_embd");

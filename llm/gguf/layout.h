@@ -13,7 +13,8 @@ enum gguf_fill { FILL_GAUSS, FILL_ONES, FILL_VOCABULARY };
 
 struct gguf_tensor {
     char name[48];
-    uint64_t columns, rows; /* rows 0: one-dimensional */
+    uint64_t columns, rows; /* rows 0: one-dimensional; of all planes */
+    uint64_t planes;        /* experts; 0: two-dimensional */
     enum gguf_quant quant;
     enum gguf_fill fill;
     double deviation;       /* of a weight */

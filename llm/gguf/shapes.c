@@ -1,4 +1,5 @@
-/* shapes.c - the model shapes we can write: "tiny", and the rows of data/model_shapes.csv that are plain Llama.
+/* shapes.c - the model shapes we can write: "tiny", the same with experts, and the rows of data/model_shapes.csv that are plain
+ * Llama.
  *
  * A row is plain Llama when it has a gated feed-forward, RMSNorm, full rotary embedding, no query/key/value bias, no experts and
  * no sliding window shorter than its context, and when the weights of such a model add up to the row's own total: that last test
@@ -24,6 +25,20 @@ static const struct gguf_shape tiny = {
     .tied = true,
     .rope_theta = 500000,
 };
+
+#define BUILT_IN 2
+
+static struct gguf_shape built_in(size_t i)
+{
+    struct gguf_shape s = tiny;
+    if (i == 1) {
+        memcpy(s.name, "tiny-moe", sizeof("tiny-moe"));
+        s.ffn = 512;
+        s.experts = 8;
+        s.experts_used = 2;
+    }
+    return s;
+}
 
 enum column {
     HF_ID,
@@ -123,13 +138,14 @@ static bool rows_next(struct rows *r)
 bool gguf_shape_get(size_t i, struct gguf_shape *out)
 {
     struct rows r;
-    bool found = i == 0;
-    *out = tiny;
-    if (found)
+    bool found = false;
+    *out = built_in(i);
+    if (i < BUILT_IN)
         return true;
+    i -= BUILT_IN;
     if (rows_open(&r))
         while (!found && rows_next(&r))
-            found = --i == 0;
+            found = i-- == 0;
     if (found)
         *out = r.shape;
     jl_csv_release(&r.csv);
@@ -139,7 +155,7 @@ bool gguf_shape_get(size_t i, struct gguf_shape *out)
 size_t gguf_shape_count(void)
 {
     struct rows r;
-    size_t n = 1;
+    size_t n = BUILT_IN;
     if (rows_open(&r))
         while (rows_next(&r))
             n++;
@@ -215,8 +231,11 @@ static enum joulet_status no_such_shape(const char *name, struct joulet_error *e
 enum joulet_status gguf_shape_find(const char *name, struct gguf_shape *out, struct joulet_error *err)
 {
     struct rows r;
-    bool found = strcasecmp(name, tiny.name) == 0;
-    *out = tiny;
+    bool found = false;
+    for (size_t i = 0; i < BUILT_IN && !found; i++) {
+        *out = built_in(i);
+        found = strcasecmp(name, out->name) == 0;
+    }
     if (found)
         return jl_ok(err);
     if (rows_open(&r))
@@ -233,7 +252,8 @@ enum joulet_status gguf_shape_find(const char *name, struct gguf_shape *out, str
 int64_t gguf_shape_params(const struct gguf_shape *s)
 {
     int64_t d = s->hidden, q = (int64_t)s->heads * s->head_dim, kv = (int64_t)s->kv_heads * s->head_dim;
-    int64_t layer = 2 * d + 2 * d * q + 2 * d * kv + 3 * d * s->ffn;
+    int64_t ffn = 3 * d * s->ffn * (s->experts > 0 ? s->experts : 1) + d * s->experts;
+    int64_t layer = 2 * d + 2 * d * q + 2 * d * kv + ffn;
     return s->layers * layer + d + (s->tied ? 1 : 2) * d * s->vocab;
 }
 
