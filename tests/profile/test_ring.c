@@ -1,0 +1,339 @@
+/* Files of the probe: recorded ones, made ones whose every record is known, and bad ones. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "lib/platform/platform.h"
+#include "profile/steps.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CAPACITY 64u
+#define BYTES    (WIRE_HEAD_BYTES + CAPACITY * sizeof(struct wire_record))
+
+static _Alignas(64) uint8_t bytes[BYTES];
+
+static struct wire_head *head(void)
+{
+    return (struct wire_head *)bytes;
+}
+
+static struct wire_record *slot(uint64_t number)
+{
+    return (struct wire_record *)(bytes + WIRE_HEAD_BYTES) + number % CAPACITY;
+}
+
+static void write_record(uint64_t number, enum wire_kind kind, uint64_t t0, uint64_t t1)
+{
+    *slot(number) = (struct wire_record){
+        .stamp = wire_stamp(number), .kind = (uint16_t)kind, .t0_ns = t0, .t1_ns = t1, .layer = -1, .a = (uint32_t)number};
+}
+
+static void make(uint64_t n)
+{
+    memset(bytes, 0, sizeof(bytes));
+    memcpy(head()->magic, WIRE_MAGIC, 8);
+    head()->version = WIRE_VERSION;
+    head()->head_bytes = WIRE_HEAD_BYTES;
+    head()->record_bytes = sizeof(struct wire_record);
+    head()->level = WIRE_NODES;
+    head()->capacity = CAPACITY;
+    head()->pid = 42;
+    strcpy(head()->ggml, "0.27.0");
+    for (uint64_t i = n > CAPACITY ? n - CAPACITY : 0; i < n; i++)
+        write_record(i, WIRE_WAIT, 10 * i, 10 * i + 5);
+    head()->reserved = n;
+}
+
+static struct ring *open_made(void)
+{
+    struct ring *r;
+    struct joulet_error err;
+    if (ring_open_bytes(&r, bytes, sizeof(bytes), &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    return r;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------------------------
+ */
+
+static void read_while_it_is_written(void **state)
+{
+    struct ring_record out[CAPACITY + 8];
+    (void)state;
+    make(10);
+    struct ring *r = open_made();
+    assert_int_equal(ring_read(r, out, 4), 4);
+    assert_int_equal(out[3].a, 3);
+    assert_int_equal(ring_read(r, out, CAPACITY), 6);
+    assert_int_equal(ring_read(r, out, CAPACITY), 0);
+    head()->reserved = 13; /* two are taken, the second is written first */
+    write_record(11, WIRE_SAMPLE, 1, 2);
+    assert_int_equal(ring_read(r, out, CAPACITY), 0);
+    write_record(10, WIRE_SAMPLE, 1, 2);
+    assert_int_equal(ring_read(r, out, CAPACITY), 2);
+    write_record(12, WIRE_SAMPLE, 1, 2);
+    assert_int_equal(ring_read(r, out, CAPACITY), 1);
+    assert_int_equal(out[0].number, 12);
+    assert_int_equal(ring_lost(r), 0);
+    ring_close(r);
+}
+
+static void what_was_overwritten_is_lost(void **state)
+{
+    struct ring_record out[CAPACITY + 8];
+    (void)state;
+    make(1000);
+    struct ring *r = open_made();
+    assert_int_equal(ring_read(r, out, CAPACITY + 8), CAPACITY);
+    assert_int_equal(out[0].number, 1000 - CAPACITY);
+    assert_int_equal(out[CAPACITY - 1].number, 999);
+    assert_int_equal(ring_lost(r), 1000 - CAPACITY);
+    ring_close(r);
+    /* a writer that died over its record holds nobody up */
+    make(CAPACITY);
+    slot(3)->stamp = 0;
+    r = open_made();
+    assert_int_equal(ring_read(r, out, CAPACITY), CAPACITY - 1);
+    assert_int_equal(ring_lost(r), 1);
+    ring_close(r);
+}
+
+static void what_makes_no_sense_is_counted(void **state)
+{
+    struct ring_record out[CAPACITY];
+    (void)state;
+    make(8);
+    slot(0)->kind = WIRE_KINDS;
+    slot(1)->kind = WIRE_NONE;
+    slot(2)->kind = 12; /* between stages and stretches */
+    slot(3)->t1_ns = slot(3)->t0_ns - 1;
+    slot(4)->t1_ns = UINT64_MAX;
+    slot(5)->layer = -2;
+    struct ring *r = open_made();
+    assert_int_equal(ring_read(r, out, CAPACITY), 2);
+    assert_int_equal(ring_broken(r), 6);
+    assert_int_equal(out[0].a, 6);
+    ring_close(r);
+}
+
+static void numbers_go_round(void **state)
+{
+    struct ring_record out[CAPACITY];
+    uint64_t n = (uint64_t)UINT32_MAX + 20; /* stamps have 32 bits */
+    (void)state;
+    make(n);
+    struct ring *r = open_made();
+    assert_int_equal(ring_read(r, out, CAPACITY), CAPACITY);
+    assert_int_equal(out[CAPACITY - 1].number, n - 1);
+    head()->reserved = 5; /* backwards: nothing to read, and no harm */
+    assert_int_equal(ring_read(r, out, CAPACITY), 0);
+    head()->reserved = UINT64_MAX;
+    assert_true(ring_read(r, out, CAPACITY) <= CAPACITY);
+    ring_close(r);
+}
+
+static void names_stand_in_the_head(void **state)
+{
+    struct ring_record out[2];
+    char name[32];
+    (void)state;
+    make(2);
+    write_record(0, WIRE_ATTENTION, 1, 2);
+    slot(0)->b = wire_place(WIRE_QKV, 7);
+    write_record(1, WIRE_ATTENTION, 1, 2);
+    slot(1)->b = wire_place(WIRE_QKV, 9999);
+    strcpy(head()->names[6].text, "Qcur:MUL\x01MAT");
+    head()->names[6].state = 2;
+    struct ring *r = open_made();
+    assert_int_equal(ring_read(r, out, 2), 2);
+    ring_name(r, &out[0], name, sizeof(name));
+    assert_string_equal(name, "Qcur:MUL?MAT");
+    ring_name(r, &out[1], name, sizeof(name));
+    assert_string_equal(name, "");
+    memset(head()->names[6].text, 'x', sizeof(head()->names[6].text));
+    ring_name(r, &out[0], name, 8);
+    assert_string_equal(name, "xxxxxxx");
+    ring_close(r);
+}
+
+/* ---- bad files
+ * ----------------------------------------------------------------------------------------------------------------- */
+
+static void bad_heads(void **state)
+{
+    static const struct {
+        const char *words;
+        size_t at, n;
+        uint8_t with;
+        enum joulet_status status;
+    } rows[] = {
+        {"is no file", 0, 1, 'X', JOULET_FORMAT},
+        {"just being made", 0, 8, 0, JOULET_BUSY},
+        {"version 2", offsetof(struct wire_head, version), 1, 2, JOULET_FORMAT},
+        {"version", offsetof(struct wire_head, head_bytes), 1, 1, JOULET_FORMAT},
+        {"version", offsetof(struct wire_head, record_bytes), 1, 47, JOULET_FORMAT},
+        {"damaged", offsetof(struct wire_head, level), 1, WIRE_LEVELS, JOULET_FORMAT},
+        {"damaged", offsetof(struct wire_head, capacity), 8, 0, JOULET_FORMAT},
+        {"damaged", offsetof(struct wire_head, capacity), 1, 65, JOULET_FORMAT},
+        {"damaged", offsetof(struct wire_head, capacity), 1, 128, JOULET_FORMAT}, /* more than there is */
+        {"damaged", offsetof(struct wire_head, capacity), 8, 0xff, JOULET_FORMAT},
+    };
+    struct ring *r;
+    struct joulet_error err;
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        make(3);
+        memset(bytes + rows[i].at, rows[i].with, rows[i].n);
+        assert_int_equal(ring_open_bytes(&r, bytes, sizeof(bytes), &err), rows[i].status);
+        assert_null(r);
+        if (!strstr(err.message, rows[i].words))
+            fail_msg("row %zu: %s", i, err.message);
+    }
+    make(3);
+    for (size_t n = 0; n < sizeof(bytes); n += 1 + n / 16) { /* cut off */
+        assert_int_equal(ring_open_bytes(&r, bytes, n, &err), JOULET_FORMAT);
+        assert_null(r);
+    }
+    assert_int_equal(ring_open(&r, "/nowhere/at/all", &err), JOULET_NOT_FOUND);
+    assert_int_equal(ring_open(&r, "/dev/null", &err), JOULET_FORMAT);
+}
+
+/* ---- recorded
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+static struct ring *open_recorded(const char *name)
+{
+    struct ring *r;
+    struct joulet_error err;
+    char *path = jl_strf("%s/probe/%s", FIXTURES, name);
+    if (ring_open(&r, path, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    free(path);
+    return r;
+}
+
+static void a_recorded_answer(void **state)
+{
+    struct ring *r = open_recorded("llama-server-0.7.0-components.ring");
+    struct ring_record *records = calloc(1024, sizeof(*records));
+    struct steps *s = malloc(sizeof(*s));
+    struct profile_step p;
+    struct ring_info info;
+    size_t n = ring_read(r, records, 1024), decoding = 0, stretches = 0;
+    uint32_t position = 0;
+    (void)state;
+    steps_init(s);
+    for (size_t i = 0; i < n; i++) {
+        if (!steps_add(s, &records[i], &p))
+            continue;
+        assert_int_equal(p.graphs, 1);
+        assert_int_equal(p.stops, 4 * 4 + 3);
+        assert_int_equal(p.n_sequences, 1);
+        assert_true(p.stretch_ns > 0.9 * (double)p.graph_ns && p.stretch_ns <= p.graph_ns);
+        for (int k = WIRE_EMBEDDING; k < WIRE_KINDS; k++)
+            stretches += p.kind_n[k];
+        if (p.decoded != 1)
+            continue;
+        if (decoding++ > 0)
+            assert_int_equal(p.sequences[0].position, position + 1);
+        position = p.sequences[0].position;
+    }
+    assert_int_equal(decoding, 19); /* the first of twenty comes from the prompt */
+    ring_info(r, &info);
+    assert_string_equal(info.ggml, "0.27.0");
+    assert_string_equal(info.engine, "0.7.0");
+    assert_string_equal(info.device, "CPU");
+    assert_int_equal(info.level, WIRE_COMPONENTS);
+    assert_int_equal(info.counts[WIRE_N_STOPS], stretches);
+    assert_int_equal(ring_lost(r) + ring_broken(r), 0);
+    ring_close(r);
+    free(s);
+    free(records);
+}
+
+static void recorded_nodes(void **state)
+{
+    struct ring *r = open_recorded("llama-server-0.7.0-nodes.ring");
+    struct ring_record *records = calloc(1024, sizeof(*records));
+    size_t n = ring_read(r, records, 1024), router = 0, experts = 0;
+    char name[40];
+    (void)state;
+    assert_int_equal(n, 1024);
+    assert_true(ring_lost(r) > 0);
+    for (size_t i = 0; i < n; i++) {
+        if (records[i].kind < WIRE_EMBEDDING)
+            continue;
+        ring_name(r, &records[i], name, sizeof(name));
+        assert_non_null(strchr(name, ':'));
+        enum wire_part part = wire_part_of(records[i].b);
+        router += part == WIRE_ROUTER;
+        experts += part == WIRE_EXPERTS;
+        assert_int_equal(records[i].kind == WIRE_FFN,
+                         jl_starts(name, "ffn_moe") || jl_starts(name, "l_out") || part == WIRE_EXPERTS);
+    }
+    assert_true(router > 0 && experts > 0);
+    ring_close(r);
+    free(records);
+}
+
+/* ---- cost
+ * ---------------------------------------------------------------------------------------------------------------------- */
+
+static struct profile_step step(int64_t at, int64_t ns, bool watched)
+{
+    return (struct profile_step){.t0_ns = at,
+                                 .t1_ns = at + ns,
+                                 .tokens = 1,
+                                 .decoded = 1,
+                                 .n_sequences = 1,
+                                 .graphs = 1,
+                                 .watched = watched,
+                                 .stops = watched * 20u};
+}
+
+static void cost_of_watching(void **state)
+{
+    struct profile_step steps[100];
+    struct step_cost c;
+    int64_t t = 0;
+    (void)state;
+    for (int i = 0; i < 100; i++) { /* slower from step to step, as a context that grows: drift must cancel */
+        steps[i] = step(t, 1000000 + 1000 * i + (i % 2 ? 40000 : 0), i % 2);
+        t = steps[i].t1_ns;
+    }
+    steps[50].prefilled = 5; /* no decoding step: not compared, nor its neighbours with it */
+    assert_true(steps_cost(steps, 100, &c));
+    assert_int_equal(c.pairs, 95);
+    assert_true(fabs(c.extra_s - 40e-6) < 1e-9);
+    assert_true(fabs(c.stop_s - 2e-6) < 1e-10);
+    assert_true(c.low_s <= c.extra_s && c.extra_s <= c.high_s);
+    assert_true(fabs(c.plain_s - 1.05e-3) < 2e-6);
+    for (int i = 0; i < 100; i++)
+        steps[i].watched = 1;
+    assert_true(steps_cost(steps, 100, &c));
+    assert_int_equal(c.pairs, 0);
+    assert_true(isnan(c.extra_s) && isnan(c.stop_s) && isnan(c.plain_s));
+    assert_true(steps_cost(steps, 0, &c));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(read_while_it_is_written),
+        cmocka_unit_test(what_was_overwritten_is_lost),
+        cmocka_unit_test(what_makes_no_sense_is_counted),
+        cmocka_unit_test(numbers_go_round),
+        cmocka_unit_test(names_stand_in_the_head),
+        cmocka_unit_test(bad_heads),
+        cmocka_unit_test(a_recorded_answer),
+        cmocka_unit_test(recorded_nodes),
+        cmocka_unit_test(cost_of_watching),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
