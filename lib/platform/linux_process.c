@@ -290,6 +290,24 @@ void jl_process_stop(struct jl_process *p, double grace_s)
     jl_process_wait(p, -1);
 }
 
+int jl_process_has_library(int64_t pid, const char *name)
+{
+    char path[256], *line = NULL;
+    size_t room = 0;
+    int found = 0;
+    snprintf(path, sizeof(path), "%s/%lld/maps", jl_procfs_root(), (long long)pid);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return -1;
+    while (!found && getline(&line, &room, f) > 0) {
+        const char *file = strrchr(line, '/');
+        found = file && jl_starts(file + 1, name);
+    }
+    free(line);
+    fclose(f);
+    return found;
+}
+
 bool jl_pid_alive(int64_t pid)
 {
     return pid > 0 && pid <= INT32_MAX && (kill((pid_t)pid, 0) == 0 || errno == EPERM);

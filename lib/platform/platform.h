@@ -81,6 +81,8 @@ void jl_process_stop(struct jl_process *p, double grace_s);
  * each. */
 void jl_confine(int64_t memory_max);
 bool jl_pid_alive(int64_t pid);
+/* Whether a library whose file name begins so is in a process: 1, 0; -1 when the system does not tell this user. */
+int jl_process_has_library(int64_t pid, const char *name);
 /* Text that names this process for ever: its number, the boot and its start, so that neither a reboot nor a reused number fools
  * jl_process_key_alive in another process. False when the system does not tell. */
 bool jl_process_key(char *buf, size_t size);

@@ -2,6 +2,7 @@
  * components, for every way of calling and linking. */
 #include "tests/llm/scratch.h"
 
+#include "profile/probe.h"
 #include "profile/steps.h"
 
 #include <sys/stat.h>
@@ -367,6 +368,88 @@ static void an_engine_linked_statically(void **state)
     assert_non_null(strstr(said, "no computation was seen"));
 }
 
+/* Why there is nothing, of processes that run: the loudest sentence that is true. */
+static void why_nothing_is_seen(void **state)
+{
+    static const struct {
+        const char *program, *architecture;
+        bool preload, folder;
+        enum joulet_status status;
+        const char *words;
+    } rows[] = {
+        {ENGINE, "dense", true, true, JOULET_OK, ""},
+        {ENGINE, "dense", false, true, JOULET_UNSUPPORTED, "without the probe"},
+        {STATIC, "dense", true, true, JOULET_UNSUPPORTED, "linked into the program"},
+        {ENGINE, "dense", true, false, JOULET_NOT_FOUND, "written nothing"},
+    };
+    char dir[256], *ring;
+    struct joulet_error err;
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct jl_process p;
+        char said[256] = "";
+        empty();
+        snprintf(dir, sizeof(dir), "JOULET_PROBE_DIR=%s", rows[i].folder ? scratch_path("rings") : "/nowhere/at/all");
+        unlink(scratch_path("log"));
+        const char *const argv[] = {rows[i].program, rows[i].architecture, "stay", "3", NULL};
+        const char *const env[] = {dir, rows[i].preload ? "LD_PRELOAD=" PROBE : NULL, NULL};
+        struct jl_spawn what = {.argv = argv, .env = env, .log = scratch_path("log")};
+        assert_int_equal(jl_spawn(&p, &what, &err), JOULET_OK);
+        while (!strstr(said, "told") && !jl_process_wait(&p, 0.01)) /* it computes before it speaks */
+            jl_read_text(scratch_path("log"), said, sizeof(said), NULL);
+        assert_false(p.ended);
+        enum joulet_status status = probe_check(p.pid, scratch_path("rings"), &ring, &err);
+        jl_process_stop(&p, 5);
+        if (status != rows[i].status || !strstr(err.message, rows[i].words))
+            fail_msg("row %zu: %d %s", i, (int)status, err.message);
+        assert_true((ring != NULL) == (status == JOULET_OK));
+        free(ring);
+        assert_int_equal(probe_check(p.pid, scratch_path("rings"), &ring, &err), i == 0 ? JOULET_OK : JOULET_NOT_FOUND);
+        free(ring);
+    }
+}
+
+/* A model was loaded through us, and nothing computed. */
+static void a_model_and_no_computation(void **state)
+{
+    char said[1024], dir[256], *ring;
+    struct joulet_error err;
+    (void)state;
+    empty();
+    snprintf(dir, sizeof(dir), "JOULET_PROBE_DIR=%s", scratch_path("rings"));
+    const char *const env[] = {"LD_PRELOAD=" PROBE, dir, NULL};
+    int64_t pid = engine(ENGINE, "dense load 5", env, said);
+    assert_int_equal(probe_check(pid, scratch_path("rings"), &ring, &err), JOULET_NOT_FOUND);
+    assert_non_null(strstr(err.message, "nothing computed"));
+    free(ring);
+}
+
+static void where_the_probe_is(void **state)
+{
+    struct joulet_error err;
+    (void)state;
+    setenv("JOULET_MODULE_DIR", MODULE_DIR, 1);
+    char *path = probe_library(&err), *folder;
+    assert_non_null(path);
+    assert_string_equal(path, PROBE);
+    free(path);
+    setenv("JOULET_MODULE_DIR", "/nowhere", 1);
+    path = probe_library(&err);
+    if (!path)
+        assert_non_null(strstr(err.message, "install joulet again"));
+    free(path);
+    setenv("XDG_RUNTIME_DIR", scratch_path("runtime"), 1);
+    mkdir(scratch_path("runtime"), 0700);
+    folder = probe_folder(&err);
+    struct stat st;
+    assert_int_equal(stat(scratch_path("runtime/joulet/probes"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    free(folder);
+    setenv("XDG_RUNTIME_DIR", scratch_path("missing"), 1);
+    assert_null(probe_folder(&err));
+    assert_non_null(strstr(err.message, "XDG_RUNTIME_DIR"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +462,9 @@ int main(void)
         cmocka_unit_test(one_graph_in_so_many),
         cmocka_unit_test(nothing_without_being_asked),
         cmocka_unit_test(an_engine_linked_statically),
+        cmocka_unit_test(why_nothing_is_seen),
+        cmocka_unit_test(a_model_and_no_computation),
+        cmocka_unit_test(where_the_probe_is),
     };
     return cmocka_run_group_tests(tests, begin, scratch_close);
 }

@@ -1,6 +1,6 @@
 /* driver.c - an engine of the stand-ins: does what its arguments say and prints what it computed, which the probe must not
  * change. driver ARCHITECTURE WAY STEPS WAY: decode, process, foreign (a callback of its own), cancel (which ends graphs),
- * threads (two contexts at once), fork (a child computes too), load (computes nothing). */
+ * threads (two contexts at once), fork (a child computes too), load (computes nothing), stay (runs on when it is done). */
 #include "tests/probes/stand_in/stand_in.h"
 
 #include <pthread.h>
@@ -124,6 +124,9 @@ int main(int argc, char **argv)
     }
     printf("%llx %llx asked %u told %u\n", (unsigned long long)*(uint64_t *)sum,
            second ? (unsigned long long)*(uint64_t *)second : 0ull, asked, told);
+    fflush(stdout);
+    for (int i = 0; i < 600 && strcmp(way, "stay") == 0; i++)
+        sleep(1);
     free(sum);
     free(second);
     return 0;

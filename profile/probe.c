@@ -1,0 +1,110 @@
+/* probe.c - finding the probe, and saying loudly when it sees nothing: a profile without its records would look like a model
+ * without parts. What fired is counted in the head of its file; what is loaded, the system knows. */
+#include "profile/probe.h"
+
+#include "lib/platform/platform.h"
+#include "profile/ring.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+char *probe_library(struct joulet_error *err)
+{
+    char *beside = jl_program_dir(), *found = NULL;
+    const struct {
+        const char *dir, *below;
+    } places[] = {{jl_env("JOULET_MODULE_DIR"), ""}, {beside, ""}, {beside, "/../lib/joulet"}, {PROBE_INSTALL_DIR, ""}};
+    for (size_t i = 0; i < JL_COUNT(places) && !found; i++) {
+        char *path = places[i].dir ? jl_strf("%s%s/%s", places[i].dir, places[i].below, PROBE_GGML) : NULL;
+        found = path && access(path, R_OK) == 0 ? realpath(path, NULL) : NULL;
+        free(path);
+    }
+    if (!found)
+        jl_fail(
+            err, JOULET_NOT_FOUND,
+            "the probe %s is neither beside the program nor in %s: install joulet again, or set JOULET_MODULE_DIR to its folder",
+            PROBE_GGML, PROBE_INSTALL_DIR);
+    free(beside);
+    return found;
+}
+
+/* In memory where the system has a folder for that: records are written thousands of times a second. */
+char *probe_folder(struct joulet_error *err)
+{
+    const char *runtime = jl_env("XDG_RUNTIME_DIR");
+    char *base = runtime && *runtime == '/' ? jl_strf("%s/joulet", runtime) : jl_cache_dir(err);
+    char *folder = base ? jl_strf("%s/probes", base) : NULL;
+    bool made = folder && (mkdir(base, 0700) == 0 || errno == EEXIST) && (mkdir(folder, 0700) == 0 || errno == EEXIST);
+    if (folder && !made) {
+        jl_fail(
+            err, JOULET_IO,
+            "the folder %s for the files of the probe could not be made: %s; set XDG_RUNTIME_DIR to one that you may write to",
+            folder, strerror(errno));
+        free(folder);
+        folder = NULL;
+    }
+    free(base);
+    return folder;
+}
+
+/* There is no file. */
+static enum joulet_status explain_nothing(int64_t pid, struct joulet_error *err)
+{
+    int probe = jl_process_has_library(pid, "joulet-probe-ggml");
+    if (probe < 0)
+        return jl_fail(err, JOULET_NOT_FOUND, "process %lld does not run, or is another user's: profile an engine of your own",
+                       (long long)pid);
+    if (probe == 0)
+        return jl_fail(err, JOULET_UNSUPPORTED,
+                       "process %lld runs without the probe: start the engine by joulet, or with LD_PRELOAD naming the probe",
+                       (long long)pid);
+    if (jl_process_has_library(pid, "libllama") != 1 && jl_process_has_library(pid, "libggml") != 1)
+        return jl_fail(
+            err, JOULET_UNSUPPORTED,
+            "llama.cpp is linked into the program of process %lld, where the probe cannot reach it: use a build with shared "
+            "libraries, or profile by stages",
+            (long long)pid);
+    return jl_fail(err, JOULET_NOT_FOUND,
+                   "the probe in process %lld has written nothing: either no model was loaded yet, or JOULET_PROBE_DIR is no "
+                   "folder it may write to",
+                   (long long)pid);
+}
+
+static enum joulet_status explain_counts(int64_t pid, const struct ring_info *info, struct joulet_error *err)
+{
+    if (info->counts[WIRE_N_GRAPHS] > 0 && info->remark[0])
+        return jl_fail(err, JOULET_UNSUPPORTED, "the probe in process %lld sees stages only: %s; profile by stages",
+                       (long long)pid, info->remark);
+    if (info->counts[WIRE_N_GRAPHS] > 0)
+        return jl_ok(err);
+    if (info->counts[WIRE_N_DECODE] + info->counts[WIRE_N_PROCESS] > 0)
+        return jl_fail(
+            err, JOULET_UNSUPPORTED,
+            "the probe in process %lld sees batches but no graph: this version of llama.cpp (%s) computes in a way that is not "
+            "known; profile by stages",
+            (long long)pid, info->engine[0] ? info->engine : "it does not tell which");
+    return jl_fail(err, JOULET_NOT_FOUND,
+                   "the probe in process %lld has seen a model load and nothing computed: send the engine a request first; if it "
+                   "has had some, "
+                   "its version is not known, and only a profile by stages is possible",
+                   (long long)pid);
+}
+
+enum joulet_status probe_check(int64_t pid, const char *folder, char **ring, struct joulet_error *err)
+{
+    struct ring *r;
+    struct ring_info info;
+    *ring = ring_find(folder, pid);
+    if (!*ring)
+        return explain_nothing(pid, err);
+    enum joulet_status status = ring_open(&r, *ring, err);
+    if (status == JOULET_OK) {
+        ring_info(r, &info);
+        ring_close(r);
+        status = explain_counts(pid, &info, err);
+    }
+    return status;
+}

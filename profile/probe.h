@@ -1,0 +1,17 @@
+/* probe.h - the library that looks inside an engine: where it is, and why it tells nothing. */
+#ifndef PROFILE_PROBE_H
+#define PROFILE_PROBE_H
+
+#include "lib/base/base.h"
+
+#define PROBE_GGML "joulet-probe-ggml.so"
+
+/* Absolute path of the probe for llama.cpp, malloc'ed; NULL and *err when it is not installed. */
+char *probe_library(struct joulet_error *err);
+/* Folder for the files of probes that this user starts, made with mode 0700; malloc'ed. */
+char *probe_folder(struct joulet_error *err);
+/* Whether the probe in a process tells of computation; else the sentence says why not: it is not loaded, llama.cpp is linked
+ * statically, its version is not known, nothing was computed yet. *ring: path of its file, malloc'ed, NULL none. */
+enum joulet_status probe_check(int64_t pid, const char *folder, char **ring, struct joulet_error *err);
+
+#endif
