@@ -26,7 +26,7 @@ def document(root):
 def literals(root):
     """All string literals of the sources, adjacent ones joined: sentences that come out of tables."""
     text = ""
-    for room in ("lib", "run", "store", "report", "net", "llm", "cli"):
+    for room in ("lib", "run", "store", "report", "net", "llm", "profile", "cli"):
         for folder, _, files in os.walk(os.path.join(root, room)):
             for file in files:
                 if file.endswith(".c"):
