@@ -797,6 +797,7 @@ struct joulet_share {
     bool weights_assumed;
     double u_sensor_j; /* the part of u_j that is the sensor's, and common to all of its requests */
     double prefill_j;  /* of net_j: until the step of its second token; all of it when that never came */
+    double u_common_j; /* the part of u_sensor_j that all windows have in common: the sensor's gain */
 };
 typedef void joulet_shared(void *user, const struct joulet_share *share);
 
@@ -888,6 +889,11 @@ JOULET_API void joulet_attribution_close(struct joulet_attribution *a); /* what 
 JOULET_API enum joulet_status joulet_attribution_device(struct joulet_attribution *a, double idle_w, double empty_w,
                                                         size_t *device, struct joulet_error *err);
 JOULET_API enum joulet_status joulet_attribution_idle(struct joulet_attribution *a, size_t device, double idle_w, double empty_w,
+                                                      struct joulet_error *err);
+
+/* Sensors of one type err by their gain together: what the windows of such devices have in common adds linearly (end of 3). 0, as
+ * at first: it is of a type of its own. */
+JOULET_API enum joulet_status joulet_attribution_type(struct joulet_attribution *a, size_t device, size_t type,
                                                       struct joulet_error *err);
 
 /* One model in one engine: what computes steps together. */

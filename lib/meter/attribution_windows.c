@@ -73,7 +73,7 @@ static void one_event(struct joulet_attribution *a, size_t device, const struct 
         part->gap_mark_s = d->gap_s;
         return;
     }
-    r->idle_j += d->shared_j - part->idle_mark_j;
+    part->idle_j = d->shared_j - part->idle_mark_j;
     r->unmeasured_s = fmax(r->unmeasured_s, d->gap_s - part->gap_mark_s);
     r->pending--;
     if (d->there == 0)

@@ -261,6 +261,43 @@ static void test_several_devices(void **state)
     joulet_attribution_close(a);
 }
 
+/* What sensors of one type err by, they err by together: it adds linearly, as it does for the devices of a run (3). */
+static void test_gains_of_devices(void **state)
+{
+    static const struct {
+        const char *what;
+        size_t types[3];
+        double u_j; /* of 100, 200 and 100 J, each 5 % off in common */
+    } rows[] = {{"each of its own type", {0, 0, 0}, 12.24744871},
+                {"three of one type", {4, 4, 4}, 20},
+                {"two of one type, and one beside them", {4, 4, 2}, 15.8113883}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct told told;
+        struct joulet_attribution *a = open_one(&told);
+        size_t devices[3], engine, r;
+        for (size_t k = 0; k < 3; k++) {
+            devices[k] = add_device(a, 50, NAN);
+            ok(joulet_attribution_type(a, devices[k], rows[i].types[k], &err));
+        }
+        engine = add_engine(a, devices, 3, true);
+        r = enter(a, engine, 7, 10, 1);
+        ok(joulet_attribution_step(a, engine, at(1), at(2), &(struct joulet_stepped){r, 10, 0, 0}, 1, &err));
+        ok(joulet_attribution_end(a, r, 1, at(2), &err));
+        joulet_attribution_until(a, at(20));
+        for (size_t k = 0; k < 3; k++) {
+            double net_j = k == 1 ? 200 : 100;
+            ok(joulet_attribution_energy(a, devices[k], at(1), at(2), net_j + 50, .001, .05 * net_j, &err));
+        }
+        assert_int_equal(told.n, 1);
+        if (fabs(told.of[7].u_sensor_j - rows[i].u_j) > 1e-3)
+            fail_msg("%s: %.6f", rows[i].what, told.of[7].u_sensor_j);
+        assert_near(told.of[7].u_j, hypot(rows[i].u_j, .03 * hypot(hypot(100, 100), 200)), 1e-3); /* shares err by themselves */
+        assert_int_equal(joulet_attribution_type(a, 9, 1, &err), JOULET_NOT_FOUND);
+        joulet_attribution_close(a);
+    }
+}
+
 static void test_mistakes(void **state)
 {
     struct told told;
@@ -797,6 +834,7 @@ int main(void)
         cmocka_unit_test(test_vector),
         cmocka_unit_test(test_accounts_of_devices),
         cmocka_unit_test(test_several_devices),
+        cmocka_unit_test(test_gains_of_devices),
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_nothing_is_lost),
         cmocka_unit_test(test_engine_events_and_clusters),
