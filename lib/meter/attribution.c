@@ -197,7 +197,8 @@ enum joulet_status joulet_attribution_engine(struct joulet_attribution *a, const
         return status;
     struct attribution_engine *e = &a->engines[a->n_engines];
     size_t before = a->n_ledgers;
-    *e = (struct attribution_engine){.tells_steps = in->tells_steps, .slots = in->slots, .group = in->group};
+    *e =
+        (struct attribution_engine){.tells_steps = in->tells_steps, .unsure = in->unsure, .slots = in->slots, .group = in->group};
     infer_init(&e->infer);
     e->ledgers = calloc(in->n_devices, sizeof *e->ledgers);
     status = e->ledgers ? JOULET_OK : attribution_memory(err);

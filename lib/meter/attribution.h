@@ -54,7 +54,8 @@ struct attribution_ledger {
 struct attribution_part {
     size_t slot;
     double idle_mark_j, gap_mark_s;
-    bool final, left, there; /* told by the ledger; told to leave it; in flight, as the windows that closed say */
+    bool final, left; /* told by the ledger; told to leave it */
+    bool there, gone; /* in flight, and no longer, as the windows that closed say */
     double net_j, prefill_j, idle_j;
     double u2, sensor_u2, common_j; /* beside what is common; of it the sensor's; what is common */
 };
@@ -112,7 +113,7 @@ struct attribution_inference {
 };
 
 struct attribution_engine {
-    bool tells_steps;
+    bool tells_steps, unsure;
     size_t group;
     size_t slots, n_ledgers, in_flight, in_ledgers; /* in_ledgers: requests that have not left them */
     size_t *ledgers;

@@ -261,6 +261,75 @@ static void test_several_devices(void **state)
     joulet_attribution_close(a);
 }
 
+/* Of three devices the engine is on one, which is found out while windows wait, after some were counted, or after its end. */
+static void test_devices_found_late(void **state)
+{
+    static const struct {
+        const char *what;
+        double until, found; /* windows are told; its devices are */
+        bool ended;
+    } rows[] = {
+        {"while windows wait", 1.5, 1.5, false}, {"after some were counted", 14, 14, false}, {"after its end", 3, 3, true}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct told told;
+        struct joulet_attribution *a = open_one(&told);
+        size_t devices[] = {add_device(a, 50, NAN), add_device(a, 70, NAN), add_device(a, 30, NAN)}, engine, other, r, s = 0;
+        struct joulet_attribution_engine e = {.devices = devices, .n_devices = 3, .tells_steps = true, .unsure = true};
+        struct joulet_attributed look;
+        ok(joulet_attribution_engine(a, &e, &engine, &err));
+        other = add_engine(a, &devices[1], 1, true);
+        r = enter(a, engine, 7, 10, 1);
+        s = enter(a, other, 8, 10, 1);
+        double end = rows[i].ended ? 2.5 : 20;
+        ok(joulet_attribution_step(a, engine, at(1), at(end), &(struct joulet_stepped){r, 10, 0, 0}, 1, &err));
+        ok(joulet_attribution_step(a, other, at(1), at(end), &(struct joulet_stepped){s, 10, 0, 0}, 1, &err));
+        if (rows[i].ended) {
+            ok(joulet_attribution_end(a, r, 1, at(end), &err));
+            ok(joulet_attribution_end(a, s, 1, at(end), &err));
+        }
+        for (double t = 0; t < rows[i].until; t += .5) {
+            energy(a, devices[0], t, t + .5, t < 1 ? 25 : 75);
+            energy(a, devices[1], t, t + .5, t < 1 ? 35 : 55);
+            energy(a, devices[2], t, t + .5, 16);
+        }
+        joulet_attribution_until(a, at(rows[i].until));
+        assert_int_equal(told.n, 0);
+        assert_near(accounts(a, devices[1]).requests_j > 0, i == 1, 0); /* the others wait */
+        ok(joulet_attribution_used(a, devices[2], false, &err));
+        ok(joulet_attribution_not_on(a, engine, devices[1], &err));
+        ok(joulet_attribution_not_on(a, engine, devices[2], &err));
+        ok(joulet_attribution_sure(a, engine, &err));
+        assert_int_equal(joulet_attribution_not_on(a, engine, devices[2], &err), JOULET_NOT_FOUND);
+        assert_int_equal(joulet_attribution_not_on(a, engine, devices[0], &err), JOULET_USAGE);
+        for (size_t k = 0; k < 3; k++)
+            accounts(a, devices[k]);
+        assert_near(accounts(a, devices[2]).requests_j, 0, 1e-9);
+        assert_near(accounts(a, devices[2]).idle_shares_j, 0, 1e-9);
+        if (!rows[i].ended) {
+            ok(joulet_attribution_end(a, r, 1, at(20), &err));
+            ok(joulet_attribution_end(a, s, 1, at(20), &err));
+            for (double t = rows[i].until; t < 20; t += .5) {
+                energy(a, devices[0], t, t + .5, 75);
+                energy(a, devices[1], t, t + .5, 55);
+                energy(a, devices[2], t, t + .5, 16);
+            }
+        }
+        joulet_attribution_until(a, at(40));
+        assert_int_equal(told.n, 2);
+        assert_near(told.of[7].net_j, 100 * (end - 1), 1e-6); /* 100 W above 50 W on its own device, and nothing else */
+        assert_near(told.of[7].idle_share_j, 50 * (end - 1), 1e-6);
+        if (i != 1) { /* what was counted before it was known is nobody's */
+            assert_near(told.of[8].net_j, 40 * (end - 1), 1e-6);
+            assert_near(told.of[8].idle_share_j, 70 * (end - 1), 1e-6);
+            assert_near(accounts(a, devices[2]).idle_device_j, accounts(a, devices[2]).measured_j, 1e-6);
+        }
+        assert_near(accounts(a, devices[1]).requests_j, told.of[8].net_j, 1e-6);
+        assert_int_equal(joulet_attribution_look(a, r, &look, &err), JOULET_NOT_FOUND);
+        joulet_attribution_close(a);
+    }
+}
+
 /* What sensors of one type err by, they err by together: it adds linearly, as it does for the devices of a run (3). */
 static void test_gains_of_devices(void **state)
 {
@@ -835,6 +904,7 @@ int main(void)
         cmocka_unit_test(test_accounts_of_devices),
         cmocka_unit_test(test_several_devices),
         cmocka_unit_test(test_gains_of_devices),
+        cmocka_unit_test(test_devices_found_late),
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_nothing_is_lost),
         cmocka_unit_test(test_engine_events_and_clusters),
