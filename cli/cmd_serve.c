@@ -36,6 +36,12 @@ static void on_said(void *user, const char *sentence)
     cli_warn(s->cli, "%s", sentence);
 }
 
+static void on_refused(void *user, const struct server_refusal *r)
+{
+    const struct serving *s = user;
+    serve_log_refused(s->reload.log, r);
+}
+
 static void tell_json(struct jl_buf *out, const struct serving *s)
 {
     bool first = true;
@@ -112,6 +118,7 @@ static enum joulet_status open_server(struct serving *s, struct joulet_error *er
                                .metrics_listen = cli_str(c, "metrics-listen"),
                                .metrics_open = cli_flag(c, "metrics-open"),
                                .said = on_said,
+                               .refused = on_refused,
                                .user = s};
     if (serve_log_open(&r->log, c, r->meter != NULL, err) != JOULET_OK)
         return err->status;
@@ -148,6 +155,7 @@ static void serve(struct serving *s)
     while (!atomic_load(&cli_cancel)) {
         terminal_wait_until(jl_mono_ns() + LOOK_EVERY_NS);
         look_at_signals(s);
+        serve_log_write(s->reload.log);
         serve_notify_alive();
     }
     const struct cli *now = serve_now(&s->reload);

@@ -26,7 +26,10 @@ enum joulet_status serve_log_reload(struct serve_log *l, const struct cli *c, st
 bool serve_log_can(const struct cli *c, struct joulet_error *err); /* whether that file can be opened */
 enum joulet_status serve_log_reopen(struct serve_log *l, struct joulet_error *err);
 const struct observer *serve_log_observer(const struct serve_log *l);
-void serve_log_close(struct serve_log *l); /* after the server; NULL is fine */
+/* A line of a request that went nowhere; of a flood only so many a second, and then how many there were besides. */
+void serve_log_refused(struct serve_log *l, const struct server_refusal *r); /* any thread, waits for no disk; NULL is fine */
+void serve_log_write(struct serve_log *l);                                   /* what of these waits; often; NULL is fine */
+void serve_log_close(struct serve_log *l);                                   /* after the server; NULL is fine */
 
 /* What the settings say now, on SIGHUP. */
 struct serve_reload {

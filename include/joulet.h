@@ -797,6 +797,7 @@ struct joulet_share {
     bool weights_assumed;
     double u_sensor_j; /* the part of u_j that is the sensor's, and common to all of its requests */
     double prefill_j;  /* of net_j: until the step of its second token; all of it when that never came */
+    double u_common_j; /* the part of u_sensor_j that all windows have in common: the sensor's gain */
 };
 typedef void joulet_shared(void *user, const struct joulet_share *share);
 
@@ -890,6 +891,11 @@ JOULET_API enum joulet_status joulet_attribution_device(struct joulet_attributio
 JOULET_API enum joulet_status joulet_attribution_idle(struct joulet_attribution *a, size_t device, double idle_w, double empty_w,
                                                       struct joulet_error *err);
 
+/* Sensors of one type err by their gain together: what the windows of such devices have in common adds linearly (end of 3). 0, as
+ * at first: it is of a type of its own. */
+JOULET_API enum joulet_status joulet_attribution_type(struct joulet_attribution *a, size_t device, size_t type,
+                                                      struct joulet_error *err);
+
 /* One model in one engine: what computes steps together. */
 struct joulet_attribution_engine {
     const size_t *devices; /* that its processes run on */
@@ -897,9 +903,15 @@ struct joulet_attribution_engine {
     size_t slots;     /* requests it serves at once; 0: not known */
     bool tells_steps; /* else they are inferred from the times of tokens (7.6) */
     size_t group;     /* whose processes compute it: 1, 2, ... as in joulet_attribution_energy_of; 0: not known */
+    bool unsure;      /* on which of them is found out while it computes: windows wait for it, 10 s at most */
 };
 JOULET_API enum joulet_status joulet_attribution_engine(struct joulet_attribution *a, const struct joulet_attribution_engine *e,
                                                         size_t *engine, struct joulet_error *err);
+/* It was found out that it is not on one of its devices: what its requests that are not final had of it goes back. */
+JOULET_API enum joulet_status joulet_attribution_not_on(struct joulet_attribution *a, size_t engine, size_t device,
+                                                        struct joulet_error *err);
+/* It is on those that it has, or that cannot be known: nothing waits for it any more. */
+JOULET_API enum joulet_status joulet_attribution_sure(struct joulet_attribution *a, size_t engine, struct joulet_error *err);
 /* Its model is in memory, or no longer: vacant time of its devices is keep-alive then. Not loaded at first. While none is, and
  * nobody is there, a device draws empty_w, where that is known. */
 JOULET_API enum joulet_status joulet_attribution_loaded(struct joulet_attribution *a, size_t engine, bool loaded, joulet_mark t,

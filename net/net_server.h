@@ -63,6 +63,8 @@ struct net_handler {
     /* Owns the socket until it returns. early: what the client sent before it knew. */
     void (*tunnel)(void *state, int fd, const char *early, size_t n);
     void (*end)(void *state, enum net_end how); /* not called when begin returned NULL */
+    /* Optional: answered, or closed (status 0), without begin. head: the peer, and "" for what is not known; any thread. */
+    void (*refused)(void *user, const struct net_head *head, int status, const char *why);
 };
 
 struct net_server;

@@ -149,9 +149,16 @@ static void fill_head(struct net_call *call, const char *method, const char *ver
     set_peer(call);
 }
 
+static void tell_refused(const struct net_server *s, const struct net_head *head, int status, const char *why)
+{
+    if (s->handler.refused)
+        s->handler.refused(s->handler.user, head, status, why);
+}
+
 static bool refuse(struct net_call *call, int status, const char *why)
 {
     char body[256];
+    tell_refused(call->server, &call->head, status, why);
     static const struct net_header type[] = {{"Content-Type", "application/json"}};
     snprintf(body, sizeof(body), "{\"error\":{\"message\":\"joulet: %s\",\"type\":\"invalid_request_error\"}}\n", why);
     struct net_answer a = {
@@ -344,6 +351,18 @@ bool serve_call_answer(struct net_call *call, const struct net_answer *a)
     return call->answered;
 }
 
+/* What the library answered itself, because it could not read the head. */
+static void look_for_refusal(struct net_call *call)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(call->connection, MHD_CONNECTION_INFO_HTTP_STATUS);
+    if (call->begun || !info || info->http_status < 400)
+        return;
+    set_peer(call);
+    call->head.method = "";
+    call->head.target = call->target ? call->target : "";
+    tell_refused(call->server, &call->head, (int)info->http_status, "the head of the request cannot be read, or is too long");
+}
+
 static void on_completed(void *user, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode why)
 {
     struct net_server *s = user;
@@ -356,6 +375,7 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
                                                                                     : NET_END_CLIENT_GONE;
     if (call->state)
         s->handler.end(call->state, how);
+    look_for_refusal(call);
     call_free(call);
     MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, s->idle_s);
 }
@@ -364,8 +384,13 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
 static enum MHD_Result on_accept(void *user, const struct sockaddr *address, socklen_t n)
 {
     struct net_server *s = user;
-    (void)address, (void)n;
-    return atomic_load(&s->connections) < atomic_load(&s->connections_max) ? MHD_YES : MHD_NO;
+    (void)n;
+    if (atomic_load(&s->connections) < atomic_load(&s->connections_max))
+        return MHD_YES;
+    struct net_head nothing = {.method = "", .version = "", .target = "", .client_fd = -1};
+    net_address_text(address, nothing.peer, sizeof nothing.peer);
+    tell_refused(s, &nothing, 0, "as many connections are open as may be");
+    return MHD_NO;
 }
 
 /* ---- the server ------------------------------------------------------------------------------------------------------- */

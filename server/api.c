@@ -207,9 +207,11 @@ static bool dispatch(struct api_call *c, const char *target, size_t n, const cha
 {
     char why[200];
     const char *origin = net_head_value(c->head->headers, c->head->n_headers, "Origin");
-    if (origin && !guard_origin(&c->rules->guard, origin, c->head->client_fd))
+    if (origin && !guard_origin(&c->rules->guard, origin, c->head->client_fd)) {
+        server_refused(c->server, c->head, target, 403, "pages of this origin may not ask for it");
         return api_error(c, 403, "forbidden_origin", "pages of this origin may not ask for it",
                          "name their host with --allow-host");
+    }
     if (!*allow)
         return api_error(c, 404, "not_found", "there is nothing at this path: paths below /joulet/ are its own",
                          "GET /joulet/ lists them");

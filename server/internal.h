@@ -73,6 +73,8 @@ struct passage {
 /* An answer of our own: an error in the words of the API that the path belongs to. close: the request's body was not read. */
 bool server_refuse(struct net_call *call, const char *target, int status, const char *sentence, bool close);
 bool server_is_own(const char *target); /* a path below /joulet/ */
+/* Tells whoever keeps the log of a request that is answered with this and goes nowhere. */
+void server_refused(struct server *s, const struct net_head *head, const char *target, int status, const char *why);
 /* Answers one; the request is whole (api.c). */
 bool server_own(struct passage *p, struct net_call *call);
 void server_error_json(struct jl_buf *out, const char *code, const char *message, const char *remedy);

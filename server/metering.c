@@ -72,14 +72,21 @@ bool metering_level_known(const struct metering *m, joulet_mark since)
 
 /* ---- all of it --------------------------------------------------------------------------------------------------------- */
 
-/* The times in which a tunnel was there are independent, and so is what is not known of them. */
+static double beside(double all, double part)
+{
+    return sqrt(fmax(0, all * all - part * part));
+}
+
+/* The times in which a tunnel was there are independent, and so is what is not known of them, but for what the sensor leaves
+ * open. */
 static void add_time(struct joulet_attributed *sum, const struct joulet_attributed *a)
 {
     sum->net_j += a->net_j;
     sum->gross_j += a->gross_j;
     sum->idle_share_j += a->idle_share_j;
-    sum->u_j = hypot(sum->u_j, a->u_j);
+    double own = hypot(beside(sum->u_j, sum->u_sensor_j), beside(a->u_j, a->u_sensor_j));
     sum->u_sensor_j += a->u_sensor_j;
+    sum->u_j = hypot(own, sum->u_sensor_j);
     sum->weights_assumed |= a->weights_assumed;
 }
 
@@ -120,6 +127,16 @@ static void on_final(void *user, const struct joulet_attributed *a)
     }
 }
 
+/* Channels of one sensor and one group share their gain error (end of 3): the same number for all of them. */
+static size_t type_of(const struct metering *m, size_t i)
+{
+    const struct joulet_channel *ch = &m->devices[i].ch;
+    for (size_t k = 0; k < i; k++)
+        if (m->devices[k].ch.group == ch->group && strcmp(m->devices[k].ch.sensor, ch->sensor) == 0)
+            return k + 1;
+    return i + 1;
+}
+
 static enum joulet_status take_devices(struct metering *m, struct joulet_error *err)
 {
     enum joulet_status status = JOULET_OK;
@@ -134,6 +151,8 @@ static enum joulet_status take_devices(struct metering *m, struct joulet_error *
         status = joulet_channel_get(m->o.meter, d->channel, &d->ch);
         if (status == JOULET_OK)
             status = joulet_attribution_device(m->attribution, 0, NAN, &d->device, err);
+        if (status == JOULET_OK)
+            status = joulet_attribution_type(m->attribution, d->device, type_of(m, i), err);
     }
     return status;
 }

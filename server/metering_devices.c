@@ -43,6 +43,7 @@ size_t metering_place_of(struct metering *m, const char *url)
     *p = (struct metering_host){.url = jl_strdup(url), .pid = -1, .loaded = -1, .idle_used = NAN, .idle_busy = NAN};
     if (!p->url)
         return NOWHERE;
+    p->sought = m->o.look_up;
     p->state = m->o.everywhere ? PLACE_NAMED : is_loopback(url) ? PLACE_ASSUMED : PLACE_ELSEWHERE;
     p->devices = p->state == PLACE_ELSEWHERE ? 0 : m->o.devices;
     for (size_t i = 0; i < m->o.n_upstreams; i++)
@@ -181,12 +182,14 @@ static void place_on(struct metering *m, struct metering_host *p, const struct c
         p->gpus = c->own[i];
     p->others = c->foreign;
     p->on_card = c->own[i] != 0;
+    p->sought = false;
     if (p->state == PLACE_NAMED || p->state == PLACE_ELSEWHERE || p->pid < 0)
         return;
     bool found = !c->listed || p->gpus || (computed && !c->hidden);
     p->no_card |= !p->gpus && found;
     found |= p->no_card;
     p->state = found ? PLACE_FOUND : PLACE_ASSUMED;
+    p->sought = !found && !c->hidden;
     p->devices = found ? rest | p->gpus : m->o.devices;
     p->why = found       ? NULL
              : c->hidden ? "the driver lists processes that cannot be seen from here"
@@ -264,6 +267,15 @@ static size_t places(struct metering *m)
     return n;
 }
 
+/* The lists are looked at more often while somebody may pay for what is not his. */
+static bool hurries(struct metering *m)
+{
+    pthread_mutex_lock(&m->lock);
+    bool unsure = metering_engines_unsure(m);
+    pthread_mutex_unlock(&m->lock);
+    return unsure;
+}
+
 static void find_all(struct metering *m, size_t n, joulet_mark now)
 {
     for (size_t i = 0; i < n && !atomic_load(&m->stop); i++) {
@@ -287,6 +299,8 @@ static void list_all(struct metering *m, size_t n, joulet_mark now)
         p->loaded = is_loaded(p);
     }
     tell_used(m, &c);
+    for (size_t i = 0; i < n; i++)
+        metering_engines_found(m, i);
     tell_loaded(m, now);
     pthread_mutex_unlock(&m->lock);
 }
@@ -304,7 +318,7 @@ void metering_devices_run(void *arg)
         size_t n = places(m);
         find_all(m, n, now);
         metering_look(m, n);
-        if (now - listed >= LIST_NS || !listed) {
+        if (now - listed >= LIST_NS || !listed || hurries(m)) {
             list_all(m, n, jl_mono_ns());
             listed = now;
         }

@@ -56,6 +56,7 @@ struct metering_host {
     uint32_t gpus;         /* on which its processes were seen last */
     uint32_t others;       /* on which are processes of no upstream */
     bool on_card, no_card; /* they are on one now; it computes without */
+    bool sought;           /* where its processes are is not known yet, and may be found out */
     const char *why;       /* it is not PLACE_FOUND; static, NULL */
     int64_t pid;           /* -1: not found */
     char name[16];
@@ -75,6 +76,7 @@ struct metering_engine {
     size_t place;     /* NOWHERE: too many */
     size_t engine;    /* of the attribution; NOWHERE: it draws its power elsewhere, or there are too many */
     uint32_t devices; /* by bits, as in metering_options */
+    bool unsure;      /* on which of them its upstream's processes are is sought */
     struct {
         size_t engine;
         uint32_t devices;
@@ -172,6 +174,9 @@ void metering_windows_run(void *arg);
 void metering_changed(struct metering *m, struct metered *x);
 /* metering_engines.c: its place in `engines`, on the devices of now; NOWHERE: there are too many */
 size_t metering_engine_of(struct metering *m, const char *upstream, const char *model);
+/* What was found of its place: requests under way no longer pay for devices that its processes are not on. */
+void metering_engines_found(struct metering *m, size_t place);
+bool metering_engines_unsure(const struct metering *m); /* somebody computes of whom that is sought */
 /* metering_devices.c */
 void metering_devices_run(void *arg);
 void metering_devices_close(struct metering *m);

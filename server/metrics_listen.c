@@ -5,6 +5,7 @@
 
 #include "report/prometheus.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -31,9 +32,12 @@ static void answer(struct net_call *call, int status, const char *type, const ch
     net_call_answer(call, &a);
 }
 
-static void refuse(struct net_call *call, int status, const char *sentence)
+static void refuse(struct server *s, struct net_call *call, const struct net_head *head, int status, const char *sentence)
 {
-    answer(call, status, "text/plain; charset=utf-8", sentence, strlen(sentence));
+    server_refused(s, head, head->target, status, sentence);
+    char text[200];
+    snprintf(text, sizeof text, "joulet: %s\n", sentence);
+    answer(call, status, "text/plain; charset=utf-8", text, strlen(text));
 }
 
 static bool has_token(const struct guard *g, const struct net_head *head, const char *in_path, size_t n)
@@ -48,13 +52,13 @@ static bool has_token(const struct guard *g, const struct net_head *head, const 
            guard_token(g, bearer, bearer ? strlen(bearer) : 0);
 }
 
-static void page(struct server *s, const struct rules *r, struct net_call *call)
+static void page(struct server *s, const struct rules *r, struct net_call *call, const struct net_head *head)
 {
     struct jl_buf out;
     jl_buf_init(&out, PAGE_MAX);
     metrics_write(s, r, &out);
     if (out.failed)
-        refuse(call, 503, "joulet: out of memory\n");
+        refuse(s, call, head, 503, "out of memory");
     else
         answer(call, 200, PROMETHEUS_TYPE, out.data, out.len);
     jl_buf_release(&out);
@@ -71,16 +75,16 @@ static void *on_begin(void *user, struct net_call *call, const struct net_head *
     target = guard_strip(head->target, &in_path, &n);
     if (!guard_host(&g, net_head_value(head->headers, head->n_headers, "Host"), head->client_fd) ||
         (origin && !guard_origin(&g, origin, head->client_fd)))
-        refuse(call, 403, "joulet: this name of the host is not one of its own: allow it with --allow-host\n");
+        refuse(p->server, call, head, 403, "this name of the host is not one of its own: allow it with --allow-host");
     else if (g.token && !p->server->o.metrics_open && !has_token(&g, head, in_path, n))
-        refuse(call, 401,
-               "joulet: a token is asked for: send it as Authorization: Bearer TOKEN, or put /joulet/t/TOKEN before the path\n");
+        refuse(p->server, call, head, 401,
+               "a token is asked for: send it as Authorization: Bearer TOKEN, or put /joulet/t/TOKEN before the path");
     else if (strncmp(target, "/metrics", 8) != 0 || (target[8] && target[8] != '?'))
-        refuse(call, 404, "joulet: there is nothing but /metrics at this port\n");
+        refuse(p->server, call, head, 404, "there is nothing but /metrics at this port");
     else if (strcmp(head->method, "GET") != 0 && strcmp(head->method, "HEAD") != 0)
-        refuse(call, 405, "joulet: this path is only read: ask with GET\n");
+        refuse(p->server, call, head, 405, "this path is only read: ask with GET");
     else
-        page(p->server, r, call);
+        page(p->server, r, call, head);
     rules_drop(r);
     return NULL;
 }

@@ -54,6 +54,8 @@ void passage_fail(struct passage *p, const struct joulet_error *err)
 
 void passage_answer_fault(struct passage *p)
 {
+    if (!p->watched && !p->gone) /* whoever watches is told at its end */
+        server_refused(p->server, p->head, p->target, p->fault, p->why);
     server_refuse(p->call, p->target, p->fault, p->why, p->gone || p->fault == 413);
 }
 
@@ -133,6 +135,7 @@ void *passage_begin(struct server *s, struct rules *rules, struct net_call *call
 {
     uint64_t most = rules->o.body_max ? rules->o.body_max : BODY_MAX_DEFAULT;
     if (head->body_len > 0 && (uint64_t)head->body_len > most) {
+        server_refused(s, head, target, 413, "the request's body is longer than the limit");
         server_refuse(call, target, 413, "the request's body is longer than the limit", true);
         return NULL;
     }

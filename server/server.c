@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define OBSERVER_PATIENCE_S 2.0
 #define LOOK_EVERY_NS       20000000
@@ -59,6 +60,39 @@ enum joulet_status server_reload(struct server *s, const struct server_options *
     return jl_ok(err);
 }
 
+/* ---- who is refused ------------------------------------------------------------------------------------------------- */
+
+/* Bytes of the path that may be shown: no query, no user of an address, and nothing from where a token may begin. */
+static size_t shown(const char *target, const char *token)
+{
+    size_t n = *target == '/' ? strcspn(target, "?#") : 0;
+    for (size_t i = 0; i < n; i++)
+        if (strncasecmp(target + i, GUARD_PATH, strlen(GUARD_PATH)) == 0)
+            n = i + strlen(GUARD_PATH);
+    const char *at = token ? strstr(target, token) : NULL;
+    return at && (size_t)(at - target) < n ? (size_t)(at - target) : n;
+}
+
+void server_refused(struct server *s, const struct net_head *head, const char *target, int status, const char *why)
+{
+    if (!s->o.refused)
+        return;
+    struct rules *rules = server_rules(s);
+    const struct server_refusal r = {.peer = head->peer,
+                                     .method = head->method,
+                                     .path = target,
+                                     .path_n = shown(target, rules->guard.token),
+                                     .status = status,
+                                     .why = why};
+    s->o.refused(s->o.user, &r);
+    rules_drop(rules);
+}
+
+static void on_refused(void *user, const struct net_head *head, int status, const char *why)
+{
+    server_refused(user, head, head->target, status, why);
+}
+
 /* ---- who is let in ----------------------------------------------------------------------------------------------- */
 
 bool server_is_own(const char *target)
@@ -66,22 +100,27 @@ bool server_is_own(const char *target)
     return jl_starts(target, "/joulet") && (!target[7] || target[7] == '/' || target[7] == '?');
 }
 
+static bool refuse(struct server *s, struct net_call *call, const struct net_head *head, const char *target, int status,
+                   const char *sentence)
+{
+    server_refused(s, head, target, status, sentence);
+    server_refuse(call, target, status, sentence, true);
+    return false;
+}
+
 /* False: refused. */
-static bool lets_in(const struct guard *g, struct net_call *call, const struct net_head *head, const char **target)
+static bool lets_in(struct server *s, const struct guard *g, struct net_call *call, const struct net_head *head,
+                    const char **target)
 {
     const char *in_path;
     size_t n;
     *target = guard_strip(head->target, &in_path, &n);
-    if (!guard_host(g, net_head_value(head->headers, head->n_headers, "Host"), head->client_fd)) {
-        server_refuse(call, *target, 403, "this name of the host is not one of its own: allow it with --allow-host", true);
-        return false;
-    }
+    if (!guard_host(g, net_head_value(head->headers, head->n_headers, "Host"), head->client_fd))
+        return refuse(s, call, head, *target, 403, "this name of the host is not one of its own: allow it with --allow-host");
     const char *in_header = net_head_value(head->headers, head->n_headers, GUARD_HEADER);
-    if (g->token && !guard_token(g, in_path, n) && !guard_token(g, in_header, in_header ? strlen(in_header) : 0)) {
-        server_refuse(call, *target, 401,
-                      "a token is asked for: send it as X-Joulet-Token, or put /joulet/t/TOKEN before the path", true);
-        return false;
-    }
+    if (g->token && !guard_token(g, in_path, n) && !guard_token(g, in_header, in_header ? strlen(in_header) : 0))
+        return refuse(s, call, head, *target, 401,
+                      "a token is asked for: send it as X-Joulet-Token, or put /joulet/t/TOKEN before the path");
     return true;
 }
 
@@ -90,8 +129,9 @@ static void *on_begin(void *user, struct net_call *call, const struct net_head *
     struct server *s = user;
     struct rules *rules = server_rules(s);
     const char *target;
-    void *passage =
-        lets_in(&rules->guard, call, head, &target) ? passage_begin(s, rules, call, head, target, server_is_own(target)) : NULL;
+    void *passage = lets_in(s, &rules->guard, call, head, &target)
+                        ? passage_begin(s, rules, call, head, target, server_is_own(target))
+                        : NULL;
     if (!passage)
         rules_drop(rules);
     return passage;
@@ -132,7 +172,8 @@ static enum joulet_status start(struct server *s, struct joulet_error *err)
                                       .answer = passage_answer,
                                       .read = passage_read,
                                       .tunnel = passage_tunnel,
-                                      .end = passage_end};
+                                      .end = passage_end,
+                                      .refused = on_refused};
     enum joulet_status status = start_observing(s, err);
     if (status == JOULET_OK)
         status = api_open(s, err);

@@ -25,6 +25,15 @@ struct server_api {
     const char *db;               /* of runs; NULL: joulet.db in the data folder */
 };
 
+/* A request that went nowhere, for the log of the operator. */
+struct server_refusal {
+    const char *peer, *method; /* "" unknown */
+    const char *path;          /* its first path_n bytes, without query and token; 0: it has none */
+    size_t path_n;
+    int status; /* 0: closed without an answer */
+    const char *why;
+};
+
 struct server_options {
     const char *listen;
     const struct server_upstream *upstreams;
@@ -49,6 +58,8 @@ struct server_options {
     enum splice_form inject;    /* where the energy goes in answers, when something is measured */
     /* What the operator should know, once each time it begins; any thread. */
     void (*said)(void *user, const char *sentence);
+    void (*refused)(void *user,
+                    const struct server_refusal *r); /* each time; any thread, and a client waits; NULL: nobody asks */
     void *user;
 };
 

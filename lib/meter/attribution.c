@@ -128,16 +128,27 @@ enum joulet_status joulet_attribution_used(struct joulet_attribution *a, size_t 
     return jl_ok(err);
 }
 
+enum joulet_status joulet_attribution_type(struct joulet_attribution *a, size_t device, size_t type, struct joulet_error *err)
+{
+    if (device >= a->n_devices)
+        return attribution_no_such("device", device, err);
+    a->devices[device].type = type;
+    return jl_ok(err);
+}
+
 static void on_share(void *user, const struct joulet_share *share)
 {
     const struct attribution_ledger *l = user;
     struct attribution_request *r = &l->of->requests[share->id];
-    r->net_j += share->net_j;
-    r->prefill_j += share->prefill_j;
-    r->u2 += share->u_j * share->u_j;
-    r->sensor_u2 += share->u_sensor_j * share->u_sensor_j;
+    struct attribution_part *part = &r->parts[attribution_index(&l->of->engines[l->engine], l->of, l->device)];
+    double common2 = share->u_common_j * share->u_common_j;
+    part->net_j = share->net_j;
+    part->prefill_j = share->prefill_j;
+    part->u2 = share->u_j * share->u_j - common2;
+    part->sensor_u2 = share->u_sensor_j * share->u_sensor_j - common2;
+    part->common_j = share->u_common_j;
+    part->final = true;
     r->weights_assumed |= share->weights_assumed;
-    r->parts[attribution_index(&l->of->engines[l->engine], l->of, l->device)].final = true;
     r->pending--;
     attribution_final(l->of, r);
 }
@@ -186,7 +197,8 @@ enum joulet_status joulet_attribution_engine(struct joulet_attribution *a, const
         return status;
     struct attribution_engine *e = &a->engines[a->n_engines];
     size_t before = a->n_ledgers;
-    *e = (struct attribution_engine){.tells_steps = in->tells_steps, .slots = in->slots, .group = in->group};
+    *e =
+        (struct attribution_engine){.tells_steps = in->tells_steps, .unsure = in->unsure, .slots = in->slots, .group = in->group};
     infer_init(&e->infer);
     e->ledgers = calloc(in->n_devices, sizeof *e->ledgers);
     status = e->ledgers ? JOULET_OK : attribution_memory(err);

@@ -37,6 +37,7 @@ struct attribution_device {
     joulet_mark last_event_ns;
     double carry_j;
     bool unused;  /* by every engine */
+    size_t type;  /* of its sensor; 0: its own */
     double gap_s; /* time that was not measured */
     struct joulet_accounts accounts;
 };
@@ -53,7 +54,10 @@ struct attribution_ledger {
 struct attribution_part {
     size_t slot;
     double idle_mark_j, gap_mark_s;
-    bool final, left, there; /* told by the ledger; told to leave it; in flight, as the windows that closed say */
+    bool final, left; /* told by the ledger; told to leave it */
+    bool there, gone; /* in flight, and no longer, as the windows that closed say */
+    double net_j, prefill_j, idle_j;
+    double u2, sensor_u2, common_j; /* beside what is common; of it the sensor's; what is common */
 };
 
 struct attribution_request {
@@ -62,7 +66,6 @@ struct attribution_request {
     bool used, ended, released; /* released: no more steps of it will come */
     bool silent, guessed, begun;
     bool weights_assumed;
-    double prefill_j;
     joulet_mark arrived, last;
     double prompt, context, computed; /* tokens it will compute, all before its answer; those that have their step */
     joulet_mark given_from, given_to; /* ends of the first and the last step that was given tokens of its prompt; 0: none */
@@ -72,7 +75,7 @@ struct attribution_request {
     size_t entry;                     /* its place there, counted from the first there ever was */
     size_t before, after;             /* in the queue of prompts, or among the silent */
     size_t pending;                   /* ledgers and devices that are not final */
-    double net_j, u2, sensor_u2, idle_j, unmeasured_s;
+    double unmeasured_s;
     struct attribution_part *parts; /* one for each device of its engine */
 };
 
@@ -110,7 +113,7 @@ struct attribution_inference {
 };
 
 struct attribution_engine {
-    bool tells_steps;
+    bool tells_steps, unsure;
     size_t group;
     size_t slots, n_ledgers, in_flight, in_ledgers; /* in_ledgers: requests that have not left them */
     size_t *ledgers;

@@ -3,21 +3,46 @@
 
 #include <math.h>
 
+static size_t type_of(const struct joulet_attribution *a, const struct attribution_engine *e, size_t i)
+{
+    return a->devices[a->ledgers[e->ledgers[i]]->device].type;
+}
+
+/* What devices err by in common, squared: linearly within a type of sensor, in quadrature between them (3). */
+static double common_u2(const struct joulet_attribution *a, const struct attribution_request *r)
+{
+    const struct attribution_engine *e = &a->engines[r->engine];
+    double u2 = 0;
+    for (size_t i = 0; i < e->n_ledgers; i++) {
+        size_t type = type_of(a, e, i), first = 0;
+        double sum = 0;
+        while (first < i && (type == 0 || type_of(a, e, first) != type))
+            first++;
+        for (size_t k = i; k < e->n_ledgers && first == i; k++)
+            sum += k == i || (type && type_of(a, e, k) == type) ? r->parts[k].common_j : 0;
+        u2 += sum * sum;
+    }
+    return u2;
+}
+
 void attribution_final(struct joulet_attribution *a, struct attribution_request *r)
 {
     if (r->pending)
         return;
-    struct joulet_attributed told = {.id = r->id,
-                                     .engine = r->engine,
-                                     .net_j = r->net_j,
-                                     .u_j = sqrt(r->u2),
-                                     .idle_share_j = r->idle_j,
-                                     .gross_j = r->net_j + r->idle_j,
-                                     .final = true,
-                                     .weights_assumed = r->weights_assumed,
-                                     .u_sensor_j = sqrt(r->sensor_u2),
-                                     .unmeasured_s = r->unmeasured_s,
-                                     .prefill_j = r->prefill_j};
+    struct joulet_attributed told = {
+        .id = r->id, .engine = r->engine, .final = true, .weights_assumed = r->weights_assumed, .unmeasured_s = r->unmeasured_s};
+    double common2 = common_u2(a, r), u2 = common2, sensor_u2 = common2;
+    for (size_t i = 0; i < a->engines[r->engine].n_ledgers; i++) {
+        const struct attribution_part *p = &r->parts[i];
+        told.net_j += p->net_j;
+        told.prefill_j += p->prefill_j;
+        told.idle_share_j += p->idle_j;
+        u2 += p->u2;
+        sensor_u2 += p->sensor_u2;
+    }
+    told.gross_j = told.net_j + told.idle_share_j;
+    told.u_j = sqrt(u2);
+    told.u_sensor_j = sqrt(sensor_u2);
     attribution_give_back(a, r);
     a->tell(a->user, &told);
 }
@@ -36,19 +61,15 @@ enum joulet_status joulet_attribution_look(struct joulet_attribution *a, size_t 
         return attribution_no_such("request", request, err);
     const struct attribution_request *r = &a->requests[request];
     const struct attribution_engine *e = &a->engines[r->engine];
-    *out = (struct joulet_attributed){.id = r->id,
-                                      .engine = r->engine,
-                                      .net_j = r->net_j,
-                                      .u_j = NAN,
-                                      .idle_share_j = r->idle_j,
-                                      .weights_assumed = r->weights_assumed,
-                                      .u_sensor_j = NAN,
-                                      .prefill_j = NAN};
+    *out = (struct joulet_attributed){
+        .id = r->id, .engine = r->engine, .u_j = NAN, .weights_assumed = r->weights_assumed, .u_sensor_j = NAN, .prefill_j = NAN};
     for (size_t i = 0; i < e->n_ledgers; i++) {
         const struct attribution_ledger *l = a->ledgers[e->ledgers[i]];
         const struct attribution_device *d = &a->devices[l->device];
         const struct attribution_part *p = &r->parts[i];
         double waiting, lam = l->sharing->in_joules ? 1 : l->lam;
+        out->net_j += p->net_j;
+        out->idle_share_j += p->idle_j;
         if (!p->final) {
             out->net_j += sharing_so_far(l->sharing, p->slot, &waiting);
             out->net_j += lam * (waiting + untold_j(r, &l->sharing->w, (double)e->in_flight));

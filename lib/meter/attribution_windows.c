@@ -9,7 +9,7 @@
 
 #define WINDOWS_MAX ((size_t)1 << 16)
 #define PATIENCE_S  60.0 /* an engine that tells its steps may be so late; one step is seldom so long */
-#define LEARN_S     10.0 /* windows of a model of which nothing is known wait for so long */
+#define LEARN_S     10.0 /* windows of a model of which nothing is known wait for so long, for weights or for its devices */
 #define REST_SHARE  0.05 /* of the window, for engines about which nothing is known, beside others that drew all of it */
 
 joulet_mark attribution_known_until(const struct joulet_attribution *a, const struct attribution_engine *e)
@@ -68,12 +68,13 @@ static void one_event(struct joulet_attribution *a, size_t device, const struct 
     struct attribution_part *part = &r->parts[attribution_index(&a->engines[r->engine], a, device)];
     d->there += p->change;
     part->there = p->change > 0;
+    part->gone = !part->there;
     if (part->there) {
         part->idle_mark_j = d->shared_j;
         part->gap_mark_s = d->gap_s;
         return;
     }
-    r->idle_j += d->shared_j - part->idle_mark_j;
+    part->idle_j = d->shared_j - part->idle_mark_j;
     r->unmeasured_s = fmax(r->unmeasured_s, d->gap_s - part->gap_mark_s);
     r->pending--;
     if (d->there == 0)
@@ -291,13 +292,28 @@ static bool waits_for_weights(struct joulet_attribution *a, size_t device, joule
     return true;
 }
 
+/* Somebody's requests are in it of whom it is not known yet whether they draw on this device. */
+static bool waits_for_devices(const struct joulet_attribution *a, size_t device, joulet_mark known)
+{
+    const struct attribution_device *d = &a->devices[device];
+    if (known - d->windows[d->first].to > jl_ns(LEARN_S))
+        return false;
+    for (size_t i = 0; i < a->n_ledgers; i++) {
+        const struct attribution_ledger *l = a->ledgers[i];
+        if (l->device == device && a->engines[l->engine].unsure &&
+            (a->engines[l->engine].in_ledgers || l->sharing->head < l->sharing->n))
+            return true;
+    }
+    return false;
+}
+
 /* A window that waits for long is closed with what is known. */
 void attribution_close_windows(struct joulet_attribution *a, size_t device)
 {
     struct attribution_device *d = &a->devices[device];
     joulet_mark known = known_until(a, device);
     while (d->first < d->n && (d->windows[d->first].to <= known || d->n - d->first >= WINDOWS_MAX / 2)) {
-        if (d->n - d->first < WINDOWS_MAX / 2 && waits_for_weights(a, device, known))
+        if (d->n - d->first < WINDOWS_MAX / 2 && (waits_for_devices(a, device, known) || waits_for_weights(a, device, known)))
             return;
         struct attribution_window w = d->windows[d->first++];
         (isnan(w.gross_j) ? close_gap : close_window)(a, device, &w);

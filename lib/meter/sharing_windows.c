@@ -81,13 +81,15 @@ static void emit(struct joulet_sharing *s, struct sharing_request *r)
     settle(s, r);
     double all_j = s->measured_j - r->sum_j;
     double u_all_j = hypot(sqrt(fmax(0, s->sum_u2 - r->sum_u2)), fmax(0, s->sum_common_j - r->sum_common_j));
-    double u_rel = all_j > 0 ? u_all_j / all_j : 0;
+    double u_rel = all_j > 0 ? u_all_j / all_j : 0,
+           common_rel = all_j > 0 ? fmax(0, s->sum_common_j - r->sum_common_j) / all_j : 0;
     struct joulet_share share = {.id = r->id,
                                  .net_j = r->energy_j,
                                  .u_j = hypot(r->energy_j * u_rel, s->w.u_share * r->energy_j),
                                  .idle_share_j = s->idle_w * (s->shared_s - r->shared_s),
                                  .weights_assumed = s->w.assumed || r->guessed,
                                  .u_sensor_j = fabs(r->energy_j) * u_rel,
+                                 .u_common_j = fabs(r->energy_j) * common_rel,
                                  .prefill_j = r->decoded_some ? r->prefill_j : r->energy_j};
     sharing_free_slot(s, r);
     s->emit(s->user, &share);

@@ -3,7 +3,9 @@
 #include "tests/cli/program.h"
 #include "tests/server/upstream.h"
 
+#include <arpa/inet.h>
 #include <jansson.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -150,6 +152,27 @@ static void the_log_can_be_rotated(void **state)
     stop(&s);
 }
 
+static int connect_to(const struct service *s)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    a.sin_port = htons((uint16_t)atoi(strrchr(s->url, ':') + 1));
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    return fd;
+}
+
+/* As it stands, and waits for the end of the answer. */
+static void send_raw(const struct service *s, const char *request)
+{
+    char bytes[4096];
+    int fd = connect_to(s);
+    ssize_t n = send(fd, request, strlen(request), MSG_NOSIGNAL);
+    (void)n;
+    while (recv(fd, bytes, sizeof bytes, 0) > 0)
+        continue;
+    close(fd);
+}
+
 static void the_log_as_json(void **state)
 {
     struct service s;
@@ -170,8 +193,136 @@ static void the_log_as_json(void **state)
     assert_null(strstr(text, "secret"));
     json_decref(line);
     free(text);
+    send_raw(&s, "GET /\\\"?secret HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+    text = until_line("lines.json", "refused");
+    line = json_loads(strchr(text, '\n') + 1, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(line);
+    assert_string_equal(json_string_value(json_object_get(line, "path")), "/\\\"");
+    assert_int_equal(json_integer_value(json_object_get(line, "status")), 403);
+    assert_string_equal(json_string_value(json_object_get(line, "end")), "refused");
+    assert_non_null(strstr(json_string_value(json_object_get(line, "why")), "--allow-host"));
+    json_decref(line);
+    free(text);
     free(conf);
     stop(&s);
+}
+
+/* Of what goes nowhere too, and of that no secret either: a token that is wrong by a letter is nearly the right one. */
+static void refused_requests_are_in_the_log(void **state)
+{
+    static const struct {
+        const char *request, *line;
+    } rows[] = {
+        {"GET /v1/a?key=secret HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer secret\r\nConnection: close\r\n\r\n",
+         "127.0.0.1 GET /v1/a 401 - - - refused\n"},
+        {"GET /joulet/t/secretsecret/v1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+         "127.0.0.1 GET /v1 401 - - - refused\n"},
+        {"GET /v1/joulet/t/secretsecret/v1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+         "127.0.0.1 GET /v1/joulet/t/ 401 - - - refused\n"},
+        {"GET /x/secret-token HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "127.0.0.1 GET /x/ 401 - - - refused\n"},
+        {"POST /b HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+         "127.0.0.1 POST /b 403 - - - refused\n"},
+        {"POST /c?secret HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+         "127.0.0.1 POST /c 400 - - - refused\n"},
+        {"POST /joulet/t/secret-token/d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+         "127.0.0.1 POST /joulet/t/ 400 - - - refused\n"},
+        {"GET http://user:secret@localhost/ HTTP/1.1\r\nHost: localhost\r\n\r\n", "127.0.0.1 GET - 400 - - - refused\n"},
+        {"GET /joulet/health HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\nX-Joulet-Token: "
+         "secret-token\r\nConnection: close\r\n\r\n",
+         "127.0.0.1 GET /joulet/health 403 - - - refused\n"},
+        {"GET /e HTTP/1.1\r\nHost: localhost\r\nX-Joulet-Token: secret-token\r\nConnection: close\r\n\r\n",
+         "127.0.0.1 GET /e 404 - - - refused\n"},
+        {"GET /f\x1b[2J HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", "GET /f\\x1b[2J 40"},
+        {"POST /g HTTP/1.1\r\nHost: localhost\r\nX-Joulet-Token: secret-token\r\nContent-Length: 99999999999\r\n\r\n",
+         "127.0.0.1 POST /g 413 - - - refused\n"},
+        {"POST /i HTTP/1.1\r\nHost: localhost\r\nContent-Length : 7\r\n\r\n", "POST /i 400 - - - refused\n"},
+    };
+    struct service s;
+    (void)state;
+    unlink(scratch("access.log"));
+    char *conf = jl_strf("upstream = /up=%%s\ntoken = secret-token\nlog = %s\n# %%s\n", scratch("access.log"));
+    start(&s, conf, NULL);
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        print_message("  %s\n", rows[i].line);
+        send_raw(&s, rows[i].request);
+        free(until_line("access.log", rows[i].line));
+    }
+    struct jl_buf flood;
+    jl_buf_init(&flood, 1 << 20);
+    jl_buf_str(&flood, "GET /h HTTP/1.1\r\nHost: localhost\r\n");
+    for (int i = 0; i < 2000; i++)
+        jl_buf_str(&flood, "X-Secret: secretsecret\r\n");
+    jl_buf_str(&flood, "\r\n");
+    send_raw(&s, flood.data);
+    char *x = NULL;
+    for (int i = 0; i < 300; i++) {
+        free(x);
+        x = scratch_read("access.log");
+        usleep(10000);
+    }
+    print_message("%s", x);
+    char *text = scratch_read("access.log");
+    assert_null(strstr(text, "secret"));
+    free(text);
+    jl_buf_release(&flood);
+    free(conf);
+    stop(&s);
+}
+
+static void connections_over_the_limit_are_in_the_log(void **state)
+{
+    enum { MOST = 2 };
+    static const char request[] = "GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    struct service s;
+    int fds[MOST];
+    char byte;
+    (void)state;
+    unlink(scratch("limit.log"));
+    char *conf = jl_strf("upstream = %%s\nconnections = 2\nlog = %s\n# %%s\n", scratch("limit.log"));
+    start(&s, conf, NULL);
+    for (int i = 0; i < MOST; i++) {
+        fds[i] = connect_to(&s);
+        assert_int_equal(send(fds[i], request, sizeof request - 1, MSG_NOSIGNAL), sizeof request - 1);
+        assert_int_equal(recv(fds[i], &byte, 1, 0), 1); /* it is served, and stays */
+    }
+    send_raw(&s, request);
+    free(until_line("limit.log", " - 127.0.0.1 - - - - - - refused\n"));
+    for (int i = 0; i < MOST; i++)
+        close(fds[i]);
+    free(conf);
+    stop(&s);
+}
+
+static size_t count(const char *text, const char *words)
+{
+    size_t n = 0;
+    for (const char *p = text; (p = strstr(p, words)); p++)
+        n++;
+    return n;
+}
+
+/* So many lines a second, and how many there were besides: none is forgotten. */
+static void a_flood_of_refusals(void **state)
+{
+    enum { MANY = 300 };
+    struct service s;
+    (void)state;
+    unlink(scratch("flood.log"));
+    char *conf = jl_strf("upstream = %%s\ntoken = secret-token\nlog = %s\n# %%s\n", scratch("flood.log"));
+    start(&s, conf, NULL);
+    int64_t from_ns = jl_mono_ns();
+    for (int i = 0; i < MANY; i++)
+        send_raw(&s, "GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    double took_s = jl_s(jl_mono_ns() - from_ns);
+    stop(&s);
+    char *text = scratch_read("flood.log");
+    size_t lines = count(text, " refused\n"), all = lines;
+    for (const char *p = text; (p = strstr(p, " refused+")); p++)
+        all += strtoul(p + 9, NULL, 10);
+    assert_int_equal(all, MANY);
+    assert_true(lines >= 20 && (double)lines <= 20 * (took_s + 2));
+    free(text);
+    free(conf);
 }
 
 /* ---- the service manager --------------------------------------------------------------------------------------------------- */
@@ -216,7 +367,12 @@ static void the_service_manager_is_told(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(settings_are_read_again), cmocka_unit_test(the_log_can_be_rotated),
-                                       cmocka_unit_test(the_log_as_json), cmocka_unit_test(the_service_manager_is_told)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(settings_are_read_again),
+                                       cmocka_unit_test(the_log_can_be_rotated),
+                                       cmocka_unit_test(the_log_as_json),
+                                       cmocka_unit_test(refused_requests_are_in_the_log),
+                                       cmocka_unit_test(connections_over_the_limit_are_in_the_log),
+                                       cmocka_unit_test(a_flood_of_refusals),
+                                       cmocka_unit_test(the_service_manager_is_told)};
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -261,6 +261,112 @@ static void test_several_devices(void **state)
     joulet_attribution_close(a);
 }
 
+/* Of three devices the engine is on one, which is found out while windows wait, after some were counted, or after its end. */
+static void test_devices_found_late(void **state)
+{
+    static const struct {
+        const char *what;
+        double until, found; /* windows are told; its devices are */
+        bool ended;
+    } rows[] = {
+        {"while windows wait", 1.5, 1.5, false}, {"after some were counted", 14, 14, false}, {"after its end", 3, 3, true}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct told told;
+        struct joulet_attribution *a = open_one(&told);
+        size_t devices[] = {add_device(a, 50, NAN), add_device(a, 70, NAN), add_device(a, 30, NAN)}, engine, other, r, s = 0;
+        struct joulet_attribution_engine e = {.devices = devices, .n_devices = 3, .tells_steps = true, .unsure = true};
+        struct joulet_attributed look;
+        ok(joulet_attribution_engine(a, &e, &engine, &err));
+        other = add_engine(a, &devices[1], 1, true);
+        r = enter(a, engine, 7, 10, 1);
+        s = enter(a, other, 8, 10, 1);
+        double end = rows[i].ended ? 2.5 : 20;
+        ok(joulet_attribution_step(a, engine, at(1), at(end), &(struct joulet_stepped){r, 10, 0, 0}, 1, &err));
+        ok(joulet_attribution_step(a, other, at(1), at(end), &(struct joulet_stepped){s, 10, 0, 0}, 1, &err));
+        if (rows[i].ended) {
+            ok(joulet_attribution_end(a, r, 1, at(end), &err));
+            ok(joulet_attribution_end(a, s, 1, at(end), &err));
+        }
+        for (double t = 0; t < rows[i].until; t += .5) {
+            energy(a, devices[0], t, t + .5, t < 1 ? 25 : 75);
+            energy(a, devices[1], t, t + .5, t < 1 ? 35 : 55);
+            energy(a, devices[2], t, t + .5, 16);
+        }
+        joulet_attribution_until(a, at(rows[i].until));
+        assert_int_equal(told.n, 0);
+        assert_near(accounts(a, devices[1]).requests_j > 0, i == 1, 0); /* the others wait */
+        ok(joulet_attribution_used(a, devices[2], false, &err));
+        ok(joulet_attribution_not_on(a, engine, devices[1], &err));
+        ok(joulet_attribution_not_on(a, engine, devices[2], &err));
+        ok(joulet_attribution_sure(a, engine, &err));
+        assert_int_equal(joulet_attribution_not_on(a, engine, devices[2], &err), JOULET_NOT_FOUND);
+        assert_int_equal(joulet_attribution_not_on(a, engine, devices[0], &err), JOULET_USAGE);
+        for (size_t k = 0; k < 3; k++)
+            accounts(a, devices[k]);
+        assert_near(accounts(a, devices[2]).requests_j, 0, 1e-9);
+        assert_near(accounts(a, devices[2]).idle_shares_j, 0, 1e-9);
+        if (!rows[i].ended) {
+            ok(joulet_attribution_end(a, r, 1, at(20), &err));
+            ok(joulet_attribution_end(a, s, 1, at(20), &err));
+            for (double t = rows[i].until; t < 20; t += .5) {
+                energy(a, devices[0], t, t + .5, 75);
+                energy(a, devices[1], t, t + .5, 55);
+                energy(a, devices[2], t, t + .5, 16);
+            }
+        }
+        joulet_attribution_until(a, at(40));
+        assert_int_equal(told.n, 2);
+        assert_near(told.of[7].net_j, 100 * (end - 1), 1e-6); /* 100 W above 50 W on its own device, and nothing else */
+        assert_near(told.of[7].idle_share_j, 50 * (end - 1), 1e-6);
+        if (i != 1) { /* what was counted before it was known is nobody's */
+            assert_near(told.of[8].net_j, 40 * (end - 1), 1e-6);
+            assert_near(told.of[8].idle_share_j, 70 * (end - 1), 1e-6);
+            assert_near(accounts(a, devices[2]).idle_device_j, accounts(a, devices[2]).measured_j, 1e-6);
+        }
+        assert_near(accounts(a, devices[1]).requests_j, told.of[8].net_j, 1e-6);
+        assert_int_equal(joulet_attribution_look(a, r, &look, &err), JOULET_NOT_FOUND);
+        joulet_attribution_close(a);
+    }
+}
+
+/* What sensors of one type err by, they err by together: it adds linearly, as it does for the devices of a run (3). */
+static void test_gains_of_devices(void **state)
+{
+    static const struct {
+        const char *what;
+        size_t types[3];
+        double u_j; /* of 100, 200 and 100 J, each 5 % off in common */
+    } rows[] = {{"each of its own type", {0, 0, 0}, 12.24744871},
+                {"three of one type", {4, 4, 4}, 20},
+                {"two of one type, and one beside them", {4, 4, 2}, 15.8113883}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct told told;
+        struct joulet_attribution *a = open_one(&told);
+        size_t devices[3], engine, r;
+        for (size_t k = 0; k < 3; k++) {
+            devices[k] = add_device(a, 50, NAN);
+            ok(joulet_attribution_type(a, devices[k], rows[i].types[k], &err));
+        }
+        engine = add_engine(a, devices, 3, true);
+        r = enter(a, engine, 7, 10, 1);
+        ok(joulet_attribution_step(a, engine, at(1), at(2), &(struct joulet_stepped){r, 10, 0, 0}, 1, &err));
+        ok(joulet_attribution_end(a, r, 1, at(2), &err));
+        joulet_attribution_until(a, at(20));
+        for (size_t k = 0; k < 3; k++) {
+            double net_j = k == 1 ? 200 : 100;
+            ok(joulet_attribution_energy(a, devices[k], at(1), at(2), net_j + 50, .001, .05 * net_j, &err));
+        }
+        assert_int_equal(told.n, 1);
+        if (fabs(told.of[7].u_sensor_j - rows[i].u_j) > 1e-3)
+            fail_msg("%s: %.6f", rows[i].what, told.of[7].u_sensor_j);
+        assert_near(told.of[7].u_j, hypot(rows[i].u_j, .03 * hypot(hypot(100, 100), 200)), 1e-3); /* shares err by themselves */
+        assert_int_equal(joulet_attribution_type(a, 9, 1, &err), JOULET_NOT_FOUND);
+        joulet_attribution_close(a);
+    }
+}
+
 static void test_mistakes(void **state)
 {
     struct told told;
@@ -797,6 +903,8 @@ int main(void)
         cmocka_unit_test(test_vector),
         cmocka_unit_test(test_accounts_of_devices),
         cmocka_unit_test(test_several_devices),
+        cmocka_unit_test(test_gains_of_devices),
+        cmocka_unit_test(test_devices_found_late),
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_nothing_is_lost),
         cmocka_unit_test(test_engine_events_and_clusters),

@@ -1,7 +1,9 @@
 /* Which devices an upstream draws from: processes of a machine that is played, on cards of a stand-in for the driver's library;
  * what of the processor's energy is whose; phase edges from both clocks; levels with and without a model. */
 #include "server/metering_private.h"
+#include "server/server.h"
 #include "tests/platform/scratch.h"
+#include "tests/server/metered.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -235,6 +237,89 @@ static void test_not_known(void **state)
     close_cards(&x);
 }
 
+/* ---- the first request ------------------------------------------------------------------------------------------------------
+ */
+
+#define HEAD  "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
+#define PIECE "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"a\"},\"done\":false}\n"
+#define ASKED "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"one two three\"}]}"
+
+static void await_levels(struct metered_cards *x)
+{
+    struct metering *m = x->metering;
+    for (bool known = false; !known; jl_sleep_until(jl_mono_ns() + 20000000)) {
+        pthread_mutex_lock(&m->lock);
+        known = metering_level_known(m, 0);
+        pthread_mutex_unlock(&m->lock);
+    }
+}
+
+/* Waits until the only request is on these devices, and that is so known; or, final: for its last figures. */
+static void await_request(struct metered_cards *x, uint32_t devices, bool assumed, bool final)
+{
+    struct metering *m = x->metering;
+    const struct metered *r = &m->table[0];
+    uint32_t on = 0;
+    for (int64_t until = jl_mono_ns() + PATIENCE_NS; jl_mono_ns() < until; jl_sleep_until(jl_mono_ns() + 20000000)) {
+        pthread_mutex_lock(&m->lock);
+        on = r->devices;
+        bool is = r->entered && on == devices && r->assumed == assumed && r->final == final;
+        pthread_mutex_unlock(&m->lock);
+        if (is)
+            return;
+    }
+    fail_msg("the request is on %x, not on %x", on, devices);
+}
+
+/* Nobody has seen this model compute. While the first request waits, its runner comes on the second of three cards: it pays for
+ * that one from its beginning, and for no other. */
+static void test_first_request(void **state)
+{
+    static const struct play plays[] = {{.bytes = HEAD PIECE, .then = THEN_HOLD}};
+    struct upstream *upstream = upstream_start(plays, 1);
+    struct metering_upstream one[] = {{.url = upstream_url(upstream), .look_up = true}};
+    struct server_upstream to = {.url = upstream_url(upstream)};
+    struct metered_cards x;
+    struct server *server;
+    struct joulet_error err;
+    (void)state;
+    int port = atoi(strrchr(upstream_url(upstream), ':') + 1);
+    char *text = jl_strf("  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+                         "   0: 0100007F:%04X 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0        0 111 1 0\n",
+                         port);
+    put("net/tcp", text);
+    free(text);
+    put_process(700, 1, "ollama", 111, HERE);
+    put("cards", "");
+    open_cards(&x, one, 1);
+    await(&x, 0, "assumed", 7);
+    await_levels(&x);
+    struct server_options o = {.listen = "127.0.0.1:0", .upstreams = &to, .n_upstreams = 1, .metering = x.metering};
+    assert_int_equal(server_open(&server, &o, &err), JOULET_OK);
+    int fd = client_connect(server);
+    char *request = post("/api/chat", ASKED);
+    client_say(fd, request);
+    await_request(&x, 7, true, false);
+    put_process(701, 700, "ollama", 0, HERE);
+    put("cards", "1 701\n");
+    await_request(&x, 2, false, false);
+    close(fd);
+    await_request(&x, 2, false, true);
+    json_t *all = energy(&x), *devices = json_object_get(all, "devices");
+    for (size_t i = 0; i < 3; i++) {
+        const json_t *d = json_array_get(devices, i);
+        assert_conserved(d);
+        double paid_j = number(d, "requests_j") + number(d, "idle_shares_j");
+        if ((i == 1) != (paid_j > 1e-3))
+            fail_msg("card %zu: %g J", i, paid_j);
+    }
+    json_decref(all);
+    free(request);
+    server_close(server);
+    close_cards(&x);
+    upstream_stop(upstream);
+}
+
 static void put_power(double watts, const char *how)
 {
     char *path = jl_strf("%s/power", scratch);
@@ -418,6 +503,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_cards, open_machine, close_machine),
                                        cmocka_unit_test_setup_teardown(test_not_known, open_machine, close_machine),
                                        cmocka_unit_test_setup_teardown(test_container, open_machine, close_machine),
+                                       cmocka_unit_test_setup_teardown(test_first_request, open_machine, close_machine),
                                        cmocka_unit_test_setup_teardown(test_keep_alive, open_machine, close_machine),
                                        cmocka_unit_test(test_processor),
                                        cmocka_unit_test(test_edges)};

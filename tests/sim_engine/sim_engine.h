@@ -23,6 +23,7 @@ struct sim_config {
     int64_t context;
     const char *model, *key, *curve, *truth; /* key, curve, truth may be NULL */
     bool openai;                             /* no llama.cpp routes, no timings */
+    bool stamps; /* its timings say when it sent its pieces, as those of real engines do, not when it meant to */
     struct sim_fault faults[16];
     size_t n_faults;
 };
@@ -37,6 +38,7 @@ struct sim_truth {
     char outcome[12]; /* "done", "gone" (the client left), "died", "failed" */
     int64_t prompt_tokens, cached_tokens, generated_tokens;
     int64_t t_arrival_ns, t_prefill_ns, t_decode_ns, t_end_ns; /* decode begins when the first token is made */
+    int64_t t_first_sent_ns, t_last_sent_ns;                   /* when its first and last piece really were; 0: none was */
     double prefill_j, decode_j;
     double late_s; /* so long after a change of power it was written to the curve, at worst: the machine was busy with others */
 };

@@ -179,6 +179,8 @@ static void put_timings(const struct job *j, struct jl_buf *b)
         return;
     double scale = fault(j, "no-time") ? 0 : 1;
     double decode_ms = j->tokens > 1 ? (double)(j->tokens - 1) * j->e->config.decode_ms : 0.001;
+    if (j->e->config.stamps && j->t.t_last_sent_ns > j->t.t_first_sent_ns)
+        decode_ms = 1e3 * jl_s(j->t.t_last_sent_ns - j->t.t_first_sent_ns);
     jl_buf_printf(
         b, ",\"timings\":{\"cache_n\":%lld,\"prompt_n\":%lld,\"prompt_ms\":%.6g,\"predicted_n\":%lld,\"predicted_ms\":%.6g}",
         (long long)j->cached, (long long)(j->prompt - j->cached),
@@ -368,6 +370,9 @@ static bool send_token(struct job *j, int64_t i)
         jl_buf_str(&j->text, ": ping\n\n");
     if (!(last && j->has_eos))
         put_token(j, &j->text, i);
+    j->t.t_last_sent_ns = jl_mono_ns();
+    if (i == 0)
+        j->t.t_first_sent_ns = j->t.t_last_sent_ns;
     return !j->text.len || sim_stream_piece(j->c, j->text.data, j->text.len);
 }
 
