@@ -59,7 +59,7 @@ static bool in_group(enum wire_kind kind)
 
 static uint32_t times_of(int group)
 {
-    return group > 0 ? probe_settings.repeat[groups[group][0]] : 0;
+    return probe_settings.repeat[groups[group][0]]; /* of none: 0 */
 }
 
 /* ---- segments ------------------------------------------------------------------------------------------------------------- */
