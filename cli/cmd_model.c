@@ -65,7 +65,8 @@ static void json_text(struct jl_buf *out, bool *first, const char *key, const ch
 
 /* ---- show -------------------------------------------------------------------------------------------------------- */
 
-static void json_model(struct jl_buf *out, const char *path, const struct gguf_head *h)
+/* Everything but the closing brace. */
+static void json_open_model(struct jl_buf *out, const char *path, const struct gguf_head *h)
 {
     bool first = true;
     jl_buf_str(out, "{");
@@ -82,6 +83,11 @@ static void json_model(struct jl_buf *out, const char *path, const struct gguf_h
                   {"kv_heads", h->kv_heads}, {"vocabulary", h->vocab}, {"tensors", h->tensors}};
     for (size_t i = 0; i < JL_COUNT(counts); i++)
         model_json_count(out, &first, counts[i].key, counts[i].value);
+}
+
+static void json_model(struct jl_buf *out, const char *path, const struct gguf_head *h)
+{
+    json_open_model(out, path, h);
     jl_buf_str(out, "}");
 }
 
@@ -123,10 +129,14 @@ static int show_run(struct cli *c, const char *name)
     }
     jl_buf_init(&out, RESULT_MAX);
     if (cli_json(c)) {
-        json_model(&out, path ? path : name, &h);
-        jl_buf_str(&out, "\n");
+        bool first = false;
+        json_open_model(&out, path ? path : name, &h);
+        cli_json_key(&out, &first, "work");
+        model_work_json(&out, path ? path : name, cli_int(c, "context", 0));
+        jl_buf_str(&out, "}\n");
     } else {
         text_model(&out, path ? path : name, &h);
+        model_work_text(&out, path ? path : name, cli_int(c, "context", 0));
     }
     free(path);
     return result(c, &out);
@@ -362,7 +372,7 @@ const struct command cmd_model = {
         "With --json, models are objects with `path`, `name`, `architecture`, `quantisation`, `digest`, `parameters`, "
         "`size_bytes`, "
         "`context_length`, `layers`, `hidden`, `heads`, `kv_heads`, `vocabulary` and `tensors`; what a file does not tell is "
-        "null.",
+        "null. `show` adds `work`: the operations and bytes of `decode` and `prefill`, by part.",
     .examples = "joulet model make --shape llama-3.2-1b --quant q4_0\n  1.2 G parameters in some seconds\n"
                 "joulet model make --shape tiny -o tiny.gguf\n  2.6 MB, for trying things out\n"
                 "joulet model list --engine ollama\n  the models of Ollama, and which are loaded\n"

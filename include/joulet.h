@@ -1037,6 +1037,72 @@ struct joulet_component_shares {
 JOULET_API void joulet_components_of(const struct joulet_component_powers *p, const double *token_s, size_t kinds,
                                      double measured_j, struct joulet_component_shares *out);
 
+/* ---- lock-in (8.2): repeating components so that the windows of a sensor tell them apart */
+
+#define JOULET_REPEATS_MAX 64
+
+struct joulet_lockin {
+    int repeats[JOULET_COMPONENTS_MAX]; /* extra executions of each occurrence of a kind in its segments; 0: not repeated */
+    double segment_s;                   /* least length of a segment; whole tokens */
+    double block_s;                     /* how long a block of all segments takes at least */
+};
+/* reading_s: the longer of a sensor's period and window. token_s: seconds of each kind in a plain token; a kind whose `can` is
+ * false (the rest, what a probe refuses) is not repeated.
+ */
+JOULET_API void joulet_lockin_plan(const double *token_s, const bool *can, size_t kinds, double reading_s,
+                                   struct joulet_lockin *out);
+/* The segments of block `block` in their order: order[i] is a kind, or `kinds` for the one without repetition. Kinds that are not
+ * repeated have none. Returns how many there are, at most kinds + 1. The same for the same seed. */
+JOULET_API size_t joulet_lockin_block(const struct joulet_lockin *p, size_t kinds, uint64_t seed, uint64_t block, size_t *order);
+
+/* ---- from a trace to the energy of components (8.2, 8.3) */
+
+enum joulet_components_path {
+    JOULET_COMPONENTS_PLAIN,  /* plain tokens seen by a sensor much faster than a token (8.3) */
+    JOULET_COMPONENTS_LOCKIN, /* repetition in random order (8.2) */
+    JOULET_COMPONENTS_TIME    /* shares of time: "assumes equal power" */
+};
+enum joulet_components_reason { /* why it is shares of time, or JOULET_COMPONENTS_FINE */
+                                JOULET_COMPONENTS_FINE,
+                                JOULET_COMPONENTS_FEW_WINDOWS, /* the sensor gave no more readings than there are kinds */
+                                JOULET_COMPONENTS_ALIKE, /* the readings hold too much the same mixture: condition above 30, or
+                                                            plain tokens shorter than 20 readings */
+                                JOULET_COMPONENTS_OPEN,  /* the components do not sum to within 5 % of what was measured */
+                                JOULET_COMPONENTS_COSTLY /* measuring made tokens take more than 1.5 times the energy */
+};
+JOULET_API const char *joulet_components_reason_text(enum joulet_components_reason r); /* a clause: "..., so ..."; static */
+
+struct joulet_components_in {
+    const struct joulet_trace *trace;
+    double idle_w;                          /* taken off every reading */
+    double from_s, to_s;                    /* readings that lie in here; the clock of the trace, in s */
+    size_t kinds;                           /* the last one is the rest: time inside that no stretch covers */
+    const struct joulet_stretch *stretches; /* of the other kinds, repeats too; ascending */
+    size_t n_stretches;
+    const struct joulet_stretch *unmodified; /* spans of tokens without repetition, ascending, `kind` means nothing; NULL: all */
+    size_t n_unmodified;
+    const double *token_s;      /* seconds of each kind in an unmodified token, the rest too */
+    const double *repeat_ratio; /* time of repeats over that of first executions, by kind; NULL: nothing was repeated */
+    double instrumented_ratio;  /* J of a token with the probe over without; NAN: not measured. The figures are divided by it */
+};
+struct joulet_components {
+    enum joulet_components_path path;
+    enum joulet_components_reason reason;
+    struct joulet_component_powers powers;
+    struct joulet_component_shares shares; /* of one token, scaled to the engine without probe */
+    double limit_j[JOULET_COMPONENTS_MAX]; /* energy_j + 2 u_j; NAN with shares of time */
+    double measured_j;                     /* of an unmodified token, net, not scaled */
+    double lag_s, rise_s; /* of the sensor, that fitted best; the rise only where readings are short enough to see it */
+    size_t windows;
+    bool warm[JOULET_COMPONENTS_MAX]; /* repeats took less than 0.9 or more than 1.1 of the first time */
+};
+/* JOULET_USAGE: no kinds, or too many; JOULET_NO_DATA: no reading lies inside, nothing can be said; JOULET_MEMORY. */
+JOULET_API enum joulet_status joulet_components_measure(const struct joulet_components_in *in, struct joulet_components *out,
+                                                        struct joulet_error *err);
+/* Of a layer, from its own seconds of each kind: the same power for the same kind, assumed (8.2). */
+JOULET_API double joulet_components_layer_j(const struct joulet_components *c, const double *token_s, const double *layer_s,
+                                            size_t kinds);
+
 /* ---- metrics (9) ------------------------------------------------------------------------------------------------- */
 
 struct joulet_metrics_in {

@@ -10,6 +10,13 @@
 #define CLOSURE_MAX   0.05 /* sum of components against what was measured */
 #define SMALL         0.03 /* share of time below which only a limit is given */
 
+/* How far from 0 a kind may be whose power came out negative: without the bound. INFINITY where nothing tells it apart. */
+static double held_at_zero(const struct jl_equations *e, size_t c, double variance)
+{
+    struct jl_regression all;
+    return jl_least_squares(e, &all) ? sqrt(fmax(0, all.cov[c][c] * variance)) : INFINITY;
+}
+
 enum joulet_status joulet_components_fit(const double *energy_j, const double *seconds, size_t windows, size_t kinds,
                                          struct joulet_component_powers *out, struct joulet_error *err)
 {
@@ -34,7 +41,7 @@ enum joulet_status joulet_components_fit(const double *energy_j, const double *s
     out->rss_j2 = r.rss;
     for (size_t c = 0; c < kinds; c++) {
         out->power_w[c] = r.x[c];
-        out->u_w[c] = sqrt(fmax(0, r.cov[c][c] * variance));
+        out->u_w[c] = r.active[c] ? sqrt(fmax(0, r.cov[c][c] * variance)) : held_at_zero(&e, c, variance);
     }
     return jl_ok(err);
 }

@@ -75,7 +75,7 @@ def calls(source):
 def collect(root):
     """(file, sentence) of every fault in the sources below root, in order, each sentence once."""
     seen, out = set(), []
-    for room in ("lib", "run", "store", "report", "net", "llm", "meters", "server", "cli"):
+    for room in ("lib", "run", "store", "report", "net", "llm", "meters", "profile", "server", "cli"):
         for path in sorted(glob.glob(os.path.join(root, room, "**", "*.c"), recursive=True)):
             with open(path, encoding="utf-8") as f:
                 source = f.read()

@@ -1,0 +1,431 @@
+/* components_trace.c - from a trace and the stretches of components to joules by component: one equation for each reading, the
+ * lag that fits best, and whether the outcome may be believed (8.2, 8.3). */
+#include "lib/base/base.h"
+#include "lib/stats/regress.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PLAIN_UPDATES 20.0 /* readings in a plain token from which on plain decoding is enough (8.3) */
+#define COSTLY        1.5  /* J of a token with the probe over without */
+#define WARM_LO       0.9
+#define WARM_HI       1.1
+#define LAG_SPAN      3.0  /* standard uncertainties of the lag that are searched */
+#define LAG_STEP      3.0  /* steps in each */
+#define SETTLED       10.0 /* time constants */
+#define FAST          0.1  /* of a reading: a rise that is longer changes what is read */
+#define HALVINGS      6
+#define PIECES        20 /* of the time, for scatter that is alike in neighbouring readings */
+#define UNUSED        (JOULET_SAMPLE_FAILED | JOULET_SAMPLE_LATE | JOULET_SAMPLE_LAST)
+
+/* One reading: net energy of its window, on the clock of the sensor. */
+struct reading {
+    double from_s, to_s, net_j;
+};
+struct readings {
+    struct reading *each;
+    size_t n;
+    double *seconds; /* [n * kinds] */
+};
+
+/* ---- readings -------------------------------------------------------------------------------------------------------- */
+
+static bool counter_reading(const struct joulet_sample *a, const struct joulet_sample *b, struct reading *r)
+{
+    if (b->flags & JOULET_SAMPLE_RESET)
+        return false;
+    *r = (struct reading){(double)a->t_ns * 1e-9, (double)b->t_ns * 1e-9, (double)(b->value - a->value) * 1e-6};
+    return r->to_s > r->from_s;
+}
+
+static bool power_reading(const struct joulet_channel *ch, const struct joulet_sample *a, const struct joulet_sample *b,
+                          struct reading *r)
+{
+    double to = (double)b->t_ns * 1e-9, from = ch->contiguous ? (double)a->t_ns * 1e-9 : to - ch->window_s;
+    *r = (struct reading){from, to, (double)b->value * 1e-6 * (to - from)};
+    return to > from;
+}
+
+static bool take_readings(const struct joulet_components_in *in, struct readings *out)
+{
+    const struct joulet_trace *t = in->trace;
+    const struct joulet_sample *last = NULL;
+    *out = (struct readings){.each = malloc((t->n + 1) * sizeof *out->each),
+                             .seconds = malloc((t->n + 1) * in->kinds * sizeof *out->seconds)};
+    for (size_t i = 0; i < t->n && out->each && out->seconds; i++) {
+        const struct joulet_sample *s = &t->samples[i];
+        struct reading r;
+        if (s->flags & UNUSED) {
+            last = s->flags & JOULET_SAMPLE_RESET ? NULL : last;
+            continue;
+        }
+        bool good = last && (t->channel.quantity == JOULET_ENERGY ? counter_reading(last, s, &r)
+                                                                  : power_reading(&t->channel, last, s, &r));
+        last = s;
+        if (!good || r.from_s < in->from_s || r.to_s > in->to_s)
+            continue;
+        r.net_j -= in->idle_w * (r.to_s - r.from_s);
+        out->each[out->n++] = r;
+    }
+    return out->each && out->seconds;
+}
+
+static void readings_release(struct readings *r)
+{
+    free(r->each);
+    free(r->seconds);
+}
+
+/* ---- seconds --------------------------------------------------------------------------------------------------------- */
+
+/* Time of each kind until a moment, as a sensor sees it whose power follows its cause by an exponential: the seconds so far less
+ * tau times how far each has risen. What is linear in power is so in time, so that what one component draws while the next one
+ * runs is still its own. */
+struct sweep {
+    const struct joulet_components_in *in;
+    double tau_s, at_s, so_far[JOULET_COMPONENTS_MAX], risen[JOULET_COMPONENTS_MAX];
+    size_t next; /* stretch */
+};
+
+static void advance(struct sweep *s, size_t kind, double to_s)
+{
+    double d = to_s - s->at_s, kept = s->tau_s > 0 ? exp(-d / s->tau_s) : 0;
+    if (!(d > 0))
+        return;
+    for (size_t c = 0; c < s->in->kinds; c++)
+        s->risen[c] = (c == kind) + (s->risen[c] - (c == kind)) * kept;
+    s->so_far[kind] += d;
+    s->at_s = to_s;
+}
+
+static void sweep_to(struct sweep *s, double t_s)
+{
+    size_t rest = s->in->kinds - 1;
+    while (s->next < s->in->n_stretches) {
+        const struct joulet_stretch *x = &s->in->stretches[s->next];
+        advance(s, rest, fmin(x->start_s, t_s));
+        if (x->start_s >= t_s)
+            return;
+        advance(s, x->kind < rest ? x->kind : rest, fmin(x->end_s, t_s));
+        if (x->end_s > t_s)
+            return;
+        s->next++;
+    }
+    advance(s, rest, t_s);
+}
+
+static void sweep_begin(struct sweep *s, const struct joulet_components_in *in, double tau_s, double at_s)
+{
+    *s = (struct sweep){.in = in, .tau_s = tau_s, .at_s = at_s};
+    s->risen[in->kinds - 1] = 1;
+    while (s->next < in->n_stretches && in->stretches[s->next].end_s <= at_s)
+        s->next++;
+}
+
+/* Seconds of each kind in each reading, the rest last. Readings ascend in their begins and in their ends. */
+static void fill_seconds(const struct joulet_components_in *in, struct readings *r, double lag_s, double tau_s)
+{
+    struct sweep begin, end;
+    double first_s = r->each[0].from_s - lag_s - SETTLED * tau_s;
+    sweep_begin(&begin, in, tau_s, first_s);
+    sweep_begin(&end, in, tau_s, first_s);
+    for (size_t i = 0; i < r->n; i++) {
+        double *row = r->seconds + i * in->kinds;
+        sweep_to(&begin, r->each[i].from_s - lag_s);
+        sweep_to(&end, r->each[i].to_s - lag_s);
+        for (size_t c = 0; c < in->kinds; c++)
+            row[c] = end.so_far[c] - begin.so_far[c] - tau_s * (end.risen[c] - begin.risen[c]);
+    }
+}
+
+/* ---- scatter ----------------------------------------------------------------------------------------------------------- */
+
+/* Power wanders over many readings, so that neighbouring residuals are alike and their number promises too much. Residuals are
+ * taken together by piece of the time: (X'X)^-1 sum_g (X_g'e_g)(X_g'e_g)' (X'X)^-1. The larger of both is kept. */
+static void widen(const struct joulet_components_in *in, const struct readings *r, struct joulet_component_powers *p)
+{
+    size_t pieces = r->n < PIECES ? r->n : PIECES, n = in->kinds;
+    double sum[JL_TERMS_MAX][JL_TERMS_MAX] = {{0}};
+    struct jl_equations e;
+    struct jl_regression all;
+    jl_equations_init(&e, n);
+    for (size_t i = 0; i < r->n; i++)
+        jl_equations_add(&e, r->seconds + i * n, r->each[i].net_j, 1);
+    if (pieces < 2 || !jl_least_squares(&e, &all))
+        return;
+    for (size_t g = 0; g < pieces; g++) {
+        double score[JL_TERMS_MAX] = {0};
+        for (size_t i = g * r->n / pieces; i < (g + 1) * r->n / pieces; i++) {
+            double left = r->each[i].net_j;
+            for (size_t c = 0; c < n; c++)
+                left -= p->power_w[c] * r->seconds[i * n + c];
+            for (size_t c = 0; c < n; c++)
+                score[c] += left * r->seconds[i * n + c];
+        }
+        for (size_t a = 0; a < n; a++)
+            for (size_t b = 0; b < n; b++)
+                sum[a][b] += score[a] * score[b];
+    }
+    double few = (double)pieces / (double)(pieces - 1);
+    for (size_t c = 0; c < n; c++) {
+        double variance = 0;
+        for (size_t a = 0; a < n; a++)
+            for (size_t b = 0; b < n; b++)
+                variance += all.cov[c][a] * sum[a][b] * all.cov[b][c];
+        p->u_w[c] = fmax(p->u_w[c], sqrt(fmax(0, variance * few)));
+    }
+}
+
+/* ---- lag and rise -----------------------------------------------------------------------------------------------------------
+ */
+
+/* How the power that is read comes after its cause. */
+struct delay {
+    double lag_s, tau_s;
+};
+
+/* The search among delays. */
+struct search {
+    const struct joulet_components_in *in;
+    struct readings *r;
+    double *energy_j, tau_max_s;
+    struct delay best;
+    struct joulet_component_powers powers; /* there */
+};
+
+static bool try_delay(struct search *s, double lag_s, double tau_s)
+{
+    struct joulet_component_powers p;
+    if (tau_s < 0 || tau_s > s->tau_max_s)
+        return false;
+    fill_seconds(s->in, s->r, lag_s, tau_s);
+    if (joulet_components_fit(s->energy_j, s->r->seconds, s->r->n, s->in->kinds, &p, NULL) != JOULET_OK)
+        return false;
+    if (p.rss_j2 >= s->powers.rss_j2)
+        return false;
+    s->powers = p;
+    s->best = (struct delay){lag_s, tau_s};
+    return true;
+}
+
+/* From the best of a grid on, in steps that halve. */
+static void refine(struct search *s, double lag_step_s, double tau_step_s)
+{
+    for (int halved = 0; halved < HALVINGS;) {
+        const struct delay d = s->best;
+        bool nearer =
+            try_delay(s, d.lag_s + lag_step_s, d.tau_s) || try_delay(s, d.lag_s - lag_step_s, d.tau_s) ||
+            (tau_step_s > 0 && (try_delay(s, d.lag_s, d.tau_s + tau_step_s) || try_delay(s, d.lag_s, d.tau_s - tau_step_s) ||
+                                try_delay(s, d.lag_s - tau_step_s, d.tau_s + tau_step_s) ||
+                                try_delay(s, d.lag_s + tau_step_s, d.tau_s - tau_step_s)));
+        if (nearer)
+            continue;
+        lag_step_s /= 2;
+        tau_step_s /= 2;
+        halved++;
+    }
+}
+
+/* Of the delays that are possible, that of least residual; the fit there. Long readings see no difference between a lag and a
+ * rise, and get the lag alone. */
+static void search_delay(struct search *s)
+{
+    const struct joulet_channel *ch = &s->in->trace->channel;
+    bool sees_rise = ch->rise_s > FAST * (s->r->each[0].to_s - s->r->each[0].from_s);
+    double step = ch->u_lag_s / LAG_STEP, rise = sees_rise ? ch->rise_s : 0;
+    int span = step > 0 ? (int)(LAG_SPAN * LAG_STEP) : 0, late = step > 0 && !sees_rise ? (int)ceil(2 * ch->rise_s / step) : 0;
+    s->tau_max_s = 2 * rise;
+    for (int k = -span; k <= span + late; k++)
+        try_delay(s, ch->lag_s + k * step, rise);
+    if (step > 0)
+        refine(s, step / 2, rise / 4);
+}
+
+static enum joulet_status best_delay(const struct joulet_components_in *in, struct readings *r, struct joulet_components *out,
+                                     struct joulet_error *err)
+{
+    struct search s = {.in = in,
+                       .r = r,
+                       .energy_j = malloc(r->n * sizeof(double)),
+                       .best = {.lag_s = in->trace->channel.lag_s},
+                       .powers = {.condition = INFINITY, .rss_j2 = INFINITY}};
+    if (!s.energy_j)
+        return jl_fail(err, JOULET_MEMORY, "out of memory for %zu readings of a sensor", r->n);
+    for (size_t i = 0; i < r->n; i++)
+        s.energy_j[i] = r->each[i].net_j;
+    search_delay(&s);
+    out->powers = s.powers;
+    out->powers.rss_j2 = isinf(s.powers.rss_j2) ? NAN : s.powers.rss_j2;
+    out->lag_s = s.best.lag_s;
+    out->rise_s = s.best.tau_s;
+    fill_seconds(in, r, s.best.lag_s, s.best.tau_s);
+    free(s.energy_j);
+    return jl_ok(err);
+}
+
+/* ---- what was measured ------------------------------------------------------------------------------------------------- */
+
+static bool unmodified(const struct joulet_components_in *in, double from, double to, size_t *at)
+{
+    if (!in->unmodified)
+        return true;
+    while (*at < in->n_unmodified && in->unmodified[*at].end_s < to)
+        ++*at;
+    return *at < in->n_unmodified && in->unmodified[*at].start_s <= from;
+}
+
+/* Of readings that hold nothing but tokens without repetition, of all of them when `all`: net power, and what the fit says of the
+ * same time over it. A short window sees a part of a token, so that its mean power alone would be that of the parts it happened
+ * to see. NAN: there are no such readings. */
+struct compared {
+    double power_w, closure;
+};
+
+static struct compared compare(const struct joulet_components_in *in, const struct readings *r, const struct joulet_components *c,
+                               bool all)
+{
+    double energy_j = 0, fitted_j = 0, time_s = 0, rise_s = in->unmodified ? in->trace->channel.rise_s : 0;
+    size_t at = 0;
+    for (size_t i = 0; i < r->n; i++) {
+        const struct reading *x = &r->each[i];
+        if (!all && !unmodified(in, x->from_s - c->lag_s - rise_s, x->to_s - c->lag_s, &at))
+            continue;
+        energy_j += x->net_j;
+        time_s += x->to_s - x->from_s;
+        for (size_t k = 0; k < in->kinds; k++)
+            fitted_j += c->powers.power_w[k] * r->seconds[i * in->kinds + k];
+    }
+    return time_s > 0 ? (struct compared){energy_j / time_s, energy_j > 0 ? fitted_j / energy_j : NAN}
+                      : (struct compared){NAN, NAN};
+}
+
+static double sum_of(const double *x, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += x[i];
+    return sum;
+}
+
+static double fitted_token_j(const struct joulet_components_in *in, const struct joulet_components *c)
+{
+    double sum = 0;
+    for (size_t k = 0; k < in->kinds; k++)
+        sum += c->powers.power_w[k] * in->token_s[k];
+    return sum;
+}
+
+/* ---- judgement --------------------------------------------------------------------------------------------------------- */
+
+const char *joulet_components_reason_text(enum joulet_components_reason r)
+{
+    static const char *const texts[] = {
+        [JOULET_COMPONENTS_FINE] = "",
+        [JOULET_COMPONENTS_FEW_WINDOWS] = "the sensor gave too few readings, so time shares are shown, assuming equal power",
+        [JOULET_COMPONENTS_ALIKE] =
+            "the readings do not tell the components apart, so time shares are shown, assuming equal power",
+        [JOULET_COMPONENTS_OPEN] =
+            "the components do not sum to what was measured, so time shares are shown, assuming equal power",
+        [JOULET_COMPONENTS_COSTLY] =
+            "measuring took more than half of the energy again, so time shares are shown, assuming equal "
+            "power",
+    };
+    return (size_t)r < JL_COUNT(texts) ? texts[r] : "";
+}
+
+static bool has_repeats(const struct joulet_components_in *in)
+{
+    return in->repeat_ratio != NULL;
+}
+
+static enum joulet_components_reason judge(const struct joulet_components_in *in, const struct readings *r,
+                                           const struct joulet_components *c, const struct compared *plain)
+{
+    double token_s = sum_of(in->token_s, in->kinds), reading_s = 0;
+    for (size_t i = 0; i < r->n; i++)
+        reading_s += (r->each[i].to_s - r->each[i].from_s) / (double)r->n;
+    if (r->n <= in->kinds || isnan(plain->power_w))
+        return JOULET_COMPONENTS_FEW_WINDOWS;
+    if (in->instrumented_ratio > COSTLY)
+        return JOULET_COMPONENTS_COSTLY;
+    if (!has_repeats(in) && token_s < PLAIN_UPDATES * reading_s)
+        return JOULET_COMPONENTS_ALIKE;
+    if (c->shares.accepted)
+        return JOULET_COMPONENTS_FINE;
+    return fabs(c->shares.closure - 1) <= 0.05 ? JOULET_COMPONENTS_ALIKE : JOULET_COMPONENTS_OPEN;
+}
+
+/* At mean power, each as long as it takes. */
+static void share_time(const struct joulet_components_in *in, struct joulet_components *c)
+{
+    double token_s = sum_of(in->token_s, in->kinds);
+    c->shares.accepted = false;
+    for (size_t k = 0; k < in->kinds; k++) {
+        c->shares.energy_j[k] = token_s > 0 ? c->measured_j * in->token_s[k] / token_s : NAN;
+        c->shares.u_j[k] = NAN;
+    }
+}
+
+static void scale(const struct joulet_components_in *in, struct joulet_components *c)
+{
+    double probe = in->instrumented_ratio > 0 ? in->instrumented_ratio : 1;
+    for (size_t k = 0; k < in->kinds; k++) {
+        c->shares.energy_j[k] /= probe;
+        c->shares.u_j[k] /= probe;
+        c->limit_j[k] = c->shares.energy_j[k] + 2 * c->shares.u_j[k];
+        c->warm[k] = has_repeats(in) && (in->repeat_ratio[k] < WARM_LO || in->repeat_ratio[k] > WARM_HI);
+    }
+}
+
+static enum joulet_status measure(const struct joulet_components_in *in, struct readings *r, struct joulet_components *out,
+                                  struct joulet_error *err)
+{
+    if (r->n == 0)
+        return jl_fail(err, JOULET_NO_DATA, "no reading of %s lies inside the profiled time: profile for longer",
+                       in->trace->channel.id);
+    enum joulet_status status = best_delay(in, r, out, err);
+    if (status != JOULET_OK)
+        return status;
+    struct compared plain = compare(in, r, out, false);
+    if (r->n > in->kinds)
+        widen(in, r, &out->powers);
+    out->windows = r->n;
+    joulet_components_of(&out->powers, in->token_s, in->kinds, fitted_token_j(in, out) / plain.closure, &out->shares);
+    out->reason = judge(in, r, out, &plain);
+    out->path = out->reason != JOULET_COMPONENTS_FINE ? JOULET_COMPONENTS_TIME
+                : has_repeats(in)                     ? JOULET_COMPONENTS_LOCKIN
+                                                      : JOULET_COMPONENTS_PLAIN;
+    out->measured_j = fitted_token_j(in, out) / plain.closure;
+    if (out->path == JOULET_COMPONENTS_TIME) {
+        double power_w = isnan(plain.power_w) ? compare(in, r, out, true).power_w : plain.power_w;
+        out->measured_j = power_w * sum_of(in->token_s, in->kinds);
+        share_time(in, out);
+    }
+    scale(in, out);
+    return jl_ok(err);
+}
+
+enum joulet_status joulet_components_measure(const struct joulet_components_in *in, struct joulet_components *out,
+                                             struct joulet_error *err)
+{
+    struct readings r;
+    *out = (struct joulet_components){
+        .path = JOULET_COMPONENTS_TIME, .measured_j = NAN, .lag_s = in->trace->channel.lag_s, .powers = {.condition = INFINITY}};
+    if (in->kinds < 1 || in->kinds > JOULET_COMPONENTS_MAX)
+        return jl_fail(err, JOULET_USAGE, "%zu kinds of components were asked for; a fit has 1 to %d", in->kinds,
+                       (int)JOULET_COMPONENTS_MAX);
+    bool room = take_readings(in, &r);
+    enum joulet_status status = room ? measure(in, &r, out, err)
+                                     : jl_fail(err, JOULET_MEMORY, "out of memory for the readings of %s", in->trace->channel.id);
+    readings_release(&r);
+    return status;
+}
+
+double joulet_components_layer_j(const struct joulet_components *c, const double *token_s, const double *layer_s, size_t kinds)
+{
+    double sum = 0;
+    for (size_t k = 0; k < kinds; k++)
+        sum += layer_s[k] > 0 ? c->shares.energy_j[k] * layer_s[k] / token_s[k] : 0;
+    return sum;
+}

@@ -1,0 +1,42 @@
+/* advice.h - what would save energy, from the numbers of one profile: rules that say what triggered them, what saving they expect
+ * within which bounds, and the two commands that would show it. No trigger in this record, no advice. Pure. */
+#ifndef PROFILE_ADVICE_H
+#define PROFILE_ADVICE_H
+
+#include "lib/base/base.h"
+
+/* What a record tells; NAN or -1: unknown, and then no rule fires on it. */
+struct profile_facts {
+    const char *model;                              /* as -m takes it */
+    int threads, cores;                             /* of the engine; physical ones of the machine */
+    double queued_share;                            /* of requests that waited for a slot */
+    int slots;                                      /* requests that the engine takes at once */
+    double weight_bits;                             /* mean bits of a weight */
+    double decode_j, prefill_j;                     /* net, of the profile */
+    double decode_bytes, weight_bytes, cache_bytes; /* of one decode step: all, weights, cache read (profile/counts.h) */
+    bool memory_bound;                              /* decode is, by the roofline */
+    double scores_share;                            /* of decode J: scores and softmax */
+    double context_tokens;                          /* in the cache, mean */
+    int flash_attention;                            /* 1 on, 0 off */
+    int cache_bits;                                 /* of an element of the cache */
+    int loads;                                      /* of the model in the profile */
+    double load_j;                                  /* each, net */
+    double loaded_idle_w, between_s; /* more idle power with the model loaded; time between its unloading and the next load */
+    double output_tokens, cut_share; /* mean of a request; share that ended at its limit */
+    double limit_w, draw_w;          /* power limit of the GPU, its mean power in decode */
+};
+extern const struct profile_facts profile_facts_none; /* nothing is known */
+
+enum { PROFILE_RULES = 8 };
+
+struct profile_advice {
+    const char *rule; /* "threads"; static */
+    char why[240];    /* the numbers that triggered it */
+    char action[160];
+    double saving, saving_pm; /* of the profile's J; truth within saving +- saving_pm if the rule's reasoning holds */
+    char bench[240], compare[120];
+};
+/* The rules that fire, the largest saving first; returns how many, at most PROFILE_RULES. */
+size_t profile_advise(const struct profile_facts *f, struct profile_advice out[PROFILE_RULES]);
+
+#endif

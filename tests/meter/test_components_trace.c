@@ -1,0 +1,419 @@
+/* From a trace and stretches to joules by component (8.2, 8.3): what is repeated and in which order, each path that can be taken,
+ * the lag and the rise that are found, and why shares of time are given instead. */
+#include "lib/base/base.h"
+#include "tests/base/test.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { A, B, C, REST, KINDS, LAYERS = 4, ROOM = 1 << 17 };
+static const double net_w[KINDS] = {90, 300, 180, 40}, token_s[KINDS] = {.010, .020, .008, .002};
+static const double ones[KINDS] = {1, 1, 1, 1};
+#define IDLE_W 50.0
+
+/* ---- a timeline -------------------------------------------------------------------------------------------------------- */
+
+struct line {
+    struct joulet_stretch *stretches, spans[512];
+    double *t_s, *e_j; /* where the power changes, and the energy until then */
+    double *w;
+    size_t n_stretches, n_spans, n;
+    double now_s;
+    uint64_t seed;
+};
+
+static void line_init(struct line *l)
+{
+    *l = (struct line){.stretches = calloc(ROOM, sizeof *l->stretches),
+                       .t_s = calloc(ROOM, sizeof(double)),
+                       .e_j = calloc(ROOM, sizeof(double)),
+                       .w = calloc(ROOM, sizeof(double)),
+                       .now_s = 1,
+                       .seed = 5};
+    l->w[l->n++] = IDLE_W;
+}
+
+static void line_release(struct line *l)
+{
+    free(l->stretches);
+    free(l->t_s);
+    free(l->e_j);
+    free(l->w);
+}
+
+static double chance(struct line *l)
+{
+    struct jl_rng r = {l->seed};
+    double x = jl_rng_uniform(&r);
+    l->seed = r.s;
+    return x;
+}
+
+static void power(struct line *l, double w)
+{
+    l->t_s[l->n] = l->now_s;
+    l->e_j[l->n] = l->e_j[l->n - 1] + l->w[l->n - 1] * (l->now_s - l->t_s[l->n - 1]);
+    l->w[l->n++] = w;
+}
+
+static void stretch(struct line *l, size_t kind, double d, double factor)
+{
+    d *= .95 + .1 * chance(l);
+    power(l, IDLE_W + net_w[kind] * factor);
+    if (kind != REST)
+        l->stretches[l->n_stretches++] = (struct joulet_stretch){kind, l->now_s, l->now_s + d};
+    l->now_s += d;
+}
+
+static void token(struct line *l, size_t kind, int repeats, double factor)
+{
+    stretch(l, REST, token_s[REST] / 2, factor);
+    for (int i = 0; i < LAYERS; i++) {
+        stretch(l, A, token_s[A] / LAYERS, factor);
+        stretch(l, B, token_s[B] / LAYERS, factor);
+    }
+    stretch(l, C, token_s[C], factor);
+    for (int i = 0; i < repeats; i++)
+        stretch(l, kind, token_s[kind], factor);
+    stretch(l, REST, token_s[REST] / 2, factor);
+}
+
+static void plain(struct line *l, double length_s)
+{
+    for (double end = l->now_s + length_s; l->now_s < end;)
+        token(l, 0, 0, 1);
+    power(l, IDLE_W);
+}
+
+/* factor: of the power of tokens without repetition. */
+static void locked_in(struct line *l, double length_s, double reading_s, double factor)
+{
+    struct joulet_lockin p;
+    double end = l->now_s + length_s;
+    joulet_lockin_plan(token_s, (const bool[KINDS]){true, true, true, false}, KINDS, reading_s, &p);
+    for (uint64_t block = 0; l->now_s < end; block++) {
+        size_t order[KINDS + 1], n = joulet_lockin_block(&p, KINDS, 3, block, order);
+        for (size_t i = 0; i < n; i++) {
+            double from = l->now_s;
+            bool repeats = order[i] < KINDS;
+            while (l->now_s - from < p.segment_s)
+                token(l, order[i], repeats ? p.repeats[order[i]] : 0, repeats ? 1 : factor);
+            if (!repeats)
+                l->spans[l->n_spans++] = (struct joulet_stretch){0, from, l->now_s};
+        }
+    }
+    power(l, IDLE_W);
+}
+
+static double energy(const struct line *l, double t)
+{
+    size_t lo = 0, hi = l->n;
+    while (hi - lo > 1) {
+        size_t mid = (lo + hi) / 2;
+        *(l->t_s[mid] <= t ? &lo : &hi) = mid;
+    }
+    return l->e_j[lo] + l->w[lo] * (t - l->t_s[lo]);
+}
+
+/* Readings every U, shown lag_s late; window_s 0: a counter. */
+static struct joulet_trace trace_of(struct line *l, double U, double window_s, double lag_s)
+{
+    struct joulet_trace t = {.channel = {.id = "sim",
+                                         .quantity = window_s > 0 ? JOULET_POWER : JOULET_ENERGY,
+                                         .contiguous = window_s == U,
+                                         .period_s = U,
+                                         .window_s = window_s,
+                                         .u_lag_s = U / 4}};
+    size_t most = (size_t)((l->now_s + 1) / U) + 2;
+    t.samples = calloc(most, sizeof *t.samples);
+    double before = 0;
+    for (double at = .5; at < l->now_s + .4 && t.n < most; at += U * (.97 + .06 * chance(l))) {
+        double value = window_s == 0   ? energy(l, at)
+                       : window_s == U ? (energy(l, at) - energy(l, before)) / (at - before)
+                                       : (energy(l, at) - energy(l, at - window_s)) / window_s;
+        t.samples[t.n++] = (struct joulet_sample){.t_ns = llround((at + lag_s) * 1e9), .value = llround(value * 1e6)};
+        before = at;
+    }
+    return t;
+}
+
+static struct joulet_components_in input(const struct line *l, const struct joulet_trace *t, bool repeats)
+{
+    return (struct joulet_components_in){.trace = t,
+                                         .idle_w = IDLE_W,
+                                         .from_s = 1,
+                                         .to_s = l->now_s,
+                                         .kinds = KINDS,
+                                         .stretches = l->stretches,
+                                         .n_stretches = l->n_stretches,
+                                         .unmodified = repeats ? l->spans : NULL,
+                                         .n_unmodified = l->n_spans,
+                                         .token_s = token_s,
+                                         .repeat_ratio = repeats ? ones : NULL,
+                                         .instrumented_ratio = NAN};
+}
+
+static void measure(const struct joulet_components_in *in, struct joulet_components *c)
+{
+    struct joulet_error err;
+    if (joulet_components_measure(in, c, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+}
+
+static void assert_known(const struct joulet_components *c, double tolerance, double divided_by)
+{
+    for (size_t k = A; k <= C; k++) {
+        double want = net_w[k] * token_s[k] / divided_by;
+        assert_near(c->shares.energy_j[k], want, tolerance * want);
+        assert_near(c->limit_j[k], c->shares.energy_j[k] + 2 * c->shares.u_j[k], 0);
+    }
+}
+
+/* ---- the plan ------------------------------------------------------------------------------------------------------------ */
+
+static void plans(void **state)
+{
+    static const double s[] = {.0125, .045, .015, .0003, .0012};
+    static const bool can[] = {true, true, true, true, false};
+    struct joulet_lockin p;
+    (void)state;
+    joulet_lockin_plan(s, can, 5, .1, &p);
+    assert_int_equal(p.repeats[0], 6);
+    assert_int_equal(p.repeats[1], 2);
+    assert_int_equal(p.repeats[2], 5);
+    assert_int_equal(p.repeats[3], 64);
+    assert_int_equal(p.repeats[4], 0);
+    assert_near(p.segment_s, .4, 1e-12);
+    assert_near(p.block_s, 2, 1e-12);
+    joulet_lockin_plan((const double[]){1, 0}, (const bool[]){true, true}, 2, .001, &p);
+    assert_int_equal(p.repeats[0], 1);
+    assert_int_equal(p.repeats[1], 0); /* what takes no time is not repeated */
+    assert_near(p.segment_s, .03, 1e-12);
+}
+
+static void orders(void **state)
+{
+    struct joulet_lockin p = {.repeats = {1, 0, 3, 4, 5}};
+    size_t changed = 0, first[6] = {0};
+    (void)state;
+    for (uint64_t block = 0; block < 600; block++) {
+        size_t a[6], b[6];
+        unsigned seen = 0;
+        assert_int_equal(joulet_lockin_block(&p, 5, 42, block, a), 5);
+        assert_int_equal(joulet_lockin_block(&p, 5, 42, block, b), 5);
+        assert_memory_equal(a, b, 5 * sizeof *a);
+        for (size_t i = 0; i < 5; i++)
+            seen |= 1u << a[i];
+        assert_int_equal(seen, 1u << 0 | 1u << 2 | 1u << 3 | 1u << 4 | 1u << 5);
+        joulet_lockin_block(&p, 5, 43, block, b);
+        changed += memcmp(a, b, 5 * sizeof *a) != 0;
+        first[a[0]]++;
+    }
+    assert_true(changed > 500);
+    for (size_t k = 0; k < 6; k++)
+        assert_true(k == 1 ? first[k] == 0 : first[k] > 80 && first[k] < 160);
+}
+
+/* ---- paths --------------------------------------------------------------------------------------------------------------- */
+
+/* 8.3: 1 ms readings that come 0.37 ms late, between the steps of any grid. */
+static void plain_tokens_and_a_fast_counter(void **state)
+{
+    struct line l;
+    struct joulet_components c;
+    (void)state;
+    line_init(&l);
+    plain(&l, 2);
+    struct joulet_trace t = trace_of(&l, 1e-3, 0, 3.7e-4);
+    struct joulet_components_in in = input(&l, &t, false);
+    measure(&in, &c);
+    assert_int_equal(c.path, JOULET_COMPONENTS_PLAIN);
+    assert_int_equal(c.reason, JOULET_COMPONENTS_FINE);
+    assert_true(c.shares.accepted && c.windows > 1900);
+    assert_near(c.lag_s, 3.7e-4, 5e-6);
+    assert_known(&c, .01, 1);
+    assert_near(c.shares.closure, 1, .01);
+    assert_near(joulet_components_layer_j(&c, token_s, token_s, KINDS), c.measured_j * c.shares.closure, 1e-9);
+    assert_near(joulet_components_layer_j(&c, token_s, (const double[KINDS]){token_s[A] / LAYERS, 0, 0, 0}, KINDS),
+                c.shares.energy_j[A] / LAYERS, 1e-12);
+    joulet_trace_release(&t);
+    line_release(&l);
+}
+
+/* 8.2: what 100 ms readings cannot tell apart in plain tokens, they can with repeats; all kinds of readings. */
+static void repeats_and_slow_sensors(void **state)
+{
+    static const struct {
+        double window_s, lag_s;
+    } rows[] = {{0, .013}, {.1, .013}, {.025, .013}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct line l;
+        struct joulet_components c;
+        line_init(&l);
+        locked_in(&l, 8, .1, 1);
+        struct joulet_trace t = trace_of(&l, .1, rows[i].window_s, rows[i].lag_s);
+        struct joulet_components_in in = input(&l, &t, true);
+        measure(&in, &c);
+        assert_int_equal(c.path, JOULET_COMPONENTS_LOCKIN);
+        assert_near(c.lag_s, rows[i].lag_s, 2e-3);
+        assert_known(&c, .02, 1);
+        assert_near(c.shares.closure, 1, .03);
+        in.instrumented_ratio = 1.02;
+        measure(&in, &c);
+        assert_known(&c, .02, 1.02);
+        joulet_trace_release(&t);
+        line_release(&l);
+    }
+}
+
+static void assert_shares_of_time(const struct joulet_components *c, enum joulet_components_reason reason, double divided_by)
+{
+    double sum = 0;
+    assert_int_equal(c->path, JOULET_COMPONENTS_TIME);
+    assert_int_equal(c->reason, reason);
+    assert_true(strstr(joulet_components_reason_text(c->reason), "equal power") != NULL);
+    assert_false(c->shares.accepted);
+    for (size_t k = 0; k < KINDS; k++) {
+        sum += c->shares.energy_j[k];
+        assert_true(isnan(c->shares.u_j[k]) && isnan(c->limit_j[k]));
+        assert_near(c->shares.energy_j[k] / c->shares.energy_j[A], token_s[k] / token_s[A], 1e-9);
+    }
+    assert_near(sum, c->measured_j / divided_by, 1e-9);
+}
+
+static void shares_of_time_and_why(void **state)
+{
+    struct line l;
+    struct joulet_components c;
+    (void)state;
+    line_init(&l);
+    plain(&l, 10);
+    struct joulet_trace t = trace_of(&l, .1, 0, 0);
+    struct joulet_components_in in = input(&l, &t, false);
+    measure(&in, &c); /* a sensor no faster than the tokens */
+    assert_shares_of_time(&c, JOULET_COMPONENTS_ALIKE, 1);
+    assert_near(c.measured_j, 90 * .01 + 300 * .02 + 180 * .008 + 40 * .002, .1);
+    in.to_s = 1.45; /* three or four readings */
+    measure(&in, &c);
+    assert_shares_of_time(&c, JOULET_COMPONENTS_FEW_WINDOWS, 1);
+    joulet_trace_release(&t);
+    line_release(&l);
+
+    line_init(&l);
+    locked_in(&l, 8, .1, 1);
+    t = trace_of(&l, .1, 0, 0);
+    in = input(&l, &t, true);
+    in.instrumented_ratio = 1.6;
+    measure(&in, &c);
+    assert_shares_of_time(&c, JOULET_COMPONENTS_COSTLY, 1.6);
+    in.instrumented_ratio = NAN;
+    in.n_unmodified = 0; /* nothing to hold the sum against */
+    measure(&in, &c);
+    assert_shares_of_time(&c, JOULET_COMPONENTS_FEW_WINDOWS, 1);
+    joulet_trace_release(&t);
+    line_release(&l);
+
+    line_init(&l);
+    locked_in(&l, 8, .1, .8); /* repeats change the power of everything */
+    t = trace_of(&l, .1, 0, 0);
+    in = input(&l, &t, true);
+    measure(&in, &c);
+    assert_shares_of_time(&c, JOULET_COMPONENTS_OPEN, 1);
+    joulet_trace_release(&t);
+    line_release(&l);
+}
+
+/* Restarts, failed and late reads cost their readings and nothing else. */
+static void readings_that_are_none(void **state)
+{
+    struct line l;
+    struct joulet_components c;
+    (void)state;
+    line_init(&l);
+    locked_in(&l, 10, .1, 1);
+    struct joulet_trace t = trace_of(&l, .1, 0, 0);
+    struct joulet_components_in in = input(&l, &t, true);
+    measure(&in, &c);
+    size_t before = c.windows;
+    t.samples[20].flags = JOULET_SAMPLE_FAILED;
+    t.samples[20].value = 77;
+    t.samples[31].flags = JOULET_SAMPLE_LATE;
+    for (size_t i = 40; i < t.n; i++)
+        t.samples[i].value -= 5000000;
+    t.samples[40].flags = JOULET_SAMPLE_RESET;
+    measure(&in, &c);
+    assert_int_equal(c.windows, before - 3);
+    assert_known(&c, .02, 1);
+    joulet_trace_release(&t);
+    line_release(&l);
+}
+
+static void warm_repeats(void **state)
+{
+    static const double ratio[KINDS] = {.85, .95, 1.2, 1};
+    struct line l;
+    struct joulet_components c;
+    (void)state;
+    line_init(&l);
+    locked_in(&l, 8, .1, 1);
+    struct joulet_trace t = trace_of(&l, .1, 0, 0);
+    struct joulet_components_in in = input(&l, &t, true);
+    in.repeat_ratio = ratio;
+    measure(&in, &c);
+    assert_true(c.warm[A] && !c.warm[B] && c.warm[C] && !c.warm[REST]);
+    joulet_trace_release(&t);
+    line_release(&l);
+}
+
+static void nothing_to_measure(void **state)
+{
+    struct line l;
+    struct joulet_components c;
+    (void)state;
+    line_init(&l);
+    plain(&l, 1);
+    struct joulet_trace t = trace_of(&l, .1, 0, 0);
+    struct joulet_components_in in = input(&l, &t, false);
+    in.from_s = 90;
+    in.to_s = 91;
+    assert_int_equal(joulet_components_measure(&in, &c, NULL), JOULET_NO_DATA);
+    in.kinds = 0;
+    assert_int_equal(joulet_components_measure(&in, &c, NULL), JOULET_USAGE);
+    in.kinds = JOULET_COMPONENTS_MAX + 1;
+    assert_int_equal(joulet_components_measure(&in, &c, NULL), JOULET_USAGE);
+    assert_string_equal(joulet_components_reason_text((enum joulet_components_reason)99), "");
+    joulet_trace_release(&t);
+    line_release(&l);
+}
+
+/* A kind whose power comes out below 0 is held at 0, and its limit is not. */
+static void a_limit_for_what_is_held_at_zero(void **state)
+{
+    static const double x[] = {.030, .055, .015, .050, .038, .012, .022, .070, .008, .028, .040, .032, .031, .050, .011};
+    double e[5];
+    struct joulet_component_powers p;
+    (void)state;
+    for (int i = 0; i < 5; i++)
+        e[i] = 190 * x[3 * i] + 240 * x[3 * i + 1] - 30 * x[3 * i + 2] + (i % 2 ? .1 : -.1);
+    assert_int_equal(joulet_components_fit(e, x, 5, 3, &p, NULL), JOULET_OK);
+    assert_near(p.power_w[2], 0, 0);
+    assert_true(p.u_w[2] > 1 && isfinite(p.u_w[2]));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(plans),
+        cmocka_unit_test(orders),
+        cmocka_unit_test(plain_tokens_and_a_fast_counter),
+        cmocka_unit_test(repeats_and_slow_sensors),
+        cmocka_unit_test(shares_of_time_and_why),
+        cmocka_unit_test(readings_that_are_none),
+        cmocka_unit_test(warm_repeats),
+        cmocka_unit_test(nothing_to_measure),
+        cmocka_unit_test(a_limit_for_what_is_held_at_zero),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

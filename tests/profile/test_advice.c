@@ -1,0 +1,177 @@
+/* Advice: each rule fires on the numbers that it is about and names them, and is silent when one of them is different or unknown.
+ */
+#include "tests/base/test.h"
+
+#include "profile/advice.h"
+
+#include <string.h>
+
+/* A decode that waits for memory, and nothing else that could be said of it. */
+static struct profile_facts quiet(void)
+{
+    struct profile_facts f = profile_facts_none;
+    f.model = "m.gguf";
+    f.threads = f.cores = 8;
+    f.queued_share = 0;
+    f.slots = 1;
+    f.weight_bits = 4.5;
+    f.decode_j = 80;
+    f.prefill_j = 20;
+    f.decode_bytes = 1000;
+    f.weight_bytes = 800;
+    f.cache_bytes = 150;
+    f.memory_bound = true;
+    f.scores_share = .1;
+    f.context_tokens = 500;
+    f.flash_attention = 1;
+    f.cache_bits = 16;
+    f.loads = 1;
+    f.load_j = 100;
+    f.loaded_idle_w = 1;
+    f.between_s = 50;
+    f.output_tokens = 200;
+    f.cut_share = 0;
+    f.limit_w = 300;
+    f.draw_w = 200;
+    return f;
+}
+
+static void threads(struct profile_facts *f)
+{
+    f->threads = 16;
+}
+static void batch(struct profile_facts *f)
+{
+    f->queued_share = .5;
+}
+static void quantisation(struct profile_facts *f)
+{
+    f->weight_bits = 9;
+}
+static void context(struct profile_facts *f)
+{
+    f->context_tokens = 9000, f->cache_bytes = 400, f->weight_bytes = 580;
+}
+static void flash(struct profile_facts *f)
+{
+    f->context_tokens = 9000, f->flash_attention = 0;
+}
+static void loads(struct profile_facts *f)
+{
+    f->loads = 3;
+}
+static void output(struct profile_facts *f)
+{
+    f->output_tokens = 800, f->cut_share = .4;
+}
+static void cap(struct profile_facts *f)
+{
+    f->draw_w = 290;
+}
+
+static void fewer_threads(struct profile_facts *f)
+{
+    f->threads = 8;
+}
+static void no_queue(struct profile_facts *f)
+{
+    f->queued_share = .05;
+}
+static void computing(struct profile_facts *f)
+{
+    f->memory_bound = false;
+}
+static void short_context(struct profile_facts *f)
+{
+    f->context_tokens = 100;
+}
+static void flash_unknown(struct profile_facts *f)
+{
+    f->flash_attention = -1;
+}
+static void dear_idle(struct profile_facts *f)
+{
+    f->loaded_idle_w = 3;
+}
+static void uncut(struct profile_facts *f)
+{
+    f->cut_share = .1;
+}
+static void limit_unknown(struct profile_facts *f)
+{
+    f->limit_w = NAN;
+}
+
+static const struct {
+    const char *rule, *why[4], *bench;
+    void (*fires)(struct profile_facts *), (*silent)(struct profile_facts *);
+    double least, most; /* of the whole profile */
+} rows[] = {
+    {"threads", {"16 threads", "8 cores"}, "--vary threads=16,8", threads, fewer_threads, 0, .4},
+    {"batch", {"50 %", "1 slots", "80 %"}, "--vary streams=1,4", batch, no_queue, .24, .48},
+    {"quantisation", {"9.0 bits", "80 %"}, "-m m.gguf -m ", quantisation, computing, .16, .32},
+    {"context", {"9000 tokens", "40 %"}, "--vary kv-type=f16,q8_0", context, short_context, .075, .15},
+    {"flash_attention", {"10 %", "9000 tokens"}, "--vary flash-attention=off,on", flash, flash_unknown, 0, .04},
+    {"keep_alive", {"3 loads", "100 J", "50 s", "50 J"}, "keep-alive=0s,50s", loads, dear_idle, .2, .3},
+    {"output_length", {"800 tokens", "40 %"}, "--vary max-tokens=800,600", output, uncut, .176, .24},
+    {"power_cap", {"290 W", "300 W"}, "joulet bench -m m.gguf", cap, limit_unknown, 0, .16},
+};
+
+static void each_rule_fires_on_its_numbers(void **state)
+{
+    (void)state;
+    assert_int_equal(JL_COUNT(rows), PROFILE_RULES);
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct profile_advice a[PROFILE_RULES];
+        struct profile_facts f = quiet();
+        rows[i].fires(&f);
+        assert_int_equal(profile_advise(&f, a), 1);
+        assert_string_equal(a[0].rule, rows[i].rule);
+        for (size_t k = 0; k < JL_COUNT(rows[i].why) && rows[i].why[k]; k++)
+            if (!strstr(a[0].why, rows[i].why[k]))
+                fail_msg("%s: '%s' does not say '%s'", rows[i].rule, a[0].why, rows[i].why[k]);
+        assert_non_null(strstr(a[0].bench, rows[i].bench));
+        assert_true(strncmp(a[0].bench, "joulet bench ", 13) == 0 && strncmp(a[0].compare, "joulet compare ", 15) == 0);
+        assert_true(a[0].action[0] != '\0');
+        assert_near(a[0].saving - a[0].saving_pm, rows[i].least, 1e-9);
+        assert_near(a[0].saving + a[0].saving_pm, rows[i].most, 1e-9);
+        rows[i].silent(&f);
+        assert_int_equal(profile_advise(&f, a), 0);
+    }
+}
+
+static void nothing_known_nothing_said(void **state)
+{
+    struct profile_advice a[PROFILE_RULES];
+    struct profile_facts f = profile_facts_none;
+    (void)state;
+    assert_int_equal(profile_advise(&f, a), 0);
+    f = quiet();
+    assert_int_equal(profile_advise(&f, a), 0);
+    f.threads = 16;
+    f.decode_j = NAN; /* a trigger, but nothing to say of the saving */
+    assert_int_equal(profile_advise(&f, a), 0);
+}
+
+static void the_largest_first(void **state)
+{
+    struct profile_advice a[PROFILE_RULES];
+    struct profile_facts f = quiet();
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++)
+        rows[i].fires(&f);
+    size_t n = profile_advise(&f, a);
+    assert_int_equal(n, PROFILE_RULES);
+    for (size_t i = 1; i < n; i++)
+        assert_true(a[i].saving <= a[i - 1].saving);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_rule_fires_on_its_numbers),
+        cmocka_unit_test(nothing_known_nothing_said),
+        cmocka_unit_test(the_largest_first),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
