@@ -327,9 +327,7 @@ const char *joulet_components_reason_text(enum joulet_components_reason r)
             "the readings do not tell the components apart, so time shares are shown, assuming equal power",
         [JOULET_COMPONENTS_OPEN] =
             "the components do not sum to what was measured, so time shares are shown, assuming equal power",
-        [JOULET_COMPONENTS_COSTLY] =
-            "measuring took more than half of the energy again, so time shares are shown, assuming equal "
-            "power",
+        [JOULET_COMPONENTS_COSTLY] = "measuring took half as much energy again, so time shares are shown, assuming equal power",
     };
     return (size_t)r < JL_COUNT(texts) ? texts[r] : "";
 }
