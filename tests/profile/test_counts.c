@@ -203,6 +203,23 @@ static void experts(void **state)
     profile_shape_release(&s);
 }
 
+/* The same as a file holds them: 4 layers of 256, 8 experts of 512, 2 used. */
+static void experts_of_a_file(void **state)
+{
+    struct profile_shape s;
+    struct profile_counts c;
+    const double layer = 256 * 512;
+    (void)state;
+    known_shape("tiny-moe", NULL, &s);
+    decode(&s, 0, 1, 1, &c);
+    assert_near(profile_counts_part(&c, PROFILE_ROUTER).flop, 4 * (2 * 256 * 8 + 5 * 8), 0);
+    assert_near(profile_counts_part(&c, PROFILE_GATE_UP).flop, 4 * 2 * 2 * (2 * layer), 0);
+    assert_near(profile_counts_part(&c, PROFILE_DOWN).flop, 4 * (2 * (2 * layer) + 256 + 3 * 256), 0);
+    assert_near(profile_counts_part(&c, PROFILE_DOWN).weight_bytes, 4 * 2 * layer * 18 / 32, 1e-6);
+    profile_counts_release(&c);
+    profile_shape_release(&s);
+}
+
 /* A prompt of 6 tokens in pieces of 4, window 3 in the first of two layers: seen 1 2 3 3 | 3 3, and 1 2 3 4 | 5 6. */
 static void windows_and_pieces(void **state)
 {
@@ -459,6 +476,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(published_shapes),
         cmocka_unit_test(experts),
+        cmocka_unit_test(experts_of_a_file),
         cmocka_unit_test(windows_and_pieces),
         cmocka_unit_test(formats_of_the_cache),
         cmocka_unit_test(other_tensors),
