@@ -8,6 +8,8 @@
 #include <string.h>
 
 #define LOOK_EVERY_NS      ((int64_t)200 * 1000000)
+#define MANY_CONNECTIONS   128
+#define FEW_FOR_NS         ((int64_t)5 * JL_NS_PER_S)
 #define FILES_A_CONNECTION 4 /* of the client, of the upstream, and two that libcurl holds to be woken */
 #define FILES_OF_OURS      64
 
@@ -15,6 +17,8 @@ struct serving {
     const struct cli *cli;
     struct serve_reload reload; /* what it goes by, and what stands on it */
     struct serve_api *api;
+    unsigned most_connections; /* since memory was given back */
+    int64_t few_ns;            /* since when most of them have left; 0: they have not */
 };
 
 static void release(struct serving *s)
@@ -147,6 +151,23 @@ static void look_at_signals(struct serving *s)
         cli_warn(s->cli, "%s", err.message);
 }
 
+/* What those that left have held stays with the allocator. It is given back once, when they are few for a while: that takes the
+ * locks of all threads. */
+static void look_at_memory(struct serving *s)
+{
+    unsigned now = server_connections(s->reload.server);
+    if (now > s->most_connections)
+        s->most_connections = now;
+    bool few = s->most_connections >= MANY_CONNECTIONS && now < s->most_connections / 2;
+    if (!few || !s->few_ns) {
+        s->few_ns = few ? jl_mono_ns() : 0;
+    } else if (jl_mono_ns() - s->few_ns > FEW_FOR_NS) {
+        jl_heap_trim();
+        s->most_connections = now;
+        s->few_ns = 0;
+    }
+}
+
 /* A signal is how it is ended: that is no failure. */
 static void serve(struct serving *s)
 {
@@ -156,6 +177,7 @@ static void serve(struct serving *s)
         terminal_wait_until(jl_mono_ns() + LOOK_EVERY_NS);
         look_at_signals(s);
         serve_log_write(s->reload.log);
+        look_at_memory(s);
         serve_notify_alive();
     }
     const struct cli *now = serve_now(&s->reload);

@@ -229,6 +229,11 @@ const char *server_metrics_address(const struct server *s)
     return metrics_port_address(s->metrics);
 }
 
+unsigned server_connections(const struct server *s)
+{
+    return net_server_connections(s->net);
+}
+
 unsigned server_active(const struct server *s)
 {
     return atomic_load(&s->active);

@@ -73,6 +73,7 @@ enum joulet_status server_open(struct server **out, const struct server_options 
 enum joulet_status server_reload(struct server *s, const struct server_options *o, struct joulet_error *err);
 const char *server_address(const struct server *s);
 const char *server_metrics_address(const struct server *s); /* NULL: no port of its own */
+unsigned server_connections(const struct server *s);        /* of clients */
 unsigned server_active(const struct server *s);             /* exchanges under way */
 uint64_t server_served(const struct server *s);             /* exchanges that ended */
 /* Takes nothing new; true when all that was under way has ended within that time. */
