@@ -91,6 +91,8 @@ void *passage_begin(struct server *s, struct rules *rules, struct net_call *call
 void passage_body(void *state, const char *bytes, size_t n);
 void passage_answer(void *state, struct net_call *call);
 long passage_read(void *state, char *bytes, size_t size);
+int passage_source(void *state);
+long passage_read_now(void *state, char *bytes, size_t size);
 void passage_end(void *state, enum net_end how);
 /* passage_splice.c */
 void passage_ask_usage(struct passage *p);

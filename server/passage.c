@@ -389,6 +389,8 @@ static long read_up(struct passage *p, char *bytes, size_t size)
 /* The same through the splicer, which may hold what came, and may have more than fits. */
 static long read_spliced(struct passage *p, char *bytes, size_t size)
 {
+    if (p->out.failed)
+        return -1;
     while (p->out.len == p->out_at) {
         if (p->ended)
             return p->broken ? -1 : 0;
@@ -416,6 +418,41 @@ long passage_read(void *state, char *bytes, size_t size)
     if (p->events)
         return api_stream_read(p->events, bytes, size);
     return p->splices ? read_spliced(p, bytes, size) : read_up(p, bytes, size);
+}
+
+/* ---- the answer, passed with many others ------------------------------------------------------------------------- */
+
+int passage_source(void *state)
+{
+    const struct passage *p = state;
+    return p->exchange && p->out.len == p->out_at ? net_exchange_source(p->exchange) : -1;
+}
+
+static long up_now(struct passage *p, char *bytes, size_t size)
+{
+    long n = net_exchange_read_now(p->exchange, bytes, size, &p->t_last_ns);
+    if (n > 0)
+        watched_chunk(p->watched, false, bytes, (size_t)n, p->t_last_ns);
+    return n;
+}
+
+/* Waits for nothing but, where the energy is put in, once an answer and for a millisecond at most for the lock of who knows it.
+ */
+long passage_read_now(void *state, char *bytes, size_t size)
+{
+    struct passage *p = state;
+    if (!p->splices)
+        return up_now(p, bytes, size);
+    while (p->out.len == p->out_at) {
+        size_t room = passage_splice_room(p, size);
+        long n = room ? up_now(p, bytes, room) : NET_ENDS;
+        if (n <= 0)
+            return n;
+        splicer_bytes(&p->splicer, bytes, (size_t)n);
+        if (p->out.failed)
+            return NET_ENDS;
+    }
+    return passage_splice_take(p, bytes, size);
 }
 
 void passage_end(void *state, enum net_end how)

@@ -165,12 +165,15 @@ static enum joulet_status start(struct server *s, struct joulet_error *err)
                                    .connections_max = s->o.connections_max,
                                    .header_max = s->o.header_max,
                                    .idle_s = s->o.client_idle_s,
+                                   .together = s->o.together,
                                    .handler = &s->handler};
     s->handler = (struct net_handler){.user = s,
                                       .begin = on_begin,
                                       .body = passage_body,
                                       .answer = passage_answer,
                                       .read = passage_read,
+                                      .source = passage_source,
+                                      .read_now = passage_read_now,
                                       .tunnel = passage_tunnel,
                                       .end = passage_end,
                                       .refused = on_refused};

@@ -46,7 +46,8 @@ struct server_options {
     unsigned connections_max;
     size_t header_max;               /* of a request's head; 0: 16 KiB */
     uint64_t body_max;               /* of a request; 0: 256 MiB */
-    double client_idle_s;            /* a connection without a request; 0: 120 s */
+    double client_idle_s;            /* a client that sends no request, or takes nothing of its answer; 0: 120 s */
+    unsigned together;               /* streams at a time from which on one thread passes them all; 0: 4 */
     double connect_s;                /* to an upstream; 0: 5 s */
     double upstream_first_s;         /* an upstream that does not begin its answer for so long; 0: as upstream_idle_s */
     double upstream_idle_s;          /* an upstream that sends nothing for so long; 0: 3600 s */
@@ -68,7 +69,7 @@ struct server;
 enum joulet_status server_open(struct server **out, const struct server_options *o, struct joulet_error *err);
 /* Takes new upstreams, names, token, limits and form of the energy; requests under way keep the old ones, and no connection is
  * closed. What cannot change is left alone: listen, header_max,
- * client_idle_s, observer, metering, said. On failure everything stays as it is. One thread.
+ * client_idle_s, together, observer, metering, said. On failure everything stays as it is. One thread.
  */
 enum joulet_status server_reload(struct server *s, const struct server_options *o, struct joulet_error *err);
 const char *server_address(const struct server *s);
