@@ -26,14 +26,14 @@ struct serving {
     int port, metrics_port;
 };
 
-/* upstream NULL: one that answers. */
-static void start(struct serving *s, const char *const *options, const char *upstream)
+/* upstream NULL: one that answers; meter: what stands before the options. */
+static void start_on(struct serving *s, const char *const *options, const char *upstream, const char *meter)
 {
-    const char *args[24] = {"serve", "--no-meter", "--upstream", NULL};
+    const char *args[24] = {"serve", "--upstream", NULL, meter};
     size_t n = 4;
     bool listens = false;
     *s = (struct serving){.upstream = upstream_start(plays, JL_COUNT(plays))};
-    args[3] = upstream ? upstream : upstream_url(s->upstream);
+    args[2] = upstream ? upstream : upstream_url(s->upstream);
     for (; *options; options++) {
         listens |= strcmp(*options, "--listen") == 0;
         args[n++] = *options;
@@ -49,6 +49,11 @@ static void start(struct serving *s, const char *const *options, const char *ups
         program_until_out(&s->p, "/metrics\n");
         s->metrics_port = atoi(strchr(strstr(kept(&s->p.out), "metrics at http://") + 18, ':') + 1);
     }
+}
+
+static void start(struct serving *s, const char *const *options, const char *upstream)
+{
+    start_on(s, options, upstream, "--no-meter");
 }
 
 static void stop(struct serving *s)
@@ -182,10 +187,67 @@ static void metrics_at_a_port_of_their_own(void **state)
     stop(&s);
 }
 
+/* ---- what is kept --------------------------------------------------------------------------------------------------------- */
+
+/* In the database and what belongs to it, byte for byte. */
+static bool is_on_disk(const char *db, const char *words)
+{
+    static const char *const parts[] = {"", "-wal", "-shm"};
+    bool found = false;
+    for (size_t i = 0; i < JL_COUNT(parts); i++) {
+        char *path = jl_strf("%s%s", db, parts[i]);
+        FILE *f = fopen(path, "rb");
+        size_t n = 0, size = 1 << 24;
+        char *bytes = f ? malloc(size) : NULL;
+        if (f) {
+            n = fread(bytes, 1, size, f);
+            fclose(f);
+        }
+        found |= n && memmem(bytes, n, words, strlen(words));
+        free(bytes);
+        free(path);
+    }
+    return found;
+}
+
+static void what_is_kept(void **state)
+{
+    static const struct {
+        const char *option;
+        bool request, prompt;
+    } rows[] = {{"--verbose", true, false}, {"--keep-text", true, true}, {"--no-store", false, false}};
+    static const char body[] = "{\"model\":\"named-model\",\"messages\":[{\"role\":\"user\",\"content\":\"a-secret-prompt\"}]}";
+    (void)state;
+    char *request = jl_strf("POST /v1/chat/completions?k=query-secret HTTP/1.1\r\n" HEAD
+                            "Content-Type: application/json\r\nAuthorization: Bearer key-secret\r\nContent-Length: %zu\r\n\r\n%s",
+                            sizeof body - 1, body);
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct serving s;
+        char *name = jl_strf("kept-%zu.db", i), *db = jl_strdup(scratch(name));
+        print_message("  %s\n", rows[i].option);
+        start_on(&s, ARGS("20", rows[i].option, "--db", db), NULL, "--sim");
+        must_answer(s.port, request, "200", "hello");
+        kill(s.p.pid, SIGTERM);
+        program_end(&s.p); /* what waits is written before it ends */
+        assert_int_equal(is_on_disk(db, "named-model"), rows[i].request);
+        assert_int_equal(is_on_disk(db, "a-secret-prompt"), rows[i].prompt);
+        assert_false(is_on_disk(db, "key-secret") || is_on_disk(db, "query-secret"));
+        assert_null(strstr(kept(&s.p.err), "secret"));
+        program_release(&s.p);
+        upstream_stop(s.upstream);
+        free(name);
+        free(db);
+    }
+    free(request);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each_decides), cmocka_unit_test(a_long_head),
-                                       cmocka_unit_test(a_silent_client), cmocka_unit_test(an_upstream_that_takes_no_connection),
-                                       cmocka_unit_test(metrics_at_a_port_of_their_own)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(each_decides),
+                                       cmocka_unit_test(a_long_head),
+                                       cmocka_unit_test(a_silent_client),
+                                       cmocka_unit_test(an_upstream_that_takes_no_connection),
+                                       cmocka_unit_test(metrics_at_a_port_of_their_own),
+                                       cmocka_unit_test(what_is_kept)};
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }
