@@ -428,6 +428,98 @@ static void power_goes_on(void **state)
     close_metering(&s);
 }
 
+struct pusher {
+    struct joulet *meter;
+    size_t channel;
+    atomic_bool pauses, stop;
+    pthread_t thread;
+};
+
+static void *push_on(void *arg)
+{
+    struct pusher *p = arg;
+    while (!atomic_load(&p->stop)) {
+        int64_t now_ns = jl_mono_ns();
+        const struct joulet_pushed r = {.asked_ns = now_ns, .answered_ns = now_ns, .value = now_ns / 1000000 % 1000};
+        if (!atomic_load(&p->pauses))
+            joulet_push(p->meter, p->channel, &r);
+        jl_sleep_until(now_ns + 20000000);
+    }
+    return NULL;
+}
+
+/* A sensor that falls silent, and comes back: said once each. */
+static void a_sensor_is_lost_and_back(void **state)
+{
+    struct metered_server s;
+    struct front f;
+    struct jl_buf b;
+    struct pusher p = {.pauses = false};
+    struct joulet_channel ch = {.id = "wall0.power",
+                                .sensor = "wall",
+                                .quantity = JOULET_POWER,
+                                .group = JOULET_GROUP_PLATFORM,
+                                .period_s = 0.02,
+                                .provenance = JOULET_MEASURED};
+    struct joulet_error err;
+    (void)state;
+    open_metering(&s, "100");
+    p.meter = s.meter;
+    assert_int_equal(joulet_push_open(s.meter, &ch, 1, 0.02, &p.channel, &err), JOULET_OK);
+    pthread_create(&p.thread, NULL, push_on, &p);
+    struct server_options o = {.metering = s.metering, .api.meter = s.meter};
+    front_start(&f, plays, JL_COUNT(plays), &o);
+    jl_buf_init(&b, 1 << 24);
+    int fd = client_connect(f.server);
+    client_say(fd, "GET /joulet/power?follow=1&interval_ms=100 HTTP/1.1\r\n" HOST "\r\n");
+    read_until(fd, &b, "event: power");
+    atomic_store(&p.pauses, true);
+    read_until(fd, &b, "event: sensor\ndata: {\"id\":\"wall0.power\",\"up\":false,\"time\":");
+    atomic_store(&p.pauses, false);
+    read_until(fd, &b, "event: sensor\ndata: {\"id\":\"wall0.power\",\"up\":true,\"time\":");
+    atomic_store(&p.stop, true);
+    pthread_join(p.thread, NULL);
+    close(fd);
+    jl_buf_release(&b);
+    front_stop(&f);
+    close_metering(&s);
+}
+
+/* Who does not read costs what the sockets hold, and nobody else waits. */
+static void a_reader_that_does_not_read(void **state)
+{
+    enum { MANY = 16 };
+    struct metered_server s;
+    struct front f;
+    struct jl_buf b;
+    int fds[MANY], size = 4096;
+    (void)state;
+    open_metering(&s, "100");
+    struct server_options o = {.metering = s.metering, .api.meter = s.meter};
+    front_start(&f, plays, JL_COUNT(plays), &o);
+    jl_buf_init(&b, 1 << 24);
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = client_connect(f.server);
+        setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+        client_say(fds[i], i % 2 ? "GET /joulet/power?follow=1&interval_ms=100 HTTP/1.1\r\n" HOST "\r\n"
+                                 : "GET /joulet/requests?follow=1 HTTP/1.1\r\n" HOST "\r\n");
+    }
+    int reader = client_connect(f.server);
+    client_say(reader, "GET /joulet/requests?follow=1&limit=1 HTTP/1.1\r\n" HOST "\r\n");
+    int64_t before = jl_peak_memory();
+    for (int i = 0; i < 200; i++)
+        ask_for(f.server, i == 199 ? "the-last" : "one");
+    read_until(reader, &b, "\"the-last\"");
+    if (before > 0)
+        assert_true(jl_peak_memory() - before < 64 << 20);
+    for (int i = 0; i < MANY; i++)
+        close(fds[i]);
+    close(reader);
+    jl_buf_release(&b);
+    front_stop(&f);
+    close_metering(&s);
+}
+
 /* A client that leaves a stream takes its thread with it. */
 static void a_stream_ends_with_its_reader(void **state)
 {
@@ -469,6 +561,8 @@ int main(void)
         cmocka_unit_test(requests_by_what_is_asked),
         cmocka_unit_test(a_slow_follower_is_told_so),
         cmocka_unit_test(power_goes_on),
+        cmocka_unit_test(a_sensor_is_lost_and_back),
+        cmocka_unit_test(a_reader_that_does_not_read),
         cmocka_unit_test(a_stream_ends_with_its_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
