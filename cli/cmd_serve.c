@@ -19,16 +19,19 @@ struct serving {
     struct serve_api *api;
     unsigned most_connections; /* since memory was given back */
     int64_t few_ns;            /* since when most of them have left; 0: they have not */
+    struct serve_again *again;
 };
 
 static void release(struct serving *s)
 {
     struct serve_reload *r = &s->reload;
+    serve_again_close(s->again);
     server_close(r->server);
     serve_log_close(r->log);
     serve_meter_close(r->meter);
     serve_api_close(s->api);
     serve_upstreams_close(&r->upstreams);
+    serve_upstreams_close(&r->again);
     cli_forget(r->last);
 }
 
@@ -63,6 +66,8 @@ static void tell_json(struct jl_buf *out, const struct serving *s)
         cli_json_string(out, s->reload.upstreams.list[i].prefix);
         cli_json_key(out, &inner, "model");
         cli_json_string(out, s->reload.upstreams.list[i].model);
+        cli_json_key(out, &inner, "joulet");
+        cli_json_string(out, s->reload.upstreams.list[i].joulet);
         jl_buf_str(out, "}");
     }
     jl_buf_str(out, "]");
@@ -76,6 +81,15 @@ static void tell_json(struct jl_buf *out, const struct serving *s)
     jl_buf_str(out, "}\n");
 }
 
+static void tell_upstream(struct jl_buf *out, const struct serving *s, const struct server_upstream *u)
+{
+    jl_buf_printf(out, "http://%s%s -> %s%s%s", server_address(s->reload.server), u->prefix ? u->prefix : "", u->url,
+                  u->model ? " for model " : "", u->model ? u->model : "");
+    if (u->joulet)
+        jl_buf_printf(out, " (joulet %s, %s)", u->joulet, u->source ? "whose figures are taken" : "which does not measure");
+    jl_buf_str(out, "\n");
+}
+
 /* Where it can be reached now: scripts wait for this line, so it comes when connections are taken. */
 static bool tell(const struct serving *s)
 {
@@ -86,10 +100,7 @@ static bool tell(const struct serving *s)
         tell_json(&out, s);
     } else {
         for (size_t i = 0; i < s->reload.upstreams.n; i++)
-            jl_buf_printf(&out, "http://%s%s -> %s%s%s\n", server_address(s->reload.server),
-                          s->reload.upstreams.list[i].prefix ? s->reload.upstreams.list[i].prefix : "",
-                          s->reload.upstreams.list[i].url, s->reload.upstreams.list[i].model ? " for model " : "",
-                          s->reload.upstreams.list[i].model ? s->reload.upstreams.list[i].model : "");
+            tell_upstream(&out, s, &s->reload.upstreams.list[i]);
         if (server_metrics_address(s->reload.server))
             jl_buf_printf(&out, "metrics at http://%s/metrics\n", server_metrics_address(s->reload.server));
         serve_meter_text(&out, s->reload.meter);
@@ -172,12 +183,14 @@ static void look_at_memory(struct serving *s)
 static void serve(struct serving *s)
 {
     struct server *server = s->reload.server;
+    s->again = serve_again_open(&s->reload);
     serve_notify_ready(server_address(server));
     while (!atomic_load(&cli_cancel)) {
         terminal_wait_until(jl_mono_ns() + LOOK_EVERY_NS);
         look_at_signals(s);
         serve_log_write(s->reload.log);
         look_at_memory(s);
+        serve_again_look(s->again);
         serve_notify_alive();
     }
     const struct cli *now = serve_now(&s->reload);
@@ -203,6 +216,8 @@ static int serve_run(struct cli *c, int argc, char **argv)
     if (code == CLI_DONE)
         code = serve_meter_open(&r->meter, c, r->upstreams.list, r->upstreams.n);
     if (code == CLI_DONE && open_server(&s, &err) != JOULET_OK)
+        code = cli_fail(c, &err);
+    if (code == CLI_DONE && serve_inner_check(&r->upstreams, r->server, &err) != JOULET_OK)
         code = cli_fail(c, &err);
     if (code == CLI_DONE) {
         check_files(c);

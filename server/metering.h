@@ -41,6 +41,11 @@ const struct observer *metering_observer(const struct metering *m);
 /* The observation that calls the observer, and so knows how far it has come; NULL: it is going away. */
 void metering_follow(struct metering *m, struct observation *o);
 
+/* An upstream is a joulet server, whose figures of its requests are taken instead of those of the devices here: `base` stands
+ * before its /joulet/, and token (NULL: none) is what it asks for. base NULL: it is not known to be one, and will be when its
+ * answers say so. Copies all; any thread. */
+void metering_source(struct metering *m, const char *upstream, const char *base, const char *token);
+
 /* What requests came to since the start, each once its figures are final; lives as long as the metering. */
 struct accounts *metering_accounts(const struct metering *m);
 

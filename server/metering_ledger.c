@@ -220,7 +220,7 @@ static bool make_row(struct ledger *l, struct row *r, struct store_proxied *q)
     const struct metered *x = &r->item->x;
     jl_buf_init(&r->body, 1 << 20);
     pthread_mutex_lock(&m->lock);
-    if (!x->final && x->entered)
+    if (metering_waits(x))
         x = metering_find(m, r->item->x.id);
     if (x) {
         r->x = *x;

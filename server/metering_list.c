@@ -119,7 +119,7 @@ void metering_changed(struct metering *m, struct metered *x)
 
 static bool is_final(const struct metered *x)
 {
-    return !x->live && (!x->entered || x->final);
+    return !x->live && !metering_waits(x);
 }
 
 static void tell(struct metering *m, const struct metered *x, const char *event, struct jl_buf *out)

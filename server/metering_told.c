@@ -15,6 +15,8 @@ static double rest(double all, double part)
 struct joulet_energy metering_energy(struct metering *m, const struct metered *x)
 {
     struct joulet_energy e = JOULET_ENERGY_UNKNOWN;
+    if (x->sourced)
+        return x->told.e;
     struct joulet_attributed a = metering_figures(m, x);
     double u_net = metering_net_u(m, x, &a);
     e.net_j = a.net_j;
@@ -132,7 +134,7 @@ void metering_row(struct metering *m, const struct metered *x, struct store_prox
                                 .trace = known(x->who.trace),
                                 .state = metering_state_name(x),
                                 .failed = metering_failed(x),
-                                .final = x->final || !x->entered,
+                                .final = !metering_waits(x),
                                 .counted = r->generated_source == RECOGNISED_COUNTED,
                                 .tokens = r->tokens,
                                 .duration_s = between(x->t_ns, x->t_end_ns),

@@ -11,6 +11,7 @@
 #define BODY_MAX_DEFAULT ((uint64_t)256 << 20)
 #define MODEL_MAX        256
 #define AT_ONCE          8192
+#define LOOP             "an upstream leads back to this server: name the engine itself with --upstream"
 
 static void passage_free(struct passage *p)
 {
@@ -22,6 +23,7 @@ static void passage_free(struct passage *p)
     free(p->headers);
     free(p->up_target);
     free(p->authorization);
+    free(p->via);
     rules_drop(p->rules);
     free(p);
 }
@@ -98,9 +100,16 @@ static bool find_upstream(struct passage *p)
     p->up_target = jl_strf("%s%s%s", p->upstream->path, *rest == '/' || *rest == '*' ? "" : "/", rest);
     if (p->to->key && !set_key(p))
         return false;
-    if (!p->up_target)
+    if (passage_loops(p)) {
+        server_upstream_failed(p->server, p->upstream, LOOP);
+        set_fault(p, 508, LOOP);
+        return false;
+    }
+    if (!p->up_target || !passage_to_joulet(p)) {
         set_fault(p, 503, "out of memory");
-    return p->up_target != NULL;
+        return false;
+    }
+    return true;
 }
 
 /* ---- beside the stream ------------------------------------------------------------------------------------------- */
@@ -145,7 +154,7 @@ void *passage_begin(struct server *s, struct rules *rules, struct net_call *call
     *p = (struct passage){
         .server = s, .rules = rules, .call = call, .head = head, .target = target, .t_last_ns = head->t_ns, .own = own};
     jl_buf_init(&p->body, SERVER_BODY_WHOLE);
-    p->headers = malloc((head->n_headers + 1) * sizeof(*p->headers)); /* and one of ours */
+    p->headers = malloc((head->n_headers + 4) * sizeof(*p->headers)); /* and those of ours */
     if (!p->headers) {
         free(p);
         return NULL;
@@ -357,6 +366,7 @@ void passage_answer(void *state, struct net_call *call)
         passage_switch(p);
     } else if (!p->fault && exchange_heads(p, &reply)) {
         watched_head(p->watched, reply.status, reply.headers, reply.n_headers, reply.t_ns);
+        passage_notice_joulet(p, &reply);
         server_upstream_works(p->upstream);
         p->answered = pass_head(p, &reply);
         jl_buf_release(&p->body); /* sent, and no more needed */

@@ -282,6 +282,8 @@ static void read_whole(struct recogniser *r)
     if (r->result.kind == RECOGNISED_INFERENCE) {
         r->ops->event(&r->g, bytes, n, 0); /* 0: when it came says nothing about tokens */
         r->g.n_token_ns = 0;
+        if (r->ops->event == engine_openai.event)
+            read_choices(r, bytes, n);
     } else if (bytes[0] == '{') {
         read_one_thing(r, bytes, n, false);
     } else {
@@ -405,6 +407,8 @@ static void judge_tokens(struct recogniser *r)
         x->tokens.generated = (int64_t)x->pieces;
         x->generated_source = RECOGNISED_COUNTED;
     }
+    if (r->scaled && x->tokens.generated >= 0)
+        x->generated_source = RECOGNISED_COUNTED;
 }
 
 void recogniser_end(struct recogniser *r, bool whole, int64_t t_ns)

@@ -15,6 +15,9 @@ struct server_upstream {
     const char *prefix; /* "/ollama": of paths below it, taken off; NULL */
     const char *key;    /* takes the place of the clients' Authorization; NULL: that is passed on */
     const char *model;  /* "llama3.2:1b", or "llama*": of requests that name it; NULL */
+    const char *token;  /* of the joulet server that it is: sent as X-Joulet-Token; NULL */
+    const char *joulet; /* it is known to be a joulet server, of this version; NULL */
+    const char *source; /* and its figures are taken: what stands before /joulet/; NULL: it has none, or is no joulet server */
 };
 
 /* What the JSON API needs besides (docs/proxy-api.md); all of it must outlive the server. */
@@ -73,10 +76,15 @@ enum joulet_status server_open(struct server **out, const struct server_options 
  */
 enum joulet_status server_reload(struct server *s, const struct server_options *o, struct joulet_error *err);
 const char *server_address(const struct server *s);
+const char *server_instance(const struct server *s);        /* which of all servers it is */
 const char *server_metrics_address(const struct server *s); /* NULL: no port of its own */
 unsigned server_connections(const struct server *s);        /* of clients */
 unsigned server_active(const struct server *s);             /* exchanges under way */
 uint64_t server_served(const struct server *s);             /* exchanges that ended */
+/* An upstream did not answer when it was asked last, and has not since; and that is not said again before it fails once more. By
+ * its place in the options. */
+bool server_upstream_is_down(struct server *s, size_t i);
+void server_upstream_is_back(struct server *s, size_t i);
 /* Takes nothing new; true when all that was under way has ended within that time. */
 bool server_drain(struct server *s, double patience_s);
 void server_close(struct server *s);
