@@ -400,6 +400,78 @@ static void a_slow_follower_is_told_so(void **state)
     close_metering(&s);
 }
 
+/* ---- runs that strangers ask for
+ * ------------------------------------------------------------------------------------------------
+ */
+
+/* One that is right, with some bytes changed, put in or taken out; every tenth is noise, or nested deeper than anybody writes. */
+static void make_body(struct jl_rng *rng, struct jl_buf *out)
+{
+    static const char *const right[] = {
+        "{\"kind\":\"run\",\"prompt\":\"a\",\"model\":\"m\",\"seed\":1,\"temperature\":0.5,\"private\":true}",
+        "{\"prompts\":\"nine\",\"repeat\":2,\"warmup\":0,\"baseline_s\":1.5,\"streams\":null,\"title\":\"\\u0041\"}",
+        "{\"kind\":\"bench\",\"top_k\":4294967295,\"top_p\":1e-300,\"max_tokens\":1e6,\"cooldown_s\":-0}"};
+    size_t what = jl_rng_below(rng, 10);
+    jl_buf_clear(out);
+    if (what == 0) {
+        for (size_t n = jl_rng_below(rng, 200); n; n--)
+            jl_buf_add(out, &(char){(char)jl_rng_next(rng)}, 1);
+    } else if (what == 1) {
+        for (size_t n = jl_rng_below(rng, 6000); n; n--)
+            jl_buf_str(out, jl_rng_below(rng, 2) ? "[" : "{\"a\":");
+    } else {
+        jl_buf_str(out, right[what % JL_COUNT(right)]);
+        for (size_t n = jl_rng_below(rng, 4); n; n--)
+            out->data[jl_rng_below(rng, out->len)] = (char)jl_rng_next(rng);
+        out->len -= jl_rng_below(rng, 5) ? 0 : jl_rng_below(rng, out->len);
+    }
+}
+
+/* Whatever is sent is answered, with an error that is JSON or by taking the run: and the program that is started for it is run
+ * with what was understood, never through a shell. */
+static void random_bodies(void **state)
+{
+    enum { TIMES = 600 };
+    struct metered_server s;
+    struct front f;
+    struct jl_buf body, request;
+    struct jl_rng rng = {6};
+    size_t taken = 0, refused = 0;
+    (void)state;
+    open_metering(&s, "100");
+    struct server_options o = {.metering = s.metering, .api = {.meter = s.meter, .program = "/bin/true"}};
+    front_start(&f, plays, JL_COUNT(plays), &o);
+    jl_buf_init(&body, 1 << 20);
+    jl_buf_init(&request, 1 << 20);
+    int fd = client_connect(f.server);
+    for (int i = 0; i < TIMES; i++) {
+        struct answer a;
+        make_body(&rng, &body);
+        jl_buf_clear(&request);
+        jl_buf_printf(&request,
+                      "POST /joulet/runs HTTP/1.1\r\n" HOST "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+                      body.len);
+        if (body.len)
+            jl_buf_add(&request, body.data, body.len);
+        client_send(fd, request.data, request.len);
+        client_read(fd, &a, false);
+        json_t *said = json_loads(a.body, JSON_REJECT_DUPLICATES, NULL);
+        if (!a.whole || !json_is_object(said) || (a.status != 202 && a.status != 400 && a.status != 503))
+            fail_msg("%d %s after %.*s", a.status, a.body, (int)body.len, body.data);
+        taken += a.status == 202;
+        refused += a.status == 400;
+        json_decref(said);
+        answer_release(&a);
+    }
+    close(fd);
+    print_message("  %zu taken, %zu refused\n", taken, refused);
+    assert_true(taken > 0 && refused > 0);
+    jl_buf_release(&request);
+    jl_buf_release(&body);
+    front_stop(&f);
+    close_metering(&s);
+}
+
 /* ---- power --------------------------------------------------------------------------------------------------------------------
  */
 
@@ -560,6 +632,7 @@ int main(void)
         cmocka_unit_test(long_bodies),
         cmocka_unit_test(requests_by_what_is_asked),
         cmocka_unit_test(a_slow_follower_is_told_so),
+        cmocka_unit_test(random_bodies),
         cmocka_unit_test(power_goes_on),
         cmocka_unit_test(a_sensor_is_lost_and_back),
         cmocka_unit_test(a_reader_that_does_not_read),
