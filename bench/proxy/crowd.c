@@ -107,7 +107,7 @@ int main(int argc, char **argv)
     pid_t upstream = fd >= 0 ? served_child() : -1;
     if (upstream == 0)
         peer_serve(fd);
-    bool ok = upstream > 0 && served_start(&s, port, (unsigned)first.n);
+    bool ok = upstream > 0 && served_start(&s, port, (unsigned)first.n, NULL);
     if (!ok)
         fprintf(stderr, "soak: joulet serve could not be started\n");
     int one = ok ? peer_connect(s.port) : -1; /* so that what the first request needs is there before */

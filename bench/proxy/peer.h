@@ -35,4 +35,7 @@ bool peer_ask(int fd);                                                  /* one s
 bool peer_hold(int fd);                                                 /* until the first chunk of a silent stream is there */
 bool peer_wait(int fd);                                                 /* the request alone, of an answer that never begins */
 
+/* Passes every connection of listen_fd on to the upstream, for ever. */
+void relay_serve(int listen_fd, int upstream_port);
+
 #endif

@@ -1,8 +1,8 @@
 /* proxy.c - what `joulet serve` adds between a client and its engine: time per streamed chunk and to the first one, requests a
  * second, processor time per chunk and request, memory per open stream. Ways (direct, joulet without metering, with an observer
- * that looks at each byte, with an observer that hangs, with metering on a simulated sensor, and nginx when the variable NGINX
- * names one) take turns in shuffled order; each figure is the median over rounds of what a round's median or percentile shows.
- * One JSON object a line; goals in docs/performance.md. */
+ * that looks at each byte, with an observer that hangs, with metering on a simulated sensor, a relay that understands
+ * nothing, and nginx when the variable BENCH_NGINX names one) take turns in shuffled order; each figure is the median over rounds
+ * of what a round's median or percentile shows. One JSON object a line; goals in docs/performance.md. */
 #include "bench/proxy/peer.h"
 #include "server/metering.h"
 #include "server/recognise_apart.h"
@@ -11,8 +11,8 @@
 #include <dirent.h>
 #include <math.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +21,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DIRECT, PLAIN, OBSERVED, STUCK, METERED, NGINX, WAYS };
+enum { DIRECT, PLAIN, OBSERVED, STUCK, METERED, RELAY, NGINX, WAYS };
 enum { ROUNDS = 5, STREAMS_MOST = 64, HELD = 2000, LEAVERS = 100 };
-static const char *const way_names[] = {"direct", "--no-meter", "observed", "observer hangs", "metered", "nginx"};
+static const char *const way_names[] = {"direct", "--no-meter", "observed", "observer hangs", "metered", "bare relay", "nginx"};
 
 struct way {
     int port; /* 0: not there */
@@ -194,6 +194,15 @@ static void start_nginx(int upstream_port)
     free(text);
 }
 
+static void start_relay(int upstream_port)
+{
+    int fd = peer_listen(&ways[RELAY].port);
+    ways[RELAY].pid = child();
+    if (ways[RELAY].pid == 0)
+        relay_serve(fd, upstream_port);
+    close(fd);
+}
+
 static bool start_all(void)
 {
     int port, fd = peer_listen(&port);
@@ -210,6 +219,7 @@ static bool start_all(void)
     bool ok = true;
     for (int way = PLAIN; way <= METERED && ok; way++)
         ok = start_joulet(way, port);
+    start_relay(port);
     start_nginx(port);
     return ok;
 }

@@ -21,7 +21,7 @@ pid_t served_child(void)
 
 /* ---- the program -------------------------------------------------------------------------------------------------------- */
 
-static void be_joulet(const struct served *s, int upstream_port, unsigned connections, int out)
+static void be_joulet(const struct served *s, int upstream_port, unsigned connections, const char *sim, int out)
 {
     char upstream[64], most[16];
     snprintf(upstream, sizeof(upstream), "http://127.0.0.1:%d", upstream_port);
@@ -29,7 +29,7 @@ static void be_joulet(const struct served *s, int upstream_port, unsigned connec
     dup2(out, 1);
     setenv("JOULET_DATA_DIR", s->folder, 1);
     execl(JOULET_PROGRAM, "joulet", "serve", "--listen", "127.0.0.1:0", "--upstream", upstream, "--connections", most, "--sim",
-          "20", "--sensors", "sim", (char *)NULL);
+          sim ? sim : "20", "--sensors", "sim", (char *)NULL);
     _exit(127);
 }
 
@@ -48,7 +48,7 @@ static int port_told(int fd)
     return colon ? atoi(colon + 1) : 0;
 }
 
-bool served_start(struct served *s, int upstream_port, unsigned connections)
+bool served_start(struct served *s, int upstream_port, unsigned connections, const char *sim)
 {
     int out[2];
     *s = (struct served){.folder = "/tmp/joulet-soak-XXXXXX"};
@@ -56,7 +56,7 @@ bool served_start(struct served *s, int upstream_port, unsigned connections)
         return false;
     s->pid = served_child();
     if (s->pid == 0)
-        be_joulet(s, upstream_port, connections, out[1]);
+        be_joulet(s, upstream_port, connections, sim, out[1]);
     close(out[1]);
     s->port = s->pid > 0 ? port_told(out[0]) : 0;
     return s->port > 0; /* its standard output stays open: it may write to it */

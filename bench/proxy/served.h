@@ -14,8 +14,8 @@ struct served {
 
 /* A process that ends with this one. */
 pid_t served_child(void);
-/* Metering on, with a simulated sensor. connections: 0 as it is by default. False: it did not start. */
-bool served_start(struct served *s, int upstream_port, unsigned connections);
+/* Metering on, with a simulated sensor (--sim; NULL: 20 W). connections: 0 as it is by default. False: it did not start. */
+bool served_start(struct served *s, int upstream_port, unsigned connections, const char *sim);
 void served_stop(struct served *s); /* and removes its data */
 
 /* What a process holds; NAN: not known. */

@@ -232,7 +232,7 @@ int main(int argc, char **argv)
     pid_t upstream = fd >= 0 ? served_child() : -1;
     if (upstream == 0)
         peer_serve(fd);
-    bool both = rows && upstream > 0 && served_start(&joulet, port, 0) && served_start(&idle, port, 0);
+    bool both = rows && upstream > 0 && served_start(&joulet, port, 0, NULL) && served_start(&idle, port, 0, NULL);
     bool ok = both && soak(minutes, n, &joulet, &idle, rows);
     if (!rows)
         fprintf(stderr, "soak: %s cannot be written\n", argv[3]);
