@@ -300,7 +300,7 @@ const struct check doctor_checks[] = {
     {"clock", check_clock},
     {"database", check_database},
     {"engine", check_engine},
-    {"joulet server", doctor_joulet},
+    {"proxy", doctor_joulet},
     {"own engine", check_private_engine},
 };
 const size_t doctor_check_count = JL_COUNT(doctor_checks);

@@ -30,7 +30,7 @@ void doctor_joulet(const struct doctor *d, struct finding *f)
         found(f, DOCTOR_ADVICE, "a joulet server answers at %s and wants %s token", url, token ? "another" : "a");
         remedy(f, "joulet doctor --token TOKEN   # or JOULET_TOKEN");
     } else if (is != ENGINE_JOULET_IS) {
-        found(f, DOCTOR_OK, "none at %s; `joulet serve` stands in front of an engine and measures what passes", url);
+        found(f, DOCTOR_OK, "no joulet server at %s; `joulet serve` stands in front of an engine and measures what passes", url);
     } else if (!engine_joulet_state(j.url, token, ANSWER_S, &cli_cancel, &s)) {
         found(f, DOCTOR_UNKNOWN, "joulet %s serves at %s and does not say how it is", j.version, j.url);
     } else {
