@@ -2,6 +2,7 @@
 #include "cli/json.h"
 #include "cli/parse.h"
 #include "cli/serve.h"
+#include "cli/session_factors.h"
 #include "server/server.h"
 
 #include <stdlib.h>
@@ -20,6 +21,7 @@ struct serving {
     unsigned most_connections; /* since memory was given back */
     int64_t few_ns;            /* since when most of them have left; 0: they have not */
     struct serve_again *again;
+    struct session factors; /* of its run alone: what a kWh emits and costs */
 };
 
 static void release(struct serving *s)
@@ -30,6 +32,8 @@ static void release(struct serving *s)
     serve_log_close(r->log);
     serve_meter_close(r->meter);
     serve_api_close(s->api);
+    session_factors_close(&s->factors);
+    run_release(&s->factors.run);
     serve_upstreams_close(&r->upstreams);
     serve_upstreams_close(&r->again);
     cli_forget(r->last);
@@ -122,6 +126,17 @@ static void check_files(const struct cli *c)
             (long long)files, (long long)((files - FILES_OF_OURS) / FILES_A_CONNECTION), (long long)wanted);
 }
 
+/* For whatever time is asked about later. */
+static int open_factors(struct serving *s)
+{
+    s->factors.cli = s->cli;
+    int code = session_factors_open(&s->factors);
+    s->factors.run.end_ns = INT64_MAX / 2;
+    if (code == CLI_DONE)
+        session_factors_finish(&s->factors);
+    return code;
+}
+
 static enum joulet_status open_server(struct serving *s, struct joulet_error *err)
 {
     const struct cli *c = s->cli;
@@ -139,6 +154,7 @@ static enum joulet_status open_server(struct serving *s, struct joulet_error *er
         return err->status;
     o.observer = serve_log_observer(r->log);
     s->api = serve_api_open(c, r->meter, &o.api);
+    o.api.factors = &s->factors.run;
     serve_fill(&o, c, &r->upstreams);
     return server_open(&r->server, &o, err);
 }
@@ -214,6 +230,8 @@ static int serve_run(struct cli *c, int argc, char **argv)
     struct serve_reload *r = &s.reload;
     int code = serve_upstreams_await(&r->upstreams, c, &err) == JOULET_OK ? CLI_DONE : cli_fail(c, &err);
     if (code == CLI_DONE)
+        code = open_factors(&s);
+    if (code == CLI_DONE)
         code = serve_meter_open(&r->meter, c, r->upstreams.list, r->upstreams.n);
     if (code == CLI_DONE && open_server(&s, &err) != JOULET_OK)
         code = cli_fail(c, &err);
@@ -239,6 +257,7 @@ const struct command cmd_serve = {
                "first-byte-timeout "
                "timeout drain log log-format no-meter inject no-inject devices "
                "db no-store keep-text "
+               "place grid grid-series pue price tariff currency "
                "sensors meter sim replay trust-root calibration measured-only",
     .about =
         "Listens on an address of its own and passes every request on to an engine, and every answer back, piece by piece as it "

@@ -279,7 +279,7 @@ void usage_json(struct jl_buf *out, const struct usage *u)
 {
     struct line all[LINES];
     size_t n = lines_of(u, all);
-    jl_buf_str(out, "{");
+    jl_buf_str(out, "{\"schema\":\"joulet.usage/1\",");
     json_when(out, "since", u->w.since_ns);
     json_when(out, "until", u->w.until_ns);
     jl_buf_str(out, "\"by\":[");

@@ -198,6 +198,14 @@ const char *metering_source_of(const struct metering *m, const struct metered *x
 bool metering_waits(const struct metered *x);                                      /* for its final figures */
 /* metering_windows.c */
 void metering_windows_run(void *arg);
+/* metering_list.c: remembered requests that pass, newest first, malloc'ed; NULL: no memory. */
+struct chosen {
+    struct metering_cursor key;
+    uint64_t number;
+    const struct metered *at; /* still it while `used` and of that number */
+};
+struct chosen *metering_choose(struct metering *m, const struct metering_filter *f, size_t *n);
+int metering_compare(const struct metering_cursor *a, const struct metering_cursor *b); /* in the order of time */
 /* metering_list.c, under the lock: it began, went on or ended, and followers want to know */
 void metering_changed(struct metering *m, struct metered *x);
 /* metering_engines.c: its place in `engines`, on the devices of now; NOWHERE: there are too many */

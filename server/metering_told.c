@@ -89,6 +89,13 @@ bool metering_kept(struct metering *m, struct metering_kept *out)
     return m->ledger != NULL;
 }
 
+enum joulet_status metering_usage(struct metering *m, const struct usage_wanted *w, struct usage *u, struct joulet_error *err)
+{
+    if (!m->ledger)
+        return jl_fail(err, JOULET_NOT_FOUND, "nothing is stored: the server was started with --no-store");
+    return ledger_usage(m->ledger, w, u, err);
+}
+
 struct accounts *metering_accounts(const struct metering *m)
 {
     return m->accounts;
@@ -120,7 +127,8 @@ void metering_row(struct metering *m, const struct metered *x, struct store_prox
     struct joulet_energy all = metering_energy(m, x);
     struct metering_split split = metering_split(m, x, &all);
     name_devices(m, x->devices, devices, size);
-    metering_put_request(m, x, out);
+    if (out)
+        metering_put_request(m, x, out);
     *q = (struct store_proxied){.id = x->id,
                                 .wall_ns = x->wall_ns,
                                 .end_wall_ns = x->wall_ns + (x->t_end_ns > x->t_ns ? x->t_end_ns - x->t_ns : 0),
@@ -144,5 +152,5 @@ void metering_row(struct metering *m, const struct metered *x, struct store_prox
                                 .energy = all,
                                 .prefill = split.prefill,
                                 .decode = split.decode,
-                                .body = out->data};
+                                .body = out ? out->data : NULL};
 }

@@ -8,6 +8,7 @@
 #include "server/splice.h"
 
 struct metering;
+struct run;
 
 /* Where requests go. The first without prefix and model takes what no other one wants. */
 struct server_upstream {
@@ -26,6 +27,7 @@ struct server_api {
     const char *program;          /* joulet itself, which doctor and runs are started with; NULL: they are refused */
     const char *const *arguments; /* of every such child, as --sim and its value: NULL-terminated; NULL none */
     const char *db;               /* of runs; NULL: joulet.db in the data folder */
+    const struct run *factors;    /* whose factors make grams and money of what passed; NULL: none are known */
 };
 
 /* A request that went nowhere, for the log of the operator. */

@@ -381,7 +381,7 @@ static void requests_by_what_is_asked(void **state)
 static void a_slow_follower_is_told_so(void **state)
 {
     struct metered_server s;
-    struct metering_filter all = {.before = UINT64_MAX, .limit = 0};
+    struct metering_filter all = {.limit = 0};
     struct metering_place place = {.begun = true, .seen = 7};
     struct jl_buf b;
     (void)state;

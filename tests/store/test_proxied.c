@@ -189,11 +189,31 @@ static void rows_that_are_wanted(void **state)
         {{.id = "b"}, "b"},
         {{.id = "' OR 1 --"}, ""},
         {{.model = "m", .since_ns = 2 * HOUR_NS, .session = "x", .limit = 5}, "d"},
+        {{.model = "o*"}, ""},
+        {{.model = "o*", .by_beginnings = true}, "c"},
+        {{.client = "tag*", .session = "*", .id = "d", .by_beginnings = true}, "d"},
+        {{.state = "done", .kind = "inference", .protocol = "openai", .limit = 1}, "a"},
+        {{.state = "cut"}, ""},
+        {{.before = {3 * HOUR_NS, "c"}, .newest_first = true}, "b a"},
+        {{.before = {3 * HOUR_NS, "c2"}, .newest_first = true, .limit = 1}, "c"},
+        {{.after = {2 * HOUR_NS, "b"}, .limit = 1}, "c"},
+        {{.after = {2 * HOUR_NS, "a"}, .model = "m"}, "b d"},
     };
     for (size_t i = 0; i < JL_COUNT(rows); i++) {
         struct seen x = {0};
         assert_int_equal(store_each_proxied(s, &rows[i].w, i % 2, see, &x, NULL), JOULET_OK);
         assert_string_equal(x.ids, rows[i].ids);
+    }
+    struct store_proxied e = request("e");
+    struct store *writer = opened();
+    assert_int_equal(store_freeze(s, NULL), JOULET_OK);
+    put(writer, &e, 1);
+    store_close(writer);
+    for (int i = 0; i < 2; i++) {
+        struct seen seen = {0};
+        assert_int_equal(store_each_proxied(s, &rows[0].w, false, see, &seen, NULL), JOULET_OK);
+        assert_string_equal(seen.ids, i ? "a b c d e" : "a b c d");
+        store_thaw(s);
     }
     struct seen x = {.stop_at = 2};
     assert_int_equal(store_each_proxied(s, &rows[0].w, false, see, &x, NULL), JOULET_OK);
