@@ -1,8 +1,8 @@
 /* soak.c - `joulet serve`, metering on, with 2000 open streams for an hour (or MINUTES): each gets a chunk every few seconds and
- * ends after one to three minutes. Then its connection asks for the next one; every fourth time it is closed and a new one is
- * opened. What the program, the process that recognises and a server without a stream hold is written every ten seconds, as rows
- * of FILE; each minute as an object a line; at the end whether memory rose: the slope of the last three quarters with its 95 %
- * interval, and the rise between their first and their last minute. The first quarter is for everything to be used once.
+ * ends after half a minute to four minutes. Then its connection asks for the next one; every fourth time it is closed and a new
+ * one is opened. What the program, the process that recognises and a server without a stream hold is written every ten seconds,
+ * as rows of FILE; each minute as an object a line; at the end whether memory rose: the slope of the last three quarters with its
+ * 95 % interval, and the rise between their first and their last minute. The first quarter is for everything to be used once.
  * soak [MINUTES [STREAMS [FILE]]] */
 #include "bench/proxy/peer.h"
 #include "bench/proxy/served.h"
