@@ -47,6 +47,7 @@ struct ledger {
     struct joulet_accounts done[METERING_DEVICES]; /* what the store has of these */
     double done_lost_s[METERING_DEVICES];
     int64_t accounts_ns, again_ns;
+    int64_t done_wall_ns;    /* until then; 0: nothing yet */
     pthread_mutex_t writing; /* held while rows are on their way to the store; before any other lock */
     pthread_mutex_t lock;    /* of all below; taken after that of the metering */
     struct item *first, *last, *heads[HEADS];
@@ -282,6 +283,7 @@ static size_t make_accounts(struct ledger *l, struct store_account *out, struct 
                                         .device = d->ch.id,
                                         .from_wall_ns = wall_ns / STORE_QUARTER_NS * STORE_QUARTER_NS,
                                         .to_wall_ns = wall_ns,
+                                        .since_wall_ns = l->done_wall_ns,
                                         .provenance = d->ch.provenance,
                                         .j = {.measured_j = a->measured_j - was->measured_j,
                                               .requests_j = a->requests_j - was->requests_j,
@@ -388,6 +390,7 @@ static bool write_rows(struct ledger *l, size_t n)
     memcpy(l->done, now, b.n_accounts * sizeof *now);
     memcpy(l->done_lost_s, now_lost_s, b.n_accounts * sizeof *now_lost_s);
     l->accounts_ns = jl_mono_ns();
+    l->done_wall_ns = b.n_accounts ? accounts[0].to_wall_ns : 0;
     tell_success(l, b.n_requests);
     return true;
 }

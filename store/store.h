@@ -89,10 +89,13 @@ struct store_text {
 struct store_account {
     const char *proxy, *device;
     int64_t from_wall_ns, to_wall_ns; /* beginning of the quarter; last moment that is in it */
+    int64_t since_wall_ns;            /* when written: the beginning of what is added; 0: not told */
     enum joulet_provenance provenance;
     struct joulet_accounts j;
     double unmeasured_s;
-    double shared_s;             /* in which another proxy metered it as well: both have its energy */
+    /* In which another proxy metered it as well, as far as its rows here tell (2 s): both have its energy. Of two it is in the
+     * rows of one; what is written is added to. */
+    double shared_s;
     struct joulet_baseline idle; /* the latest */
 };
 #define STORE_QUARTER_NS ((int64_t)900 * 1000000000)
@@ -118,7 +121,8 @@ struct store_wanted {
     bool newest_first;
     size_t limit; /* 0: all */
 };
-/* Rows in the order of their beginning, those of one moment by id; what they point to is valid in the call. False ends it. `body` is read only when asked.
+/* Rows in the order of their beginning, those of one moment by id; what they point to is valid in the call. False ends it. `body`
+ * is read only when asked.
  */
 typedef bool store_proxied_row(void *user, const struct store_proxied *q);
 enum joulet_status store_each_proxied(struct store *s, const struct store_wanted *w, bool body, store_proxied_row *row,

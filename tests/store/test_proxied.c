@@ -274,6 +274,43 @@ static void accounts_add_up(void **state)
     store_close(s);
 }
 
+/* Two proxies in front of one device: the time is in the rows of one of them, so that it is counted once. */
+static void metered_by_two(void **state)
+{
+    static const int64_t second = 1000000000;
+    static const struct {
+        const char *device;
+        enum joulet_provenance provenance;
+        int64_t other_s; /* the other proxy's last row */
+        double shared_s;
+    } rows[] = {{"cpu0.package", JOULET_MEASURED, 100, 1},
+                {"cpu0.package", JOULET_MEASURED, 98, 1}, /* it may not have written since */
+                {"cpu0.package", JOULET_MEASURED, 90, 0}, /* it ended */
+                {"sim0.cpu", JOULET_SIMULATED, 100, 0}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct store *s = opened();
+        int64_t quarter = (int64_t)(4 + 10 * i) * STORE_QUARTER_NS;
+        struct store_account a[] = {{.proxy = "p1", .device = rows[i].device, .to_wall_ns = quarter + rows[i].other_s * second},
+                                    {.proxy = "p2", .device = rows[i].device, .to_wall_ns = quarter + 101 * second},
+                                    {.proxy = "p2", .device = "cpu1.package", .to_wall_ns = quarter + 101 * second},
+                                    {.proxy = "p1", .device = rows[i].device, .to_wall_ns = quarter + 101 * second}};
+        for (size_t k = 0; k < JL_COUNT(a); k++) {
+            a[k].from_wall_ns = quarter;
+            a[k].since_wall_ns = a[k].to_wall_ns - second;
+            a[k].provenance = rows[i].provenance;
+            a[k].j.measured_j = 1;
+        }
+        struct store_batch b = {.accounts = a, .n_accounts = JL_COUNT(a)};
+        struct store_wanted these = {.since_ns = quarter};
+        struct sums x = {0};
+        assert_int_equal(store_put_proxied(s, &b, NULL), JOULET_OK);
+        assert_int_equal(store_each_account(s, &these, sum, &x, NULL), JOULET_OK);
+        assert_true(x.measured_j == 4 && x.shared_s == rows[i].shared_s);
+        store_close(s);
+    }
+}
+
 static void texts_and_deleting(void **state)
 {
     struct store *s = opened();
@@ -309,8 +346,11 @@ static void texts_and_deleting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(rows_come_back_as_they_were, fresh), cmocka_unit_test_setup(final_figures_stay, fresh),
-        cmocka_unit_test_setup(rows_that_are_wanted, fresh),        cmocka_unit_test_setup(accounts_add_up, fresh),
+        cmocka_unit_test_setup(rows_come_back_as_they_were, fresh),
+        cmocka_unit_test_setup(final_figures_stay, fresh),
+        cmocka_unit_test_setup(rows_that_are_wanted, fresh),
+        cmocka_unit_test_setup(accounts_add_up, fresh),
+        cmocka_unit_test_setup(metered_by_two, fresh),
         cmocka_unit_test_setup(texts_and_deleting, fresh),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
