@@ -22,6 +22,7 @@ struct recogniser {
     bool others;        /* more than one answer to a prompt came */
     bool scaled;        /* of them only the first was counted, and the others by their texts */
     bool binary;        /* the answer is sound or a picture: only its head is kept */
+    bool nameless;      /* nor does the answer name the model */
     bool request_cut, only_text, thought, in_marks;
 };
 
