@@ -858,8 +858,7 @@ struct joulet_books {
 };
 JOULET_API void joulet_sharing_books(const struct joulet_sharing *s, struct joulet_books *out);
 
-/* ---- energy of requests while they run (7.4): what somebody tells who stands in front of engines -----------------------------
- */
+/* ---- energy of requests while they run (7.4): what somebody tells who stands in front of engines ----------------- */
 
 /* Devices whose energy is known late, engines that draw on them (several on one, one on several), and requests that come and go.
  * All that the sensors show is in somebody's account, to the last joule: of a request, or of the device. Memory is bounded, an

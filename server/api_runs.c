@@ -17,8 +17,7 @@
 
 enum { FOR_BENCH = 1, FOR_RUN = 2, FOR_BOTH = 3 };
 
-/* ---- what may be asked ------------------------------------------------------------------------------------------------------
- */
+/* ---- what may be asked ------------------------------------------------------------------------------------------- */
 
 enum member_type { IS_TEXT, IS_WHOLE, IS_REAL, IS_SECONDS, IS_FLAG };
 static const struct member {
@@ -158,8 +157,7 @@ static bool take_all(struct asked *a)
     return find_upstream(a);
 }
 
-/* ---- starting ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- starting ---------------------------------------------------------------------------------------------------- */
 
 /* Requests that will be sent; -1: streams take as many as they need. */
 static int64_t total_of(const struct asked *a)
@@ -260,8 +258,7 @@ bool api_run_start(struct api_call *c)
     return ok;
 }
 
-/* ---- stored -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- stored ------------------------------------------------------------------------------------------------------ */
 
 static bool open_store(struct api_call *c, struct store **s)
 {
@@ -443,8 +440,7 @@ bool api_run(struct api_call *c)
     return ok;
 }
 
-/* ---- states -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- states ------------------------------------------------------------------------------------------------------ */
 
 /* Requests of a run that are stored; 0: none, or nobody can tell now. */
 static int64_t done_of(struct api_call *c, const char *id)

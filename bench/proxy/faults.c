@@ -120,17 +120,6 @@ static unsigned run_streams(int way, struct sample *all)
     return broke;
 }
 
-static void shuffle(int order[WAYS], struct jl_rng *rng)
-{
-    for (int i = 0; i < WAYS; i++)
-        order[i] = i;
-    for (int i = WAYS - 1; i > 0; i--) {
-        int k = (int)jl_rng_below(rng, (uint64_t)i + 1), kept = order[i];
-        order[i] = order[k];
-        order[k] = kept;
-    }
-}
-
 /* ---- what is told ------------------------------------------------------------------------------------------------------- */
 
 static void figure(const char *what, int way, double value, const char *unit, double baseline)
@@ -165,7 +154,7 @@ static void measure(void)
     unsigned broke[WAYS] = {0};
     for (int round = 0; round < ROUNDS; round++) {
         int order[WAYS];
-        shuffle(order, &rng);
+        peer_shuffle(order, WAYS, &rng);
         for (int i = 0; i < WAYS; i++) {
             struct sample all = {0};
             int w = order[i];

@@ -18,6 +18,9 @@ struct peer_silence {
 };
 struct peer_silence *peer_share(void); /* NULL: no memory */
 
+/* In which order the ways take turns: 0 to n - 1. */
+void peer_shuffle(int *order, int n, struct jl_rng *rng);
+
 struct sample {
     double *s; /* seconds, unsorted */
     size_t n, cap;

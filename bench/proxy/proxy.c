@@ -34,8 +34,7 @@ static pid_t upstream_pid;
 static struct peer_silence *silence;
 static char folder[] = "/tmp/joulet-bench-XXXXXX";
 
-/* ---- one figure a line ------------------------------------------------------------------------------------------------------
- */
+/* ---- one figure a line ------------------------------------------------------------------------------------------- */
 
 static void print_number(const char *key, double v)
 {
@@ -57,8 +56,7 @@ static void figure(const char *name, double value, const char *unit, double goal
     fflush(stdout);
 }
 
-/* ---- the processes ------------------------------------------------------------------------------------------------------------
- */
+/* ---- the processes ----------------------------------------------------------------------------------------------- */
 
 static pid_t child(void)
 {
@@ -238,8 +236,7 @@ static void stop_all(void)
     free(command);
 }
 
-/* ---- one round
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- one round --------------------------------------------------------------------------------------------------- */
 
 struct job {
     int way;
@@ -377,19 +374,7 @@ static double first_round(int way, size_t body, unsigned times)
     return s;
 }
 
-/* ---- rounds in shuffled order
- * ---------------------------------------------------------------------------------------------------- */
-
-static void shuffle(int order[WAYS], struct jl_rng *rng)
-{
-    for (int i = 0; i < WAYS; i++)
-        order[i] = i;
-    for (int i = WAYS - 1; i > 0; i--) {
-        int k = (int)jl_rng_below(rng, (uint64_t)i + 1), kept = order[i];
-        order[i] = order[k];
-        order[k] = kept;
-    }
-}
+/* ---- rounds in shuffled order ------------------------------------------------------------------------------------ */
 
 static double median(struct sample *x)
 {
@@ -441,7 +426,7 @@ static void bench_streams(unsigned streams, unsigned chunks, unsigned gap_us, co
     struct sample p50[WAYS] = {0}, p99[WAYS] = {0}, cpu[WAYS] = {0};
     for (int round = 0; round < ROUNDS; round++) {
         int order[WAYS];
-        shuffle(order, rng);
+        peer_shuffle(order, WAYS, rng);
         for (int i = 0; i < WAYS; i++) {
             struct sample all = {0};
             double cpu_s;
@@ -463,7 +448,7 @@ static void bench_first(size_t body, struct jl_rng *rng)
     char what[80];
     for (int round = 0; round < ROUNDS; round++) {
         int order[WAYS];
-        shuffle(order, rng);
+        peer_shuffle(order, WAYS, rng);
         for (int i = 0; i < WAYS; i++) {
             double x = ways[order[i]].port ? first_round(order[i], body, 100) : (double)NAN;
             if (isfinite(x))
@@ -485,7 +470,7 @@ static void bench_requests(struct jl_rng *rng)
     char name[100];
     for (int round = 0; round < ROUNDS; round++) {
         int order[WAYS];
-        shuffle(order, rng);
+        peer_shuffle(order, WAYS, rng);
         for (int i = 0; i < WAYS; i++) {
             double each, x = ways[order[i]].port ? requests_round(order[i], 16, 0.5, &each) : (double)NAN;
             if (isfinite(x)) {

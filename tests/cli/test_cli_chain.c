@@ -98,8 +98,7 @@ static const char *text_of(const json_t *o, const char *key)
     return s ? s : "";
 }
 
-/* ---- figures ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- figures ----------------------------------------------------------------------------------------------------- */
 
 static const char *const inner_args[][2] = {{"--inject", "energy"}, {"--inject", "usage"}, {"--no-inject", NULL}};
 static const struct {
@@ -221,8 +220,7 @@ static void figures_are_those_of_the_inner_one(void **state)
     free(sim);
 }
 
-/* ---- rings ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- rings ------------------------------------------------------------------------------------------------------- */
 
 /* A port that is free, and will be for a moment. */
 static int free_port(void)
@@ -268,8 +266,7 @@ static void rings_are_refused(void **state)
     }
 }
 
-/* ---- later ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- later ------------------------------------------------------------------------------------------------------- */
 
 /* It was not there at the start, and is known by its answers. */
 static void an_inner_one_that_comes_later(void **state)

@@ -209,8 +209,7 @@ static void tokens(void **state)
     program_release(&p);
 }
 
-/* ---- servers that tell nothing, or what cannot be -----------------------------------------------------------------------------
- */
+/* ---- servers that tell nothing, or what cannot be ---------------------------------------------------------------- */
 
 #define HEADER      "X-Joulet-Request: 0123456789abcdef\r\n"
 #define STREAM      "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" HEADER "Connection: close\r\n\r\n"
@@ -283,8 +282,7 @@ static void servers_that_fail(void **state)
     }
 }
 
-/* ---- tail
- * ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- tail -------------------------------------------------------------------------------------------------------- */
 
 static void run_once(const char *at, const char *model, const char *n)
 {

@@ -24,8 +24,7 @@
 static const struct play plays[] = {{.path = "/v1/chat/completions", .bytes = ANSWER},
                                     {.path = "/v1/completions", .bytes = ANSWER, .n = sizeof HEAD + 20, .then = THEN_HOLD}};
 
-/* ---- the disk ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- the disk ---------------------------------------------------------------------------------------------------- */
 
 static atomic_bool disk_full, disk_hangs;
 static atomic_int hanging;
@@ -96,8 +95,7 @@ static int disk_setup(void **state)
     return sqlite3_vfs_register(&vfs, 1) == SQLITE_OK ? scratch_make(state) : -1;
 }
 
-/* ---- the server -------------------------------------------------------------------------------------------------------------
- */
+/* ---- the server -------------------------------------------------------------------------------------------------- */
 
 struct stored {
     struct metered_server s;
@@ -202,8 +200,7 @@ static json_t *until_counted(const struct stored *x, double n, bool final)
     return NULL;
 }
 
-/* ---- lists and sums ---------------------------------------------------------------------------------------------------------
- */
+/* ---- lists and sums ---------------------------------------------------------------------------------------------- */
 
 static const char *text(const json_t *o, const char *key)
 {
@@ -380,8 +377,7 @@ static void without_a_store_it_says_so(void **state)
     stop(&x);
 }
 
-/* ---- faults -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- faults ------------------------------------------------------------------------------------------------------ */
 
 static void until_said(const char *part)
 {

@@ -1,6 +1,6 @@
 /* What passed the proxy, in the store: whole rows, final ones over provisional ones, accounts that add up. */
 #include "store/store.h"
-#include "tests/store/scratch.h"
+#include "tests/store/scratch_store.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -12,25 +12,6 @@
 #include <cmocka.h>
 
 #define HOUR_NS ((int64_t)3600 * 1000000000)
-
-static char db_path[128];
-
-static int fresh(void **state)
-{
-    (void)state;
-    scratch_empty();
-    scratch_path(db_path, "joulet.db");
-    return 0;
-}
-
-static struct store *opened(void)
-{
-    struct store *s;
-    struct joulet_error err;
-    if (store_open(&s, db_path, &err) != JOULET_OK)
-        fail_msg("%s", err.message);
-    return s;
-}
 
 static struct store_proxied request(const char *id)
 {
