@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DEPTH_MOST 16
 #define ANSWER_MAX ((size_t)256 << 20)
 #define TEXT_MAX   ((size_t)32 * 1024)
 
@@ -239,13 +240,35 @@ static bool prepare(struct asked *a)
     return true;
 }
 
+/* The parser calls itself for every level, on the stack of a connection's thread: what is deeper than a body can be is not shown
+ * to it. */
+static json_t *body_of(const struct api_call *c)
+{
+    size_t depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < c->body_n; i++) {
+        char b = c->body[i];
+        if (in_string && b == '\\')
+            i++;
+        else if (b == '"')
+            in_string = !in_string;
+        else if (!in_string && (b == '{' || b == '['))
+            depth++;
+        else if (!in_string && depth && (b == '}' || b == ']'))
+            depth--;
+        if (depth > DEPTH_MOST)
+            return NULL;
+    }
+    return json_loadb(c->body, c->body_n, JSON_REJECT_DUPLICATES, NULL);
+}
+
 bool api_run_start(struct api_call *c)
 {
     struct asked *a = c->server->o.api.program ? calloc(1, sizeof *a) : NULL;
     if (!a)
         return c->server->o.api.program ? api_no_memory(c)
                                         : api_error(c, 503, "unavailable", "runs cannot be started from here", NULL);
-    json_t *body = json_loadb(c->body, c->body_n, JSON_REJECT_DUPLICATES, NULL);
+    json_t *body = body_of(c);
     a->c = c;
     a->body = body;
     bool ok = true;

@@ -296,6 +296,7 @@ void server_close(struct server *s)
     if (!s)
         return;
     atomic_store(&s->draining, true); /* streams of ours end */
+    metrics_port_close(s->metrics);   /* it asks all of the below */
     net_server_close(s->net);
     api_close(s);
     net_pool_close(s->pool);
