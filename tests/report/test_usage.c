@@ -212,7 +212,10 @@ static void count_session(const json_t *session, struct counted *c)
     size_t i;
     json_t *x;
     c->sessions++;
-    json_array_foreach(json_object_get(session, "calls"), i, x) c->calls += calls_in(x);
+    json_array_foreach(json_object_get(session, "calls"), i, x)
+    {
+        c->calls += calls_in(x);
+    }
     json_array_foreach(json_object_get(session, "sessions"), i, x) count_session(x, c);
 }
 
