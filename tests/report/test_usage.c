@@ -216,7 +216,10 @@ static void count_session(const json_t *session, struct counted *c)
     {
         c->calls += calls_in(x);
     }
-    json_array_foreach(json_object_get(session, "sessions"), i, x) count_session(x, c);
+    json_array_foreach(json_object_get(session, "sessions"), i, x)
+    {
+        count_session(x, c);
+    }
 }
 
 static struct counted tree_of(struct store *s)
