@@ -38,6 +38,8 @@ static sqlite3_vfs *real_vfs, vfs;
 
 static void wait_for_disk(void)
 {
+    if (!atomic_load(&disk_hangs))
+        return;
     atomic_fetch_add(&hanging, 1);
     while (atomic_load(&disk_hangs))
         jl_sleep_until(jl_mono_ns() + 2000000);
@@ -260,6 +262,15 @@ static void page_through(const struct stored *x, size_t n)
     free(oldest);
 }
 
+/* Of requests so short that a machine which is late saw nothing of them no energy is known. */
+static void must_be_same(double a, double b)
+{
+    if (isnan(a) || isnan(b))
+        assert_true(isnan(a) && isnan(b));
+    else
+        assert_near(a, b, 1e-9);
+}
+
 /* As the command tells it: the same store, read by itself. */
 static void must_be_as_stored(const struct stored *x, const json_t *told)
 {
@@ -272,11 +283,11 @@ static void must_be_as_stored(const struct stored *x, const json_t *told)
     assert_int_equal(usage_read(u, s, &w, &err), JOULET_OK);
     assert_int_equal(u->n, json_array_size(json_object_get(told, "rows")));
     assert_true(u->total.requests == (int64_t)of_total(told, "requests"));
-    assert_near(u->total.energy.gross_j, gross_of(told), 1e-9);
+    must_be_same(u->total.energy.gross_j, gross_of(told));
     for (size_t i = 0; i < u->n; i++) {
         const json_t *row = json_array_get(json_object_get(told, "rows"), i);
         assert_string_equal(u->rows[i].names[0], text(row, "model"));
-        assert_near(u->rows[i].s.energy.gross_j, number(json_object_get(row, "energy"), "gross_j"), 1e-9);
+        must_be_same(u->rows[i].s.energy.gross_j, number(json_object_get(row, "energy"), "gross_j"));
     }
     usage_release(u);
     free(u);
@@ -305,8 +316,7 @@ static void requests_of_before_and_now(void **state)
     for (int i = 0; i < 5; i++)
         ask_for(&x, "first");
     json_t *all = until_counted(&x, 5, true);
-    double gross_j = gross_of(all);
-    assert_true(gross_j >= 0);
+    assert_false(gross_of(all) < 0);
     json_decref(all);
     stop(&x);
     start(&x, "two.db"); /* another, which remembers nothing */
