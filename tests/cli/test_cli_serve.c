@@ -49,18 +49,11 @@ static char *shell(const char *command)
     return out.data;
 }
 
-static bool has_curl(void)
-{
-    return system("curl --version >/dev/null 2>&1") == 0;
-}
-
 static void curl_through_it(void **state)
 {
     struct upstream *u = upstream_start(plays, JL_COUNT(plays));
     struct program p = {0};
     (void)state;
-    if (!has_curl())
-        skip();
     char *url = started(&p, ARGS("serve", "--verbose", "--listen", "127.0.0.1:0", "--upstream", upstream_url(u)));
     static const struct {
         const char *args, *want;
@@ -96,8 +89,6 @@ static void ends_by_a_signal(void **state)
 {
     static const int signals[] = {SIGTERM, SIGINT};
     (void)state;
-    if (!has_curl())
-        skip();
     for (size_t i = 0; i < JL_COUNT(signals); i++) {
         struct upstream *u = upstream_start(plays, JL_COUNT(plays));
         struct program p = {0};
@@ -177,8 +168,6 @@ static void requests_have_an_energy(void **state)
     const char *curve = scratch("serve.curve");
     char *sim = jl_strf("follow:%s", curve);
     (void)state;
-    if (!has_curl())
-        skip();
     sim_config_init(&c);
     c.curve = curve;
     struct sim_engine *e = sim_engine_start(&c, &err);
@@ -241,8 +230,6 @@ static void an_engine_found_again(void **state)
     static const char ask[] =
         "curl --noproxy '*' --max-time 20 -s -w ' %%{http_code}' %s/completion -d '{\"prompt\":\"a\",\"n_predict\":1}'";
     (void)state;
-    if (!has_curl())
-        skip();
     sim_config_init(&c);
     struct sim_engine *e = sim_engine_start(&c, &err);
     assert_non_null(e);
