@@ -32,10 +32,7 @@ static void start(struct serving *s, const char *const *args)
 
 static void stop(struct serving *s)
 {
-    kill(s->p.pid, SIGTERM);
-    program_end(&s->p);
-    assert_int_equal(s->p.code, CLI_DONE);
-    program_release(&s->p);
+    program_stop(&s->p);
     free(s->url);
 }
 

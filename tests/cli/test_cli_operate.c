@@ -67,10 +67,7 @@ static void start(struct service *s, const char *fmt, const char *const *env)
 
 static void stop(struct service *s)
 {
-    kill(s->p.pid, SIGTERM);
-    program_end(&s->p);
-    assert_int_equal(s->p.code, CLI_DONE);
-    program_release(&s->p);
+    program_stop(&s->p);
     upstream_stop(s->first);
     upstream_stop(s->second);
     free(s->url);
