@@ -2,6 +2,7 @@
 #include "cli/doctor.h"
 #include "cli/json.h"
 #include "cli/parse.h"
+#include "llm/engine_joulet.h"
 
 #include <math.h>
 #include <string.h>
@@ -191,6 +192,7 @@ static int doctor_run(struct cli *c, int argc, char **argv)
         return cli_usage(c, "--fix and --undo exclude each other");
     if (cli_flag(c, "fix") || cli_flag(c, "undo"))
         return (cli_flag(c, "fix") ? doctor_fix : doctor_undo)(c);
+    engine_joulet_use_token(cli_str(c, "token"));
     jl_buf_init(&t.out, 1 << 20);
     jl_machine_get(&d.machine);
     open_sensors(&d);

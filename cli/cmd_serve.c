@@ -2,12 +2,15 @@
 #include "cli/json.h"
 #include "cli/parse.h"
 #include "cli/serve.h"
+#include "cli/session_factors.h"
 #include "server/server.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define LOOK_EVERY_NS      ((int64_t)200 * 1000000)
+#define MANY_CONNECTIONS   128
+#define FEW_FOR_NS         ((int64_t)5 * JL_NS_PER_S)
 #define FILES_A_CONNECTION 4 /* of the client, of the upstream, and two that libcurl holds to be woken */
 #define FILES_OF_OURS      64
 
@@ -15,16 +18,24 @@ struct serving {
     const struct cli *cli;
     struct serve_reload reload; /* what it goes by, and what stands on it */
     struct serve_api *api;
+    unsigned most_connections; /* since memory was given back */
+    int64_t few_ns;            /* since when most of them have left; 0: they have not */
+    struct serve_again *again;
+    struct session factors; /* of its run alone: what a kWh emits and costs */
 };
 
 static void release(struct serving *s)
 {
     struct serve_reload *r = &s->reload;
+    serve_again_close(s->again);
     server_close(r->server);
     serve_log_close(r->log);
     serve_meter_close(r->meter);
     serve_api_close(s->api);
+    session_factors_close(&s->factors);
+    run_release(&s->factors.run);
     serve_upstreams_close(&r->upstreams);
+    serve_upstreams_close(&r->again);
     cli_forget(r->last);
 }
 
@@ -59,6 +70,8 @@ static void tell_json(struct jl_buf *out, const struct serving *s)
         cli_json_string(out, s->reload.upstreams.list[i].prefix);
         cli_json_key(out, &inner, "model");
         cli_json_string(out, s->reload.upstreams.list[i].model);
+        cli_json_key(out, &inner, "joulet");
+        cli_json_string(out, s->reload.upstreams.list[i].joulet);
         jl_buf_str(out, "}");
     }
     jl_buf_str(out, "]");
@@ -72,6 +85,15 @@ static void tell_json(struct jl_buf *out, const struct serving *s)
     jl_buf_str(out, "}\n");
 }
 
+static void tell_upstream(struct jl_buf *out, const struct serving *s, const struct server_upstream *u)
+{
+    jl_buf_printf(out, "http://%s%s -> %s%s%s", server_address(s->reload.server), u->prefix ? u->prefix : "", u->url,
+                  u->model ? " for model " : "", u->model ? u->model : "");
+    if (u->joulet)
+        jl_buf_printf(out, " (joulet %s, %s)", u->joulet, u->source ? "whose figures are taken" : "which does not measure");
+    jl_buf_str(out, "\n");
+}
+
 /* Where it can be reached now: scripts wait for this line, so it comes when connections are taken. */
 static bool tell(const struct serving *s)
 {
@@ -82,10 +104,7 @@ static bool tell(const struct serving *s)
         tell_json(&out, s);
     } else {
         for (size_t i = 0; i < s->reload.upstreams.n; i++)
-            jl_buf_printf(&out, "http://%s%s -> %s%s%s\n", server_address(s->reload.server),
-                          s->reload.upstreams.list[i].prefix ? s->reload.upstreams.list[i].prefix : "",
-                          s->reload.upstreams.list[i].url, s->reload.upstreams.list[i].model ? " for model " : "",
-                          s->reload.upstreams.list[i].model ? s->reload.upstreams.list[i].model : "");
+            tell_upstream(&out, s, &s->reload.upstreams.list[i]);
         if (server_metrics_address(s->reload.server))
             jl_buf_printf(&out, "metrics at http://%s/metrics\n", server_metrics_address(s->reload.server));
         serve_meter_text(&out, s->reload.meter);
@@ -107,6 +126,17 @@ static void check_files(const struct cli *c)
             (long long)files, (long long)((files - FILES_OF_OURS) / FILES_A_CONNECTION), (long long)wanted);
 }
 
+/* For whatever time is asked about later. */
+static int open_factors(struct serving *s)
+{
+    s->factors.cli = s->cli;
+    int code = session_factors_open(&s->factors);
+    s->factors.run.end_ns = INT64_MAX / 2;
+    if (code == CLI_DONE)
+        session_factors_finish(&s->factors);
+    return code;
+}
+
 static enum joulet_status open_server(struct serving *s, struct joulet_error *err)
 {
     const struct cli *c = s->cli;
@@ -124,6 +154,7 @@ static enum joulet_status open_server(struct serving *s, struct joulet_error *er
         return err->status;
     o.observer = serve_log_observer(r->log);
     s->api = serve_api_open(c, r->meter, &o.api);
+    o.api.factors = &s->factors.run;
     serve_fill(&o, c, &r->upstreams);
     return server_open(&r->server, &o, err);
 }
@@ -147,15 +178,35 @@ static void look_at_signals(struct serving *s)
         cli_warn(s->cli, "%s", err.message);
 }
 
+/* What those that left have held stays with the allocator. It is given back once, when they are few for a while: that takes the
+ * locks of all threads. */
+static void look_at_memory(struct serving *s)
+{
+    unsigned now = server_connections(s->reload.server);
+    if (now > s->most_connections)
+        s->most_connections = now;
+    bool few = s->most_connections >= MANY_CONNECTIONS && now < s->most_connections / 2;
+    if (!few || !s->few_ns) {
+        s->few_ns = few ? jl_mono_ns() : 0;
+    } else if (jl_mono_ns() - s->few_ns > FEW_FOR_NS) {
+        jl_heap_trim();
+        s->most_connections = now;
+        s->few_ns = 0;
+    }
+}
+
 /* A signal is how it is ended: that is no failure. */
 static void serve(struct serving *s)
 {
     struct server *server = s->reload.server;
+    s->again = serve_again_open(&s->reload);
     serve_notify_ready(server_address(server));
     while (!atomic_load(&cli_cancel)) {
         terminal_wait_until(jl_mono_ns() + LOOK_EVERY_NS);
         look_at_signals(s);
         serve_log_write(s->reload.log);
+        look_at_memory(s);
+        serve_again_look(s->again);
         serve_notify_alive();
     }
     const struct cli *now = serve_now(&s->reload);
@@ -179,8 +230,12 @@ static int serve_run(struct cli *c, int argc, char **argv)
     struct serve_reload *r = &s.reload;
     int code = serve_upstreams_await(&r->upstreams, c, &err) == JOULET_OK ? CLI_DONE : cli_fail(c, &err);
     if (code == CLI_DONE)
+        code = open_factors(&s);
+    if (code == CLI_DONE)
         code = serve_meter_open(&r->meter, c, r->upstreams.list, r->upstreams.n);
     if (code == CLI_DONE && open_server(&s, &err) != JOULET_OK)
+        code = cli_fail(c, &err);
+    if (code == CLI_DONE && serve_inner_check(&r->upstreams, r->server, &err) != JOULET_OK)
         code = cli_fail(c, &err);
     if (code == CLI_DONE) {
         check_files(c);
@@ -202,6 +257,7 @@ const struct command cmd_serve = {
                "first-byte-timeout "
                "timeout drain log log-format no-meter inject no-inject devices "
                "db no-store keep-text "
+               "place grid grid-series pue price tariff currency "
                "sensors meter sim replay trust-root calibration measured-only",
     .about =
         "Listens on an address of its own and passes every request on to an engine, and every answer back, piece by piece as it "

@@ -38,6 +38,9 @@ void remedy(struct finding *f, const char *fmt, ...) JL_PRINTF(2, 3);
 /* doctor_calibration.c */
 void doctor_calibration(const struct doctor *d, struct finding *f);
 
+/* doctor_joulet.c */
+void doctor_joulet(const struct doctor *d, struct finding *f);
+
 /* doctor_models.c */
 void doctor_models(const struct doctor *d, struct finding *f);
 void doctor_models_json(const struct doctor *d, struct jl_buf *out); /* ends the list of checks, begins that of models */

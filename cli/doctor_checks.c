@@ -243,7 +243,8 @@ static bool answers(const struct doctor *d, const char *engine, struct finding *
         .engine = engine, .key = cli_str(d->cli, "key"), .protocol = cli_str(d->cli, "protocol"), .cancel = &cli_cancel};
     if (runtime_open_engine(&e, &w, err) != JOULET_OK)
         return false;
-    found(f, DOCTOR_OK, "%s answers at %s%s%s", e->info.protocol, e->url, e->info.model[0] ? ", model " : "", e->info.model);
+    found(f, DOCTOR_OK, "%s answers at %s%s%s%s%s", e->info.protocol, e->url, e->joulet.is ? ", behind joulet " : "",
+          e->joulet.is ? e->joulet.version : "", e->info.model[0] ? ", model " : "", e->info.model);
     engine_close(e);
     return true;
 }
@@ -299,6 +300,7 @@ const struct check doctor_checks[] = {
     {"clock", check_clock},
     {"database", check_database},
     {"engine", check_engine},
+    {"proxy", doctor_joulet},
     {"own engine", check_private_engine},
 };
 const size_t doctor_check_count = JL_COUNT(doctor_checks);

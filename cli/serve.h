@@ -9,13 +9,26 @@
 struct serve_upstreams {
     struct server_upstream *list;
     size_t n;
-    char **texts;          /* of the options, taken apart in place */
-    struct engine *engine; /* found by itself; NULL */
+    char **texts;              /* of the options, taken apart in place */
+    struct engine *engine;     /* found by itself; NULL */
+    struct serve_inner *inner; /* those that are joulet servers, as in list; NULL: none was looked at */
 };
 enum joulet_status serve_upstreams_open(struct serve_upstreams *u, const struct cli *c, struct joulet_error *err);
 /* The same at the start: where none is named and none answers, one is waited for. */
 enum joulet_status serve_upstreams_await(struct serve_upstreams *u, const struct cli *c, struct joulet_error *err);
+/* serve_inner.c: finds out which of them are joulet servers, whose figures are taken, and fills the list. */
+enum joulet_status serve_inner_look(struct serve_upstreams *u, const struct cli *c, struct joulet_error *err);
+/* One that leads back to this server, which listens now. JOULET_USAGE. */
+enum joulet_status serve_inner_check(const struct serve_upstreams *u, const struct server *s, struct joulet_error *err);
+void serve_inner_close(struct serve_upstreams *u);
 void serve_upstreams_close(struct serve_upstreams *u); /* also after a failure */
+
+/* serve_again.c: an engine that was found by itself and does not answer any more is looked for again, in a thread of its own. */
+struct serve_again;
+struct serve_reload;
+struct serve_again *serve_again_open(struct serve_reload *r); /* NULL: upstreams are named, or there is no memory */
+void serve_again_look(struct serve_again *a);                 /* often, from the thread that reloads; waits for nothing */
+void serve_again_close(struct serve_again *a);                /* before the server; NULL is fine */
 
 /* One line a request on standard error (--verbose) or in a file (--log); never a query, which may hold a key. */
 struct serve_log;
@@ -36,10 +49,12 @@ struct serve_reload {
     const struct cli *started; /* as it was when it began */
     struct cli *last;          /* the settings it goes by now, when they were read again; NULL */
     struct serve_upstreams upstreams;
+    struct serve_upstreams again; /* found later, in their place; n 0: none */
     struct server *server;
     struct serve_log *log;
     struct serve_meter *meter;
 };
+const struct serve_upstreams *serve_upstreams_now(const struct serve_reload *r);
 const struct cli *serve_now(const struct serve_reload *r); /* the settings it goes by */
 void serve_reload(struct serve_reload *r);                 /* says what came of it */
 /* serve_notify.c: to the service manager; nothing happens without one. */

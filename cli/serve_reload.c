@@ -46,6 +46,11 @@ const struct cli *serve_now(const struct serve_reload *r)
     return r->last ? r->last : r->started;
 }
 
+const struct serve_upstreams *serve_upstreams_now(const struct serve_reload *r)
+{
+    return r->again.n ? &r->again : &r->upstreams;
+}
+
 /* ---- what changed ------------------------------------------------------------------------------------------------------ */
 
 static bool same_value(const struct cli_value *a, const struct cli_value *b)
@@ -82,7 +87,7 @@ static enum joulet_status open_upstreams(const struct serve_reload *r, const str
 {
     const char *const *items;
     *own = (struct serve_upstreams){0};
-    *use = &r->upstreams;
+    *use = serve_upstreams_now(r);
     if (r->upstreams.engine && !cli_list(fresh, "upstream", &items))
         return jl_ok(err);
     *use = own;
@@ -97,6 +102,8 @@ static enum joulet_status take(struct serve_reload *r, const struct cli *fresh, 
     struct serve_upstreams own;
     const struct serve_upstreams *use;
     enum joulet_status status = open_upstreams(r, fresh, &own, &use, err);
+    if (status == JOULET_OK)
+        status = serve_inner_check(use, r->server, err);
     if (status == JOULET_OK && r->log && !serve_log_can(fresh, err))
         status = err->status;
     if (status == JOULET_OK) {

@@ -49,7 +49,8 @@ enum joulet_status serve_upstreams_open(struct serve_upstreams *u, const struct 
     const char *const *items;
     size_t n = cli_list(c, "upstream", &items);
     *u = (struct serve_upstreams){0};
-    return n ? given(u, items, n, err) : found(u, err);
+    enum joulet_status status = n ? given(u, items, n, err) : found(u, err);
+    return status == JOULET_OK ? serve_inner_look(u, c, err) : status;
 }
 
 /* Which of those that answer was taken is chance to who runs several. */
@@ -102,6 +103,7 @@ enum joulet_status serve_upstreams_await(struct serve_upstreams *u, const struct
 void serve_upstreams_close(struct serve_upstreams *u)
 {
     engine_close(u->engine);
+    serve_inner_close(u);
     for (size_t i = 0; u->texts && i < u->n; i++)
         free(u->texts[i]);
     free(u->texts);

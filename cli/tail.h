@@ -47,8 +47,7 @@ void tail_sums_init(struct tail_sums *s);
 void tail_sums_add(struct tail_sums *s, const struct tail_request *r);
 void tail_summary(struct jl_buf *out, const struct tail_sums *s, const struct report_style *style);
 
-/* ---- the stream (tail_feed.c): a thread of its own, so that the screen never waits for the network ---------------------------
- */
+/* ---- the stream (tail_feed.c): a thread of its own, so that the screen never waits for the network --------------- */
 
 enum tail_news { TAIL_NOTHING, TAIL_REQUEST, TAIL_AWAY, TAIL_BACK, TAIL_REFUSED };
 struct tail_feed;

@@ -132,8 +132,7 @@ static enum joulet_status ask(struct tail_feed *f, size_t last, struct joulet_er
     return status;
 }
 
-/* ---- again and again ---------------------------------------------------------------------------------------------------------
- */
+/* ---- again and again --------------------------------------------------------------------------------------------- */
 
 /* An answer that no patience changes: JOULET_OK when it may be otherwise later. */
 static enum joulet_status refusal(const struct tail_feed *f, struct joulet_error *err)
@@ -208,8 +207,7 @@ static void run(void *user)
     }
 }
 
-/* ---- for the screen
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- for the screen ---------------------------------------------------------------------------------------------- */
 
 /* A token in the address goes into the header, so that no sentence shows it. */
 static bool take_address(struct tail_feed *f, const char *url, const char *token)

@@ -175,7 +175,7 @@ void tail_line(struct jl_buf *out, const struct tail_request *r, const struct ta
     jl_buf_init(&line, 4096);
     time_text(text, sizeof text, r->time);
     put(&line, text, c->time, false);
-    put_clean(&line, r->model, c->model, style);
+    put_clean(&line, report_model_name(r->model), c->model, style);
     put_clean(&line, *r->tag ? r->tag : r->client, c->client, style);
     count_text(in, sizeof in, r->tokens_in);
     count_text(made, sizeof made, r->tokens_out);

@@ -802,7 +802,7 @@ struct joulet_share {
 typedef void joulet_shared(void *user, const struct joulet_share *share);
 
 struct joulet_sharing; /* one engine and the sensors it draws from; one thread at a time */
-/* idle_w: P0. weights NULL: assumed ones, which are replaced by a fit after 50 busy windows and every 10 minutes after (7.5). */
+/* idle_w: P0. weights NULL: assumed ones, which are replaced by a fit after 100 busy windows and every 10 minutes after (7.5). */
 JOULET_API enum joulet_status joulet_sharing_open(struct joulet_sharing **out, double idle_w,
                                                   const struct joulet_weights *weights, joulet_shared *emit, void *user,
                                                   struct joulet_error *err);
@@ -858,8 +858,7 @@ struct joulet_books {
 };
 JOULET_API void joulet_sharing_books(const struct joulet_sharing *s, struct joulet_books *out);
 
-/* ---- energy of requests while they run (7.4): what somebody tells who stands in front of engines -----------------------------
- */
+/* ---- energy of requests while they run (7.4): what somebody tells who stands in front of engines ----------------- */
 
 /* Devices whose energy is known late, engines that draw on them (several on one, one on several), and requests that come and go.
  * All that the sensors show is in somebody's account, to the last joule: of a request, or of the device. Memory is bounded, an

@@ -165,6 +165,8 @@ static void root_in(const json_t *root, const json_t *o, struct engine_told *t)
     t->e.flags |= t->provisional ? JOULET_FLAG_PROVISIONAL : 0;
     phases_in(root, t);
     devices_in(root, t);
+    const char *source = wire_string(o, "source");
+    wire_clean(t->source, sizeof t->source, source, strlen(source));
 }
 
 bool engine_told_read(const char *json, size_t n, struct engine_told *t)
@@ -178,6 +180,21 @@ bool engine_told_read(const char *json, size_t n, struct engine_told *t)
         root_in(root, o, t);
     json_decref(root);
     return any;
+}
+
+void engine_told_tokens(const char *json, size_t n, struct run_tokens *out, bool *timed)
+{
+    json_t *root = wire_object(json, n);
+    const json_t *o = json_object_get(root, "tokens");
+    const char *const keys[] = {"prompt", "cached", "generated", "reasoning"};
+    int64_t *const to[] = {&out->prompt, &out->cached, &out->generated, &out->reasoning};
+    for (size_t i = 0; i < JL_COUNT(keys); i++) {
+        const json_t *v = json_object_get(o, keys[i]);
+        *to[i] = json_is_integer(v) && json_integer_value(v) >= 0 ? json_integer_value(v) : -1;
+    }
+    const char *source = wire_string(o, "generated_source");
+    *timed = strcmp(source, "timings") == 0 || strcmp(source, "usage") == 0;
+    json_decref(root);
 }
 
 /* ---- the server ---------------------------------------------------------------------------------------------------------- */
@@ -215,6 +232,11 @@ static char *cut_token(char *url)
     return first;
 }
 
+char *engine_joulet_cut_token(char *url)
+{
+    return cut_token(url);
+}
+
 void engine_joulet_hide_token(char *url)
 {
     char *token = cut_token(url);
@@ -246,7 +268,8 @@ bool engine_joulet_refused(int status, const char *body, size_t n)
     json_t *root = wire_object(body, n);
     const json_t *error = json_object_get(root, "error");
     const char *says = json_is_string(error) ? json_string_value(error) : wire_string(error, "message");
-    bool ours = says && jl_starts(says, "joulet: ") && strstr(says, "X-Joulet-Token");
+    bool own = strcmp(wire_string(error, "code"), "no_token") == 0; /* on its own paths, where it does not say its name */
+    bool ours = says && (own || jl_starts(says, "joulet: ")) && strstr(says, "X-Joulet-Token");
     json_decref(root);
     return ours;
 }
@@ -268,8 +291,9 @@ enum joulet_status engine_joulet_no_token(const struct engine *e, struct joulet_
                    e->url, e->joulet.token ? "another" : "a");
 }
 
-/* One of our own paths at an address. NULL: something else came. */
-static json_t *own_page(const struct engine *e, const char *base, const char *path, struct joulet_error *err)
+/* One of our own paths at an address. NULL: something else came. patience_s 0: as for any small question. */
+static json_t *page_within(const struct engine *e, const char *base, const char *path, double patience_s,
+                           struct joulet_error *err)
 {
     struct net_response r;
     struct engine at = *e;
@@ -280,7 +304,7 @@ static json_t *own_page(const struct engine *e, const char *base, const char *pa
     at.url = url;
     at.key = NULL; /* it is the engine's */
     at.ops = NULL;
-    if (engine_get(&at, path, &r, err) == JOULET_OK) {
+    if (engine_ask(&at, "GET", path, NULL, patience_s, &r, err) == JOULET_OK) {
         root = r.status == 200 ? wire_object(r.body.data ? r.body.data : "", r.body.len) : NULL;
         if (!root)
             jl_fail(err, r.status == 404 ? JOULET_NOT_FOUND : JOULET_ENGINE, "%s%s answers HTTP %d", base, path, r.status);
@@ -290,14 +314,20 @@ static json_t *own_page(const struct engine *e, const char *base, const char *pa
     return root;
 }
 
-static bool look_at(struct engine *e, const char *base)
+static json_t *own_page(const struct engine *e, const char *base, const char *path, struct joulet_error *err)
+{
+    return page_within(e, base, path, 0, err);
+}
+
+static bool look_within(struct engine *e, const char *base, double patience_s, struct joulet_error *err)
 {
     struct engine_joulet *j = &e->joulet;
-    json_t *health = own_page(e, base, "/joulet/health", NULL), *energy;
-    const char *version = wire_string(health, "version");
+    json_t *health = page_within(e, base, "/joulet/health", patience_s, err), *energy;
+    const char *instance = wire_string(health, "instance"), *version = wire_string(health, "version");
     j->is = json_is_array(json_object_get(health, "upstreams")) && *wire_string(health, "status") && *version;
     if (j->is) {
         wire_clean(j->version, sizeof j->version, version, strlen(version));
+        wire_clean(j->instance, sizeof j->instance, instance, strlen(instance));
         snprintf(j->url, sizeof j->url, "%s", base);
         const json_t *told = json_object_get(health, "meters");
         energy = told ? NULL : own_page(e, base, "/joulet/energy", NULL); /* servers that do not say it there */
@@ -308,14 +338,106 @@ static bool look_at(struct engine *e, const char *base)
     return j->is;
 }
 
+static bool look_at(struct engine *e, const char *base)
+{
+    return look_within(e, base, 0, NULL);
+}
+
+/* "http://gpu:8737" of what stands before its first path; false: it has none, or is too long. */
+static bool root_of(const char *url, char *root, size_t size)
+{
+    const char *host = strstr(url, "://");
+    if (!host || strlen(url) >= size)
+        return false;
+    snprintf(root, size, "%.*s", (int)(host + 3 + strcspn(host + 3, "/") - url), url);
+    return true;
+}
+
+enum engine_joulet_found engine_joulet_at(const char *url, const char *token, double patience_s, const atomic_bool *cancel,
+                                          struct engine_joulet *out)
+{
+    char root[sizeof out->url];
+    struct engine_noticed noticed = {0};
+    struct joulet_error err = {.status = JOULET_OK};
+    struct engine e = {
+        .url = (char *)(uintptr_t)url, .cancel = cancel, .noticed = &noticed, .joulet.token = (char *)(uintptr_t)token};
+    *out = (struct engine_joulet){0};
+    if (!root_of(url, root, sizeof root))
+        return ENGINE_JOULET_OTHER;
+    if (!look_within(&e, url, patience_s, &err) && err.status != JOULET_UNREACHABLE && strcmp(root, url) != 0)
+        look_within(&e, root, patience_s, &err);
+    *out = e.joulet;
+    out->token = NULL;
+    if (out->is)
+        return ENGINE_JOULET_IS;
+    if (noticed.wants_token)
+        return ENGINE_JOULET_REFUSED;
+    return err.status == JOULET_UNREACHABLE ? ENGINE_JOULET_SILENT : ENGINE_JOULET_OTHER;
+}
+
+/* A path of the record of a request; false: that is no id. */
+static bool path_of(const char *id, char path[64])
+{
+    if (!*id || id[strspn(id, "0123456789abcdefABCDEF-")])
+        return false;
+    snprintf(path, 64, "/joulet/requests/%.24s", id);
+    return true;
+}
+
+char *engine_joulet_record(const char *base, const char *token, const char *id, double patience_s, const atomic_bool *cancel,
+                           struct joulet_error *err)
+{
+    char path[64];
+    struct engine e = {.url = (char *)(uintptr_t)base, .cancel = cancel, .joulet.token = (char *)(uintptr_t)token};
+    if (!path_of(id, path)) {
+        jl_fail(err, JOULET_FORMAT, "the header " ENGINE_JOULET_HEADER " of its answer holds no number of a request");
+        return NULL;
+    }
+    json_t *root = page_within(&e, base, path, patience_s, err);
+    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    json_decref(root);
+    return text;
+}
+
+static void add_name(char *out, size_t size, const json_t *o, const char *key)
+{
+    const char *name = wire_string(o, key);
+    add_word(out, size, name, strlen(name));
+}
+
+bool engine_joulet_state(const char *base, const char *token, double patience_s, const atomic_bool *cancel,
+                         struct engine_joulet_state *out)
+{
+    struct engine e = {.url = (char *)(uintptr_t)base, .cancel = cancel, .joulet.token = (char *)(uintptr_t)token};
+    json_t *health = page_within(&e, base, "/joulet/health", patience_s, NULL);
+    json_t *energy = page_within(&e, base, "/joulet/energy", patience_s, NULL);
+    const json_t *item;
+    size_t i;
+    *out = (struct engine_joulet_state){.meters = json_is_true(json_object_get(health, "meters"))};
+    json_array_foreach(json_object_get(health, "upstreams"), i, item)
+    {
+        add_name(out->upstreams, sizeof out->upstreams, item, "url");
+        if (json_is_false(json_object_get(item, "answers")))
+            add_name(out->silent, sizeof out->silent, item, "url");
+    }
+    json_array_foreach(json_object_get(energy, "devices"), i, item)
+    {
+        add_name(out->sensors, sizeof out->sensors, item, "id");
+        if (json_number_value(json_object_get(item, "unmeasured_s")) > 1)
+            add_name(out->unmeasured, sizeof out->unmeasured, item, "id");
+    }
+    bool told = health != NULL;
+    json_decref(health);
+    json_decref(energy);
+    return told;
+}
+
 /* Below the address that was given; or at its root, where the path is a prefix that leads to one of several upstreams. */
 void engine_joulet_look(struct engine *e)
 {
     char root[sizeof e->joulet.url];
-    const char *host = strstr(e->url, "://");
-    if (!host || strlen(e->url) >= sizeof root)
+    if (!root_of(e->url, root, sizeof root))
         return;
-    snprintf(root, sizeof root, "%.*s", (int)(host + 3 + strcspn(host + 3, "/") - e->url), e->url);
     if (!look_at(e, e->url) && strcmp(root, e->url) != 0)
         look_at(e, root);
 }
@@ -326,9 +448,8 @@ enum joulet_status engine_joulet_energy(const struct engine *e, const char *id, 
     char path[64];
     int64_t start = jl_mono_ns();
     double step_s = STEP_LEAST_S, limit_s = UNKNOWN_S;
-    if (!*id || id[strspn(id, "0123456789abcdefABCDEF-")])
+    if (!path_of(id, path))
         return jl_fail(err, JOULET_FORMAT, "the header " ENGINE_JOULET_HEADER " of its answer holds no number of a request");
-    snprintf(path, sizeof path, "/joulet/requests/%.24s", id);
     for (;;) {
         struct joulet_error why = {.status = JOULET_OK};
         json_t *root = own_page(e, e->joulet.url, path, &why);

@@ -99,6 +99,16 @@ long net_exchange_read(struct net_exchange *x, char *bytes, size_t size, int64_t
     return module(NULL)->exchange_read(x, bytes, size, t_ns, err);
 }
 
+int net_exchange_source(const struct net_exchange *x)
+{
+    return module(NULL)->exchange_source(x);
+}
+
+long net_exchange_read_now(struct net_exchange *x, char *bytes, size_t size, int64_t *t_ns)
+{
+    return module(NULL)->exchange_read_now(x, bytes, size, t_ns);
+}
+
 long net_exchange_rest(const struct net_exchange *x)
 {
     return module(NULL)->exchange_rest(x);

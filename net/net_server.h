@@ -2,8 +2,8 @@
  * client while they wait. The code behind it is a module (joulet-serve.so) opened by net_server_open: nothing else needs
  * libmicrohttpd.
  *
- * What is waited for is waited for in the thread of the connection: a slow reader stops the reading from the upstream, and memory
- * does not grow. */
+ * What is waited for is waited for in the thread of the connection, or, of pieces that follow each other quickly, in one thread
+ * for many connections: a slow reader stops the reading from the upstream, and memory does not grow. */
 #ifndef NET_SERVER_H
 #define NET_SERVER_H
 
@@ -51,7 +51,9 @@ bool net_call_answer(struct net_call *call, const struct net_answer *a);
 
 enum net_end { NET_END_DONE, NET_END_CLIENT_GONE, NET_END_CUT /* by read, or the server stops */ };
 
-/* All are called in the thread of the connection, in this order. */
+enum { NET_LATER = -2, NET_ENDS = -3 };
+/* All are called in the thread of the connection, in this order; but read_now, which is called in another one while that one
+ * waits. */
 struct net_handler {
     void *user;
     /* The head is there. Returns what the others get as `state`; NULL is fine when it has answered. */
@@ -60,6 +62,10 @@ struct net_handler {
     void (*answer)(void *state, struct net_call *call); /* the request is whole: net_call_answer must follow here */
     /* Waits for bytes of the answer. 0: it ends here, -1: it was cut, and so will the client's. */
     long (*read)(void *state, char *bytes, size_t size);
+    /* Both optional. The socket on which more of the answer comes soon; -1: only read may be called. */
+    int (*source)(void *state);
+    /* As read, but waits for nothing: NET_LATER when the socket has no more; NET_ENDS: read tells how, and waits neither. */
+    long (*read_now)(void *state, char *bytes, size_t size);
     /* Owns the socket until it returns. early: what the client sent before it knew. */
     void (*tunnel)(void *state, int fd, const char *early, size_t n);
     void (*end)(void *state, enum net_end how); /* not called when begin returned NULL */
@@ -72,7 +78,8 @@ struct net_server_options {
     const char *listen;       /* "127.0.0.1:8737", "[::1]:8737", "localhost:0" */
     unsigned connections_max; /* 0: 4096 */
     size_t header_max;        /* bytes of a request's head; 0: 16 KiB */
-    double idle_s;            /* a connection without a request; 0: 120 s */
+    double idle_s;            /* a client that sends no request, or takes nothing of its answer; 0: 120 s */
+    unsigned together;        /* streams at a time from which on one thread passes them all; 0: 4 */
     const struct net_handler *handler;
 };
 /* JOULET_USAGE (no such address), JOULET_BUSY (in use), JOULET_PERMISSION, JOULET_UNSUPPORTED (module). */
@@ -122,6 +129,11 @@ enum joulet_status net_exchange_send(struct net_exchange *x, const char *bytes, 
 enum joulet_status net_exchange_head(struct net_exchange *x, struct net_reply *out, struct joulet_error *err);
 /* Bytes of the body, as soon as some are there; 0 at its end; -1 and *err: cut. t_ns: when they came. */
 long net_exchange_read(struct net_exchange *x, char *bytes, size_t size, int64_t *t_ns, struct joulet_error *err);
+/* The socket, when bytes follow each other so quickly that the next are expected at once; -1: they do not, or only
+ * net_exchange_read can read them. */
+int net_exchange_source(const struct net_exchange *x);
+/* As net_exchange_read, without waiting: NET_LATER, NET_ENDS as in net_handler. Looks at the socket once for each NET_LATER. */
+long net_exchange_read_now(struct net_exchange *x, char *bytes, size_t size, int64_t *t_ns);
 /* Bytes of the body that wait to be read when the exchange is over and there will be no more; -1: it goes on. */
 long net_exchange_rest(const struct net_exchange *x);
 /* The connection is kept when the answer was read to its end. NULL is fine. */

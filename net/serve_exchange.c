@@ -34,8 +34,9 @@ struct net_exchange {
     size_t taken;
     enum reply_head why; /* the head is none */
     bool came, gone, idle, no_memory;
-    bool slow; /* the last piece was long in coming */
-    int broke; /* errno of the line; -1: it was closed */
+    bool slow;   /* the last piece was long in coming */
+    bool looked; /* read_now took what its socket had */
+    int broke;   /* errno of the line; -1: it was closed */
 };
 
 /* ---- waiting ----------------------------------------------------------------------------------------------------------- */
@@ -72,6 +73,13 @@ static bool await(struct net_exchange *x, short events)
     }
 }
 
+static void came(struct net_exchange *x, int64_t since_ns)
+{
+    x->came = true;
+    x->t_bytes_ns = x->t_active_ns = jl_mono_ns();
+    x->slow = x->t_active_ns - since_ns >= LINE_PATIENCE_NS;
+}
+
 /* Bytes from the upstream as soon as some are there, or 0: it closed; LINE_BROKE with the reason in x. */
 static long take(struct net_exchange *x, char *bytes, size_t size)
 {
@@ -88,9 +96,7 @@ static long take(struct net_exchange *x, char *bytes, size_t size)
         x->broke = n == 0 ? -1 : errno;
         return n;
     }
-    x->came = true;
-    x->t_bytes_ns = x->t_active_ns = jl_mono_ns();
-    x->slow = x->t_active_ns - since_ns >= LINE_PATIENCE_NS;
+    came(x, since_ns);
     return n;
 }
 
@@ -380,6 +386,7 @@ long serve_exchange_read(struct net_exchange *x, char *bytes, size_t size, int64
 {
     struct reply *r = &x->reply;
     *t_ns = x->t_bytes_ns;
+    x->looked = false;
     if (x->taken < x->pending.len)
         return take_pending(x, bytes, size);
     while (!r->done && !r->broken) {
@@ -396,6 +403,49 @@ long serve_exchange_read(struct net_exchange *x, char *bytes, size_t size, int64
         return 0;
     fail_of(x, err);
     return -1;
+}
+
+int serve_exchange_source(const struct net_exchange *x)
+{
+    bool quick = !x->line->easy && x->head_done && !x->slow && !x->reply.done && !x->reply.broken;
+    return quick && x->taken == x->pending.len ? x->line->fd : -1;
+}
+
+/* What the socket has now, or how it ended: then the reply is done or broken. Whatever `take` would wait for is later. */
+static long look(struct net_exchange *x, char *bytes, size_t size)
+{
+    long n = serve_line_read(x->line, bytes, size);
+    if (n == LINE_AGAIN) {
+        x->slow = true; /* whoever reads next looks at the client, too */
+        return 0;
+    }
+    if (n > 0) {
+        came(x, x->t_active_ns);
+        return (long)reply_body_bytes(&x->reply, bytes, (size_t)n);
+    }
+    x->broke = n == 0 ? -1 : errno;
+    if (n == 0)
+        reply_ends(&x->reply);
+    else
+        x->reply.broken = true;
+    return 0;
+}
+
+long serve_exchange_read_now(struct net_exchange *x, char *bytes, size_t size, int64_t *t_ns)
+{
+    const struct reply *r = &x->reply;
+    long n = 0;
+    if (!r->done && !r->broken && !x->looked) {
+        n = look(x, bytes, size);
+        x->looked = true;
+        *t_ns = x->t_bytes_ns;
+    }
+    if (n > 0)
+        return n;
+    if (r->done || r->broken)
+        return NET_ENDS;
+    x->looked = false;
+    return NET_LATER;
 }
 
 long serve_exchange_rest(const struct net_exchange *x)
@@ -435,6 +485,8 @@ const struct net_serve_module joulet_serve_module = {
     .exchange_send = serve_exchange_send,
     .exchange_head = serve_exchange_head,
     .exchange_read = serve_exchange_read,
+    .exchange_source = serve_exchange_source,
+    .exchange_read_now = serve_exchange_read_now,
     .exchange_rest = serve_exchange_rest,
     .exchange_close = serve_exchange_close,
 };

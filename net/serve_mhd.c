@@ -1,8 +1,11 @@
 /* serve_mhd.c - the server with libmicrohttpd: part of the module joulet-serve.so, the only code that knows it. A thread per
- * connection, so that waiting for an upstream in the middle of an answer is plain waiting. */
+ * connection, so that waiting for an upstream in the middle of an answer is plain waiting; where pieces of many answers follow
+ * each other quickly one thread passes them all (serve_loop.h). */
+#include "net/serve_loop.h"
 #include "net/serve_module.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -21,10 +24,11 @@
 #define IDLE_DEFAULT_S      120.0
 #define BLOCK_BYTES         ((size_t)16 * 1024) /* of an answer whose length is known */
 /* Of a connection's memory, besides the head of the request. The library clears all of it for each request: little is much. */
-#define ROOM_FOR_ANSWER ((size_t)8 * 1024)
-#define CHUNK_FRONT     12   /* of a chunk: its size and the end of that line */
-#define BLOCK_MIN       1024 /* with what goes before it: more than the caches of glibc's threads take (jl_buf) */
-#define NOBODY_READS    (-2)
+#define ROOM_FOR_ANSWER  ((size_t)8 * 1024)
+#define CHUNK_FRONT      12   /* of a chunk: its size and the end of that line */
+#define BLOCK_MIN        1024 /* with what goes before it: more than the caches of glibc's threads take (jl_buf) */
+#define NOBODY_READS     (-2)
+#define TOGETHER_DEFAULT 4u /* fewer cost less in threads of their own, which wait with the call that reads */
 
 struct net_server {
     struct MHD_Daemon *daemon;
@@ -38,6 +42,9 @@ struct net_server {
     struct net_call *tunnels; /* the library does not end them when it stops: we do */
     bool stopping;
     int listen_fd; /* when draining; -1 */
+    struct serve_loop *loop;
+    atomic_uint streams; /* that are passed in pieces */
+    unsigned together;
 };
 
 enum { HEADERS_AT_HAND = 32 };
@@ -186,12 +193,18 @@ static enum MHD_Result begin(struct net_call *call, const char *method, const ch
     return call->state || call->answered ? MHD_YES : MHD_NO;
 }
 
+/* What the library waits for the client; 0: for ever, as a silent engine is none of the client's silence. */
+static void patience_with_client(struct net_call *call, unsigned s)
+{
+    MHD_set_connection_option(call->connection, MHD_CONNECTION_OPTION_TIMEOUT, s);
+}
+
 static enum MHD_Result on_access(void *user, struct MHD_Connection *connection, const char *url, const char *method,
                                  const char *version, const char *upload, size_t *upload_n, void **context)
 {
     struct net_call *call = *context;
     struct net_server *s = user;
-    (void)url;
+    (void)connection, (void)url;
     if (!call)
         return MHD_NO;
     if (!call->begun) {
@@ -204,23 +217,25 @@ static enum MHD_Result on_access(void *user, struct MHD_Connection *connection, 
         *upload_n = 0;
         return MHD_YES;
     }
-    /* A silent engine is none of the client's silence. */
-    MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
+    patience_with_client(call, 0);
     if (!call->answered)
         s->handler.answer(call->state, call);
+    patience_with_client(call, s->idle_s);
     return call->answered ? MHD_YES : MHD_NO;
 }
 
 /* ---- the answer ------------------------------------------------------------------------------------------------------- */
 
-static bool send_all(int fd, const char *bytes, size_t n)
+/* False: the client is gone, or took nothing for so long. */
+static bool send_all(int fd, const char *bytes, size_t n, unsigned patience_s)
 {
     while (n) {
         ssize_t done = send(fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (done < 0 && (errno == EAGAIN || errno == EINTR)) {
             struct pollfd p = {.fd = fd, .events = POLLOUT};
-            poll(&p, 1, -1); /* ends when the client leaves, or the server stops */
-            continue;
+            if (poll(&p, 1, patience_s < INT_MAX / 1000 ? (int)patience_s * 1000 : -1) == 0)
+                return false;
+            continue; /* also when the client leaves, or the server stops */
         }
         if (done <= 0)
             return false;
@@ -230,30 +245,100 @@ static bool send_all(int fd, const char *bytes, size_t n)
     return true;
 }
 
-/* When the library asks for more it has sent everything before. From there on pieces go straight to the socket, as the chunks it
- * would make of them: its way round for each piece costs a wait and as much time again as the piece itself. */
-static long pass_chunks(struct net_call *call, char *bytes, size_t size)
+struct piece { /* of an answer in chunks: where it is made, and what of it the client has not taken */
+    struct net_call *call;
+    char *bytes;
+    size_t size;
+    const char *left;
+    size_t left_n;
+    bool nobody_reads;
+};
+
+static char *room_in(const struct piece *p, size_t *size)
+{
+    *size = p->size - CHUNK_FRONT - 2;
+    return p->bytes + CHUNK_FRONT;
+}
+
+/* The bytes that stand in its room as a chunk, which is what the library would make of them. */
+static void frame(struct piece *p, size_t n)
 {
     static const char hex[] = "0123456789ABCDEF";
+    char *from = p->bytes + CHUNK_FRONT, *end = from + n + 2;
+    memcpy(end - 2, "\r\n", 2);
+    *--from = '\n';
+    *--from = '\r';
+    for (size_t left = n; left; left >>= 4)
+        *--from = hex[left & 15];
+    p->left = from;
+    p->left_n = (size_t)(end - from);
+}
+
+static bool send_left(struct piece *p)
+{
+    bool sent = send_all(p->call->head.client_fd, p->left, p->left_n, p->call->server->idle_s);
+    p->left_n = 0;
+    return sent;
+}
+
+/* In the thread of the loop: all that is there now, as far as the client takes it. */
+static bool pass_now(void *user)
+{
+    struct piece *p = user;
+    size_t size;
+    char *room = room_in(p, &size);
     long n;
-    while ((n = call->server->handler.read(call->state, bytes + CHUNK_FRONT, size - CHUNK_FRONT - 2)) > 0) {
-        char *from = bytes + CHUNK_FRONT;
-        memcpy(from + n, "\r\n", 2);
-        *--from = '\n';
-        *--from = '\r';
-        for (size_t left = (size_t)n; left; left >>= 4)
-            *--from = hex[left & 15];
-        if (!send_all(call->head.client_fd, from, (size_t)(bytes + CHUNK_FRONT + n + 2 - from)))
-            return NOBODY_READS;
+    while ((n = p->call->server->handler.read_now(p->call->state, room, size)) > 0) {
+        frame(p, (size_t)n);
+        ssize_t done = send(p->call->head.client_fd, p->left, p->left_n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        p->nobody_reads = done < 0 && errno != EAGAIN && errno != EINTR;
+        if (done > 0) {
+            p->left += done;
+            p->left_n -= (size_t)done;
+        }
+        if (p->left_n)
+            return false;
     }
-    return n;
+    return n == NET_LATER;
+}
+
+/* While pieces follow each other quickly they need not wake this thread. False: nobody reads. */
+static bool pass_with_others(struct piece *p)
+{
+    const struct net_server *s = p->call->server;
+    bool many = s->loop && s->handler.source && atomic_load(&s->streams) >= s->together;
+    int source = many ? s->handler.source(p->call->state) : -1;
+    if (source < 0)
+        return true;
+    serve_loop_run(s->loop, source, p->call->head.client_fd, pass_now, p);
+    return !p->nobody_reads && send_left(p);
+}
+
+/* When the library asks for more it has sent everything before. From there on pieces go straight to the socket: its way round for
+ * each piece costs a wait and as much time again as the piece itself. */
+static long pass_chunks(struct net_call *call, char *bytes, size_t size)
+{
+    struct piece p = {.call = call, .bytes = bytes, .size = size};
+    size_t room_n;
+    char *room = room_in(&p, &room_n);
+    long n;
+    atomic_fetch_add(&call->server->streams, 1);
+    while ((n = call->server->handler.read(call->state, room, room_n)) > 0) {
+        frame(&p, (size_t)n);
+        if (!send_left(&p) || !pass_with_others(&p))
+            break;
+    }
+    atomic_fetch_sub(&call->server->streams, 1);
+    return n > 0 ? NOBODY_READS : n;
 }
 
 static ssize_t on_read(void *user, uint64_t at, char *bytes, size_t size)
 {
     struct net_call *call = user;
     bool direct = at > 0 && call->in_chunks && size >= BLOCK_MIN;
+    patience_with_client(call, 0);
     long n = direct ? pass_chunks(call, bytes, size) : call->server->handler.read(call->state, bytes, size);
+    patience_with_client(call, call->server->idle_s);
     if (n == NOBODY_READS)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     if (n > 0)
@@ -454,6 +539,7 @@ enum joulet_status serve_server_open(struct net_server **out, const struct net_s
     s->handler = *o->handler;
     s->header_max = o->header_max ? o->header_max : HEADER_DEFAULT;
     s->idle_s = (unsigned)(o->idle_s > 0 ? o->idle_s + 0.999 : IDLE_DEFAULT_S);
+    s->together = o->together ? o->together : TOGETHER_DEFAULT;
     serve_server_limit(s, o->connections_max);
     struct joulet_error why;
     int fd = serve_listen(o->listen, s->address, sizeof(s->address), &why);
@@ -462,9 +548,11 @@ enum joulet_status serve_server_open(struct net_server **out, const struct net_s
         return jl_fail(err, why.status, "%s", why.message);
     }
     pthread_mutex_init(&s->lock, NULL);
-    *out = s; /* who asks at once may ask for it */
+    serve_loop_open(&s->loop, NULL); /* without one each thread passes its own */
+    *out = s;                        /* who asks at once may ask for it */
     s->daemon = start(s, fd);
     if (!s->daemon) {
+        serve_loop_close(s->loop);
         *out = NULL;
         close(fd);
         pthread_mutex_destroy(&s->lock);
@@ -505,6 +593,7 @@ void serve_server_close(struct net_server *s)
     serve_server_drain(s);
     cut_tunnels(s);
     MHD_stop_daemon(s->daemon);
+    serve_loop_close(s->loop);
     if (s->listen_fd >= 0)
         close(s->listen_fd);
     pthread_mutex_destroy(&s->lock);

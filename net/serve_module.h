@@ -7,7 +7,7 @@
 
 #define NET_SERVE_FILE    "joulet-serve.so"
 #define NET_SERVE_SYMBOL  "joulet_serve_module"
-#define NET_SERVE_VERSION 2
+#define NET_SERVE_VERSION 3
 
 struct net_serve_module {
     int version;
@@ -26,6 +26,8 @@ struct net_serve_module {
     enum joulet_status (*exchange_send)(struct net_exchange *x, const char *bytes, size_t n, struct joulet_error *err);
     enum joulet_status (*exchange_head)(struct net_exchange *x, struct net_reply *out, struct joulet_error *err);
     long (*exchange_read)(struct net_exchange *x, char *bytes, size_t size, int64_t *t_ns, struct joulet_error *err);
+    int (*exchange_source)(const struct net_exchange *x);
+    long (*exchange_read_now)(struct net_exchange *x, char *bytes, size_t size, int64_t *t_ns);
     long (*exchange_rest)(const struct net_exchange *x);
     void (*exchange_close)(struct net_exchange *x);
 };
@@ -50,6 +52,8 @@ enum joulet_status serve_exchange_open(struct net_exchange **out, struct net_poo
 enum joulet_status serve_exchange_send(struct net_exchange *x, const char *bytes, size_t n, struct joulet_error *err);
 enum joulet_status serve_exchange_head(struct net_exchange *x, struct net_reply *out, struct joulet_error *err);
 long serve_exchange_read(struct net_exchange *x, char *bytes, size_t size, int64_t *t_ns, struct joulet_error *err);
+int serve_exchange_source(const struct net_exchange *x);
+long serve_exchange_read_now(struct net_exchange *x, char *bytes, size_t size, int64_t *t_ns);
 long serve_exchange_rest(const struct net_exchange *x);
 void serve_exchange_close(struct net_exchange *x);
 

@@ -221,6 +221,7 @@ static void after_size(struct reply *r)
     r->broken = r->line == 0;
     r->state = r->left ? CHUNK_DATA : CHUNK_TRAILER;
     r->line = 0;
+    r->trailer = 0;
 }
 
 static void size_byte(struct reply *r, char c)
@@ -247,7 +248,8 @@ static void frame_byte(struct reply *r, char c)
     case CHUNK_EXTENSION:
         if (c == '\n')
             after_size(r);
-        r->broken |= ++r->trailer > TRAILER_MAX;
+        else
+            r->broken = ++r->trailer > TRAILER_MAX;
         break;
     case CHUNK_DATA_ENDS:
         r->broken = c != '\n' && c != '\r';

@@ -30,9 +30,9 @@ struct reply {
     /* the body */
     enum reply_framing framing;
     enum reply_state state;
-    uint64_t left; /* of the body, or of the chunk */
-    unsigned line; /* characters of the size, or of a line behind the last chunk */
-    size_t trailer;
+    uint64_t left;     /* of the body, or of the chunk */
+    unsigned line;     /* characters of the size, or of a line behind the last chunk */
+    size_t trailer;    /* bytes of this chunk's extension, or behind the last chunk */
     bool done, broken; /* the body is whole; it is no body */
     bool more;         /* bytes came behind it */
 };

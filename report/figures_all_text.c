@@ -107,14 +107,15 @@ void metrics_to_csv(const struct run *r, struct jl_buf *out)
     if (!list)
         return;
     metrics_of_run(r, list);
-    jl_buf_str(out, "run_id,metric,unit,net,net_lo,net_hi,gross,gross_lo,gross_hi\r\n");
+    jl_buf_str(out, "run_id,metric,unit,net,net_lo,net_hi,gross,gross_lo,gross_hi,measured_at\r\n");
+    const char *at = run_pairs_get(&r->engine, "measured_at");
     for (size_t i = 0; i < list->n; i++) {
         const struct metric *m = &list->rows[i];
         jl_buf_printf(out, "%s,%s,%s", r->id, m->key, m->unit);
         const double x[] = {m->net.x, m->net.lo, m->net.hi, m->gross.x, m->gross.lo, m->gross.hi};
         for (size_t k = 0; k < JL_COUNT(x); k++)
             cell(out, x[k]);
-        jl_buf_str(out, "\r\n");
+        jl_buf_printf(out, ",%s\r\n", at ? at : "");
     }
     free(list);
 }

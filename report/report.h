@@ -29,4 +29,7 @@ void report_recomputed(struct jl_buf *out, const struct run *r, const struct rep
 /* `runs list`. */
 void report_list(struct jl_buf *out, const struct store_row *rows, size_t n, const struct report_style *style);
 
+/* A model as people call it: of the path of a file, as engines name one that was given no name, the file. */
+const char *report_model_name(const char *name);
+
 #endif

@@ -95,6 +95,12 @@ static bool commands(uint32_t c)
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069) || c == 0xfffd;
 }
 
+const char *report_model_name(const char *name)
+{
+    const char *file = *name == '/' ? strrchr(name, '/') + 1 : name;
+    return *file ? file : name;
+}
+
 char *text_clean(const char *s, const struct report_style *style)
 {
     char *out = malloc(strlen(s) * 3 + 1), *to = out;

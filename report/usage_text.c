@@ -53,7 +53,7 @@ static void name_row(const struct usage *u, const struct usage_row *r, struct jl
     jl_buf_init(out, 4096);
     jl_buf_str(out, u->w.n_by ? "" : "all");
     for (size_t i = 0; i < u->w.n_by; i++)
-        jl_buf_printf(out, "%s%s", i ? ", " : "", r->names[i]);
+        jl_buf_printf(out, "%s%s", i ? ", " : "", u->w.by[i] == USAGE_MODEL ? report_model_name(r->names[i]) : r->names[i]);
 }
 
 static void add_cells(struct grid *g, const char *name, const struct usage_sums *s, enum tone tone,
@@ -279,7 +279,7 @@ void usage_json(struct jl_buf *out, const struct usage *u)
 {
     struct line all[LINES];
     size_t n = lines_of(u, all);
-    jl_buf_str(out, "{");
+    jl_buf_str(out, "{\"schema\":\"joulet.usage/1\",");
     json_when(out, "since", u->w.since_ns);
     json_when(out, "until", u->w.until_ns);
     jl_buf_str(out, "\"by\":[");

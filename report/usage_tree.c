@@ -555,7 +555,7 @@ static void draw_call(struct drawing *d, size_t i, int depth)
     char time[40], *name;
     jl_format_time(time, sizeof time, c->from_ns);
     add_call(&s, c);
-    name = jl_strf("%.8s %s%s", time + 11, c->model, c->failed ? ", failed" : "");
+    name = jl_strf("%.8s %s%s", time + 11, report_model_name(c->model), c->failed ? ", failed" : "");
     add_line(d, depth, c->failed ? TONE_WARN : TONE_PLAIN, name ? name : "", &s, number_s(s.seconds, d->style).text);
     free(name);
     for (size_t k = c->below; k != NOWHERE; k = d->t->calls[k].beside)

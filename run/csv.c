@@ -157,7 +157,7 @@ static void header(struct jl_buf *b)
     }
     jl_buf_str(b, ",cpu_time_share,cpu_time_share_pm,cpu_time_engine_s,cpu_time_busy_s");
     jl_buf_str(b, ",e_llm_net_j,e_llm_net_pm_j,e_llm_gross_j,e_llm_gross_pm_j");
-    jl_buf_str(b, ",m_eff_net_j,m_eff_net_pm_j,m_eff_gross_j,m_eff_gross_pm_j\r\n");
+    jl_buf_str(b, ",m_eff_net_j,m_eff_net_pm_j,m_eff_gross_j,m_eff_gross_pm_j,measured_at\r\n");
 }
 
 static void cpu_time_of(const struct line *l, struct run_cpu_time *out)
@@ -207,6 +207,9 @@ static void put_line(struct jl_buf *b, const struct line *l)
     for (unsigned g = 0; g < JOULET_GROUP_COUNT; g++)
         group_columns(b, g, l->energy);
     cpu_time_columns(b, &cpu);
+    const char *at = run_pairs_get(&l->run->engine, "measured_at"); /* figures of different machines end up in one table */
+    jl_buf_str(b, ",");
+    text_cell(b, at ? at : "");
     jl_buf_str(b, "\r\n");
 }
 

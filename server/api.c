@@ -180,8 +180,7 @@ bool api_wants_events(const struct api_call *c, const char *flag)
     return accept && strstr(accept, "text/event-stream");
 }
 
-/* ---- what may be asked ------------------------------------------------------------------------------------------------------
- */
+/* ---- what may be asked ------------------------------------------------------------------------------------------- */
 
 static bool is_json(const char *type)
 {

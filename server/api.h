@@ -91,8 +91,7 @@ void api_event_end(struct jl_buf *out);
 long api_stream_read(struct api_stream *s, char *bytes, size_t size);
 void api_stream_close(struct api_stream *s); /* NULL is fine */
 
-/* ---- what is asked ----------------------------------------------------------------------------------------------------------
- */
+/* ---- what is asked ----------------------------------------------------------------------------------------------- */
 
 bool api_index(struct api_call *c);
 bool api_health(struct api_call *c);
@@ -120,8 +119,7 @@ bool api_doctor(struct api_call *c);
 bool api_openapi(struct api_call *c);
 bool api_is_prompt_set(const char *name);
 
-/* ---- what calls share ---------------------------------------------------------------------------------------------------------
- */
+/* ---- what calls share -------------------------------------------------------------------------------------------- */
 
 struct api_shared {
     atomic_uint asking;    /* calls that ask engines */

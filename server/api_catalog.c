@@ -36,8 +36,7 @@ bool api_failed(struct api_call *c, const struct joulet_error *err)
     }
 }
 
-/* ---- prompts ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- prompts ----------------------------------------------------------------------------------------------------- */
 
 static void put_set(struct jl_buf *out, const char *name, const struct plan *p)
 {
@@ -119,8 +118,7 @@ bool api_prompt(struct api_call *c)
     return finish(c, &out, "]}\n");
 }
 
-/* ---- sets of coefficients -----------------------------------------------------------------------------------------------------
- */
+/* ---- sets of coefficients ---------------------------------------------------------------------------------------- */
 
 static void put_estimate_set(struct jl_buf *out, const struct estimate_set *s)
 {
@@ -218,8 +216,7 @@ bool api_set(struct api_call *c)
     return finish(c, &out, "]}\n");
 }
 
-/* ---- factors ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- factors ----------------------------------------------------------------------------------------------------- */
 
 static void put_place(struct jl_buf *out, const struct carbon_place *p)
 {

@@ -51,8 +51,7 @@ static struct job *find(struct jobs *j, const char *id)
     return NULL;
 }
 
-/* ---- one child ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- one child --------------------------------------------------------------------------------------------------- */
 
 /* The last thing that it said: the sentence of its failure. */
 static void last_line(const char *path, char *out, size_t size)
@@ -116,8 +115,7 @@ static void run(struct jobs *j, struct job *x)
     free(folder);
 }
 
-/* ---- the queue ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- the queue --------------------------------------------------------------------------------------------------- */
 
 static struct job *oldest_waiting(struct jobs *j)
 {

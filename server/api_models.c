@@ -10,8 +10,7 @@
 #define ANSWER_MAX ((size_t)8 << 20)
 #define AT_ONCE    4u /* calls that ask engines */
 
-/* ---- one model --------------------------------------------------------------------------------------------------------------
- */
+/* ---- one model --------------------------------------------------------------------------------------------------- */
 
 static void put_model(struct jl_buf *out, const char *upstream, const struct engine_model *m)
 {
@@ -75,8 +74,7 @@ static void put_file(struct jl_buf *out, const struct engine *e, const struct en
     free(path);
 }
 
-/* ---- engines ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- engines ----------------------------------------------------------------------------------------------------- */
 
 static enum joulet_status open_upstream(struct api_call *c, size_t i, struct engine **e, struct joulet_error *err)
 {

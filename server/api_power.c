@@ -54,8 +54,7 @@ bool api_sensors(struct api_call *c)
     return ok;
 }
 
-/* ---- power ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- power ------------------------------------------------------------------------------------------------------- */
 
 static void put_power_channel(struct jl_buf *out, const struct live_channel *x)
 {
@@ -94,7 +93,26 @@ struct powering {
     struct api_stream s;
     struct live l;
     int64_t interval_ns, next_ns;
+    bool *silent; /* of each channel, as it was told */
 };
+
+/* Sensors that fell silent since the last row, and those that are back: a missing figure alone says neither since when. */
+static void tell_changes(struct powering *p, struct jl_buf *out)
+{
+    for (size_t i = 0; i < p->l.n; i++) {
+        const struct live_channel *x = &p->l.channels[i];
+        if (x->silent == p->silent[i] || !live_is_power(&x->ch))
+            continue;
+        p->silent[i] = x->silent;
+        api_event_begin(out, "sensor");
+        put_begin(out, NULL, '{');
+        put_text(out, "id", x->ch.id);
+        put_bool(out, "up", !x->silent);
+        put_time(out, "time", jl_wall_ns());
+        jl_buf_str(out, "}");
+        api_event_end(out);
+    }
+}
 
 /* A reader that was too slow for some rows is told how many; the energy goes on in the next one, so that none of it is lost. */
 static bool fill(struct api_stream *s)
@@ -109,6 +127,7 @@ static bool fill(struct api_stream *s)
     p->next_ns += (lost + 1) * p->interval_ns;
     now = joulet_mark_now(p->l.meter);
     live_row(&p->l, now);
+    tell_changes(p, &s->out);
     api_event_begin(&s->out, "power");
     put_power(&s->out, &p->l, jl_s(now - last));
     api_event_end(&s->out);
@@ -119,6 +138,7 @@ static void release(struct api_stream *s)
 {
     struct powering *p = jl_container_of(s, struct powering, s);
     live_end(&p->l);
+    free(p->silent);
     free(p);
 }
 
@@ -132,6 +152,11 @@ static bool stream(struct api_call *c, double interval_s)
     if (live_begin(&p->l, meter, joulet_mark_now(meter), &err) != JOULET_OK) {
         release(&p->s);
         return api_error(c, 503, "unavailable", err.message, NULL);
+    }
+    p->silent = calloc(p->l.n + 1, sizeof *p->silent);
+    if (!p->silent) {
+        release(&p->s);
+        return api_no_memory(c);
     }
     p->interval_ns = jl_ns(interval_s);
     p->next_ns = p->l.start + p->interval_ns;

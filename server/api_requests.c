@@ -3,6 +3,7 @@
 #include "server/api.h"
 #include "server/metering.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,19 @@ struct following {
     struct metering_place place;
 };
 
+/* "1763797219000000000-0123456789abcdef" */
+static bool read_cursor(const char *text, struct metering_cursor *out)
+{
+    char number[24];
+    size_t n = strspn(text, "0123456789");
+    const char *id = text + n + 1;
+    if (n == 0 || n >= sizeof number || text[n] != '-' || strlen(id) != 16 || strspn(id, "0123456789abcdef") != 16)
+        return false;
+    snprintf(number, sizeof number, "%.*s", (int)n, text);
+    memcpy(out->id, id, 17);
+    return jl_parse_i64(number, &out->wall_ns);
+}
+
 /* False: answered with an error. */
 static bool read_filter(struct api_call *c, const struct api_query *q, struct metering_filter *f, size_t otherwise)
 {
@@ -27,14 +41,13 @@ static bool read_filter(struct api_call *c, const struct api_query *q, struct me
                                   .session = api_query_get(q, "session"),
                                   .state = api_query_get(q, "state"),
                                   .kind = api_query_get(q, "kind"),
-                                  .protocol = api_query_get(q, "protocol"),
-                                  .before = UINT64_MAX};
+                                  .protocol = api_query_get(q, "protocol")};
     bool known = !f->state;
     for (size_t i = 0; i < JL_COUNT(states) && !known; i++)
         known = strcmp(states[i], f->state) == 0;
     if (!known)
         return api_bad_query(c, "state is none of running, done, client gone, cut, failed");
-    if ((before && !jl_parse_u64(before, &f->before)) || (after && !jl_parse_u64(after, &f->after)))
+    if ((before && !read_cursor(before, &f->before)) || (after && !read_cursor(after, &f->after)))
         return api_bad_query(c, "before and after take what an answer has under these names");
     return api_limit(c, otherwise, METERING_REQUESTS, &f->limit) && api_time(c, "since", &f->since_ns) &&
            api_time(c, "until", &f->until_ns);

@@ -12,13 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DEPTH_MOST 16
 #define ANSWER_MAX ((size_t)256 << 20)
 #define TEXT_MAX   ((size_t)32 * 1024)
 
 enum { FOR_BENCH = 1, FOR_RUN = 2, FOR_BOTH = 3 };
 
-/* ---- what may be asked ------------------------------------------------------------------------------------------------------
- */
+/* ---- what may be asked ------------------------------------------------------------------------------------------- */
 
 enum member_type { IS_TEXT, IS_WHOLE, IS_REAL, IS_SECONDS, IS_FLAG };
 static const struct member {
@@ -158,8 +158,7 @@ static bool take_all(struct asked *a)
     return find_upstream(a);
 }
 
-/* ---- starting ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- starting ---------------------------------------------------------------------------------------------------- */
 
 /* Requests that will be sent; -1: streams take as many as they need. */
 static int64_t total_of(const struct asked *a)
@@ -241,13 +240,35 @@ static bool prepare(struct asked *a)
     return true;
 }
 
+/* The parser calls itself for every level, on the stack of a connection's thread: what is deeper than a body can be is not shown
+ * to it. */
+static json_t *body_of(const struct api_call *c)
+{
+    size_t depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < c->body_n; i++) {
+        char b = c->body[i];
+        if (in_string && b == '\\')
+            i++;
+        else if (b == '"')
+            in_string = !in_string;
+        else if (!in_string && (b == '{' || b == '['))
+            depth++;
+        else if (!in_string && depth && (b == '}' || b == ']'))
+            depth--;
+        if (depth > DEPTH_MOST)
+            return NULL;
+    }
+    return json_loadb(c->body, c->body_n, JSON_REJECT_DUPLICATES, NULL);
+}
+
 bool api_run_start(struct api_call *c)
 {
     struct asked *a = c->server->o.api.program ? calloc(1, sizeof *a) : NULL;
     if (!a)
         return c->server->o.api.program ? api_no_memory(c)
                                         : api_error(c, 503, "unavailable", "runs cannot be started from here", NULL);
-    json_t *body = json_loadb(c->body, c->body_n, JSON_REJECT_DUPLICATES, NULL);
+    json_t *body = body_of(c);
     a->c = c;
     a->body = body;
     bool ok = true;
@@ -260,8 +281,7 @@ bool api_run_start(struct api_call *c)
     return ok;
 }
 
-/* ---- stored -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- stored ------------------------------------------------------------------------------------------------------ */
 
 static bool open_store(struct api_call *c, struct store **s)
 {
@@ -443,8 +463,7 @@ bool api_run(struct api_call *c)
     return ok;
 }
 
-/* ---- states -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- states ------------------------------------------------------------------------------------------------------ */
 
 /* Requests of a run that are stored; 0: none, or nobody can tell now. */
 static int64_t done_of(struct api_call *c, const char *id)

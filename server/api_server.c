@@ -57,6 +57,7 @@ static void put_upstream(struct jl_buf *out, const struct server_upstream *u, st
     put_text(out, "url", live->origin);
     put_text(out, "prefix", u->prefix);
     put_text(out, "model", u->model);
+    put_text(out, "joulet", u->joulet);
     put_bool(out, "answers", !atomic_load(&live->down));
     put_end(out, '}');
 }
@@ -70,6 +71,7 @@ bool api_health(struct api_call *c)
     put_text(&out, "schema", "joulet.health/1");
     put_text(&out, "status", atomic_load(&s->draining) ? "draining" : "ok");
     put_text(&out, "version", JOULET_VERSION);
+    put_text(&out, "instance", server_instance(s));
     put_real(&out, "uptime_s", jl_s(jl_mono_ns() - s->started_ns));
     put_count(&out, "active", server_active(s));
     put_count(&out, "served", (int64_t)server_served(s));

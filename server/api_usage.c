@@ -1,147 +1,75 @@
-/* api_usage.c - who asked for what since the server was started, and what it drew: sums of accounts.h, by what one wants to know.
- */
+/* api_usage.c - who asked for what, and what it drew: the sums of `joulet usage`, from the store and what waits to be there. */
+#include "lib/platform/platform.h"
+#include "report/usage.h"
 #include "server/api.h"
 #include "server/metering.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ANSWER_MAX ((size_t)8 << 20)
+#define ANSWER_MAX ((size_t)1 << 26)
 
-static const struct joulet_energy unknown = JOULET_ENERGY_UNKNOWN;
-
-static void put_sums(struct jl_buf *out, const struct accounts_sums *s)
+/* "day,model"; false: answered with an error. */
+static bool read_by(struct api_call *c, struct usage_wanted *w)
 {
-    put_count(out, "requests", (int64_t)s->requests);
-    put_count(out, "failed", (int64_t)s->failed);
-    put_count(out, "without_energy", (int64_t)s->without_energy);
-    put_count(out, "without_tokens", (int64_t)s->without_tokens);
-    put_count(out, "counted", (int64_t)s->counted);
-    put_begin(out, "tokens", '{');
-    put_count(out, "prompt", (int64_t)s->prompt);
-    put_count(out, "cached", (int64_t)s->cached);
-    put_count(out, "generated", (int64_t)s->generated);
-    put_count(out, "reasoning", (int64_t)s->reasoning);
-    put_end(out, '}');
-    put_real(out, "duration_s", s->duration_s);
-    put_real(out, "prefill_s", s->prefill_s);
-    put_real(out, "decode_s", s->decode_s);
-    put_energy(out, "energy", &s->energy);
-}
-
-static void put_usage_row(struct jl_buf *out, const struct accounts_row *r)
-{
-    put_sep(out);
-    jl_buf_str(out, "\n");
-    put_begin(out, NULL, '{');
-    put_text(out, "upstream", r->upstream);
-    put_text(out, "model", r->model);
-    put_text(out, "protocol", r->protocol);
-    put_text(out, "client", r->client);
-    put_sums(out, &r->sums);
-    put_end(out, '}');
-}
-
-/* ---- by one name --------------------------------------------------------------------------------------------------------------
- */
-
-static void add(struct accounts_sums *to, const struct accounts_sums *s)
-{
-    to->requests += s->requests;
-    to->failed += s->failed;
-    to->without_energy += s->without_energy;
-    to->without_tokens += s->without_tokens;
-    to->counted += s->counted;
-    to->prompt += s->prompt;
-    to->cached += s->cached;
-    to->generated += s->generated;
-    to->reasoning += s->reasoning;
-    to->duration_s += s->duration_s;
-    to->prefill_s += s->prefill_s;
-    to->decode_s += s->decode_s;
-    joulet_energy_chain(&to->energy, &s->energy);
-}
-
-static const char *const groups[] = {"all", "upstream", "model", "protocol", "client"};
-
-static const char *name_in(const struct accounts_row *r, const char *group)
-{
-    const char *const names[] = {"", r->upstream, r->model, r->protocol, r->client};
-    for (size_t i = 1; i < JL_COUNT(groups); i++)
-        if (strcmp(groups[i], group) == 0)
-            return names[i];
-    return "";
-}
-
-static void keep_only(struct accounts_row *r, const char *group)
-{
-    const char **const names[] = {NULL, &r->upstream, &r->model, &r->protocol, &r->client};
-    for (size_t i = 1; i < JL_COUNT(groups); i++)
-        if (strcmp(groups[i], group) != 0)
-            *names[i] = NULL;
-}
-
-/* Rows of one name become the first of them; how many are left. */
-static size_t together(struct accounts_row *rows, size_t n, const char *group)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < n; i++) {
-        size_t k = 0;
-        while (k < kept && strcmp(name_in(&rows[k], group), name_in(&rows[i], group)) != 0)
-            k++;
-        if (k < kept) {
-            add(&rows[k].sums, &rows[i].sums);
-            continue;
-        }
-        rows[kept] = rows[i];
-        keep_only(&rows[kept++], group);
+    const char *by = api_query_get(&c->query, "by");
+    for (const char *p = by ? by : "model"; *p;) {
+        char word[16] = "";
+        size_t n = strcspn(p, ",");
+        if (n < sizeof word)
+            memcpy(word, p, n);
+        enum usage_by which = usage_by_name(word);
+        for (size_t k = 0; k < w->n_by; k++)
+            if (w->by[k] == which)
+                return api_bad_query(c, "by names something twice");
+        if (which == USAGE_DIMENSIONS || (p[n] && !p[n + 1]))
+            return api_bad_query(c, "by is no list, with commas, of model, client, tag, session, upstream and day");
+        w->by[w->n_by++] = which;
+        p += n + (p[n] == ',');
     }
-    return kept;
+    return true;
 }
 
-static const char *group_of(struct api_call *c)
+static bool answer(struct api_call *c, const struct usage *u)
 {
-    const char *group = api_query_get(&c->query, "group");
-    for (size_t i = 0; group && i < JL_COUNT(groups); i++)
-        if (strcmp(groups[i], group) == 0)
-            return groups[i];
-    if (!group)
-        return groups[0];
-    api_bad_query(c, "group is none of all, upstream, model, protocol, client");
-    return NULL;
+    struct jl_buf out;
+    jl_buf_init(&out, ANSWER_MAX);
+    usage_json(&out, u);
+    bool ok = out.failed ? api_bad_query(c, "the answer is too long: ask for a shorter time with since and until")
+                         : api_json(c, 200, &out);
+    jl_buf_release(&out);
+    return ok;
+}
+
+static bool fails(struct api_call *c, const struct joulet_error *err)
+{
+    if (err->status == JOULET_NOT_FOUND)
+        return api_error(c, 404, "not_stored", err->message, "GET /joulet/metrics has sums since the start");
+    if (err->status == JOULET_BUSY)
+        return api_error(c, 503, "busy", err->message, NULL);
+    return api_failed(c, err);
 }
 
 bool api_usage(struct api_call *c)
 {
-    struct jl_buf out;
-    struct accounts_sums total = {.energy = unknown};
-    size_t n;
-    const char *group = group_of(c);
-    if (!group)
+    static const struct run no_factors;
+    const struct run *factors = c->server->o.api.factors;
+    struct usage_wanted w = {.utc_offset_s = jl_utc_offset_s(jl_wall_ns()), .factors = factors ? factors : &no_factors};
+    struct joulet_error err;
+    if (!read_by(c, &w) || !api_time(c, "since", &w.since_ns) || !api_time(c, "until", &w.until_ns))
         return true;
     if (!c->server->o.metering)
         return api_not_measured(c);
-    struct accounts_row *rows = accounts_snapshot(metering_accounts(c->server->o.metering), &n);
-    if (!rows)
+    struct usage *u = malloc(sizeof *u);
+    if (!u)
         return api_no_memory(c);
-    for (size_t i = 0; i < n; i++) /* of the same moment as the rows */
-        add(&total, &rows[i].sums);
-    n = strcmp(group, "all") == 0 ? n : together(rows, n, group);
-    jl_buf_init(&out, ANSWER_MAX);
-    put_begin(&out, NULL, '{');
-    put_text(&out, "schema", "joulet.usage/1");
-    put_time(&out, "since", jl_wall_ns() - (jl_mono_ns() - c->server->started_ns));
-    put_text(&out, "group", group);
-    put_begin(&out, "rows", '[');
-    for (size_t i = 0; i < n; i++)
-        put_usage_row(&out, &rows[i]);
-    put_end(&out, ']');
-    put_begin(&out, "total", '{');
-    put_sums(&out, &total);
-    jl_buf_str(&out, "}}\n");
-    free(rows);
-    bool ok = api_json(c, 200, &out);
-    jl_buf_release(&out);
+    bool ok;
+    if (metering_usage(c->server->o.metering, &w, u, &err) == JOULET_OK) {
+        ok = answer(c, u);
+        usage_release(u);
+    } else {
+        ok = fails(c, &err);
+    }
+    free(u);
     return ok;
 }

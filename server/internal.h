@@ -27,6 +27,7 @@ struct server {
     struct api_shared *api;
     struct net_handler handler;
     struct jl_rng ids;
+    char instance[20];
     atomic_uint active;
     atomic_ullong served, ids_given;
     atomic_bool draining;
@@ -46,6 +47,7 @@ struct passage {
     struct upstream *upstream;
     char *up_target;            /* as the upstream gets it */
     char *authorization;        /* of the upstream; NULL: what the client sends */
+    char *via;                  /* joulet servers that it came through, to another one; NULL */
     struct net_header *headers; /* as the upstream gets them */
     size_t n_headers;
     struct jl_buf body;
@@ -61,6 +63,7 @@ struct passage {
     bool client_asks, asked_usage, splices; /* counts of a stream: the client's wish, ours; the answer goes through `splicer` */
     struct jl_buf asked;                    /* the body with our wish */
     struct splicer splicer;
+    char *source;      /* of the energy that a joulet server put in; NULL */
     struct jl_buf out; /* what it gave, from out_at on */
     size_t out_at;
     bool ended, broken; /* the upstream's answer, as it should or not */
@@ -91,7 +94,16 @@ void *passage_begin(struct server *s, struct rules *rules, struct net_call *call
 void passage_body(void *state, const char *bytes, size_t n);
 void passage_answer(void *state, struct net_call *call);
 long passage_read(void *state, char *bytes, size_t size);
+int passage_source(void *state);
+long passage_read_now(void *state, char *bytes, size_t size);
 void passage_end(void *state, enum net_end how);
+/* passage_via.c: between joulet servers; room for three headers more. False: a fault. */
+#define PASSAGE_VIA    "X-Joulet-Via"
+#define PASSAGE_INJECT "X-Joulet-Inject"                /* energy, usage, none */
+enum splice_form passage_form(const struct passage *p); /* where the energy goes: as who asks wishes, if we may at all */
+bool passage_loops(const struct passage *p);            /* it came through here already */
+bool passage_to_joulet(struct passage *p);
+void passage_notice_joulet(struct passage *p, const struct net_reply *reply);
 /* passage_splice.c */
 void passage_ask_usage(struct passage *p);
 bool passage_refuses_usage(struct passage *p, int status);

@@ -69,10 +69,13 @@ static void end_string(struct json_watch *w)
         value(w, true);
         return;
     }
+    bool there = w->depth == 1 || (w->depth == 2 && w->in_usage);
+    w->energy_next = there && is(w->word, "energy");
+    w->has_energy |= w->energy_next;
+    w->energy_source |= w->energy_depth && w->depth == w->energy_depth + 1 && is(w->word, "source");
     w->reason_key = is(w->word, "finish_reason") || is(w->word, "stop_reason");
     if (w->depth == 1) {
         memcpy(w->key, w->word, sizeof w->key);
-        w->has_energy |= is(w->key, "energy");
         w->has_timings |= is(w->key, "timings");
     }
 }
@@ -91,6 +94,12 @@ static void open_one(struct json_watch *w, bool object)
     } else if (w->depth >= 2 && w->choices && is(w->key, "choices")) {
         w->no_choices = false;
     }
+    if (w->energy_next && object) {
+        w->energy_depth = w->depth;
+        w->empty[2] = true;
+        w->energy_source = false;
+    }
+    w->energy_next = false;
     if (w->depth == 1 && is(w->key, "usage") && object)
         w->has_usage = w->in_usage = w->empty[1] = true;
     unsigned char bit = (unsigned char)(1u << w->depth % 8);
@@ -112,6 +121,10 @@ static enum json_place close_one(struct json_watch *w, bool object)
     if (w->depth == 0) {
         w->over = true;
         return JSON_ENDS;
+    }
+    if (w->energy_depth && w->depth == w->energy_depth) {
+        w->energy_depth = 0;
+        return JSON_ENERGY_ENDS;
     }
     if (w->depth == 1 && w->in_usage) {
         w->in_usage = false;
@@ -155,7 +168,7 @@ static enum json_place outside_text(struct json_watch *w, char c)
     } else if (c == ',') {
         end_scalar(w);
         w->expects_key = in_object(w);
-        w->reason_key = false;
+        w->reason_key = w->energy_next = false;
     } else if (c == ':') {
         w->expects_key = false;
     } else if (w->scalar) {
@@ -190,6 +203,8 @@ enum json_place json_watch_byte(struct json_watch *w, char c)
             w->empty[0] = false;
         if (w->depth == 2 && w->in_usage && c != '}')
             w->empty[1] = false;
+        if (w->energy_depth && w->depth == w->energy_depth + 1 && c != '}')
+            w->empty[2] = false;
     }
     return outside_text(w, c);
 }

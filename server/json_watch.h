@@ -11,9 +11,10 @@
 /* Where a byte stands. */
 enum json_place {
     JSON_INSIDE,
-    JSON_ENDS,       /* the last brace of the object */
-    JSON_USAGE_ENDS, /* the last brace of its member "usage" */
-    JSON_BROKEN      /* no JSON object, or one too deep: nothing is known any more */
+    JSON_ENDS,        /* the last brace of the object */
+    JSON_USAGE_ENDS,  /* the last brace of its member "usage" */
+    JSON_ENERGY_ENDS, /* of its member "energy", or of that of its usage */
+    JSON_BROKEN       /* no JSON object, or one too deep: nothing is known any more */
 };
 
 struct json_watch {
@@ -25,8 +26,11 @@ struct json_watch {
     size_t word_n;
     char key[JSON_WATCH_WORD]; /* the last one at the top */
     bool reason_key;           /* the last key, at any depth, tells why the answer ended */
-    bool empty[2];             /* nothing yet in the object, in its usage */
+    bool empty[3];             /* nothing yet in the object, in its usage, in its energy */
     bool in_usage;
+    size_t energy_depth; /* inside that member: where it was opened; 0: not in it */
+    bool energy_next;    /* the key that was read last opens it */
+    bool energy_source;  /* it tells who measured */
     /* what was found */
     bool done, stop, has_usage, has_energy, has_timings, has_text, ended, choices, no_choices;
     char type[JSON_WATCH_WORD];

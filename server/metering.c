@@ -41,7 +41,7 @@ struct metered *metering_take(struct metering *m, const struct observed *x)
     for (size_t tried = 0; tried < LOOK_AROUND; tried++) {
         size_t i = m->turn++ % METERING_REQUESTS;
         struct metered *e = &m->table[i];
-        if (e->used && (e->live || (e->entered && !e->final)))
+        if (e->used && (e->live || metering_waits(e)))
             continue;
         if (e->used)
             forget(m, i);
@@ -90,7 +90,7 @@ static void add_time(struct joulet_attributed *sum, const struct joulet_attribut
     sum->weights_assumed |= a->weights_assumed;
 }
 
-static void is_final(struct metering *m, struct metered *x)
+void metering_is_final(struct metering *m, struct metered *x)
 {
     x->final = true;
     x->no_level = !metering_level_known(m, x->t_sent_ns);
@@ -103,7 +103,7 @@ static void is_final(struct metering *m, struct metered *x)
 void metering_tunnel_ended(struct metering *m, struct metered *x)
 {
     if (x->entered && !x->live && !x->open && !x->final)
-        is_final(m, x);
+        metering_is_final(m, x);
 }
 
 /* Within a call to the attribution, so the lock is held. */
@@ -121,7 +121,7 @@ static void on_final(void *user, const struct joulet_attributed *a)
             metering_tunnel_ended(m, x);
         } else {
             x->energy = *a;
-            is_final(m, x);
+            metering_is_final(m, x);
         }
         return;
     }
@@ -161,7 +161,8 @@ static enum joulet_status start(struct metering *m, struct joulet_error *err)
 {
     m->table = calloc(METERING_REQUESTS, sizeof *m->table);
     m->heads = malloc(METERING_HEADS * sizeof *m->heads);
-    if (!m->table || !m->heads)
+    m->asks = malloc(METERING_SOURCED * sizeof *m->asks);
+    if (!m->table || !m->heads || !m->asks)
         return jl_fail(err, JOULET_MEMORY, "out of memory");
     for (size_t i = 0; i < METERING_HEADS; i++)
         m->heads[i] = NOWHERE;
@@ -176,6 +177,8 @@ static enum joulet_status start(struct metering *m, struct joulet_error *err)
         metering_place_of(m, m->o.upstreams[i].url);
     if (status == JOULET_OK)
         status = jl_thread_start(&m->thread, "metering", metering_windows_run, m, err);
+    if (status == JOULET_OK)
+        status = jl_thread_start(&m->source_thread, "sources", metering_source_run, m, err);
     if (status == JOULET_OK && m->o.keeps)
         status = ledger_open(&m->ledger, m, err);
     if (status == JOULET_OK && m->o.look_up)
@@ -226,10 +229,12 @@ void metering_close(struct metering *m)
     atomic_store(&m->stop, true);
     jl_thread_join(m->thread);
     jl_thread_join(m->devices_thread);
+    jl_thread_join(m->source_thread);
     if (!ledger_close(m->ledger))
         return; /* its thread still looks at all of this; the process ends soon */
     if (m->attribution)
         metering_learnt_keep(m);
+    metering_source_close(m);
     metering_devices_close(m);
     jl_buf_release(&m->learnt);
     joulet_attribution_close(m->attribution);
@@ -244,6 +249,7 @@ void metering_close(struct metering *m)
     pthread_mutex_destroy(&m->follow_lock);
     free(m->table);
     free(m->heads);
+    free(m->asks);
     free(m);
 }
 

@@ -41,6 +41,11 @@ const struct observer *metering_observer(const struct metering *m);
 /* The observation that calls the observer, and so knows how far it has come; NULL: it is going away. */
 void metering_follow(struct metering *m, struct observation *o);
 
+/* An upstream is a joulet server, whose figures of its requests are taken instead of those of the devices here: `base` stands
+ * before its /joulet/, and token (NULL: none) is what it asks for. base NULL: it is not known to be one, and will be when its
+ * answers say so. Copies all; any thread. */
+void metering_source(struct metering *m, const char *upstream, const char *base, const char *token);
+
 /* What requests came to since the start, each once its figures are final; lives as long as the metering. */
 struct accounts *metering_accounts(const struct metering *m);
 
@@ -64,9 +69,15 @@ bool metering_write_request(struct metering *m, const char *id, struct jl_buf *o
 struct metering_filter {
     const char *model, *upstream, *client, *session, *state, *kind, *protocol; /* NULL: any; "llama3*": all that begin so */
     int64_t since_ns, until_ns;                                                /* wall clock; 0: open */
-    uint64_t before, after; /* cursors of an earlier answer; UINT64_MAX and 0: none. after: the oldest of those that follow */
+    /* Places in a list of all requests, by when they began and id, from an earlier answer; id "": none. after: the oldest of
+     * those that follow. */
+    struct metering_cursor {
+        int64_t wall_ns;
+        char id[20];
+    } before, after;
     size_t limit;
 };
+/* Those that are remembered and those that are stored, newest first. */
 void metering_write_requests(struct metering *m, const struct metering_filter *f, struct jl_buf *out);
 /* Where a follower stands; all 0: at the beginning. */
 struct metering_place {
@@ -77,6 +88,11 @@ struct metering_place {
  * final, then what changed since, at most `most` of these. Nothing when nothing did. */
 void metering_follow_requests(struct metering *m, const struct metering_filter *f, struct metering_place *p, size_t most,
                               struct jl_buf *out);
+/* Sums of all that is stored and of what waits to be, as of one moment; usage_release it after JOULET_OK. JOULET_NOT_FOUND:
+ * nothing is stored; JOULET_BUSY: the store hangs. */
+struct usage;
+struct usage_wanted;
+enum joulet_status metering_usage(struct metering *m, const struct usage_wanted *w, struct usage *u, struct joulet_error *err);
 void metering_write_energy(struct metering *m, struct jl_buf *out);
 void metering_write_metrics(struct metering *m, struct jl_buf *out); /* families of Prometheus */
 

@@ -57,7 +57,7 @@ size_t metering_place_of(struct metering *m, const char *url)
 const char *metering_place_state(const struct metering_host *p)
 {
     static const char *const names[] = {"named", "found", "assumed", "elsewhere"};
-    return names[p->state];
+    return p->source ? "joulet server" : names[p->state];
 }
 
 /* ---- who serves -------------------------------------------------------------------------------------------------------- */
@@ -116,7 +116,9 @@ static void find(struct metering *m, struct metering_host *p, joulet_mark now)
     p->listens = s.pid > 0 || s.name[0];
     memcpy(p->name, s.name, sizeof p->name);
     p->why = s.pid > 0 ? NULL : why_not(&s, here);
-    if (p->state != PLACE_NAMED) {
+    if (p->source) {
+        p->why = "it is a joulet server, whose figures are taken";
+    } else if (p->state != PLACE_NAMED) {
         p->state = here ? PLACE_ASSUMED : PLACE_ELSEWHERE;
         p->devices = here ? m->o.devices : 0;
     }

@@ -56,6 +56,12 @@ static double unmeasured(const struct metered *x)
 struct joulet_attributed metering_figures(struct metering *m, const struct metered *x)
 {
     struct joulet_attributed a = {.net_j = NAN, .u_j = NAN, .idle_share_j = NAN, .gross_j = NAN, .u_sensor_j = NAN};
+    if (x->sourced)
+        return (struct joulet_attributed){.net_j = x->told.e.net_j,
+                                          .gross_j = x->told.e.gross_j,
+                                          .idle_share_j = NAN,
+                                          .u_j = x->told.e.gross_pm_j / 2,
+                                          .u_sensor_j = NAN};
     if (x->final)
         a = x->energy;
     else if (x->entered && x->r.kind == RECOGNISED_TUNNEL)
@@ -112,8 +118,54 @@ static void put_per(struct jl_buf *out, const struct recognised *r, double energ
     }
 }
 
+/* As the server has it that measured. */
+static void put_told_flags(const struct metered *x, struct jl_buf *out)
+{
+    const struct engine_told *t = &x->told;
+    bool first = true;
+    for (uint32_t bit = 1; bit; bit <<= 1)
+        put_flag(out, t->e.flags & bit && bit != JOULET_FLAG_PROVISIONAL && joulet_flag_name(bit), joulet_flag_name(bit), &first);
+    put_flag(out, t->elsewhere, "drawn elsewhere", &first);
+    put_flag(out, x->final && !t->any, "not told", &first);
+    for (const char *p = t->words; *p; p += strspn(p, ", ")) {
+        size_t n = strcspn(p, ",");
+        char word[sizeof t->words];
+        snprintf(word, sizeof word, "%.*s", (int)n, p);
+        jl_buf_str(out, first ? "" : ",");
+        server_json_string(out, word);
+        first = false;
+        p += n;
+    }
+}
+
+static void put_told(struct metering *m, const struct metered *x, struct jl_buf *out)
+{
+    const struct engine_told *t = &x->told;
+    const struct joulet_energy *e = &t->e;
+    static const char *const keys[] = {"net_j", "net_pm_j", "gross_j", "gross_pm_j", "min_j", "max_j", "tail_j"};
+    const double values[] = {e->net_j, e->net_pm_j, e->gross_j, e->gross_pm_j, e->min_j, e->max_j, e->tail_j};
+    jl_buf_str(out, "\"energy\":{");
+    for (size_t i = 0; i < JL_COUNT(keys); i++) {
+        put_figure(out, keys[i], values[i]);
+        jl_buf_str(out, ",");
+    }
+    put_text(out, "provenance", t->any ? joulet_provenance_name(e->provenance) : NULL);
+    jl_buf_str(out, ",");
+    put_text(out, "method", t->any ? e->method : NULL);
+    put_per(out, &x->r, isnan(e->net_j) ? e->gross_j : e->net_j);
+    jl_buf_printf(out, ",\"provisional\":%s,\"flags\":[", x->live || !x->final || t->provisional ? "true" : "false");
+    put_told_flags(x, out);
+    jl_buf_str(out, "],");
+    put_text(out, "source", metering_source_of(m, x));
+    jl_buf_str(out, "}");
+}
+
 void metering_put_energy(struct metering *m, const struct metered *x, struct jl_buf *out)
 {
+    if (x->sourced) {
+        put_told(m, x, out);
+        return;
+    }
     struct joulet_attributed a = metering_figures(m, x);
     bool first = true;
     jl_buf_str(out, "\"energy\":{");
@@ -248,6 +300,8 @@ void metering_put_request(struct metering *m, const struct metered *x, struct jl
     put_text(out, "model", r->model);
     jl_buf_str(out, ",");
     put_text(out, "upstream", x->engine == NOWHERE ? NULL : m->engines[x->engine].upstream);
+    jl_buf_str(out, ",");
+    put_text(out, "upstream_id", x->inner);
     jl_buf_printf(out, ",\"streams\":%s,", r->streams ? "true" : "false");
     put_count(out, "status", r->status ? r->status : -1);
     jl_buf_str(out, ",");

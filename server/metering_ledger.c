@@ -14,6 +14,7 @@
 #define ACCOUNTS_NS ((int64_t)800 * 1000000) /* when nobody asks for anything: with a tick less than a second */
 #define CLOSE_NS    ((int64_t)10 * JL_NS_PER_S)
 #define BUSY_MS     2000
+#define WRITING_S   4 /* longer than a lock of others is waited for */
 #define BATCH       512
 #define HEADS       ((size_t)8192)
 
@@ -46,7 +47,9 @@ struct ledger {
     struct joulet_accounts done[METERING_DEVICES]; /* what the store has of these */
     double done_lost_s[METERING_DEVICES];
     int64_t accounts_ns, again_ns;
-    pthread_mutex_t lock; /* of all below; taken after that of the metering */
+    int64_t done_wall_ns;    /* until then; 0: nothing yet */
+    pthread_mutex_t writing; /* held while rows are on their way to the store; before any other lock */
+    pthread_mutex_t lock;    /* of all below; taken after that of the metering */
     struct item *first, *last, *heads[HEADS];
     size_t n, text_bytes;
     bool failing;
@@ -213,22 +216,28 @@ static void put_back(struct ledger *l, size_t n)
 
 /* ---- rows --------------------------------------------------------------------------------------------------------------- */
 
-/* The table has what is not final yet, and never forgets that; when it is gone, its final figures wait behind. */
-static bool make_row(struct ledger *l, struct row *r, struct store_proxied *q)
+/* The table has what is not final yet, and never forgets that; when it is gone, its final figures wait behind. body NULL: without
+ * its JSON. */
+static bool row_of(struct ledger *l, const struct metered *item, struct row *r, struct store_proxied *q, struct jl_buf *body)
 {
     struct metering *m = l->m;
-    const struct metered *x = &r->item->x;
-    jl_buf_init(&r->body, 1 << 20);
+    const struct metered *x = item;
     pthread_mutex_lock(&m->lock);
-    if (!x->final && x->entered)
-        x = metering_find(m, r->item->x.id);
+    if (metering_waits(x))
+        x = metering_find(m, item->id);
     if (x) {
         r->x = *x;
-        metering_row(m, &r->x, q, r->devices, sizeof r->devices, r->client, &r->body);
+        metering_row(m, &r->x, q, r->devices, sizeof r->devices, r->client, body);
         q->proxy = l->proxy;
     }
     pthread_mutex_unlock(&m->lock);
-    return x && !r->body.failed;
+    return x != NULL;
+}
+
+static bool make_row(struct ledger *l, struct row *r, struct store_proxied *q)
+{
+    jl_buf_init(&r->body, 1 << 20);
+    return row_of(l, &r->item->x, r, q, &r->body) && !r->body.failed;
 }
 
 /* What is kept of a text ends at a whole letter, so that the store has nothing but text. */
@@ -274,6 +283,7 @@ static size_t make_accounts(struct ledger *l, struct store_account *out, struct 
                                         .device = d->ch.id,
                                         .from_wall_ns = wall_ns / STORE_QUARTER_NS * STORE_QUARTER_NS,
                                         .to_wall_ns = wall_ns,
+                                        .since_wall_ns = l->done_wall_ns,
                                         .provenance = d->ch.provenance,
                                         .j = {.measured_j = a->measured_j - was->measured_j,
                                               .requests_j = a->requests_j - was->requests_j,
@@ -332,24 +342,28 @@ static void tell_success(struct ledger *l, size_t n)
     }
 }
 
+enum joulet_status ledger_store(const struct ledger *l, struct store **out, struct joulet_error *err)
+{
+    const char *db = l->m->o.db;
+    char *folder = db ? NULL : jl_data_dir(err), *path = folder ? jl_strf("%s/joulet.db", folder) : NULL;
+    enum joulet_status status = JOULET_IO; /* of a folder that cannot be: *err is set */
+    if (db || path)
+        status = store_open_within(out, db ? db : path, BUSY_MS, err);
+    else if (folder)
+        status = jl_fail(err, JOULET_MEMORY, "out of memory");
+    free(path);
+    free(folder);
+    return status;
+}
+
 static bool store_is_open(struct ledger *l)
 {
     struct joulet_error err;
-    char *path = NULL, *folder = NULL;
-    if (l->store)
-        return true;
-    if (!l->m->o.db && (folder = jl_data_dir(&err)) == NULL) {
+    if (!l->store && ledger_store(l, &l->store, &err) != JOULET_OK) {
+        l->store = NULL;
         tell_failure(l, &err);
-        return false;
     }
-    path = l->m->o.db ? jl_strdup(l->m->o.db) : jl_strf("%s/joulet.db", folder);
-    enum joulet_status status =
-        path ? store_open_within(&l->store, path, BUSY_MS, &err) : jl_fail(&err, JOULET_MEMORY, "out of memory");
-    free(path);
-    free(folder);
-    if (status != JOULET_OK)
-        tell_failure(l, &err);
-    return status == JOULET_OK;
+    return l->store != NULL;
 }
 
 /* One transaction of the rows that were taken, and the accounts. */
@@ -376,6 +390,7 @@ static bool write_rows(struct ledger *l, size_t n)
     memcpy(l->done, now, b.n_accounts * sizeof *now);
     memcpy(l->done_lost_s, now_lost_s, b.n_accounts * sizeof *now_lost_s);
     l->accounts_ns = jl_mono_ns();
+    l->done_wall_ns = b.n_accounts ? accounts[0].to_wall_ns : 0;
     tell_success(l, b.n_requests);
     return true;
 }
@@ -398,22 +413,29 @@ static bool accounts_are_due(struct ledger *l)
     return due;
 }
 
-/* Everything that is due. False: it could not be written. */
-static bool flush(struct ledger *l, bool all)
+/* Some of what is due. *more: there is more. False: it could not be written. */
+static bool write_some(struct ledger *l, bool all, bool *more)
 {
-    for (;;) {
-        size_t n = take_due(l, all);
-        if (!n && !all && !accounts_are_due(l))
-            return true;
-        bool ok = store_is_open(l) && write_rows(l, n);
-        if (!ok) {
-            put_back(l, n);
-            return false;
-        }
-        for (size_t k = 0; k < n; k++)
-            item_free(l->rows[k].item);
-        if (n < BATCH)
-            return true;
+    size_t n = take_due(l, all);
+    *more = n == BATCH;
+    if (!n && !all && !accounts_are_due(l))
+        return true;
+    bool ok = store_is_open(l) && write_rows(l, n);
+    if (!ok)
+        put_back(l, n);
+    for (size_t k = 0; ok && k < n; k++)
+        item_free(l->rows[k].item);
+    return ok;
+}
+
+/* Everything that is due. */
+static void flush(struct ledger *l, bool all)
+{
+    bool ok = true, more = true;
+    while (ok && more) {
+        pthread_mutex_lock(&l->writing);
+        ok = write_some(l, all, &more);
+        pthread_mutex_unlock(&l->writing);
     }
 }
 
@@ -449,24 +471,80 @@ static bool on_row(void *user, const struct store_proxied *q)
     return false;
 }
 
-/* By a connection of its own, so that it waits for no writing; seldom enough to open one each time. */
 bool ledger_read(struct ledger *l, const char *id, struct jl_buf *out)
 {
     struct store_wanted w = {.id = id, .limit = 1};
     struct store *s;
-    char *folder = l->m->o.db ? NULL : jl_data_dir(NULL), *path = NULL;
-    if (l->m->o.db)
-        path = jl_strdup(l->m->o.db);
-    else if (folder)
-        path = jl_strf("%s/joulet.db", folder);
-    bool found = path && store_open_within(&s, path, BUSY_MS, NULL) == JOULET_OK;
-    if (found) {
-        found = store_each_proxied(s, &w, true, on_row, out, NULL) == JOULET_OK && out->len > 0;
-        store_close(s);
-    }
-    free(path);
-    free(folder);
+    if (ledger_store(l, &s, NULL) != JOULET_OK)
+        return false;
+    bool found = store_each_proxied(s, &w, true, on_row, out, NULL) == JOULET_OK && out->len > 0;
+    store_close(s);
     return found;
+}
+
+/* While nothing is on its way nobody else takes items out of the list, or frees them. */
+static enum joulet_status add_waiting(struct ledger *l, struct usage *u, struct joulet_error *err)
+{
+    pthread_mutex_lock(&l->lock);
+    size_t n = 0, most = l->n;
+    struct item **items = malloc((most + 1) * sizeof *items);
+    for (struct item *i = l->first; items && i; i = i->after)
+        items[n++] = i;
+    pthread_mutex_unlock(&l->lock);
+    for (size_t k = 0; k < n; k++) {
+        struct row r;
+        struct store_proxied q;
+        struct metered x;
+        pthread_mutex_lock(&l->lock);
+        x = items[k]->x;
+        pthread_mutex_unlock(&l->lock);
+        if (row_of(l, &x, &r, &q, NULL))
+            usage_add(u, &q);
+    }
+    free(items);
+    return items ? JOULET_OK : jl_fail(err, JOULET_MEMORY, "out of memory");
+}
+
+static void add_accounts(struct ledger *l, struct usage *u)
+{
+    struct store_account accounts[METERING_DEVICES];
+    struct joulet_accounts now[METERING_DEVICES];
+    double now_lost_s[METERING_DEVICES];
+    int64_t since_ns = u->w.since_ns, until_ns = u->w.until_ns;
+    for (size_t i = 0, n = make_accounts(l, accounts, now, now_lost_s); i < n; i++)
+        if ((!since_ns || accounts[i].to_wall_ns > since_ns) && (!until_ns || accounts[i].from_wall_ns < until_ns))
+            usage_add_account(u, &accounts[i]);
+}
+
+/* What is stored is read as it is at the moment in which what waits is added. */
+enum joulet_status ledger_usage(struct ledger *l, const struct usage_wanted *w, struct usage *u, struct joulet_error *err)
+{
+    struct store *s;
+    struct timespec until;
+    enum joulet_status status = ledger_store(l, &s, err);
+    if (status != JOULET_OK)
+        return status;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += WRITING_S;
+    status = usage_begin(u, w, err);
+    if (status == JOULET_OK && pthread_mutex_timedlock(&l->writing, &until) == 0) {
+        status = store_freeze(s, err);
+        if (status == JOULET_OK)
+            status = add_waiting(l, u, err);
+        if (status == JOULET_OK)
+            add_accounts(l, u);
+        pthread_mutex_unlock(&l->writing);
+    } else if (status == JOULET_OK) {
+        status = jl_fail(err, JOULET_BUSY,
+                         "the store does not answer: what waits for it cannot be told from what it has; try again later");
+    }
+    if (status == JOULET_OK)
+        status = usage_finish(u, s, err);
+    store_thaw(s);
+    store_close(s);
+    if (status != JOULET_OK)
+        usage_release(u);
+    return status;
 }
 
 /* ---- all of it ---------------------------------------------------------------------------------------------------------- */
@@ -478,6 +556,7 @@ static void ledger_free(struct ledger *l)
         item_free(i);
     }
     pthread_mutex_destroy(&l->lock);
+    pthread_mutex_destroy(&l->writing);
     free(l->rows);
     free(l->stored);
     free(l->texts);
@@ -495,6 +574,7 @@ enum joulet_status ledger_open(struct ledger **out, struct metering *m, struct j
     l->accounts_ns = jl_mono_ns();
     snprintf(l->proxy, sizeof l->proxy, "%016llx", (unsigned long long)jl_rng_next(&r));
     pthread_mutex_init(&l->lock, NULL);
+    pthread_mutex_init(&l->writing, NULL);
     l->rows = calloc(BATCH, sizeof *l->rows);
     l->stored = calloc(BATCH, sizeof *l->stored);
     l->texts = calloc(BATCH, sizeof *l->texts);

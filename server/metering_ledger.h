@@ -4,6 +4,7 @@
 #ifndef SERVER_METERING_LEDGER_H
 #define SERVER_METERING_LEDGER_H
 
+#include "report/usage.h"
 #include "server/metering_private.h"
 
 #define LEDGER_ITEMS    32768               /* requests that wait */
@@ -25,12 +26,16 @@ bool ledger_close(struct ledger *l);
 /* Under the lock of the metering. text NULL: none is kept; else its content is taken. */
 void ledger_ended(struct ledger *l, const struct metered *x, struct ledger_text *text);
 void ledger_final(struct ledger *l, const struct metered *x);
-/* A request that is no longer remembered, as it was stored; not under the lock of the metering. */
+/* What is stored, by a connection of its own that waits for no writing; store_close it. Not under the lock of the metering, as
+ * all that follows. */
+enum joulet_status ledger_store(const struct ledger *l, struct store **out, struct joulet_error *err);
+/* A request that is no longer remembered, as it was stored. */
 bool ledger_read(struct ledger *l, const char *id, struct jl_buf *out);
+enum joulet_status ledger_usage(struct ledger *l, const struct usage_wanted *w, struct usage *u, struct joulet_error *err);
 void ledger_state(struct ledger *l, struct metering_kept *out);
 
 /* metering_told.c, under the lock of the metering: the row of a request that ended. What it points to is in *x, in m and in *out,
- * which gets its devices and its JSON. */
+ * which gets its devices and its JSON, unless out is NULL. */
 void metering_row(struct metering *m, const struct metered *x, struct store_proxied *q, char *devices, size_t size,
                   char client[WHO_CLIENT], struct jl_buf *out);
 

@@ -1,7 +1,5 @@
-/* metering_list.c - requests by what is asked about them, and followed as they change. What changes is noted in a ring of places
- * of the table: a follower that is slow is told the latest state of each, and how many changes went by unseen. */
-#include "report/put.h"
-#include "server/internal.h"
+/* metering_list.c - requests in memory by what is asked about them, and followed as they change. What changes is noted in a ring
+ * of places of the table: a follower that is slow is told the latest state of each, and how many changes went by unseen. */
 #include "server/metering_private.h"
 
 #include <inttypes.h>
@@ -18,31 +16,38 @@ static bool is_like(const char *text, const char *wanted)
     return n && wanted[n - 1] == '*' ? strncmp(text, wanted, n - 1) == 0 : strcmp(text, wanted) == 0;
 }
 
+int metering_compare(const struct metering_cursor *a, const struct metering_cursor *b)
+{
+    return a->wall_ns != b->wall_ns ? (a->wall_ns < b->wall_ns ? -1 : 1) : strcmp(a->id, b->id);
+}
+
+static struct metering_cursor key_of(const struct metered *x)
+{
+    struct metering_cursor key = {.wall_ns = x->wall_ns};
+    memcpy(key.id, x->id, sizeof key.id);
+    return key;
+}
+
 static bool passes(const struct metering *m, const struct metered *x, const struct metering_filter *f)
 {
     const char *upstream = x->engine == NOWHERE ? NULL : m->engines[x->engine].upstream;
     char client[WHO_CLIENT];
     who_client(&x->who, client);
-    return x->used && x->number < f->before && x->number > f->after && is_like(x->r.model, f->model) &&
+    struct metering_cursor key = key_of(x);
+    return x->used && (!f->before.id[0] || metering_compare(&key, &f->before) < 0) &&
+           (!f->after.id[0] || metering_compare(&key, &f->after) > 0) && is_like(x->r.model, f->model) &&
            is_like(upstream, f->upstream) && is_like(client, f->client) && is_like(x->who.session, f->session) &&
            is_like(metering_state_name(x), f->state) && is_like(recognised_kind_name(x->r.kind), f->kind) &&
            is_like(x->r.protocol, f->protocol) && (!f->since_ns || x->wall_ns >= f->since_ns) &&
            (!f->until_ns || x->wall_ns < f->until_ns);
 }
 
-struct chosen {
-    uint64_t number;
-    const struct metered *at;
-};
-
 static int newest_first(const void *a, const void *b)
 {
-    uint64_t x = ((const struct chosen *)a)->number, y = ((const struct chosen *)b)->number;
-    return x < y ? 1 : x > y ? -1 : 0;
+    return metering_compare(&((const struct chosen *)b)->key, &((const struct chosen *)a)->key);
 }
 
-/* All that pass, newest first; malloc'ed. */
-static struct chosen *choose(struct metering *m, const struct metering_filter *f, size_t *n)
+struct chosen *metering_choose(struct metering *m, const struct metering_filter *f, size_t *n)
 {
     struct chosen *all = malloc(METERING_REQUESTS * sizeof *all);
     *n = 0;
@@ -51,58 +56,10 @@ static struct chosen *choose(struct metering *m, const struct metering_filter *f
     pthread_mutex_lock(&m->lock);
     for (size_t i = 0; i < METERING_REQUESTS; i++)
         if (passes(m, &m->table[i], f))
-            all[(*n)++] = (struct chosen){m->table[i].number, &m->table[i]};
+            all[(*n)++] = (struct chosen){key_of(&m->table[i]), m->table[i].number, &m->table[i]};
     pthread_mutex_unlock(&m->lock);
     qsort(all, *n, sizeof *all, newest_first);
     return all;
-}
-
-static void put_cursor(struct jl_buf *out, const char *key, bool is, uint64_t number)
-{
-    char text[24];
-    snprintf(text, sizeof text, "%" PRIu64, number);
-    put_text(out, key, is ? text : NULL);
-}
-
-static void put_counts(struct metering *m, struct jl_buf *out)
-{
-    pthread_mutex_lock(&m->lock);
-    put_count(out, "seen", (int64_t)m->n_requests);
-    put_count(out, "final", (int64_t)m->n_final);
-    put_count(out, "unmetered", (int64_t)m->n_unmetered);
-    pthread_mutex_unlock(&m->lock);
-}
-
-/* The lock is taken for each: a stream that wants a figure waits for one request, not for all. */
-static void put_chosen(struct metering *m, const struct chosen *x, struct jl_buf *out)
-{
-    pthread_mutex_lock(&m->lock);
-    if (x->at->used && x->at->number == x->number) {
-        put_sep(out);
-        jl_buf_str(out, "\n");
-        metering_put_request(m, x->at, out);
-    }
-    pthread_mutex_unlock(&m->lock);
-}
-
-void metering_write_requests(struct metering *m, const struct metering_filter *f, struct jl_buf *out)
-{
-    size_t n, at;
-    struct chosen *all = choose(m, f, &n);
-    bool more = n > f->limit, forwards = f->after > 0;
-    out->failed |= !all;
-    at = more && forwards ? n - f->limit : 0; /* those that follow it, not the newest */
-    n = more ? f->limit : n;
-    put_begin(out, NULL, '{');
-    put_text(out, "schema", "joulet.requests/1");
-    put_counts(m, out);
-    put_cursor(out, "before", all && n && (more || forwards), all && n ? all[at + n - 1].number : 0);
-    put_cursor(out, "after", all && (n || forwards), all && n ? all[at].number : f->after);
-    put_begin(out, "requests", '[');
-    for (size_t i = 0; all && i < n; i++)
-        put_chosen(m, &all[at + i], out);
-    jl_buf_str(out, "]}\n");
-    free(all);
 }
 
 /* ---- as they go ------------------------------------------------------------------------------------------------------------ */
@@ -119,7 +76,7 @@ void metering_changed(struct metering *m, struct metered *x)
 
 static bool is_final(const struct metered *x)
 {
-    return !x->live && (!x->entered || x->final);
+    return !x->live && !metering_waits(x);
 }
 
 static void tell(struct metering *m, const struct metered *x, const char *event, struct jl_buf *out)
@@ -135,7 +92,7 @@ static void tell_present(struct metering *m, const struct metering_filter *f, st
     size_t n, over = 0;
     p->seen = p->caught_up = atomic_load(&m->changes);
     p->begun = true;
-    struct chosen *all = choose(m, f, &n);
+    struct chosen *all = metering_choose(m, f, &n);
     bool *told = all ? calloc(n + 1, sizeof *told) : NULL;
     out->failed |= !told;
     pthread_mutex_lock(&m->lock);

@@ -45,9 +45,15 @@ static void enter(struct exchange *e, int64_t t_ns)
     if (!e->x->t_sent_ns)
         e->x->t_sent_ns = t_ns;
     e->x->engine = metering_engine_of(m, e->upstream, r->model);
-    if (e->x->engine == NOWHERE || m->engines[e->x->engine].engine == NOWHERE)
+    if (e->x->engine == NOWHERE)
         return;
     const struct metering_engine *engine = &m->engines[e->x->engine];
+    if (engine->place != NOWHERE && m->places[engine->place].source) {
+        metering_source_noticed(m, e->x, engine->place, e->x->inner);
+        return;
+    }
+    if (engine->engine == NOWHERE)
+        return;
     const struct metering_host *host = &m->places[engine->place];
     e->x->devices = engine->devices;
     e->x->assumed = m->o.look_up && host->state == PLACE_ASSUMED;
@@ -109,7 +115,8 @@ static void finish(struct exchange *e, bool lost)
     if (e->m->ledger)
         ledger_ended(e->m->ledger, x, e->m->o.keeps_text && !e->tunnel && !e->part ? &e->text : NULL);
     leave(e, generated, x->t_end_ns);
-    if (!x->entered) /* nothing more will be known of it */
+    metering_source_ended(e->m, x);
+    if (!x->entered && !x->sourced) /* nothing more will be known of it */
         metering_final(e->m, x);
     metering_changed(e->m, x);
 }
@@ -159,16 +166,21 @@ static struct exchange *part_of(struct exchange *e, uint32_t part)
     return NULL;
 }
 
+static void part_id(uint64_t tunnel, uint32_t part, char *out)
+{
+    struct jl_rng rng = {tunnel + part * 0x9e3779b97f4a7c15u};
+    snprintf(out, sizeof(struct observed){0}.id, "%016" PRIx64, jl_rng_next(&rng));
+}
+
 /* Its name follows from the tunnel's, so that nothing has to be kept for it. */
 static struct exchange *begin_part(struct exchange *e, uint32_t part, int64_t t_ns)
 {
-    struct jl_rng rng = {e->x->key + part * 0x9e3779b97f4a7c15u};
     struct observed seen = {.t_ns = t_ns, .wall_ns = e->x->wall_ns + (t_ns - e->x->t_ns)};
     size_t n = 0;
     for (const struct exchange *p = e->parts; p; p = p->next)
         n++;
     struct exchange *p = n < PARTS_MAX ? calloc(1, sizeof *p) : NULL;
-    snprintf(seen.id, sizeof seen.id, "%016" PRIx64, jl_rng_next(&rng));
+    part_id(e->x->key, part, seen.id);
     if (p)
         *p = (struct exchange){
             .m = e->m, .part = part, .apart = APART_NONE, .request = NOWHERE, .upstream = jl_strdup(e->upstream)};
@@ -180,6 +192,8 @@ static struct exchange *begin_part(struct exchange *e, uint32_t part, int64_t t_
         return NULL;
     }
     memcpy(p->x->tunnel, e->x->id, sizeof p->x->tunnel);
+    if (e->x->inner[0]) /* the server in front of the engine reads the same frames, and names their requests in the same way */
+        part_id(strtoull(e->x->inner, NULL, 16), part, p->x->inner);
     p->x->who = e->x->who;
     p->next = e->parts;
     e->parts = p;
@@ -386,9 +400,12 @@ static void on_request(void *state, const char *bytes, size_t n, bool whole, int
 static void on_head(void *state, int status, const struct net_header *headers, size_t n, int64_t t_ns)
 {
     struct exchange *e = state;
-    if (e->tunnel) {
+    const char *inner = net_head_value(headers, n, "X-Joulet-Request");
+    if (e->tunnel || inner) {
         pthread_mutex_lock(&e->m->lock);
-        e->x->r.status = status;
+        e->x->r.status = e->tunnel ? status : e->x->r.status;
+        if (inner)
+            metering_source_noticed(e->m, e->x, metering_place_of(e->m, e->upstream), inner);
         pthread_mutex_unlock(&e->m->lock);
     }
     apart_head(e->m->apart, e->apart, status, headers, n, t_ns);

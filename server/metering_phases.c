@@ -35,6 +35,11 @@ bool metering_phases(struct metering *m, const struct metered *x, struct joulet_
     struct metering_edges e = metering_edges_of(x);
     struct joulet_energy *of[] = {prefill, decode};
     *prefill = *decode = unknown;
+    if (x->sourced) {
+        *prefill = x->told.prefill;
+        *decode = x->told.decode;
+        return x->final && !isnan(prefill->gross_j);
+    }
     if (!x->final || x->r.kind != RECOGNISED_INFERENCE || x->engine == NOWHERE || isnan(a.net_j) || isnan(a.prefill_j) ||
         isnan(a.u_j) || !e.prefill_ns || e.boundary_ns <= e.prefill_ns || x->t_end_ns <= e.boundary_ns)
         return false;

@@ -18,6 +18,7 @@
 #define METERING_WINDOW_S 0.05 /* of the sensors, that the shares are made of; at least their period */
 #define METERING_LOOKS    64   /* at the processor time, that are remembered */
 #define NOWHERE           SIZE_MAX
+#define METERING_SOURCED  ((size_t)8192) /* requests whose figures a joulet server has yet to tell */
 #define METERING_CHANGES  ((size_t)8192) /* that a follower may be behind */
 
 /* A channel and where its windows stand (metering_windows.c, that thread alone where nothing else is said). */
@@ -68,6 +69,10 @@ struct metering_host {
     size_t n_looks;
     double idle_used, idle_busy; /* processor time a second while nobody asks; NAN */
     double part;                 /* of the processor's energy, last */
+    char *base, *token;    /* of a joulet server (metering_source.c): what stands before its /joulet/; NULL: none is known */
+    bool source;           /* its figures are taken */
+    joulet_mark asked_ns;  /* that it was asked whether it is one, last; 0: never */
+    joulet_mark silent_ns; /* it did not answer then, and is left alone for a while */
 };
 
 /* One model at one upstream. */
@@ -95,6 +100,14 @@ struct metering_edges {
     const char *source; /* "engine timings", "stream arrival"; NULL: nothing was seen */
 };
 
+/* A request whose figures are asked for. */
+struct metering_ask {
+    char id[20], inner[24];
+    size_t place;
+    int64_t due_ns, until_ns;
+    double step_s;
+};
+
 /* A request, under way or over. */
 struct metered {
     uint64_t key;            /* its id */
@@ -102,6 +115,7 @@ struct metered {
     uint64_t began, changed; /* numbers of changes (metering_list.c) */
     char id[20];
     bool used, live, final, entered;
+    bool sourced;     /* its figures come from the joulet server that is its upstream */
     uint32_t devices; /* it drew from */
     bool assumed;     /* which those are was not known */
     bool others;      /* other programs compute on them too */
@@ -119,6 +133,8 @@ struct metered {
     char tunnel[20];                 /* in which it was asked; "" none */
     size_t parts;                    /* requests in this tunnel so far */
     bool read;                       /* the frames of this tunnel were */
+    char inner[24];                  /* its id at the joulet server that is its upstream; "" not told */
+    struct engine_told told;         /* what that one says of it, when it is sourced */
 };
 
 struct metering {
@@ -136,16 +152,19 @@ struct metering {
     size_t n_open;                             /* requests that entered and are not final, under the lock */
     struct jl_buf learnt;                      /* by earlier ones; not changed after opening */
     struct jl_thread *thread, *devices_thread; /* the second NULL: nobody is looked for */
-    atomic_bool stop, closes;                  /* closes: nothing more will come, and nothing waits for it */
-    pthread_mutex_t follow_lock;               /* of `observation` */
+    struct jl_thread *source_thread;
+    atomic_bool stop, closes;    /* closes: nothing more will come, and nothing waits for it */
+    pthread_mutex_t follow_lock; /* of `observation` */
     struct observation *observation;
     pthread_mutex_t lock; /* of all below, and of the attribution */
     struct metering_host places[METERING_PLACES];
     size_t n_places;
     struct metering_engine engines[METERING_ENGINES];
     size_t n_engines;
-    struct metered *table; /* METERING_REQUESTS, taken in turn */
-    size_t *heads;         /* METERING_HEADS lists by key; NOWHERE: empty */
+    struct metered *table;     /* METERING_REQUESTS, taken in turn */
+    size_t *heads;             /* METERING_HEADS lists by key; NOWHERE: empty */
+    struct metering_ask *asks; /* METERING_SOURCED */
+    size_t n_asks;
     size_t turn;
     uint64_t n_requests, n_final, n_unmetered;
     size_t in_flight;
@@ -160,6 +179,8 @@ struct metered *metering_find(struct metering *m, const char *id);
 struct metered *metering_take(struct metering *m, const struct observed *x); /* NULL: all places are in use */
 bool metering_level_known(const struct metering *m, joulet_mark since);      /* the idle levels, from then on */
 
+/* Its figures are final now: tells whoever keeps them. */
+void metering_is_final(struct metering *m, struct metered *x);
 void metering_tunnel_ended(struct metering *m, struct metered *x);
 
 /* metering_observe.c */
@@ -168,8 +189,23 @@ bool metering_observer_open(struct metering *m); /* false: no memory */
 void metering_learnt_read(struct metering *m);
 void metering_learnt_recall(struct metering *m, const struct metering_engine *e); /* under the lock */
 void metering_learnt_keep(struct metering *m);
+/* metering_source.c, under the lock but for the thread */
+void metering_source_run(void *arg);
+void metering_source_noticed(struct metering *m, struct metered *x, size_t place, const char *inner);
+void metering_source_ended(struct metering *m, struct metered *x); /* its figures are asked for */
+void metering_source_close(struct metering *m);
+const char *metering_source_of(const struct metering *m, const struct metered *x); /* who measured it; NULL: not another one */
+bool metering_waits(const struct metered *x);                                      /* for its final figures */
 /* metering_windows.c */
 void metering_windows_run(void *arg);
+/* metering_list.c: remembered requests that pass, newest first, malloc'ed; NULL: no memory. */
+struct chosen {
+    struct metering_cursor key;
+    uint64_t number;
+    const struct metered *at; /* still it while `used` and of that number */
+};
+struct chosen *metering_choose(struct metering *m, const struct metering_filter *f, size_t *n);
+int metering_compare(const struct metering_cursor *a, const struct metering_cursor *b); /* in the order of time */
 /* metering_list.c, under the lock: it began, went on or ended, and followers want to know */
 void metering_changed(struct metering *m, struct metered *x);
 /* metering_engines.c: its place in `engines`, on the devices of now; NOWHERE: there are too many */

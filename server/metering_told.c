@@ -15,6 +15,8 @@ static double rest(double all, double part)
 struct joulet_energy metering_energy(struct metering *m, const struct metered *x)
 {
     struct joulet_energy e = JOULET_ENERGY_UNKNOWN;
+    if (x->sourced)
+        return x->told.e;
     struct joulet_attributed a = metering_figures(m, x);
     double u_net = metering_net_u(m, x, &a);
     e.net_j = a.net_j;
@@ -87,6 +89,13 @@ bool metering_kept(struct metering *m, struct metering_kept *out)
     return m->ledger != NULL;
 }
 
+enum joulet_status metering_usage(struct metering *m, const struct usage_wanted *w, struct usage *u, struct joulet_error *err)
+{
+    if (!m->ledger)
+        return jl_fail(err, JOULET_NOT_FOUND, "nothing is stored: the server was started with --no-store");
+    return ledger_usage(m->ledger, w, u, err);
+}
+
 struct accounts *metering_accounts(const struct metering *m)
 {
     return m->accounts;
@@ -118,7 +127,8 @@ void metering_row(struct metering *m, const struct metered *x, struct store_prox
     struct joulet_energy all = metering_energy(m, x);
     struct metering_split split = metering_split(m, x, &all);
     name_devices(m, x->devices, devices, size);
-    metering_put_request(m, x, out);
+    if (out)
+        metering_put_request(m, x, out);
     *q = (struct store_proxied){.id = x->id,
                                 .wall_ns = x->wall_ns,
                                 .end_wall_ns = x->wall_ns + (x->t_end_ns > x->t_ns ? x->t_end_ns - x->t_ns : 0),
@@ -132,7 +142,7 @@ void metering_row(struct metering *m, const struct metered *x, struct store_prox
                                 .trace = known(x->who.trace),
                                 .state = metering_state_name(x),
                                 .failed = metering_failed(x),
-                                .final = x->final || !x->entered,
+                                .final = !metering_waits(x),
                                 .counted = r->generated_source == RECOGNISED_COUNTED,
                                 .tokens = r->tokens,
                                 .duration_s = between(x->t_ns, x->t_end_ns),
@@ -142,5 +152,5 @@ void metering_row(struct metering *m, const struct metered *x, struct store_prox
                                 .energy = all,
                                 .prefill = split.prefill,
                                 .decode = split.decode,
-                                .body = out->data};
+                                .body = out ? out->data : NULL};
 }

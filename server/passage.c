@@ -11,6 +11,7 @@
 #define BODY_MAX_DEFAULT ((uint64_t)256 << 20)
 #define MODEL_MAX        256
 #define AT_ONCE          8192
+#define LOOP             "an upstream leads back to this server: name the engine itself with --upstream"
 
 static void passage_free(struct passage *p)
 {
@@ -22,6 +23,7 @@ static void passage_free(struct passage *p)
     free(p->headers);
     free(p->up_target);
     free(p->authorization);
+    free(p->via);
     rules_drop(p->rules);
     free(p);
 }
@@ -98,9 +100,16 @@ static bool find_upstream(struct passage *p)
     p->up_target = jl_strf("%s%s%s", p->upstream->path, *rest == '/' || *rest == '*' ? "" : "/", rest);
     if (p->to->key && !set_key(p))
         return false;
-    if (!p->up_target)
+    if (passage_loops(p)) {
+        server_upstream_failed(p->server, p->upstream, LOOP);
+        set_fault(p, 508, LOOP);
+        return false;
+    }
+    if (!p->up_target || !passage_to_joulet(p)) {
         set_fault(p, 503, "out of memory");
-    return p->up_target != NULL;
+        return false;
+    }
+    return true;
 }
 
 /* ---- beside the stream ------------------------------------------------------------------------------------------- */
@@ -145,7 +154,7 @@ void *passage_begin(struct server *s, struct rules *rules, struct net_call *call
     *p = (struct passage){
         .server = s, .rules = rules, .call = call, .head = head, .target = target, .t_last_ns = head->t_ns, .own = own};
     jl_buf_init(&p->body, SERVER_BODY_WHOLE);
-    p->headers = malloc((head->n_headers + 1) * sizeof(*p->headers)); /* and one of ours */
+    p->headers = malloc((head->n_headers + 4) * sizeof(*p->headers)); /* and those of ours */
     if (!p->headers) {
         free(p);
         return NULL;
@@ -357,6 +366,7 @@ void passage_answer(void *state, struct net_call *call)
         passage_switch(p);
     } else if (!p->fault && exchange_heads(p, &reply)) {
         watched_head(p->watched, reply.status, reply.headers, reply.n_headers, reply.t_ns);
+        passage_notice_joulet(p, &reply);
         server_upstream_works(p->upstream);
         p->answered = pass_head(p, &reply);
         jl_buf_release(&p->body); /* sent, and no more needed */
@@ -389,6 +399,8 @@ static long read_up(struct passage *p, char *bytes, size_t size)
 /* The same through the splicer, which may hold what came, and may have more than fits. */
 static long read_spliced(struct passage *p, char *bytes, size_t size)
 {
+    if (p->out.failed)
+        return -1;
     while (p->out.len == p->out_at) {
         if (p->ended)
             return p->broken ? -1 : 0;
@@ -416,6 +428,41 @@ long passage_read(void *state, char *bytes, size_t size)
     if (p->events)
         return api_stream_read(p->events, bytes, size);
     return p->splices ? read_spliced(p, bytes, size) : read_up(p, bytes, size);
+}
+
+/* ---- the answer, passed with many others ------------------------------------------------------------------------- */
+
+int passage_source(void *state)
+{
+    const struct passage *p = state;
+    return p->exchange && p->out.len == p->out_at ? net_exchange_source(p->exchange) : -1;
+}
+
+static long up_now(struct passage *p, char *bytes, size_t size)
+{
+    long n = net_exchange_read_now(p->exchange, bytes, size, &p->t_last_ns);
+    if (n > 0)
+        watched_chunk(p->watched, false, bytes, (size_t)n, p->t_last_ns);
+    return n;
+}
+
+/* Waits for nothing but, where the energy is put in, once an answer and for a millisecond at most for the lock of who knows it.
+ */
+long passage_read_now(void *state, char *bytes, size_t size)
+{
+    struct passage *p = state;
+    if (!p->splices)
+        return up_now(p, bytes, size);
+    while (p->out.len == p->out_at) {
+        size_t room = passage_splice_room(p, size);
+        long n = room ? up_now(p, bytes, room) : NET_ENDS;
+        if (n <= 0)
+            return n;
+        splicer_bytes(&p->splicer, bytes, (size_t)n);
+        if (p->out.failed)
+            return NET_ENDS;
+    }
+    return passage_splice_take(p, bytes, size);
 }
 
 void passage_end(void *state, enum net_end how)

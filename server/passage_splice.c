@@ -18,7 +18,8 @@
 void passage_ask_usage(struct passage *p)
 {
     bool asks = false;
-    if (!p->server->o.metering || p->rules->o.inject == SPLICE_NONE || p->streaming || !p->body.len ||
+    if (!p->server->o.metering || passage_form(p) == SPLICE_NONE || p->streaming || !p->body.len ||
+        atomic_load(&p->upstream->joulet) || /* it asks by itself, and tells */
         !recognise_takes_usage(p->head->method, p->up_target))
         return;
     p->asked_usage = splice_ask_usage(p->body.data, p->body.len, false, &p->asked, &asks);
@@ -106,10 +107,22 @@ static void learn_usage(struct passage *p, bool timings)
         atomic_compare_exchange_strong(&p->upstream->usage, &not_known, USAGE_ASKED);
 }
 
+static char *source_member(const char *url)
+{
+    struct jl_buf b;
+    jl_buf_init(&b, SPLICE_MEMBERS_MAX);
+    jl_buf_str(&b, "\"source\":");
+    server_json_string(&b, url);
+    if (!b.failed)
+        return jl_buf_take(&b);
+    jl_buf_release(&b);
+    return NULL;
+}
+
 /* at_hand: all of the answer is there already, so that its length is ours to tell. Sets *length. */
 void passage_splice_begin(struct passage *p, const struct net_reply *reply, bool at_hand, int64_t *length)
 {
-    struct splice_options o = {.form = p->rules->o.inject,
+    struct splice_options o = {.form = passage_form(p),
                                .asks_usage = p->client_asks,
                                .drop_usage = p->asked_usage,
                                .members = on_members,
@@ -122,6 +135,10 @@ void passage_splice_begin(struct passage *p, const struct net_reply *reply, bool
         recognise_path(p->head->method, p->up_target) == RECOGNISED_OTHER || !framing_of(reply, &o.framing) ||
         net_head_value(reply->headers, reply->n_headers, "Content-Encoding"))
         return;
+    if (atomic_load(&p->upstream->joulet)) {
+        p->source = source_member(p->to->url);
+        o.source = p->source;
+    }
     jl_buf_init(&p->out, SIZE_MAX);
     if (!has_room(&p->out, OUT_LEAST)) /* the blanks at the end, at least, will have their place */
         return;
@@ -165,4 +182,5 @@ void passage_splice_release(struct passage *p)
         jl_buf_release(&p->out);
     }
     jl_buf_release(&p->asked);
+    free(p->source);
 }

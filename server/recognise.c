@@ -240,12 +240,29 @@ static void read_event(struct recogniser *r, const char *bytes, size_t n, int64_
     other_choices(r, bytes, n);
 }
 
+/* Who asks for no model by name is answered by the one that is there. Some events have it one level down. */
+static void name_of_answer(struct recogniser *r, const char *bytes, size_t n)
+{
+    static const char *const inside[] = {"message", "response"};
+    struct recognised *x = &r->result;
+    json_t *root = !x->model[0] && !r->nameless && memmem(bytes, n, "\"model\"", 7) ? wire_object(bytes, n) : NULL;
+    if (!root)
+        return;
+    const char *model = wire_string(root, "model");
+    for (size_t i = 0; i < JL_COUNT(inside) && !*model; i++)
+        model = wire_string(json_object_get(root, inside[i]), "model");
+    wire_clean(x->model, sizeof x->model, model, strlen(model));
+    r->nameless = !x->model[0];
+    json_decref(root);
+}
+
 static void on_event(void *user, enum frame_kind kind, const char *bytes, size_t n)
 {
     struct recogniser *r = user;
     bool thinking = false;
     if (over(r) || n == 0)
         return;
+    name_of_answer(r, bytes, n);
     if (kind == FRAME_ERROR) {
         wire_error_text(&r->g, bytes, n);
     } else if (n == 6 && memcmp(bytes, "[DONE]", 6) == 0) {
@@ -279,9 +296,12 @@ static void read_whole(struct recogniser *r)
         r->g.done |= r->body.failed && r->result.kind != RECOGNISED_INFERENCE && r->result.status < 400; /* long pictures */
         return;
     }
+    name_of_answer(r, bytes, n);
     if (r->result.kind == RECOGNISED_INFERENCE) {
         r->ops->event(&r->g, bytes, n, 0); /* 0: when it came says nothing about tokens */
         r->g.n_token_ns = 0;
+        if (r->ops->event == engine_openai.event)
+            read_choices(r, bytes, n);
     } else if (bytes[0] == '{') {
         read_one_thing(r, bytes, n, false);
     } else {
@@ -405,6 +425,8 @@ static void judge_tokens(struct recogniser *r)
         x->tokens.generated = (int64_t)x->pieces;
         x->generated_source = RECOGNISED_COUNTED;
     }
+    if (r->scaled && x->tokens.generated >= 0)
+        x->generated_source = RECOGNISED_COUNTED;
 }
 
 void recogniser_end(struct recogniser *r, bool whole, int64_t t_ns)

@@ -30,7 +30,7 @@ const char *recognised_source_name(enum recognised_source s); /* "timings", "usa
 struct recognised {
     enum recognised_kind kind;
     const char *protocol; /* "openai", "ollama", ...; "" for RECOGNISED_OTHER; static */
-    char model[256];      /* as the client asked for it; "" not told */
+    char model[256];      /* as the client asked for it, else as the answer names it; "" not told */
     bool asks_stream;     /* of the request; `streams` of the answer */
     bool streams;
     bool asks_usage;      /* stream_options.include_usage */

@@ -148,6 +148,7 @@ static void learn_instance(struct frames *f, const json_t *info)
 static void name_model(struct frames *f, struct channel *c, const json_t *parameter)
 {
     const json_t *by = json_object_get(parameter, "modelSpecifier");
+    by = by ? by : json_object_get(parameter, "specifier"); /* early SDKs */
     const char *name = wire_string(json_object_get(by, "query"), "identifier"), *reference = wire_string(by, "instanceReference");
     if (!name[0])
         name = wire_string(parameter, "identifier");
@@ -178,6 +179,7 @@ static void channel_create(struct frames *f, const json_t *m)
         tell_request(f, c);
 }
 
+/* `embedString` is the call that computes; `tokenize` and `countTokens` of the same interface (lmstudio-js) do not. */
 static void call(struct frames *f, const json_t *m)
 {
     const json_t *parameter = json_object_get(m, "parameter");

@@ -20,7 +20,9 @@ struct recogniser {
     uint64_t body_n;    /* bytes of the answer */
     size_t done_images; /* of a stream */
     bool others;        /* more than one answer to a prompt came */
+    bool scaled;        /* of them only the first was counted, and the others by their texts */
     bool binary;        /* the answer is sound or a picture: only its head is kept */
+    bool nameless;      /* nor does the answer name the model */
     bool request_cut, only_text, thought, in_marks;
 };
 
@@ -29,6 +31,7 @@ void read_request(struct recognised *x, const char *body, size_t n, bool whole);
 int64_t request_text_bytes(const json_t *v); /* of all texts in it; pictures are none */
 
 /* Answers of other kinds than inference (recognise_whole.c). */
+void read_choices(struct recogniser *r, const char *bytes, size_t n); /* a whole answer of OpenAI's protocol, when it was read */
 void read_one_thing(struct recogniser *r, const char *bytes, size_t n, bool event);
 void read_other_thing(struct recogniser *r, const char *bytes, size_t n);
 /* Length of a WAV file by its head; NAN: it is none, or does not tell. */

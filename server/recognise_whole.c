@@ -78,6 +78,34 @@ static void pictures(struct recogniser *r, const json_t *root)
         r->result.images = n;
 }
 
+static size_t text_n(const json_t *choice)
+{
+    static const char *const texts[] = {"content", "reasoning_content", "reasoning", "refusal"};
+    const json_t *message = json_object_get(choice, "message");
+    size_t n = json_string_length(json_object_get(choice, "text"));
+    for (size_t i = 0; i < JL_COUNT(texts); i++)
+        n += json_string_length(json_object_get(message, texts[i]));
+    return n;
+}
+
+/* Several answers to one prompt: llama.cpp, which tells `timings`, counts the first of them alone, also in `usage`. The others
+ * are counted in the ratio of their texts. */
+void read_choices(struct recogniser *r, const char *bytes, size_t n)
+{
+    size_t i, first = 0, all = 0;
+    json_t *choice, *root = memmem(bytes, n, "\"timings\"", 9) ? wire_object(bytes, n) : NULL;
+    const json_t *choices = json_object_get(root, "choices");
+    json_array_foreach(choices, i, choice)
+    {
+        first += i == 0 ? text_n(choice) : 0;
+        all += text_n(choice);
+    }
+    r->scaled = json_array_size(choices) > 1 && first && json_is_object(json_object_get(root, "timings"));
+    if (r->scaled && r->g.tokens.generated > 0)
+        r->g.tokens.generated = (int64_t)llround((double)r->g.tokens.generated * (double)all / (double)first);
+    json_decref(root);
+}
+
 /* A whole answer, or one event of a stream. */
 void read_one_thing(struct recogniser *r, const char *bytes, size_t n, bool event)
 {

@@ -6,6 +6,24 @@
 
 #include <string.h>
 
+#define TOKEN_MAX 512
+
+/* The token of the joulet server that it is, which the address loses: it is sent as a header, and written nowhere. */
+static const char *cut_token(char *url)
+{
+    static const char path[] = "/joulet/t/";
+    char *at = strstr(url, path), token[TOKEN_MAX];
+    size_t n = at ? strcspn(at + sizeof path - 1, "/") : 0;
+    if (n == 0 || n >= sizeof token)
+        return NULL;
+    memcpy(token, at + sizeof path - 1, n);
+    token[n] = '\0';
+    memmove(at, at + sizeof path - 1 + n, strlen(at + sizeof path - 1 + n) + 1);
+    char *end = url + strlen(url) + 1; /* the text was longer by more than that */
+    memcpy(end, token, n + 1);
+    return end;
+}
+
 enum joulet_status route_parse(char *text, struct server_upstream *out, struct joulet_error *err)
 {
     char *scheme = strstr(text, "://"), *equals = strchr(text, '=');
@@ -18,6 +36,8 @@ enum joulet_status route_parse(char *text, struct server_upstream *out, struct j
             return jl_fail(err, JOULET_USAGE, "an upstream has an empty prefix: give URL, /PREFIX=URL or MODEL=URL");
     }
     enum joulet_status status = net_url_check(out->url, err);
+    if (status == JOULET_OK)
+        out->token = cut_token(text + (out->url - text));
     if (status == JOULET_OK && strpbrk(out->url, "?#"))
         return jl_fail(err, JOULET_USAGE, "the upstream %s has a query: give its address without one", out->url);
     size_t n = strlen(out->url);

@@ -71,7 +71,7 @@ static bool copy(struct rules *r, const struct server_options *o)
     r->o = *o;
     r->o.upstreams = upstreams;
     r->o.allow_hosts = hosts;
-    r->texts = calloc(o->n_upstreams * 4 + o->n_allow_hosts + 4, sizeof *r->texts);
+    r->texts = calloc(o->n_upstreams * 7 + o->n_allow_hosts + 4, sizeof *r->texts);
     if (!ok || !r->texts)
         return false;
     r->o.listen = keep(r, o->listen, &ok);
@@ -80,8 +80,13 @@ static bool copy(struct rules *r, const struct server_options *o)
     r->o.ca_file = keep(r, o->ca_file, &ok);
     for (size_t i = 0; i < o->n_upstreams; i++) {
         const struct server_upstream *u = &o->upstreams[i];
-        upstreams[i] =
-            (struct server_upstream){keep(r, u->url, &ok), keep(r, u->prefix, &ok), keep(r, u->key, &ok), keep(r, u->model, &ok)};
+        upstreams[i] = (struct server_upstream){.url = keep(r, u->url, &ok),
+                                                .prefix = keep(r, u->prefix, &ok),
+                                                .key = keep(r, u->key, &ok),
+                                                .model = keep(r, u->model, &ok),
+                                                .token = keep(r, u->token, &ok),
+                                                .joulet = keep(r, u->joulet, &ok),
+                                                .source = keep(r, u->source, &ok)};
     }
     for (size_t i = 0; i < o->n_allow_hosts; i++)
         hosts[i] = keep(r, o->allow_hosts[i], &ok);
@@ -109,6 +114,7 @@ static bool take_apart(struct rules *r, const struct rules *before)
         r->upstreams[i].origin = jl_strf("%.*s", (int)(path ? path - url : (long)strlen(url)), url);
         if (!r->upstreams[i].origin)
             return false;
+        atomic_store(&r->upstreams[i].joulet, r->o.upstreams[i].joulet != NULL);
         take_over(&r->upstreams[i], before);
     }
     return r->upstreams != NULL;

@@ -13,11 +13,12 @@ enum upstream_usage {
     USAGE_NEVER /* it refuses, or tells its counts anyway: llama.cpp's would go elsewhere if asked */
 };
 
-struct upstream {     /* one of the options, taken apart */
-    char *origin;     /* "http://127.0.0.1:8080" */
-    const char *path; /* "/base", or "" */
-    atomic_bool down; /* said already */
-    atomic_int usage; /* enum upstream_usage */
+struct upstream {       /* one of the options, taken apart */
+    char *origin;       /* "http://127.0.0.1:8080" */
+    const char *path;   /* "/base", or "" */
+    atomic_bool down;   /* said already */
+    atomic_int usage;   /* enum upstream_usage */
+    atomic_bool joulet; /* it is a joulet server: it said so, or its answers did */
 };
 
 struct rules {

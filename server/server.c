@@ -5,9 +5,11 @@
 #include "server/metering.h"
 #include "server/metrics.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #define OBSERVER_PATIENCE_S 2.0
 #define LOOK_EVERY_NS       20000000
@@ -30,6 +32,22 @@ void server_upstream_works(struct upstream *u)
         atomic_store(&u->down, false);
 }
 
+bool server_upstream_is_down(struct server *s, size_t i)
+{
+    struct rules *r = server_rules(s);
+    bool down = i < r->o.n_upstreams && atomic_load(&r->upstreams[i].down);
+    rules_drop(r);
+    return down;
+}
+
+void server_upstream_is_back(struct server *s, size_t i)
+{
+    struct rules *r = server_rules(s);
+    if (i < r->o.n_upstreams)
+        server_upstream_works(&r->upstreams[i]);
+    rules_drop(r);
+}
+
 /* ---- rules ------------------------------------------------------------------------------------------------------- */
 
 struct rules *server_rules(struct server *s)
@@ -39,6 +57,13 @@ struct rules *server_rules(struct server *s)
     atomic_fetch_add(&r->holders, 1);
     pthread_mutex_unlock(&s->rules_lock);
     return r;
+}
+
+/* Those whose figures are taken. */
+static void tell_sources(struct server *s, const struct rules *r)
+{
+    for (size_t i = 0; s->o.metering && i < r->o.n_upstreams; i++)
+        metering_source(s->o.metering, r->o.upstreams[i].url, r->o.upstreams[i].source, r->o.upstreams[i].token);
 }
 
 enum joulet_status server_reload(struct server *s, const struct server_options *o, struct joulet_error *err)
@@ -51,6 +76,7 @@ enum joulet_status server_reload(struct server *s, const struct server_options *
     enum joulet_status status = rules_make(&fresh, &all, s->rules, err); /* one thread reloads: nobody else swaps it */
     if (status != JOULET_OK)
         return status;
+    tell_sources(s, fresh);
     pthread_mutex_lock(&s->rules_lock);
     old = s->rules;
     s->rules = fresh;
@@ -165,12 +191,15 @@ static enum joulet_status start(struct server *s, struct joulet_error *err)
                                    .connections_max = s->o.connections_max,
                                    .header_max = s->o.header_max,
                                    .idle_s = s->o.client_idle_s,
+                                   .together = s->o.together,
                                    .handler = &s->handler};
     s->handler = (struct net_handler){.user = s,
                                       .begin = on_begin,
                                       .body = passage_body,
                                       .answer = passage_answer,
                                       .read = passage_read,
+                                      .source = passage_source,
+                                      .read_now = passage_read_now,
                                       .tunnel = passage_tunnel,
                                       .end = passage_end,
                                       .refused = on_refused};
@@ -204,10 +233,13 @@ enum joulet_status server_open(struct server **out, const struct server_options 
     pthread_mutex_init(&s->rules_lock, NULL);
     s->started_ns = jl_mono_ns();
     s->ids.s = (uint64_t)jl_wall_ns() ^ (uint64_t)(uintptr_t)s;
+    snprintf(s->instance, sizeof s->instance, "%016llx",
+             (unsigned long long)jl_rng_next(&(struct jl_rng){s->ids.s ^ (uint64_t)getpid() << 32}));
     struct joulet_error why;
     struct jl_self self;
     jl_self_get(&self);
     s->process_start_s = self.start_s;
+    tell_sources(s, rules);
     status = start(s, &why);
     if (status == JOULET_OK)
         status = metrics_port_open(&s->metrics, s, &why);
@@ -224,9 +256,19 @@ const char *server_address(const struct server *s)
     return net_server_address(s->net);
 }
 
+const char *server_instance(const struct server *s)
+{
+    return s->instance;
+}
+
 const char *server_metrics_address(const struct server *s)
 {
     return metrics_port_address(s->metrics);
+}
+
+unsigned server_connections(const struct server *s)
+{
+    return net_server_connections(s->net);
 }
 
 unsigned server_active(const struct server *s)
@@ -254,6 +296,7 @@ void server_close(struct server *s)
     if (!s)
         return;
     atomic_store(&s->draining, true); /* streams of ours end */
+    metrics_port_close(s->metrics);   /* it asks all of the below */
     net_server_close(s->net);
     api_close(s);
     net_pool_close(s->pool);

@@ -27,15 +27,19 @@ static void give(struct splicer *s, const char *bytes, size_t n)
 
 /* ---- putting in ------------------------------------------------------------------------------------------------------ */
 
-static void put_in(struct splicer *s, bool empty, struct jl_buf *into)
+static void put_in(struct splicer *s, bool source, bool empty, struct jl_buf *into)
 {
     char members[SPLICE_MEMBERS_MAX + 1];
-    size_t limit = s->o.reserve && s->o.reserve - 1 < SPLICE_MEMBERS_MAX ? s->o.reserve - 1 : SPLICE_MEMBERS_MAX;
+    size_t limit = s->o.reserve && s->o.reserve - 1 < SPLICE_MEMBERS_MAX ? s->o.reserve - 1 : SPLICE_MEMBERS_MAX, n;
     s->spliced = true;
     members[0] = ',';
-    size_t n = s->o.members(s->o.user, members + 1, limit);
+    if (source && s->added + strlen(s->o.source) > limit)
+        return;
+    n = source ? strlen(s->o.source) : s->o.members(s->o.user, members + 1, limit);
     if (n == 0 || n > limit)
         return;
+    if (source)
+        memcpy(members + 1, s->o.source, n);
     const char *from = empty ? members + 1 : members;
     n += !empty;
     s->added += n;
@@ -50,14 +54,19 @@ static void before(struct splicer *s, enum json_place place, struct jl_buf *into
 {
     const struct json_watch *w = &s->watch;
     bool whole = s->o.framing == SPLICE_JSON;
+    if (place == JSON_ENERGY_ENDS && s->o.form != SPLICE_NONE) { /* of a joulet server behind us: the only one there is */
+        s->spliced = true;
+        if (s->o.source && !w->energy_source)
+            put_in(s, true, w->empty[2], into);
+    }
     if (s->o.form == SPLICE_NONE || s->spliced || w->has_energy)
         return;
     if (place == JSON_USAGE_ENDS && s->o.form == SPLICE_USAGE) {
         bool counts = whole || w->no_choices || w->ended || strcmp(w->type, "message_delta") == 0;
         if (counts)
-            put_in(s, w->empty[1], into);
+            put_in(s, false, w->empty[1], into);
     } else if (place == JSON_ENDS && (whole || json_watch_is_final(w, s->o.asks_usage && !s->o.drop_usage))) {
-        put_in(s, w->empty[0], into);
+        put_in(s, false, w->empty[0], into);
     }
 }
 
@@ -65,7 +74,7 @@ static void before(struct splicer *s, enum json_place place, struct jl_buf *into
 static bool watch_byte(struct splicer *s, const char *from, const char *at, struct jl_buf *into)
 {
     enum json_place place = json_watch_byte(&s->watch, *at);
-    if (place != JSON_ENDS && place != JSON_USAGE_ENDS)
+    if (place != JSON_ENDS && place != JSON_USAGE_ENDS && place != JSON_ENERGY_ENDS)
         return false;
     s->timings |= place == JSON_ENDS && s->watch.has_timings;
     size_t was = s->added;

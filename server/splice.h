@@ -23,11 +23,12 @@ typedef void splice_out(void *user, const char *bytes, size_t n);
 struct splice_options {
     enum splice_framing framing;
     enum splice_form form;
-    bool asks_usage; /* the client asked for counts: they come in an object of their own */
-    bool drop_usage; /* server-sent events: nobody asked but us: the object goes, and "usage":null everywhere */
-    bool drop_each;  /* with drop_usage: counts were asked for in each object, and go everywhere */
-    size_t reserve;  /* the answer's length was announced, and so many bytes are added to it in any case: what members do not
-                        fill are blanks. 0: its length is free */
+    bool asks_usage;    /* the client asked for counts: they come in an object of their own */
+    bool drop_usage;    /* server-sent events: nobody asked but us: the object goes, and "usage":null everywhere */
+    bool drop_each;     /* with drop_usage: counts were asked for in each object, and go everywhere */
+    const char *source; /* a member for an energy object that is there already: who measured; NULL: it stays as it is */
+    size_t reserve;     /* the answer's length was announced, and so many bytes are added to it in any case: what members do not
+                           fill are blanks. 0: its length is free */
     splice_members *members;
     splice_out *out;
     void *user;

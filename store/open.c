@@ -54,8 +54,10 @@ static enum joulet_status open_file(struct store *s, struct joulet_error *err)
     if (rc != SQLITE_OK)
         return store_fail(s, rc, "opening it", err);
     sqlite3_extended_result_codes(s->db, 1);
-    /* Space of deleted runs goes back to the disk; only a new file can take this, so nobody waits for a lock to say it. */
-    sqlite3_exec(s->db, "PRAGMA auto_vacuum=INCREMENTAL", NULL, NULL, NULL);
+    /* Space of deleted runs goes back to the disk; only a new file can take this. An old one would be written, and who only reads
+     * must not wait for a disk that hangs. */
+    if (sql_int(s->db, "PRAGMA page_count", -1) == 0)
+        sqlite3_exec(s->db, "PRAGMA auto_vacuum=INCREMENTAL", NULL, NULL, NULL);
     sqlite3_busy_timeout(s->db, s->busy_ms);
     enum joulet_status st = check_identity(s, err);
     if (st == JOULET_OK && sqlite3_db_readonly(s->db, "main") == 1)

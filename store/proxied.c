@@ -63,11 +63,28 @@ static const char insert_account[] =
     " unmeasured_s=unmeasured_s+excluded.unmeasured_s, shared_s=shared_s+excluded.shared_s,"
     " idle_w=coalesce(excluded.idle_w, idle_w), idle_u_w=coalesce(excluded.idle_u_w, idle_u_w)";
 
+#define WRITES_EVERY_NS ((int64_t)2000000000) /* a proxy that runs, at least */
+
+/* What one proxy simulates is no device of another. */
+static double also_metered_s(struct store *s, const struct store_account *a)
+{
+    sqlite3_stmt *q = NULL;
+    bool other = false;
+    if (!a->since_wall_ns || a->provenance == JOULET_SIMULATED)
+        return 0;
+    if (sql_prepare(s->db, &q, "SELECT 1 FROM accounts WHERE device=? AND proxy<? AND from_wall_ns>=? AND to_wall_ns>=?", "ttii",
+                    a->device, a->proxy, a->from_wall_ns - STORE_QUARTER_NS, a->since_wall_ns - WRITES_EVERY_NS) == SQLITE_OK)
+        other = sqlite3_step(q) == SQLITE_ROW;
+    sqlite3_finalize(q);
+    return other ? jl_s(a->to_wall_ns - a->since_wall_ns) : 0;
+}
+
 static int put_account(struct store *s, const struct store_account *a)
 {
+    double shared_s = a->shared_s + also_metered_s(s, a);
     return sql_run(s->db, insert_account, "titiidddddddddddd", a->proxy, a->from_wall_ns, a->device, a->to_wall_ns,
                    (int64_t)a->provenance, a->j.measured_j, a->j.requests_j, a->j.idle_shares_j, a->j.vacant_j, a->j.keep_alive_j,
-                   a->j.other_j, a->j.residual_j, a->j.idle_device_j, a->unmeasured_s, a->shared_s, a->idle.power_w, a->idle.u_w);
+                   a->j.other_j, a->j.residual_j, a->j.idle_device_j, a->unmeasured_s, shared_s, a->idle.power_w, a->idle.u_w);
 }
 
 /* ---- a batch ------------------------------------------------------------------------------------------------------------ */

@@ -2,6 +2,7 @@
 #include "store/db.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,37 +12,110 @@ static const char *text(sqlite3_stmt *q, int column)
     return (const char *)sqlite3_column_text(q, column);
 }
 
-/* " WHERE a AND b" of what is wanted; the numbers of parameters are those of bind_wanted. */
-static char *select_text(const char *what, const struct store_wanted *w, bool accounts)
+/* Columns that are to hold a text. Their parameters are ?3 and on: session is one for two columns. */
+struct match {
+    const char *column, *wanted;
+};
+#define MATCHES 8
+
+static void matches_of(const struct store_wanted *w, struct match out[MATCHES])
 {
-    const char *time = accounts ? "to_wall_ns > ?1" : "wall_ns >= ?1", *end = accounts ? "from_wall_ns < ?2" : "wall_ns < ?2";
-    return jl_strf("%s WHERE %s%s%s%s%s%s%s%s ORDER BY %s%s LIMIT ?8", what, w->since_ns ? time : "1", w->until_ns ? " AND " : "",
-                   w->until_ns ? end : "", w->id ? " AND id = ?3" : "", w->session ? " AND (session = ?4 OR trace = ?4)" : "",
-                   w->model ? " AND model = ?5" : "", w->client ? " AND client = ?6" : "",
-                   w->upstream ? " AND upstream = ?7" : "", accounts ? "from_wall_ns" : "wall_ns",
-                   w->newest_first ? " DESC" : "");
+    const struct match all[MATCHES] = {{"id", w->id},         {"session", w->session},   {"model", w->model},
+                                       {"client", w->client}, {"upstream", w->upstream}, {"state", w->state},
+                                       {"kind", w->kind},     {"protocol", w->protocol}};
+    memcpy(out, all, sizeof all);
+}
+
+/* A name, or how it begins. */
+static bool begins(const struct store_wanted *w, const struct match *m)
+{
+    size_t n = m->wanted ? strlen(m->wanted) : 0;
+    return w->by_beginnings && n && m->wanted[n - 1] == '*' && strcmp(m->column, "id") != 0;
+}
+
+static void add_match(struct jl_buf *sql, const struct store_wanted *w, const struct match *m, size_t number)
+{
+    const char *const columns[] = {m->column, "trace"};
+    bool session = strcmp(m->column, "session") == 0;
+    for (int i = 0; i < 1 + session; i++) {
+        jl_buf_str(sql, i ? " OR " : session ? " AND (" : " AND ");
+        if (begins(w, m))
+            jl_buf_printf(sql, "substr(%s, 1, length(?%zu)) = ?%zu", columns[i], number, number);
+        else
+            jl_buf_printf(sql, "%s = ?%zu", columns[i], number);
+    }
+    jl_buf_str(sql, session ? ")" : "");
+}
+
+/* "WHERE a AND b" of what is wanted; the numbers of parameters are those of bind_wanted. */
+static void add_wanted(struct jl_buf *sql, const struct store_wanted *w, bool accounts)
+{
+    struct match all[MATCHES];
+    matches_of(w, all);
+    jl_buf_str(sql, " WHERE 1");
+    if (w->since_ns)
+        jl_buf_str(sql, accounts ? " AND to_wall_ns > ?1" : " AND wall_ns >= ?1");
+    if (w->until_ns)
+        jl_buf_str(sql, accounts ? " AND from_wall_ns < ?2" : " AND wall_ns < ?2");
+    for (size_t i = 0; i < MATCHES && !accounts; i++)
+        if (all[i].wanted)
+            add_match(sql, w, &all[i], i + 3);
+    if (w->before.id)
+        jl_buf_str(sql, " AND (wall_ns, id) < (?11, ?12)");
+    if (w->after.id)
+        jl_buf_str(sql, " AND (wall_ns, id) > (?13, ?14)");
+    const char *way = w->newest_first ? " DESC" : "";
+    if (accounts)
+        jl_buf_printf(sql, " ORDER BY from_wall_ns%s LIMIT ?15", way);
+    else
+        jl_buf_printf(sql, " ORDER BY wall_ns%s, id%s LIMIT ?15", way, way);
+}
+
+static int bind_number(sqlite3_stmt *q, const char *parameter, int64_t x)
+{
+    int at = sqlite3_bind_parameter_index(q, parameter);
+    return at ? sqlite3_bind_int64(q, at, x) : SQLITE_OK;
+}
+
+static int bind_word(sqlite3_stmt *q, const char *parameter, const char *text, size_t n)
+{
+    int at = text ? sqlite3_bind_parameter_index(q, parameter) : 0;
+    return at ? sqlite3_bind_text(q, at, text, (int)n, SQLITE_STATIC) : SQLITE_OK;
 }
 
 static int bind_wanted(sqlite3_stmt *q, const struct store_wanted *w)
 {
-    static const char *const names[] = {"?3", "?4", "?5", "?6", "?7"};
-    const char *const values[] = {w->id, w->session, w->model, w->client, w->upstream};
-    int rc = SQLITE_OK, n = sqlite3_bind_parameter_count(q);
-    if (w->since_ns)
-        rc = sqlite3_bind_int64(q, 1, w->since_ns);
-    if (rc == SQLITE_OK && w->until_ns)
-        rc = sqlite3_bind_int64(q, 2, w->until_ns);
-    for (size_t i = 0; rc == SQLITE_OK && i < JL_COUNT(names); i++)
-        if (values[i])
-            rc = sqlite3_bind_text(q, sqlite3_bind_parameter_index(q, names[i]), values[i], -1, SQLITE_STATIC);
-    return rc == SQLITE_OK && n ? sqlite3_bind_int64(q, 8, w->limit ? (int64_t)w->limit : -1) : rc;
+    struct match all[MATCHES];
+    char parameter[8];
+    matches_of(w, all);
+    const struct {
+        const char *parameter;
+        int64_t x;
+    } numbers[] = {{"?1", w->since_ns},
+                   {"?2", w->until_ns},
+                   {"?11", w->before.wall_ns},
+                   {"?13", w->after.wall_ns},
+                   {"?15", w->limit ? (int64_t)w->limit : -1}};
+    int rc = SQLITE_OK;
+    for (size_t i = 0; rc == SQLITE_OK && i < JL_COUNT(numbers); i++)
+        rc = bind_number(q, numbers[i].parameter, numbers[i].x);
+    for (size_t i = 0; rc == SQLITE_OK && i < MATCHES; i++) {
+        snprintf(parameter, sizeof parameter, "?%zu", i + 3);
+        rc = all[i].wanted ? bind_word(q, parameter, all[i].wanted, strlen(all[i].wanted) - begins(w, &all[i])) : SQLITE_OK;
+    }
+    if (rc == SQLITE_OK && w->before.id)
+        rc = bind_word(q, "?12", w->before.id, strlen(w->before.id));
+    return rc == SQLITE_OK && w->after.id ? bind_word(q, "?14", w->after.id, strlen(w->after.id)) : rc;
 }
 
 static int prepare_wanted(struct store *s, sqlite3_stmt **q, const char *what, const struct store_wanted *w, bool accounts)
 {
-    char *sql = select_text(what, w, accounts);
-    int rc = sql ? sqlite3_prepare_v2(s->db, sql, -1, q, NULL) : SQLITE_NOMEM;
-    free(sql);
+    struct jl_buf sql;
+    jl_buf_init(&sql, 4096);
+    jl_buf_str(&sql, what);
+    add_wanted(&sql, w, accounts);
+    int rc = sql.failed ? SQLITE_NOMEM : sqlite3_prepare_v2(s->db, sql.data, -1, q, NULL);
+    jl_buf_release(&sql);
     return rc == SQLITE_OK ? bind_wanted(*q, w) : rc;
 }
 
@@ -192,6 +266,27 @@ enum joulet_status store_each_account(struct store *s, const struct store_wanted
     sqlite3_finalize(q);
     store_unlock(s);
     return st;
+}
+
+enum joulet_status store_freeze(struct store *s, struct joulet_error *err)
+{
+    store_lock(s);
+    int rc = sqlite3_exec(s->db, "BEGIN", NULL, NULL, NULL);
+    if (rc == SQLITE_OK) /* it is as of the first thing that is read */
+        rc = sqlite3_exec(s->db, "SELECT 1 FROM proxied LIMIT 1", NULL, NULL, NULL);
+    enum joulet_status st = rc == SQLITE_OK ? jl_ok(err) : store_fail(s, rc, "reading requests of the proxy", err);
+    store_unlock(s);
+    if (st != JOULET_OK)
+        store_thaw(s);
+    return st;
+}
+
+void store_thaw(struct store *s)
+{
+    store_lock(s);
+    if (!sqlite3_get_autocommit(s->db))
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    store_unlock(s);
 }
 
 static void append(struct jl_buf *out, sqlite3_stmt *q, int column)

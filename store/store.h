@@ -89,10 +89,13 @@ struct store_text {
 struct store_account {
     const char *proxy, *device;
     int64_t from_wall_ns, to_wall_ns; /* beginning of the quarter; last moment that is in it */
+    int64_t since_wall_ns;            /* when written: the beginning of what is added; 0: not told */
     enum joulet_provenance provenance;
     struct joulet_accounts j;
     double unmeasured_s;
-    double shared_s;             /* in which another proxy metered it as well: both have its energy */
+    /* In which another proxy metered it as well, as far as its rows here tell (2 s): both have its energy. Of two it is in the
+     * rows of one; what is written is added to. */
+    double shared_s;
     struct joulet_baseline idle; /* the latest */
 };
 #define STORE_QUARTER_NS ((int64_t)900 * 1000000000)
@@ -109,10 +112,17 @@ enum joulet_status store_put_proxied(struct store *s, const struct store_batch *
 struct store_wanted {
     int64_t since_ns, until_ns;                           /* wall clock, [since, until); 0: open */
     const char *id, *session, *model, *client, *upstream; /* NULL: any; the session's trace counts as well */
+    const char *state, *kind, *protocol;                  /* NULL: any */
+    bool by_beginnings;                                   /* of the texts above all but id: "NAME*" is all that begin so */
+    struct store_key {
+        int64_t wall_ns;
+        const char *id;
+    } before, after; /* in the order of the rows; id NULL: none */
     bool newest_first;
     size_t limit; /* 0: all */
 };
-/* Rows in the order of their beginning; what they point to is valid in the call. False ends it. `body` is read only when asked.
+/* Rows in the order of their beginning, those of one moment by id; what they point to is valid in the call. False ends it. `body`
+ * is read only when asked.
  */
 typedef bool store_proxied_row(void *user, const struct store_proxied *q);
 enum joulet_status store_each_proxied(struct store *s, const struct store_wanted *w, bool body, store_proxied_row *row,
@@ -120,6 +130,9 @@ enum joulet_status store_each_proxied(struct store *s, const struct store_wanted
 typedef bool store_account_row(void *user, const struct store_account *a);
 enum joulet_status store_each_account(struct store *s, const struct store_wanted *w, store_account_row *row, void *user,
                                       struct joulet_error *err);
+/* Until store_thaw whoever reads through this store sees it as it is now, whatever others write. One thread. */
+enum joulet_status store_freeze(struct store *s, struct joulet_error *err);
+void store_thaw(struct store *s);
 /* The texts of a request, appended; JOULET_NOT_FOUND: they were not kept. */
 enum joulet_status store_proxied_text(struct store *s, const char *id, struct jl_buf *request, struct jl_buf *answer,
                                       struct joulet_error *err);

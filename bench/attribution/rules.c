@@ -36,6 +36,8 @@ static bool simple(const struct history *h, const struct seen_window *windows, s
     return weight != NULL;
 }
 
+#define WAIT_S 120.0
+
 /* ---- joulet ---------------------------------------------------------------------------------------------------------- */
 
 enum what { ENTER, STEP, TOKEN, END, WINDOW };
@@ -168,6 +170,7 @@ static bool play(struct play *p, size_t n_windows, char *learnt)
         status = joulet_attribution_recall(p->a, p->engine, p->device, learnt, &p->err);
     for (size_t i = 0; i < n && status == JOULET_OK; i++)
         status = happen(p, &all[i]);
+    joulet_attribution_until(p->a, at(p->h->end_s + WAIT_S)); /* nothing waits for longer */
     if (status == JOULET_OK)
         status = joulet_attribution_learnt(p->a, p->engine, p->device, learnt, JOULET_LEARNT_MAX, NULL, &p->err);
     joulet_attribution_close(p->a);

@@ -65,8 +65,7 @@ static void print(const char *name, struct sample *x, double goal_ms, struct sam
     }
 }
 
-/* ---- the machine's own lateness -----------------------------------------------------------------------------------------------
- */
+/* ---- the machine's own lateness ---------------------------------------------------------------------------------- */
 
 struct timer {
     struct sample late;
@@ -86,8 +85,7 @@ static void *watch_timer(void *arg)
     return NULL;
 }
 
-/* ---- one stream after the other -----------------------------------------------------------------------------------------------
- */
+/* ---- one stream after the other ---------------------------------------------------------------------------------- */
 
 /* t_first_ns: when the first event was read; NULL: nobody wants to know. */
 static bool ask(const char *address, const char *path, const char *body, int64_t *t_first_ns)

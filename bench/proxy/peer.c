@@ -29,8 +29,7 @@ static bool send_all(int fd, const char *bytes, size_t n)
     return true;
 }
 
-/* ---- the upstream -----------------------------------------------------------------------------------------------------------
- */
+/* ---- the upstream ------------------------------------------------------------------------------------------------ */
 
 /* About what a token of a chat stream is. */
 static bool send_chunk(int fd)
@@ -158,8 +157,18 @@ void peer_serve(int listen_fd)
     }
 }
 
-/* ---- the client ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- the client -------------------------------------------------------------------------------------------------- */
+
+void peer_shuffle(int *order, int n, struct jl_rng *rng)
+{
+    for (int i = 0; i < n; i++)
+        order[i] = i;
+    for (int i = n - 1; i > 0; i--) {
+        int k = (int)jl_rng_below(rng, (uint64_t)i + 1), kept = order[i];
+        order[i] = order[k];
+        order[k] = kept;
+    }
+}
 
 void sample_add(struct sample *x, double s)
 {

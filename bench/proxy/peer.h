@@ -18,6 +18,9 @@ struct peer_silence {
 };
 struct peer_silence *peer_share(void); /* NULL: no memory */
 
+/* In which order the ways take turns: 0 to n - 1. */
+void peer_shuffle(int *order, int n, struct jl_rng *rng);
+
 struct sample {
     double *s; /* seconds, unsorted */
     size_t n, cap;
@@ -34,5 +37,8 @@ bool peer_ask_stream(int fd, size_t body, unsigned n, unsigned gap_us); /* the r
 bool peer_ask(int fd);                                                  /* one short request and its answer */
 bool peer_hold(int fd);                                                 /* until the first chunk of a silent stream is there */
 bool peer_wait(int fd);                                                 /* the request alone, of an answer that never begins */
+
+/* Passes every connection of listen_fd on to the upstream, for ever. */
+void relay_serve(int listen_fd, int upstream_port);
 
 #endif

@@ -1,8 +1,8 @@
 /* proxy.c - what `joulet serve` adds between a client and its engine: time per streamed chunk and to the first one, requests a
  * second, processor time per chunk and request, memory per open stream. Ways (direct, joulet without metering, with an observer
- * that looks at each byte, with an observer that hangs, with metering on a simulated sensor, and nginx when the variable NGINX
- * names one) take turns in shuffled order; each figure is the median over rounds of what a round's median or percentile shows.
- * One JSON object a line; goals in docs/performance.md. */
+ * that looks at each byte, with an observer that hangs, with metering on a simulated sensor, a relay that understands
+ * nothing, and nginx when the variable BENCH_NGINX names one) take turns in shuffled order; each figure is the median over rounds
+ * of what a round's median or percentile shows. One JSON object a line; goals in docs/performance.md. */
 #include "bench/proxy/peer.h"
 #include "server/metering.h"
 #include "server/recognise_apart.h"
@@ -11,8 +11,8 @@
 #include <dirent.h>
 #include <math.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +21,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DIRECT, PLAIN, OBSERVED, STUCK, METERED, NGINX, WAYS };
+enum { DIRECT, PLAIN, OBSERVED, STUCK, METERED, RELAY, NGINX, WAYS };
 enum { ROUNDS = 5, STREAMS_MOST = 64, HELD = 2000, LEAVERS = 100 };
-static const char *const way_names[] = {"direct", "--no-meter", "observed", "observer hangs", "metered", "nginx"};
+static const char *const way_names[] = {"direct", "--no-meter", "observed", "observer hangs", "metered", "bare relay", "nginx"};
 
 struct way {
     int port; /* 0: not there */
@@ -34,8 +34,7 @@ static pid_t upstream_pid;
 static struct peer_silence *silence;
 static char folder[] = "/tmp/joulet-bench-XXXXXX";
 
-/* ---- one figure a line ------------------------------------------------------------------------------------------------------
- */
+/* ---- one figure a line ------------------------------------------------------------------------------------------- */
 
 static void print_number(const char *key, double v)
 {
@@ -57,8 +56,7 @@ static void figure(const char *name, double value, const char *unit, double goal
     fflush(stdout);
 }
 
-/* ---- the processes ------------------------------------------------------------------------------------------------------------
- */
+/* ---- the processes ----------------------------------------------------------------------------------------------- */
 
 static pid_t child(void)
 {
@@ -194,6 +192,15 @@ static void start_nginx(int upstream_port)
     free(text);
 }
 
+static void start_relay(int upstream_port)
+{
+    int fd = peer_listen(&ways[RELAY].port);
+    ways[RELAY].pid = child();
+    if (ways[RELAY].pid == 0)
+        relay_serve(fd, upstream_port);
+    close(fd);
+}
+
 static bool start_all(void)
 {
     int port, fd = peer_listen(&port);
@@ -210,6 +217,7 @@ static bool start_all(void)
     bool ok = true;
     for (int way = PLAIN; way <= METERED && ok; way++)
         ok = start_joulet(way, port);
+    start_relay(port);
     start_nginx(port);
     return ok;
 }
@@ -228,8 +236,7 @@ static void stop_all(void)
     free(command);
 }
 
-/* ---- one round
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- one round --------------------------------------------------------------------------------------------------- */
 
 struct job {
     int way;
@@ -367,19 +374,7 @@ static double first_round(int way, size_t body, unsigned times)
     return s;
 }
 
-/* ---- rounds in shuffled order
- * ---------------------------------------------------------------------------------------------------- */
-
-static void shuffle(int order[WAYS], struct jl_rng *rng)
-{
-    for (int i = 0; i < WAYS; i++)
-        order[i] = i;
-    for (int i = WAYS - 1; i > 0; i--) {
-        int k = (int)jl_rng_below(rng, (uint64_t)i + 1), kept = order[i];
-        order[i] = order[k];
-        order[k] = kept;
-    }
-}
+/* ---- rounds in shuffled order ------------------------------------------------------------------------------------ */
 
 static double median(struct sample *x)
 {
@@ -431,7 +426,7 @@ static void bench_streams(unsigned streams, unsigned chunks, unsigned gap_us, co
     struct sample p50[WAYS] = {0}, p99[WAYS] = {0}, cpu[WAYS] = {0};
     for (int round = 0; round < ROUNDS; round++) {
         int order[WAYS];
-        shuffle(order, rng);
+        peer_shuffle(order, WAYS, rng);
         for (int i = 0; i < WAYS; i++) {
             struct sample all = {0};
             double cpu_s;
@@ -453,7 +448,7 @@ static void bench_first(size_t body, struct jl_rng *rng)
     char what[80];
     for (int round = 0; round < ROUNDS; round++) {
         int order[WAYS];
-        shuffle(order, rng);
+        peer_shuffle(order, WAYS, rng);
         for (int i = 0; i < WAYS; i++) {
             double x = ways[order[i]].port ? first_round(order[i], body, 100) : (double)NAN;
             if (isfinite(x))
@@ -475,7 +470,7 @@ static void bench_requests(struct jl_rng *rng)
     char name[100];
     for (int round = 0; round < ROUNDS; round++) {
         int order[WAYS];
-        shuffle(order, rng);
+        peer_shuffle(order, WAYS, rng);
         for (int i = 0; i < WAYS; i++) {
             double each, x = ways[order[i]].port ? requests_round(order[i], 16, 0.5, &each) : (double)NAN;
             if (isfinite(x)) {

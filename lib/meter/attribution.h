@@ -104,10 +104,11 @@ struct attribution_inference {
     joulet_mark step_end;     /* of the last that closed */
     joulet_mark assigned;     /* steps that ended until then have their prompts */
     size_t prompt_head, prompt_tail, silent_head;
-    size_t begun;        /* requests that decode */
-    double gap_s;        /* median time between two tokens of a request */
-    double piece_tokens; /* tokens of a piece */
-    double decode_s;     /* lower quartile of the times of steps: those that compute no prompt */
+    size_t begun;             /* requests that decode */
+    double gap_s;             /* median time between two tokens of a request */
+    double piece_tokens;      /* tokens of a piece */
+    double excess_s, prompts; /* time that steps took longer than what they decoded explains; tokens of prompts; of all so far */
+    double decode_s;          /* lower quartile of the times of steps: those that compute no prompt */
     struct jl_equations times;
     double time_s[SHARING_TERMS], time_at; /* of a step, a prompt's token, a decoded token, a context; 0: not known yet */
 };
@@ -173,6 +174,7 @@ void infer_close(struct attribution_inference *x);
 struct attribution_entry *infer_entry(struct attribution_inference *x, size_t number);
 /* How much longer a step took than what it decoded explains: a prompt was computed. */
 double infer_excess(const struct attribution_inference *x, const struct attribution_held *h);
+double infer_token_s(const struct attribution_inference *x); /* of a prompt; 0: not known */
 /* Tokens of prompts that still find time in it. */
 double infer_room(const struct attribution_inference *x, const struct attribution_held *h);
 double infer_remaining(const struct attribution_request *r);

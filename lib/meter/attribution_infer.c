@@ -119,7 +119,7 @@ static bool is_known(struct joulet_attribution *a, struct attribution_engine *e,
     if (infer_waits_for_count(a, x, h))
         return false;
     const struct attribution_request *r = head_of(a, x);
-    bool full = h->to < x->assigned || (h->to == x->assigned && !(x->time_s[1] > 0 && infer_room(x, h) > FULL * h->given));
+    bool full = h->to < x->assigned || (h->to == x->assigned && !(infer_token_s(x) > 0 && infer_room(x, h) > FULL * h->given));
     bool plain = x->time_s[1] > 0 && h->decoders > 0 && infer_excess(x, h) <= 0;
     return !r || full || plain || h->from < r->arrived || (e->slots && x->begun >= e->slots);
 }
@@ -259,6 +259,8 @@ static void close_cluster(struct joulet_attribution *a, struct attribution_engin
         if (m->prefill > 0)
             x->assigned = to;
     }
+    if (k != NONE)
+        x->excess_s += infer_excess(x, &x->held[k]);
     if (firsts && k != NONE)
         begin_all(a, x, k, firsts);
     for (size_t i = 0; i < n; i++) {

@@ -37,10 +37,17 @@ double infer_excess(const struct attribution_inference *x, const struct attribut
     return fmax(more, 0.2 * seconds(h));
 }
 
+/* Time of a prompt's token; 0: nothing is known. Before times are fitted, that of all prompts so far by all time that steps took
+ * longer: in which step one ends and the next begins is of no matter there. */
+double infer_token_s(const struct attribution_inference *x)
+{
+    return x->time_s[1] > 0 ? x->time_s[1] : x->prompts > 0 ? x->excess_s / x->prompts : 0;
+}
+
 /* Tokens of prompts that still find time in it; what it takes when the time of a token is not known. */
 double infer_room(const struct attribution_inference *x, const struct attribution_held *h)
 {
-    return fmax(0, infer_excess(x, h) / x->time_s[1] - h->given);
+    return fmax(0, infer_excess(x, h) / infer_token_s(x) - h->given);
 }
 
 /* The lower quartile: most steps only decode, or enough of them do. */
@@ -103,7 +110,7 @@ static void mend_guess(const struct attribution_inference *x, struct attribution
 static double space(const struct attribution_inference *x, size_t i, size_t k, double tokens, double behind)
 {
     const struct attribution_held *h = &x->held[i];
-    if (!(x->time_s[1] > 0)) /* nothing is known of times: by how much longer the step took */
+    if (!(infer_token_s(x) > 0)) /* nothing is known of times: by how much longer the step took */
         return infer_excess(x, h) * (i < k ? 1 : tokens / (tokens + behind));
     return i < k ? infer_room(x, h) : fmax(infer_room(x, h) - behind, 0);
 }
@@ -113,7 +120,8 @@ static double space(const struct attribution_inference *x, size_t i, size_t k, d
 void infer_assign_prompt(struct attribution_inference *x, struct attribution_request *r, size_t k, struct attribution_entry *own,
                          double behind)
 {
-    bool timed = x->time_s[1] > 0;
+    x->prompts += infer_remaining(r);
+    bool timed = infer_token_s(x) > 0;
     size_t from = k;
     while (from > x->first && x->held[from - 1].from >= r->arrived &&
            (timed ? x->held[from - 1].to >= x->assigned : x->held[from - 1].to > x->assigned))

@@ -105,7 +105,7 @@ enum joulet_status joulet_attribution_recall(struct joulet_attribution *a, size_
         for (size_t j = 0; j < i; j++)
             s->learnt.xx[j][i] = s->learnt.xx[i][j];
     jl_equations_scale(&s->learnt, TRUST);
-    s->w.assumed = s->busy_windows < SHARING_LEARNT;
+    s->w.assumed = s->busy_windows < SHARING_LEARNT / 2.0; /* they count half at a fit of the clock */
     s->busy_windows = fmax(TRUST * s->busy_windows, s->w.assumed ? 0 : SHARING_LEARNT);
     s->fit_at = 1.3 * s->busy_windows;
     return jl_ok(err);

@@ -9,7 +9,8 @@
 
 #define WINDOWS_MAX ((size_t)1 << 16)
 #define PATIENCE_S  60.0 /* an engine that tells its steps may be so late; one step is seldom so long */
-#define LEARN_S     10.0 /* windows of a model of which nothing is known wait for so long, for weights or for its devices */
+#define LEARN_S     20.0 /* windows of a model of which nothing is known wait for so long */
+#define DEVICES_S   10.0 /* those of one of which the devices are not known */
 #define REST_SHARE  0.05 /* of the window, for engines about which nothing is known, beside others that drew all of it */
 
 joulet_mark attribution_known_until(const struct joulet_attribution *a, const struct attribution_engine *e)
@@ -296,7 +297,7 @@ static bool waits_for_weights(struct joulet_attribution *a, size_t device, joule
 static bool waits_for_devices(const struct joulet_attribution *a, size_t device, joulet_mark known)
 {
     const struct attribution_device *d = &a->devices[device];
-    if (known - d->windows[d->first].to > jl_ns(LEARN_S))
+    if (known - d->windows[d->first].to > jl_ns(DEVICES_S))
         return false;
     for (size_t i = 0; i < a->n_ledgers; i++) {
         const struct attribution_ledger *l = a->ledgers[i];

@@ -5,8 +5,8 @@
 #include "lib/base/base.h"
 #include "lib/stats/regress.h"
 
-#define SHARING_TERMS  4  /* of the model of a step: steps, prefill tokens, decode tokens, contexts */
-#define SHARING_LEARNT 50 /* busy windows before weights are no longer called assumed (7.5) */
+#define SHARING_TERMS  4   /* of the model of a step: steps, prefill tokens, decode tokens, contexts */
+#define SHARING_LEARNT 100 /* busy windows before weights are no longer called assumed (7.5) */
 
 enum sharing_what { STEP, PREFILL, MEMBER, JOIN, DECODE, PAUSE, LEAVE };
 

@@ -3,6 +3,7 @@
 #include "lib/platform/platform.h"
 
 #include <link.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,4 +40,11 @@ void jl_memory_trim(void)
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     if (!traced())
         dl_iterate_phdr(give_back, &page);
+}
+
+void jl_heap_trim(void)
+{
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }

@@ -264,3 +264,11 @@ size_t lines_of(const char *text)
         n += *text == '\n';
     return n;
 }
+
+void program_stop(struct program *p)
+{
+    kill(p->pid, SIGTERM);
+    program_end(p);
+    assert_int_equal(p->code, 0);
+    program_release(p);
+}

@@ -38,6 +38,8 @@ void program_until_catching(struct program *p, int signal_number);
 void program_close_out(struct program *p); /* nobody reads its standard output any more */
 /* Reads the rest and waits for its end. */
 void program_end(struct program *p);
+/* A server: SIGTERM, after which it must end well; released. */
+void program_stop(struct program *p);
 void program_release(struct program *p);
 
 #define ARGS(...) ((const char *[]){__VA_ARGS__, NULL})

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,18 +49,11 @@ static char *shell(const char *command)
     return out.data;
 }
 
-static bool has_curl(void)
-{
-    return system("curl --version >/dev/null 2>&1") == 0;
-}
-
 static void curl_through_it(void **state)
 {
     struct upstream *u = upstream_start(plays, JL_COUNT(plays));
     struct program p = {0};
     (void)state;
-    if (!has_curl())
-        skip();
     char *url = started(&p, ARGS("serve", "--verbose", "--listen", "127.0.0.1:0", "--upstream", upstream_url(u)));
     static const struct {
         const char *args, *want;
@@ -95,16 +89,15 @@ static void ends_by_a_signal(void **state)
 {
     static const int signals[] = {SIGTERM, SIGINT};
     (void)state;
-    if (!has_curl())
-        skip();
     for (size_t i = 0; i < JL_COUNT(signals); i++) {
         struct upstream *u = upstream_start(plays, JL_COUNT(plays));
         struct program p = {0};
         char *url = started(&p, ARGS("serve", "--listen", "127.0.0.1:0", "--upstream", upstream_url(u)));
+        size_t before = upstream_requests(u); /* it was asked whether it is a joulet server */
         char *command = jl_strf("curl --noproxy '*' --max-time 20 -s %s/slow", url);
         FILE *f = popen(command, "r");
         char bytes[100] = "";
-        while (upstream_requests(u) == 0)
+        while (upstream_requests(u) == before)
             usleep(1000);
         kill(p.pid, signals[i]);
         assert_int_equal(fread(bytes, 1, sizeof(bytes) - 1, f), 10);
@@ -120,9 +113,10 @@ static void ends_by_a_signal(void **state)
     struct upstream *u = upstream_start(plays, JL_COUNT(plays));
     struct program p = {0};
     char *url = started(&p, ARGS("serve", "--listen", "127.0.0.1:0", "--drain", "100ms", "--upstream", upstream_url(u)));
+    size_t before = upstream_requests(u);
     char *command = jl_strf("curl --noproxy '*' --max-time 20 -s %s/hold", url);
     FILE *f = popen(command, "r");
-    while (upstream_requests(u) == 0)
+    while (upstream_requests(u) == before)
         usleep(1000);
     kill(p.pid, SIGTERM);
     program_end(&p);
@@ -174,8 +168,6 @@ static void requests_have_an_energy(void **state)
     const char *curve = scratch("serve.curve");
     char *sim = jl_strf("follow:%s", curve);
     (void)state;
-    if (!has_curl())
-        skip();
     sim_config_init(&c);
     c.curve = curve;
     struct sim_engine *e = sim_engine_start(&c, &err);
@@ -206,6 +198,75 @@ static void requests_have_an_energy(void **state)
     sim_engine_stop(e);
     free(url);
     free(sim);
+}
+
+/* As `joulet engine start` leaves it: the engine of this machine is the one at that port, and the test its process. */
+static void engine_is_at(int port)
+{
+    char *stat = NULL, *text, *start;
+    size_t size = 0;
+    FILE *f = fopen("/proc/self/stat", "r");
+    assert_true(f && getline(&stat, &size, f) > 0);
+    fclose(f);
+    start = strrchr(stat, ')');
+    for (int field = 2; field < 22; field++)
+        start = strchr(start + 1, ' ');
+    start[1 + strcspn(start + 1, " ")] = '\0';
+    text = jl_strf("{\"pid\":%d,\"process_start\":%s,\"port\":%d,\"url\":\"http://127.0.0.1:%d\",\"key\":\"k\",\"log\":\"l\","
+                   "\"model\":\"m\",\"private_engine\":true}",
+                   (int)getpid(), start + 1, port, port);
+    mkdir(scratch("joulet"), 0700);
+    scratch_write("joulet/engine.json", text);
+    free(text);
+    free(stat);
+}
+
+/* It comes back at another port: the request that finds nobody fails and says so, later ones go there. */
+static void an_engine_found_again(void **state)
+{
+    struct program p = {0};
+    struct sim_config c;
+    struct joulet_error err;
+    static const char ask[] =
+        "curl --noproxy '*' --max-time 20 -s -w ' %%{http_code}' %s/completion -d '{\"prompt\":\"a\",\"n_predict\":1}'";
+    (void)state;
+    sim_config_init(&c);
+    struct sim_engine *e = sim_engine_start(&c, &err);
+    assert_non_null(e);
+    int first = sim_engine_port(e), second;
+    engine_is_at(first);
+    char *url = started(&p, ARGS("serve", "--no-meter", "--listen", "127.0.0.1:0"));
+    char *command = jl_strf(ask, url), *got = shell(command);
+    must_say(got, " 200");
+    free(got);
+    sim_engine_stop(e);
+    got = shell(command);
+    must_say(got, " 502");
+    must_say(got, "joulet: ");
+    free(got);
+    do { /* the port of the first one may be free again, and is another one's then */
+        e = sim_engine_start(&c, &err);
+        assert_non_null(e);
+        second = sim_engine_port(e);
+    } while (second == first);
+    engine_is_at(second);
+    got = shell(command);
+    for (int i = 0; i < 600 && !strstr(got, " 200"); i++) {
+        usleep(100000);
+        free(got);
+        got = shell(command);
+    }
+    must_say(got, " 200");
+    free(got);
+    kill(p.pid, SIGTERM);
+    program_end(&p);
+    assert_int_equal(p.code, CLI_DONE);
+    must_say(kept(&p.err), " is gone; requests go to http://127.0.0.1:");
+    sim_engine_stop(e);
+    unlink(scratch("joulet/engine.json"));
+    program_release(&p);
+    free(command);
+    free(url);
 }
 
 static void mistakes(void **state)
@@ -240,8 +301,11 @@ static void mistakes(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(curl_through_it), cmocka_unit_test(ends_by_a_signal),
-                                       cmocka_unit_test(says_where_it_listens_as_json), cmocka_unit_test(requests_have_an_energy),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(curl_through_it),
+                                       cmocka_unit_test(ends_by_a_signal),
+                                       cmocka_unit_test(says_where_it_listens_as_json),
+                                       cmocka_unit_test(requests_have_an_energy),
+                                       cmocka_unit_test(an_engine_found_again),
                                        cmocka_unit_test(mistakes)};
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -209,8 +209,7 @@ static void tokens(void **state)
     program_release(&p);
 }
 
-/* ---- servers that tell nothing, or what cannot be -----------------------------------------------------------------------------
- */
+/* ---- servers that tell nothing, or what cannot be ---------------------------------------------------------------- */
 
 #define HEADER      "X-Joulet-Request: 0123456789abcdef\r\n"
 #define STREAM      "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n" HEADER "Connection: close\r\n\r\n"
@@ -283,8 +282,7 @@ static void servers_that_fail(void **state)
     }
 }
 
-/* ---- tail
- * ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- tail -------------------------------------------------------------------------------------------------------- */
 
 static void run_once(const char *at, const char *model, const char *n)
 {
@@ -299,6 +297,8 @@ static void lines_as_requests_end(void **state)
     (void)state;
     struct program text = {.env = NULL}, json = {.env = NULL}, other = {.env = NULL};
     program_start(&text, ARGS("tail", "--url", url, "--token", "a-long-token"));
+    run_once(url, "sim-model", "11");
+    program_until_out(&text, " 11 ");
     program_start(&json, ARGS("tail", "--url", url, "--token", "a-long-token", "--json", "-n", "1"));
     program_start(&other, ARGS("tail", "--url", url, "--token", "a-long-token", "--model", "no-such*"));
     program_until_out(&json, "\n"); /* the last one there was */
@@ -314,7 +314,7 @@ static void lines_as_requests_end(void **state)
     program_end(&json);
     program_end(&other);
     assert_int_equal(text.code, 130);
-    must_say(kept(&text.err), "1 request, ");
+    must_say(kept(&text.err), "2 requests, ");
     must_say(kept(&text.err), " above idle");
     assert_string_equal(kept(&other.out), "");
     must_say(kept(&other.err), "0 requests, 0 tokens in, 0 out");
@@ -388,12 +388,12 @@ static void tail_of_what_is_no_server(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lines_as_requests_end), /* first: requests of before end when they are final */
         cmocka_unit_test(a_run_has_the_energy_of_the_server),
         cmocka_unit_test(every_request_of_a_plan),
         cmocka_unit_test(named_sensors_win),
         cmocka_unit_test(tokens),
         cmocka_unit_test(servers_that_fail),
-        cmocka_unit_test(lines_as_requests_end),
         cmocka_unit_test(a_server_that_comes_back),
         cmocka_unit_test(tail_of_what_is_no_server),
     };

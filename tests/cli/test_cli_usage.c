@@ -181,6 +181,55 @@ static void kill_9_loses_a_second_at_most(void **state)
     }
 }
 
+struct accounts_seen {
+    double measured_j;
+    int64_t to_ns;
+};
+
+static bool look_at_account(void *user, const struct store_account *a)
+{
+    struct accounts_seen *x = user;
+    x->measured_j += a->j.measured_j;
+    x->to_ns = a->to_wall_ns > x->to_ns ? a->to_wall_ns : x->to_ns;
+    return true;
+}
+
+static struct accounts_seen accounts_in(const char *db)
+{
+    struct store_wanted all = {0};
+    struct accounts_seen x = {0};
+    struct store *s = opened(db);
+    assert_int_equal(store_each_account(s, &all, look_at_account, &x, NULL), JOULET_OK);
+    store_close(s);
+    return x;
+}
+
+/* Of a machine that nobody asks anything: written again and again, and what was there stays. */
+static void kill_9_keeps_the_accounts(void **state)
+{
+    const char *db = scratch("idle.db");
+    struct program p = {0};
+    struct accounts_seen x = {0}, now;
+    size_t written = 0;
+    (void)state;
+    char *url = started(&p, db);
+    for (int i = 0; i < 1200 && written < 4; i++, usleep(100000)) {
+        now = accounts_in(db);
+        if (now.measured_j <= x.measured_j)
+            continue;
+        assert_true(!written || now.to_ns - x.to_ns < 50 * JL_NS_PER_S); /* a second, on a machine that keeps up */
+        x = now;
+        written++;
+    }
+    assert_int_equal(written, 4);
+    kill(p.pid, SIGKILL);
+    program_end(&p);
+    now = accounts_in(db);
+    assert_true(now.measured_j >= x.measured_j && now.to_ns >= x.to_ns);
+    program_release(&p);
+    free(url);
+}
+
 static void a_locked_database_stops_nothing(void **state)
 {
     const char *db = scratch("locked.db");
@@ -327,9 +376,8 @@ static void two_proxies_and_their_usage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(kill_9_loses_a_second_at_most),
-        cmocka_unit_test(a_locked_database_stops_nothing),
-        cmocka_unit_test(a_full_disk_stops_nothing),
+        cmocka_unit_test(kill_9_loses_a_second_at_most),   cmocka_unit_test(kill_9_keeps_the_accounts),
+        cmocka_unit_test(a_locked_database_stops_nothing), cmocka_unit_test(a_full_disk_stops_nothing),
         cmocka_unit_test(two_proxies_and_their_usage),
     };
     return cmocka_run_group_tests(tests, engine_up, engine_down);

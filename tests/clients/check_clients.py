@@ -116,8 +116,11 @@ class Check:
 
     def aborted(self, what):
         """The engine stopped soon after its client left, and the record says so."""
-        found, _ = self.proxy.settled()
-        last = found["requests"][0]
+        end = time.monotonic() + 60
+        last = {"state": "none", "tokens": {}}
+        while last["state"] != "client gone" and time.monotonic() < end:  # what passed a moment ago may not have been looked at
+            time.sleep(0.05)
+            last = self.proxy.settled()[0]["requests"][0]
         if last["state"] != "client gone" or not 0 < (last["tokens"]["generated"] or 0) < self.engine.long / 2:
             self.fault(what, "abort: the record says", json.dumps(last))
         end = time.monotonic() + 600

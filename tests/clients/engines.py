@@ -170,6 +170,7 @@ class Ollama:
             digest = "sha256:" + digests[-1]
             fetch(f"{self.url}/api/blobs/{digest}", data)
             fetch(self.url + "/api/create", {"model": name, "files": {"x.gguf": digest}, "stream": False})
+            time.sleep(1.1)  # its list is in the order of seconds, and models of one second are in any
         # Loaded now, so that no client's request holds the time of it.
         fetch(self.url + "/api/chat", {"model": "parrot", "messages": [{"role": "user", "content": "x"}], "stream": False,
                                        "keep_alive": -1, "options": {"num_predict": 1}})

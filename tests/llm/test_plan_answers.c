@@ -83,8 +83,18 @@ static void answers_pass_or_fail(void **state)
 
 static void greedy_expressions_are_refused(void **state)
 {
-    static const char *const bad[] = {"[", "a{1,200}", "((((a{1,9}){1,9}){1,9}){1,9})", "a{9", "*"};
-    static const char *const good[] = {"a{2,5}", "\\{9999\\}", "[0-9]{4}-[0-9]{2}", "(?i)answer: *12"};
+    static const char *const bad[] = {"[",
+                                      "a{1,200}",
+                                      "((((a{1,9}){1,9}){1,9}){1,9})",
+                                      "a{9",
+                                      "a+++++++++++++++++++++",
+                                      "(((((((((((((((a+)+)+)+)+)+)+)+)+)+)+)+)+)+)+",
+                                      "((a{100}){100}){9}",
+                                      "([]()]{99}){99}{9}",
+                                      "*"};
+    static const char *const good[] = {
+        "a{2,5}",        "(a+b+)+",    "[+*+{+(]+",         "\\(\\+\\+\\+\\+\\+\\+\\+\\+\\+\\+\\+\\+\\+\\+\\+",
+        "(a{100}){100}", "\\{9999\\}", "[0-9]{4}-[0-9]{2}", "(?i)answer: *12"};
     char longer[1200];
     struct joulet_error err;
     (void)state;

@@ -155,7 +155,7 @@ static void test_accounts_of_devices(void **state)
     ok(joulet_attribution_loaded(a, engine, false, at(4), &err));
     energy(a, gpu, 4, 5, 90);
     energy(a, spare, 0, 5, 120);
-    joulet_attribution_until(a, at(20));
+    joulet_attribution_until(a, at(30));
     struct joulet_accounts x = accounts(a, gpu), y = accounts(a, spare);
     assert_near(x.measured_j, 615, 1e-9);
     assert_near(x.keep_alive_j, 40 * 2.5, 1e-9);
@@ -251,7 +251,7 @@ static void test_several_devices(void **state)
     ok(joulet_attribution_step(a, engine, at(1), at(2), (struct joulet_stepped[]){{r, 10, 0, 0}, {s, 10, 0, 0}}, 2, &err));
     ok(joulet_attribution_end(a, r, 1, at(2), &err));
     ok(joulet_attribution_end(a, s, 1, at(2), &err));
-    joulet_attribution_until(a, at(20)); /* weights that are only assumed wait no longer */
+    joulet_attribution_until(a, at(30)); /* weights that are only assumed wait no longer */
     energy(a, pair[0], 1, 2, 150);
     assert_int_equal(told.n, 0);
     energy(a, pair[1], .5, 2.5, 340);
@@ -353,7 +353,7 @@ static void test_gains_of_devices(void **state)
         r = enter(a, engine, 7, 10, 1);
         ok(joulet_attribution_step(a, engine, at(1), at(2), &(struct joulet_stepped){r, 10, 0, 0}, 1, &err));
         ok(joulet_attribution_end(a, r, 1, at(2), &err));
-        joulet_attribution_until(a, at(20));
+        joulet_attribution_until(a, at(30));
         for (size_t k = 0; k < 3; k++) {
             double net_j = k == 1 ? 200 : 100;
             ok(joulet_attribution_energy(a, devices[k], at(1), at(2), net_j + 50, .001, .05 * net_j, &err));
@@ -858,7 +858,7 @@ static void test_unseen_tokens(void **state)
     ok(joulet_attribution_end(a, whole, 50, at(1.0005), &err));
     ok(joulet_attribution_end(a, stream, 50, at(1.0006), &err));
     ok(joulet_attribution_end(a, gone, 0, at(1.1), &err));
-    joulet_attribution_until(a, at(20));
+    joulet_attribution_until(a, at(30));
     energy(a, gpu, 0, 1.001, 50 * 1.001 + 100);
     energy(a, gpu, 1.001, 2, 50 * .999 + 30);
     assert_int_equal(told.n, 3);
@@ -884,7 +884,7 @@ static void test_whole_answer_after_a_stream(void **state)
     ok(joulet_attribution_end(a, stream, 50, at(.5), &err));
     ok(joulet_attribution_enter(a, engine, &silent, at(.5), &whole, &err));
     ok(joulet_attribution_end(a, whole, 50, at(1), &err));
-    joulet_attribution_until(a, at(20));
+    joulet_attribution_until(a, at(30));
     energy(a, gpu, 0, .3, 150 * .3);
     energy(a, gpu, .3, .9, 150 * .6); /* all of it above idle is theirs: 20 W s of one, 40 of the other */
     energy(a, gpu, .9, 1.2, 150 * .1 + 50 * .2);

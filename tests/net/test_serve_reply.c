@@ -187,13 +187,38 @@ static void heads_that_are_none(void **state)
     free(flood);
 }
 
+/* The limit for what is no body is that of one chunk: an answer of a long night has far more of them than fit below it. */
+static void many_chunks(void **state)
+{
+    enum { CHUNKS = 200000 };
+    struct reply r;
+    size_t used;
+    (void)state;
+    reply_init(&r, false);
+    assert_int_equal(reply_head_bytes(&r, CHUNKED, strlen(CHUNKED), &used), REPLY_HEAD);
+    for (int i = 0; i < CHUNKS; i++) {
+        char chunk[] = "1;a=b\r\nx\r\n";
+        assert_int_equal(reply_body_bytes(&r, chunk, sizeof chunk - 1), 1);
+    }
+    assert_int_equal(reply_body_bytes(&r, (char[]){"0\r\n\r\n"}, 5), 0);
+    assert_true(r.done);
+    reply_release(&r);
+
+    reply_init(&r, false);
+    assert_int_equal(reply_head_bytes(&r, CHUNKED, strlen(CHUNKED), &used), REPLY_HEAD);
+    reply_body_bytes(&r, (char[]){"1;"}, 2);
+    for (int i = 0; i < CHUNKS; i++)
+        reply_body_bytes(&r, (char[]){"a"}, 1);
+    assert_true(r.broken);
+    reply_release(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers),
-        cmocka_unit_test(the_end_of_the_connection),
-        cmocka_unit_test(headers),
-        cmocka_unit_test(heads_that_are_none),
+        cmocka_unit_test(answers),     cmocka_unit_test(the_end_of_the_connection),
+        cmocka_unit_test(headers),     cmocka_unit_test(heads_that_are_none),
+        cmocka_unit_test(many_chunks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -201,6 +201,20 @@ static void foreign_text_commands_nothing(void **state)
     }
 }
 
+static void models_by_their_file(void **state)
+{
+    static const char *const names[][2] = {{"/models/a b/tiny.gguf", "tiny.gguf"},
+                                           {"/tiny.gguf", "tiny.gguf"},
+                                           {"meta-llama/Llama-3.2-1B", "meta-llama/Llama-3.2-1B"}, /* no path */
+                                           {"llama3.2:1b", "llama3.2:1b"},
+                                           {"/models/", "/models/"},
+                                           {"/", "/"},
+                                           {"", ""}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(names); i++)
+        assert_string_equal(report_model_name(names[i][0]), names[i][1]);
+}
+
 static void items_wrap_with_their_indent(void **state)
 {
     static const struct report_style narrow = {.width = 30};
@@ -246,6 +260,7 @@ int main(void)
         cmocka_unit_test(estimates_without_channels_use_their_bounds),
         cmocka_unit_test(widths_are_columns),
         cmocka_unit_test(foreign_text_commands_nothing),
+        cmocka_unit_test(models_by_their_file),
         cmocka_unit_test(items_wrap_with_their_indent),
         cmocka_unit_test(every_flag_has_words),
     };

@@ -2,7 +2,7 @@
  * stored counts once; and trees of calls whose parents go in circles, name themselves or stand deeper than anybody looks. */
 #include "report/internal.h"
 #include "report/usage.h"
-#include "tests/store/scratch.h"
+#include "tests/store/scratch_store.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -16,25 +16,7 @@
 #define QUARTER(i) ((int64_t)(i)*STORE_QUARTER_NS)
 #define CALLS      3000
 
-static char db_path[128];
 static struct run factors;
-
-static int fresh(void **state)
-{
-    (void)state;
-    scratch_empty();
-    scratch_path(db_path, "joulet.db");
-    return 0;
-}
-
-static struct store *opened(void)
-{
-    struct store *s;
-    struct joulet_error err;
-    if (store_open(&s, db_path, &err) != JOULET_OK)
-        fail_msg("%s", err.message);
-    return s;
-}
 
 static struct joulet_energy energy(double net_j, double gross_j)
 {
@@ -230,8 +212,14 @@ static void count_session(const json_t *session, struct counted *c)
     size_t i;
     json_t *x;
     c->sessions++;
-    json_array_foreach(json_object_get(session, "calls"), i, x) c->calls += calls_in(x);
-    json_array_foreach(json_object_get(session, "sessions"), i, x) count_session(x, c);
+    json_array_foreach(json_object_get(session, "calls"), i, x)
+    {
+        c->calls += calls_in(x);
+    }
+    json_array_foreach(json_object_get(session, "sessions"), i, x)
+    {
+        count_session(x, c);
+    }
 }
 
 static struct counted tree_of(struct store *s)

@@ -277,6 +277,30 @@ def one_run(checker, doc, server):
     assert status == 200 and run["title"] == "checked" and run["requests"][0]["outcome"] == "ok", run
 
 
+def stopped_run(checker, doc, server):
+    """What is stopped keeps what it measured: each request that had ended is in the record."""
+    start, state, stop, record = (doc["paths"][p] for p in ("/joulet/runs", "/joulet/runs/{id}/state", "/joulet/runs/{id}/stop", "/joulet/runs/{id}"))
+    json_type = {"Content-Type": "application/json"}
+    body = json.dumps({"prompts": "nine", "repeat": 1000, "warmup": 0, "baseline_s": 0, "max_tokens": 4}).encode()
+    status, told = checker.answer("post", "/joulet/runs", start["post"], "/joulet/runs", body, json_type)
+    assert status == 202, told
+    own, until = told["id"], time.monotonic() + 120
+    while told["progress"]["done"] < 2 and time.monotonic() < until:
+        assert told["state"] in ("queued", "running"), told
+        time.sleep(0.1)
+        _, told = checker.answer("get", "/joulet/runs/{id}/state", state["get"], f"/joulet/runs/{own}/state")
+    done = told["progress"]["done"]
+    status, told = checker.answer("post", "/joulet/runs/{id}/stop", stop["post"], f"/joulet/runs/{own}/stop", b"{}", json_type)
+    assert status == 202, told
+    while told["state"] != "stopped" and time.monotonic() < until:
+        time.sleep(0.1)
+        _, told = checker.answer("get", "/joulet/runs/{id}/state", state["get"], f"/joulet/runs/{own}/state")
+    assert told["state"] == "stopped", told
+    status, run = checker.answer("get", "/joulet/runs/{id}", record["get"], f"/joulet/runs/{own}")
+    ended = [r for r in run["requests"] if r["outcome"] == "ok"]
+    assert status == 200 and done >= 2 and len(ended) >= done and len(run["requests"]) < 9000, (done, len(run["requests"]))
+
+
 def main():
     faulthandler.dump_traceback_later(500, exit=True)  # where it hung, before its time is up
     joulet, engine, openapi, record = sys.argv[1:]
@@ -298,6 +322,7 @@ def main():
             assert not differ, f"described and answered differ in {differ}"
             assert json.loads(server.ask("GET", "/joulet/openapi.json")[2]) == doc, "the server tells another description"
             one_run(checker, doc, server)
+            stopped_run(checker, doc, server)
             for path, ops in doc["paths"].items():
                 checker.methods(path, ops)
                 checker.strangers(path, ops)

@@ -35,6 +35,8 @@ void front_start(struct front *f, const struct play *plays, size_t n, const stru
         all.upstreams = &f->to;
         all.n_upstreams = 1;
     }
+    if (getenv("TOGETHER")) /* the same tests, with streams passed by one thread from the first one on */
+        all.together = 1;
     all.listen = all.listen ? all.listen : "127.0.0.1:0";
     all.said = on_said;
     all.user = f;

@@ -20,8 +20,7 @@
 
 static const struct play plays[] = {{.path = "/v1/chat/completions", .bytes = ANSWER}};
 
-/* ---- the query ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- the query --------------------------------------------------------------------------------------------------- */
 
 static void queries(void **state)
 {
@@ -111,8 +110,7 @@ static void routes(void **state)
     }
 }
 
-/* ---- who may ask what ---------------------------------------------------------------------------------------------------------
- */
+/* ---- who may ask what -------------------------------------------------------------------------------------------- */
 
 static void what_is_refused(void **state)
 {
@@ -201,8 +199,7 @@ static void long_bodies(void **state)
     free(body);
 }
 
-/* ---- requests -----------------------------------------------------------------------------------------------------------------
- */
+/* ---- requests ---------------------------------------------------------------------------------------------------- */
 
 enum { ASKED = 7 };
 
@@ -381,7 +378,7 @@ static void requests_by_what_is_asked(void **state)
 static void a_slow_follower_is_told_so(void **state)
 {
     struct metered_server s;
-    struct metering_filter all = {.before = UINT64_MAX, .limit = 0};
+    struct metering_filter all = {.limit = 0};
     struct metering_place place = {.begun = true, .seen = 7};
     struct jl_buf b;
     (void)state;
@@ -400,8 +397,79 @@ static void a_slow_follower_is_told_so(void **state)
     close_metering(&s);
 }
 
-/* ---- power --------------------------------------------------------------------------------------------------------------------
+/* ---- runs that strangers ask for
+ * ------------------------------------------------------------------------------------------------
  */
+
+/* One that is right, with some bytes changed, put in or taken out; every tenth is noise, or nested deeper than anybody writes. */
+static void make_body(struct jl_rng *rng, struct jl_buf *out)
+{
+    static const char *const right[] = {
+        "{\"kind\":\"run\",\"prompt\":\"a\",\"model\":\"m\",\"seed\":1,\"temperature\":0.5,\"private\":true}",
+        "{\"prompts\":\"nine\",\"repeat\":2,\"warmup\":0,\"baseline_s\":1.5,\"streams\":null,\"title\":\"\\u0041\"}",
+        "{\"kind\":\"bench\",\"top_k\":4294967295,\"top_p\":1e-300,\"max_tokens\":1e6,\"cooldown_s\":-0}"};
+    size_t what = jl_rng_below(rng, 10);
+    jl_buf_clear(out);
+    if (what == 0) {
+        for (size_t n = jl_rng_below(rng, 200); n; n--)
+            jl_buf_add(out, &(char){(char)jl_rng_next(rng)}, 1);
+    } else if (what == 1) {
+        for (size_t n = jl_rng_below(rng, 6000); n; n--)
+            jl_buf_str(out, jl_rng_below(rng, 2) ? "[" : "{\"a\":");
+    } else {
+        jl_buf_str(out, right[what % JL_COUNT(right)]);
+        for (size_t n = jl_rng_below(rng, 4); n; n--)
+            out->data[jl_rng_below(rng, out->len)] = (char)jl_rng_next(rng);
+        out->len -= jl_rng_below(rng, 5) ? 0 : jl_rng_below(rng, out->len);
+    }
+}
+
+/* Whatever is sent is answered, with an error that is JSON or by taking the run: and the program that is started for it is run
+ * with what was understood, never through a shell. */
+static void random_bodies(void **state)
+{
+    enum { TIMES = 600 };
+    struct metered_server s;
+    struct front f;
+    struct jl_buf body, request;
+    struct jl_rng rng = {6};
+    size_t taken = 0, refused = 0;
+    (void)state;
+    open_metering(&s, "100");
+    struct server_options o = {.metering = s.metering, .api = {.meter = s.meter, .program = "/bin/true"}};
+    front_start(&f, plays, JL_COUNT(plays), &o);
+    jl_buf_init(&body, 1 << 20);
+    jl_buf_init(&request, 1 << 20);
+    int fd = client_connect(f.server);
+    for (int i = 0; i < TIMES; i++) {
+        struct answer a;
+        make_body(&rng, &body);
+        jl_buf_clear(&request);
+        jl_buf_printf(&request,
+                      "POST /joulet/runs HTTP/1.1\r\n" HOST "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+                      body.len);
+        if (body.len)
+            jl_buf_add(&request, body.data, body.len);
+        client_send(fd, request.data, request.len);
+        client_read(fd, &a, false);
+        json_t *said = json_loads(a.body, JSON_REJECT_DUPLICATES, NULL);
+        if (!a.whole || !json_is_object(said) || (a.status != 202 && a.status != 400 && a.status != 503))
+            fail_msg("%d %s after %.*s", a.status, a.body, (int)body.len, body.data);
+        taken += a.status == 202;
+        refused += a.status == 400;
+        json_decref(said);
+        answer_release(&a);
+    }
+    close(fd);
+    print_message("  %zu taken, %zu refused\n", taken, refused);
+    assert_true(taken > 0 && refused > 0);
+    jl_buf_release(&request);
+    jl_buf_release(&body);
+    front_stop(&f);
+    close_metering(&s);
+}
+
+/* ---- power ------------------------------------------------------------------------------------------------------- */
 
 static void power_goes_on(void **state)
 {
@@ -423,6 +491,98 @@ static void power_goes_on(void **state)
     server_drain(f.server, 0); /* ends it */
     read_until(fd, &b, "\r\n0\r\n\r\n");
     close(fd);
+    jl_buf_release(&b);
+    front_stop(&f);
+    close_metering(&s);
+}
+
+struct pusher {
+    struct joulet *meter;
+    size_t channel;
+    atomic_bool pauses, stop;
+    pthread_t thread;
+};
+
+static void *push_on(void *arg)
+{
+    struct pusher *p = arg;
+    while (!atomic_load(&p->stop)) {
+        int64_t now_ns = jl_mono_ns();
+        const struct joulet_pushed r = {.asked_ns = now_ns, .answered_ns = now_ns, .value = now_ns / 1000000 % 1000};
+        if (!atomic_load(&p->pauses))
+            joulet_push(p->meter, p->channel, &r);
+        jl_sleep_until(now_ns + 20000000);
+    }
+    return NULL;
+}
+
+/* A sensor that falls silent, and comes back: said once each. */
+static void a_sensor_is_lost_and_back(void **state)
+{
+    struct metered_server s;
+    struct front f;
+    struct jl_buf b;
+    struct pusher p = {.pauses = false};
+    struct joulet_channel ch = {.id = "wall0.power",
+                                .sensor = "wall",
+                                .quantity = JOULET_POWER,
+                                .group = JOULET_GROUP_PLATFORM,
+                                .period_s = 0.02,
+                                .provenance = JOULET_MEASURED};
+    struct joulet_error err;
+    (void)state;
+    open_metering(&s, "100");
+    p.meter = s.meter;
+    assert_int_equal(joulet_push_open(s.meter, &ch, 1, 0.02, &p.channel, &err), JOULET_OK);
+    pthread_create(&p.thread, NULL, push_on, &p);
+    struct server_options o = {.metering = s.metering, .api.meter = s.meter};
+    front_start(&f, plays, JL_COUNT(plays), &o);
+    jl_buf_init(&b, 1 << 24);
+    int fd = client_connect(f.server);
+    client_say(fd, "GET /joulet/power?follow=1&interval_ms=100 HTTP/1.1\r\n" HOST "\r\n");
+    read_until(fd, &b, "event: power");
+    atomic_store(&p.pauses, true);
+    read_until(fd, &b, "event: sensor\ndata: {\"id\":\"wall0.power\",\"up\":false,\"time\":");
+    atomic_store(&p.pauses, false);
+    read_until(fd, &b, "event: sensor\ndata: {\"id\":\"wall0.power\",\"up\":true,\"time\":");
+    atomic_store(&p.stop, true);
+    pthread_join(p.thread, NULL);
+    close(fd);
+    jl_buf_release(&b);
+    front_stop(&f);
+    close_metering(&s);
+}
+
+/* Who does not read costs what the sockets hold, and nobody else waits. */
+static void a_reader_that_does_not_read(void **state)
+{
+    enum { MANY = 16 };
+    struct metered_server s;
+    struct front f;
+    struct jl_buf b;
+    int fds[MANY], size = 4096;
+    (void)state;
+    open_metering(&s, "100");
+    struct server_options o = {.metering = s.metering, .api.meter = s.meter};
+    front_start(&f, plays, JL_COUNT(plays), &o);
+    jl_buf_init(&b, 1 << 24);
+    for (int i = 0; i < MANY; i++) {
+        fds[i] = client_connect(f.server);
+        setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+        client_say(fds[i], i % 2 ? "GET /joulet/power?follow=1&interval_ms=100 HTTP/1.1\r\n" HOST "\r\n"
+                                 : "GET /joulet/requests?follow=1 HTTP/1.1\r\n" HOST "\r\n");
+    }
+    int reader = client_connect(f.server);
+    client_say(reader, "GET /joulet/requests?follow=1&limit=1 HTTP/1.1\r\n" HOST "\r\n");
+    int64_t before = jl_peak_memory();
+    for (int i = 0; i < 200; i++)
+        ask_for(f.server, i == 199 ? "the-last" : "one");
+    read_until(reader, &b, "\"the-last\"");
+    if (before > 0)
+        assert_true(jl_peak_memory() - before < 64 << 20);
+    for (int i = 0; i < MANY; i++)
+        close(fds[i]);
+    close(reader);
     jl_buf_release(&b);
     front_stop(&f);
     close_metering(&s);
@@ -468,7 +628,10 @@ int main(void)
         cmocka_unit_test(long_bodies),
         cmocka_unit_test(requests_by_what_is_asked),
         cmocka_unit_test(a_slow_follower_is_told_so),
+        cmocka_unit_test(random_bodies),
         cmocka_unit_test(power_goes_on),
+        cmocka_unit_test(a_sensor_is_lost_and_back),
+        cmocka_unit_test(a_reader_that_does_not_read),
         cmocka_unit_test(a_stream_ends_with_its_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,8 +22,7 @@ enum { CLIENTS = 8, EACH = 6, ALL = CLIENTS * EACH, CHUNK = 96 };
 #define IDLE_W    10.0
 #define AHEAD_NS  ((int64_t)2 * 1000000) /* a step is written down so long before it begins */
 
-/* ---- the engine --------------------------------------------------------------------------------------------------------------
- */
+/* ---- the engine -------------------------------------------------------------------------------------------------- */
 
 struct sequence {
     int fd, prompt, done, made, wanted;
@@ -200,8 +199,7 @@ static void engine_stop(struct engine *e)
     pthread_mutex_destroy(&e->lock);
 }
 
-/* ---- clients ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- clients ----------------------------------------------------------------------------------------------------- */
 
 struct client {
     const struct server *server;

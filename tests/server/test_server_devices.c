@@ -237,8 +237,7 @@ static void test_not_known(void **state)
     close_cards(&x);
 }
 
-/* ---- the first request ------------------------------------------------------------------------------------------------------
- */
+/* ---- the first request ------------------------------------------------------------------------------------------- */
 
 #define HEAD  "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
 #define PIECE "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"a\"},\"done\":false}\n"
@@ -446,8 +445,7 @@ static void test_processor(void **state)
     free(m);
 }
 
-/* ---- edges -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- edges ------------------------------------------------------------------------------------------------------- */
 
 static void test_edges(void **state)
 {

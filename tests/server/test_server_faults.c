@@ -348,8 +348,7 @@ static void early_answers(void **state)
     front_stop(&f);
 }
 
-/* ---- clients that leave or do not read
- * ------------------------------------------------------------------------------------------ */
+/* ---- clients that leave or do not read --------------------------------------------------------------------------- */
 
 /* In a silent prefill, between two chunks, and before the answer: the upstream is closed at once. 0.2 s are promised; a busy
  * machine may take longer, never as long as the answer would. */

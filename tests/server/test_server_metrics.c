@@ -92,8 +92,7 @@ static void whatever_labels_hold(void **state)
     jl_buf_release(&out);
 }
 
-/* ---- the page ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- the page ---------------------------------------------------------------------------------------------------- */
 
 struct metrics {
     struct metered_server s;
@@ -270,8 +269,7 @@ static void names_are_bounded(void **state)
     tallies_close(t);
 }
 
-/* ---- the port of its own -----------------------------------------------------------------------------------------------------
- */
+/* ---- the port of its own ----------------------------------------------------------------------------------------- */
 
 static int status_at(const char *address, const char *request)
 {

@@ -13,8 +13,7 @@
 #define OK_HEAD "HTTP/1.1 200 OK\r\n"
 #define HOST    "Host: localhost\r\n"
 
-/* ---- an observer that writes down what it is told
- * ------------------------------------------------------------------------------ */
+/* ---- an observer that writes down what it is told ---------------------------------------------------------------- */
 
 struct notes {
     pthread_mutex_t lock;
@@ -118,8 +117,7 @@ static void wait_for_end(struct notes *n, size_t count)
     assert_int_equal(ended(n), count);
 }
 
-/* ---- through the server
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- through the server ------------------------------------------------------------------------------------------ */
 
 static const struct play plays[] = {
     {.path = "/stream",
@@ -222,8 +220,7 @@ static void no_interest(void **state)
     notes_release(&n);
 }
 
-/* ---- the ring alone
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the ring alone ---------------------------------------------------------------------------------------------- */
 
 static struct watched *begin_one(struct observation *o, const char *target)
 {
@@ -311,8 +308,7 @@ static void record_too_long(void **state)
     notes_release(&n);
 }
 
-/* ---- an observer that hangs
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- an observer that hangs -------------------------------------------------------------------------------------- */
 
 static void hung_observer(void **state)
 {

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SOURCE  "\"source\":\"http://a\""
 #define MEMBERS "\"energy\":{\"net_j\":12.5}"
 
 struct run {
@@ -70,6 +71,34 @@ static const struct {
     {"text", {.framing = SPLICE_JSON, .form = SPLICE_ENERGY}, "not { json }", "not { json }"},
     {"cut", {.framing = SPLICE_JSON, .form = SPLICE_ENERGY}, "{\"a\":{\"b\":1}", "{\"a\":{\"b\":1}"},
     {"has it already", {.framing = SPLICE_JSON, .form = SPLICE_ENERGY}, "{\"energy\":{}}", "{\"energy\":{}}"},
+    {"of a server behind us",
+     {.framing = SPLICE_JSON, .form = SPLICE_ENERGY, .source = SOURCE},
+     "{\"energy\":{\"net_j\":1,\"x\":{}}}",
+     "{\"energy\":{\"net_j\":1,\"x\":{}," SOURCE "}}"},
+    {"of a server behind us, empty",
+     {.framing = SPLICE_JSON, .form = SPLICE_ENERGY, .source = SOURCE},
+     "{\"energy\":{}}",
+     "{\"energy\":{" SOURCE "}}"},
+    {"of one behind that",
+     {.framing = SPLICE_JSON, .form = SPLICE_ENERGY, .source = SOURCE},
+     "{\"energy\":{\"source\":\"http://b\"}}",
+     "{\"energy\":{\"source\":\"http://b\"}}"},
+    {"in the usage of a server behind us",
+     {.framing = SPLICE_JSON, .form = SPLICE_ENERGY, .source = SOURCE},
+     "{\"usage\":{\"a\":1,\"energy\":{\"net_j\":1}},\"b\":2}",
+     "{\"usage\":{\"a\":1,\"energy\":{\"net_j\":1," SOURCE "}},\"b\":2}"},
+    {"an energy that is elsewhere",
+     {.framing = SPLICE_JSON, .form = SPLICE_ENERGY, .source = SOURCE},
+     "{\"x\":{\"energy\":{}}}",
+     "{\"x\":{\"energy\":{}}," MEMBERS "}"},
+    {"byte for byte of a server behind us",
+     {.framing = SPLICE_JSON, .form = SPLICE_NONE, .source = SOURCE},
+     "{\"energy\":{}}",
+     "{\"energy\":{}}"},
+    {"in a stream of a server behind us",
+     {.framing = SPLICE_SSE, .form = SPLICE_ENERGY, .source = SOURCE},
+     "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"energy\":{\"net_j\":1}}\n\ndata: [DONE]\n\n",
+     "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"energy\":{\"net_j\":1," SOURCE "}}\n\ndata: [DONE]\n\n"},
     {"byte for byte", {.framing = SPLICE_SSE, .form = SPLICE_NONE}, "data: {\"done\":true}\n\n", "data: {\"done\":true}\n\n"},
     {"usage",
      {.framing = SPLICE_JSON, .form = SPLICE_USAGE},

@@ -1,6 +1,6 @@
 /* What passed the proxy, in the store: whole rows, final ones over provisional ones, accounts that add up. */
 #include "store/store.h"
-#include "tests/store/scratch.h"
+#include "tests/store/scratch_store.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -12,25 +12,6 @@
 #include <cmocka.h>
 
 #define HOUR_NS ((int64_t)3600 * 1000000000)
-
-static char db_path[128];
-
-static int fresh(void **state)
-{
-    (void)state;
-    scratch_empty();
-    scratch_path(db_path, "joulet.db");
-    return 0;
-}
-
-static struct store *opened(void)
-{
-    struct store *s;
-    struct joulet_error err;
-    if (store_open(&s, db_path, &err) != JOULET_OK)
-        fail_msg("%s", err.message);
-    return s;
-}
 
 static struct store_proxied request(const char *id)
 {
@@ -189,11 +170,31 @@ static void rows_that_are_wanted(void **state)
         {{.id = "b"}, "b"},
         {{.id = "' OR 1 --"}, ""},
         {{.model = "m", .since_ns = 2 * HOUR_NS, .session = "x", .limit = 5}, "d"},
+        {{.model = "o*"}, ""},
+        {{.model = "o*", .by_beginnings = true}, "c"},
+        {{.client = "tag*", .session = "*", .id = "d", .by_beginnings = true}, "d"},
+        {{.state = "done", .kind = "inference", .protocol = "openai", .limit = 1}, "a"},
+        {{.state = "cut"}, ""},
+        {{.before = {3 * HOUR_NS, "c"}, .newest_first = true}, "b a"},
+        {{.before = {3 * HOUR_NS, "c2"}, .newest_first = true, .limit = 1}, "c"},
+        {{.after = {2 * HOUR_NS, "b"}, .limit = 1}, "c"},
+        {{.after = {2 * HOUR_NS, "a"}, .model = "m"}, "b d"},
     };
     for (size_t i = 0; i < JL_COUNT(rows); i++) {
         struct seen x = {0};
         assert_int_equal(store_each_proxied(s, &rows[i].w, i % 2, see, &x, NULL), JOULET_OK);
         assert_string_equal(x.ids, rows[i].ids);
+    }
+    struct store_proxied e = request("e");
+    struct store *writer = opened();
+    assert_int_equal(store_freeze(s, NULL), JOULET_OK);
+    put(writer, &e, 1);
+    store_close(writer);
+    for (int i = 0; i < 2; i++) {
+        struct seen seen = {0};
+        assert_int_equal(store_each_proxied(s, &rows[0].w, false, see, &seen, NULL), JOULET_OK);
+        assert_string_equal(seen.ids, i ? "a b c d e" : "a b c d");
+        store_thaw(s);
     }
     struct seen x = {.stop_at = 2};
     assert_int_equal(store_each_proxied(s, &rows[0].w, false, see, &x, NULL), JOULET_OK);
@@ -254,6 +255,43 @@ static void accounts_add_up(void **state)
     store_close(s);
 }
 
+/* Two proxies in front of one device: the time is in the rows of one of them, so that it is counted once. */
+static void metered_by_two(void **state)
+{
+    static const int64_t second = 1000000000;
+    static const struct {
+        const char *device;
+        enum joulet_provenance provenance;
+        int64_t other_s; /* the other proxy's last row */
+        double shared_s;
+    } rows[] = {{"cpu0.package", JOULET_MEASURED, 100, 1},
+                {"cpu0.package", JOULET_MEASURED, 98, 1}, /* it may not have written since */
+                {"cpu0.package", JOULET_MEASURED, 90, 0}, /* it ended */
+                {"sim0.cpu", JOULET_SIMULATED, 100, 0}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct store *s = opened();
+        int64_t quarter = (int64_t)(4 + 10 * i) * STORE_QUARTER_NS;
+        struct store_account a[] = {{.proxy = "p1", .device = rows[i].device, .to_wall_ns = quarter + rows[i].other_s * second},
+                                    {.proxy = "p2", .device = rows[i].device, .to_wall_ns = quarter + 101 * second},
+                                    {.proxy = "p2", .device = "cpu1.package", .to_wall_ns = quarter + 101 * second},
+                                    {.proxy = "p1", .device = rows[i].device, .to_wall_ns = quarter + 101 * second}};
+        for (size_t k = 0; k < JL_COUNT(a); k++) {
+            a[k].from_wall_ns = quarter;
+            a[k].since_wall_ns = a[k].to_wall_ns - second;
+            a[k].provenance = rows[i].provenance;
+            a[k].j.measured_j = 1;
+        }
+        struct store_batch b = {.accounts = a, .n_accounts = JL_COUNT(a)};
+        struct store_wanted these = {.since_ns = quarter};
+        struct sums x = {0};
+        assert_int_equal(store_put_proxied(s, &b, NULL), JOULET_OK);
+        assert_int_equal(store_each_account(s, &these, sum, &x, NULL), JOULET_OK);
+        assert_true(x.measured_j == 4 && x.shared_s == rows[i].shared_s);
+        store_close(s);
+    }
+}
+
 static void texts_and_deleting(void **state)
 {
     struct store *s = opened();
@@ -289,8 +327,11 @@ static void texts_and_deleting(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(rows_come_back_as_they_were, fresh), cmocka_unit_test_setup(final_figures_stay, fresh),
-        cmocka_unit_test_setup(rows_that_are_wanted, fresh),        cmocka_unit_test_setup(accounts_add_up, fresh),
+        cmocka_unit_test_setup(rows_come_back_as_they_were, fresh),
+        cmocka_unit_test_setup(final_figures_stay, fresh),
+        cmocka_unit_test_setup(rows_that_are_wanted, fresh),
+        cmocka_unit_test_setup(accounts_add_up, fresh),
+        cmocka_unit_test_setup(metered_by_two, fresh),
         cmocka_unit_test_setup(texts_and_deleting, fresh),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
