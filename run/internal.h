@@ -42,6 +42,8 @@ struct pairs_row {
 extern const struct pairs_row pairs_rows[];
 extern const size_t pairs_count;
 
+void run_make_id(char *id, size_t size, int64_t wall_ns);
+
 /* ---- writing ----------------------------------------------------------------------------------------------------- */
 /* Adds every field of `base` to object o; false on no memory. */
 bool fields_write(json_t *o, const void *base, const struct field *rows);

@@ -9,7 +9,7 @@
 #include <time.h>
 
 /* "20261121-152349-5f3a": sorts by time of start (UTC); the last part keeps two runs of one second apart. */
-static void make_id(char *id, size_t size, int64_t wall_ns)
+void run_make_id(char *id, size_t size, int64_t wall_ns)
 {
     time_t t = (time_t)(wall_ns / JL_NS_PER_S);
     struct tm tm = {0};
@@ -28,7 +28,7 @@ void run_init(struct run *r, const char *kind)
     r->started_wall_ns = jl_wall_ns();
     r->wall_offset_ns = r->started_wall_ns - r->start_ns;
     r->end_ns = r->start_ns;
-    make_id(r->id, sizeof r->id, r->started_wall_ns);
+    run_make_id(r->id, sizeof r->id, r->started_wall_ns);
     r->version = jl_strdup(JOULET_VERSION);
     r->status = jl_strdup("running");
     run_energy_init(&r->energy);

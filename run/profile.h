@@ -1,0 +1,134 @@
+/* profile.h - the record of a profile: which stages, layers and components of a model used the energy, and how we know. The one
+ * module that reads and writes its JSON and CSV. Schema "joulet.profile/1", documented in docs/profile-record.md, JSON Schema in
+ * run/schema/joulet.profile-1.json. */
+#ifndef RUN_PROFILE_H
+#define RUN_PROFILE_H
+
+#include "run/run.h"
+
+#define RUN_PROFILE_SCHEMA "joulet.profile/1"
+
+enum {
+    RUN_PROFILE_PHASES_MAX = 100,
+    RUN_PROFILE_ROWS_MAX = 200000,
+    RUN_PROFILE_POINTS_MAX = 10000,
+    RUN_PROFILE_TRACE_MAX = 100000,
+    RUN_PROFILE_SPANS_MAX = 100000,
+    RUN_PROFILE_ADVICE_MAX = 100
+};
+#define RUN_PROFILE_ALL_LAYERS (-2)
+
+/* Energies are net of the idle level, in J, over the whole phase as the engine runs without the probe. NAN unknown. */
+struct run_profile_phase {
+    char name[16];            /* "load", "tokenise", "prefill", "decode", "sample", "detokenise" */
+    int64_t tokens, steps;    /* that it was for; -1 does not apply */
+    double seconds;           /* sum of its spans */
+    double joules, joules_pm; /* half of the 95 % interval */
+    double flop, bytes;       /* of the model's shapes; NAN where they say nothing */
+    bool memory_bound;        /* by the roofline; false also where the machine is not known */
+    double least_s;           /* roofline time; NAN */
+};
+
+/* One component of one layer in one phase. */
+struct run_profile_row {
+    char phase[16];
+    int64_t layer;      /* -1: all layers together, or a component that belongs to none */
+    char component[24]; /* "embedding", "attention_norm", "attention", "ffn_norm", "ffn", "output_norm", "head", "rest" */
+    char part[24];      /* below it, at level nodes: "qkv", "rope", "kv_write", "scores", ...; "" the whole component */
+    double seconds;
+    double joules, joules_pm; /* NAN for an upper limit only */
+    double limit_j;           /* upper limit, 97.5 %; NAN where the figure itself stands */
+    double flop, bytes;
+};
+
+/* Energy of a token against what was varied. */
+struct run_profile_point {
+    char series[16]; /* "position", "batch", "prompt", "model" */
+    char phase[16];
+    char component[24]; /* "" all */
+    char label[48];     /* of a model that was changed: "layers 15"; "" else */
+    double x;           /* tokens in the context, sequences at once, tokens of the prompt; of a model its place */
+    double tokens;
+    double seconds, joules, joules_pm; /* of one token */
+};
+
+struct run_profile_sample {
+    double t_s, w; /* since the start; gross power between the last sample and this one */
+};
+struct run_profile_span {
+    char stage[16]; /* as a phase, or "idle", "wait" */
+    double from_s, to_s;
+};
+
+struct run_profile_advice {
+    char rule[24], why[240], action[160];
+    double saving, saving_pm; /* share of the profile's J */
+    char bench[240], compare[120];
+};
+
+/* How the energy came to the components (docs/method.md 8). */
+struct run_profile_how {
+    char path[16];                        /* "plain", "lock-in", "time", "stages" (no probe) */
+    char reason[160];                     /* why it is shares of time; "" */
+    char level[16];                       /* of the probe: "stages", "layers", "components", "nodes" */
+    int64_t every;                        /* one graph in so many was watched; -1 no probe */
+    double condition;                     /* of the windows' matrix */
+    double closure;                       /* sum of components over what was measured, before any scaling */
+    double instrumented, instrumented_pm; /* J of a token with the probe over without */
+    double stops, stops_pm;               /* share of a decoding step that the stops take, paired steps */
+    double stretches;                     /* share of graph time that stretches explain */
+    double lag_s, rise_s, idle_w, idle_w_pm;
+    int64_t windows, records, lost;
+    double measured_j, measured_pm; /* net, of the plain engine over the decode that components are of */
+    bool flash;                     /* scores, softmax and values are one node */
+    bool estimated;                 /* the sensor is an estimate */
+};
+
+struct run_profile {
+    char id[40];
+    char *title, *version; /* of joulet */
+    int64_t started_wall_ns;
+    double seconds;
+    struct run_pairs machine, engine, model,
+        settings; /* as in a run; model: parameters, layers, quantisation, weight_bytes, ... */
+    char *sensor; /* channels the energy is from, "a + b" */
+    struct run_profile_how how;
+    struct run_profile_phase *phases;
+    size_t n_phases;
+    struct run_profile_row *rows;
+    size_t n_rows;
+    struct run_profile_point *points;
+    size_t n_points;
+    struct run_profile_sample *trace; /* thinned out to what a screen can show */
+    size_t n_trace;
+    struct run_profile_span *spans;
+    size_t n_spans;
+    struct run_profile_advice *advice;
+    size_t n_advice;
+    char **notes;
+    size_t n_notes;
+};
+
+void run_profile_init(struct run_profile *p); /* id, version, clock; all else unknown or empty */
+void run_profile_release(struct run_profile *p);
+/* Copies; NULL or false on no memory or above the limit. */
+struct run_profile_phase *run_profile_add_phase(struct run_profile *p, const struct run_profile_phase *x);
+struct run_profile_row *run_profile_add_row(struct run_profile *p, const struct run_profile_row *x);
+struct run_profile_point *run_profile_add_point(struct run_profile *p, const struct run_profile_point *x);
+bool run_profile_add_sample(struct run_profile *p, double t_s, double w);
+bool run_profile_add_span(struct run_profile *p, const char *stage, double from_s, double to_s);
+struct run_profile_advice *run_profile_add_advice(struct run_profile *p, const struct run_profile_advice *x);
+bool run_profile_note(struct run_profile *p, const char *fmt, ...) JL_PRINTF(2, 3);
+const struct run_profile_phase *run_profile_phase(const struct run_profile *p, const char *name); /* NULL: not in it */
+/* Sums over rows without part; NAN when one of them is unknown. component NULL: all; layer RUN_PROFILE_ALL_LAYERS: all. Their +-
+ * are added in quadrature, which is too little for layers of one component: those hang on the same power. */
+struct run_profile_row run_profile_sum(const struct run_profile *p, const char *phase, const char *component, int64_t layer);
+
+/* JSON: one indented object and '\n'; export, import, export gives the same bytes. JOULET_FORMAT, JOULET_NEWER. */
+enum joulet_status run_profile_to_json(const struct run_profile *p, struct jl_buf *out, struct joulet_error *err);
+enum joulet_status run_profile_from_json(const char *text, size_t n, struct run_profile *out, struct joulet_error *err);
+/* CSV: layer,component,part,phase,joules,joules_pm,limit_j,seconds,flop,bytes; the trace beside it: t_s,w,stage. */
+enum joulet_status run_profile_to_csv(const struct run_profile *p, struct jl_buf *out, struct joulet_error *err);
+enum joulet_status run_profile_trace_csv(const struct run_profile *p, struct jl_buf *out, struct joulet_error *err);
+
+#endif
