@@ -1,6 +1,6 @@
 /* record.c - the structs of a record: beginning, growing, ending. Unknown is NAN, NULL or -1 from the start, so that a field
  * nobody fills is never read as zero. Sums over channels follow docs/method.md (3). */
-#include "run/run.h"
+#include "run/internal.h"
 
 #include <math.h>
 #include <stdio.h>
