@@ -3,7 +3,7 @@
 #ifndef PROFILE_ADVICE_H
 #define PROFILE_ADVICE_H
 
-#include "lib/base/base.h"
+#include "run/profile.h"
 
 /* What a record tells; NAN or -1: unknown, and then no rule fires on it. */
 struct profile_facts {
@@ -38,5 +38,10 @@ struct profile_advice {
 };
 /* The rules that fire, the largest saving first; returns how many, at most PROFILE_RULES. */
 size_t profile_advise(const struct profile_facts *f, struct profile_advice out[PROFILE_RULES]);
+
+/* What a record tells, by the keys that run/profile.h names. model points into the record. */
+struct profile_facts profile_facts_of(const struct run_profile *p);
+/* The advice of a record, into it, in place of what stands there. False: no memory. */
+bool profile_advise_record(struct run_profile *p);
 
 #endif
