@@ -16,7 +16,7 @@ struct line {
     const struct run_energy *energy;
 };
 
-static void text_cell(struct jl_buf *b, const char *s)
+void csv_text(struct jl_buf *b, const char *s)
 {
     if (!strpbrk(s, ",\"\r\n")) {
         jl_buf_str(b, s);
@@ -28,7 +28,7 @@ static void text_cell(struct jl_buf *b, const char *s)
     jl_buf_add(b, "\"", 1);
 }
 
-static void real_cell(struct jl_buf *b, double x)
+void csv_real(struct jl_buf *b, double x)
 {
     if (isfinite(x))
         jl_buf_printf(b, "%.15g", x);
@@ -51,15 +51,15 @@ static void pointed_text(struct jl_buf *b, const void *member)
     const char *s;
     memcpy(&s, member, sizeof s);
     if (s)
-        text_cell(b, s);
+        csv_text(b, s);
 }
 
-static void cell(struct jl_buf *b, const void *member, const struct field *f)
+void csv_field(struct jl_buf *b, const void *member, const struct field *f)
 {
     int64_t i;
     switch (f->type) {
     case FIELD_REAL:
-        real_cell(b, *(const double *)member);
+        csv_real(b, *(const double *)member);
         break;
     case FIELD_TIME:
     case FIELD_COUNT:
@@ -71,10 +71,10 @@ static void cell(struct jl_buf *b, const void *member, const struct field *f)
         jl_buf_str(b, *(const bool *)member ? "true" : "false");
         break;
     case FIELD_CHARS:
-        text_cell(b, member);
+        csv_text(b, member);
         break;
     case FIELD_NAME:
-        text_cell(b, f->name(*(const unsigned *)member));
+        csv_text(b, f->name(*(const unsigned *)member));
         break;
     case FIELD_MAYBE:
         i = *(const int64_t *)member;
@@ -112,7 +112,7 @@ static void columns(struct jl_buf *b, const char *prefix, const struct field *ro
         if (names)
             jl_buf_printf(b, "%s%s", prefix, f->key);
         else if (member)
-            cell(b, member, f);
+            csv_field(b, member, f);
     }
 }
 
@@ -123,7 +123,7 @@ static void group_columns(struct jl_buf *b, unsigned g, const struct run_energy 
     const double figures[] = {x ? x->net_j : NAN, x ? x->net_pm_j : NAN, x ? x->gross_j : NAN, x ? x->gross_pm_j : NAN};
     for (size_t i = 0; i < JL_COUNT(figures); i++) {
         jl_buf_str(b, ",");
-        real_cell(b, figures[i]);
+        csv_real(b, figures[i]);
     }
 }
 
@@ -134,13 +134,13 @@ static void cpu_time_columns(struct jl_buf *b, const struct run_cpu_time *t)
     const double shares[] = {t->share, t->share_pm, t->engine_s, t->busy_s};
     for (size_t i = 0; i < JL_COUNT(shares); i++) {
         jl_buf_str(b, ",");
-        real_cell(b, shares[i]);
+        csv_real(b, shares[i]);
     }
     for (size_t k = 0; k < JL_COUNT(both); k++) {
         const double figures[] = {both[k]->net_j, both[k]->net_pm_j, both[k]->gross_j, both[k]->gross_pm_j};
         for (size_t i = 0; i < JL_COUNT(figures); i++) {
             jl_buf_str(b, ",");
-            real_cell(b, figures[i]);
+            csv_real(b, figures[i]);
         }
     }
 }
@@ -185,7 +185,7 @@ static void cell_columns(struct jl_buf *b, const struct line *l)
         return;
     }
     jl_buf_printf(b, "%lld,", (long long)i);
-    text_cell(b, (size_t)i < l->run->n_cells ? l->run->cells[i].name : "");
+    csv_text(b, (size_t)i < l->run->n_cells ? l->run->cells[i].name : "");
     jl_buf_str(b, ",");
 }
 
@@ -193,14 +193,14 @@ static void put_line(struct jl_buf *b, const struct line *l)
 {
     struct run_cpu_time cpu;
     cpu_time_of(l, &cpu);
-    text_cell(b, l->run->id);
+    csv_text(b, l->run->id);
     jl_buf_str(b, ",");
-    text_cell(b, l->run->kind);
+    csv_text(b, l->run->kind);
     jl_buf_printf(b, ",%s,", l->row);
-    text_cell(b, l->window ? l->window->name : "");
+    csv_text(b, l->window ? l->window->name : "");
     jl_buf_str(b, ",");
     cell_columns(b, l);
-    real_cell(b, duration_s(l));
+    csv_real(b, duration_s(l));
     columns(b, "", request_fields, l->request, false);
     columns(b, "", window_fields, l->window, false);
     columns(b, "", energy_fields, &l->energy->total, false);
@@ -209,7 +209,7 @@ static void put_line(struct jl_buf *b, const struct line *l)
     cpu_time_columns(b, &cpu);
     const char *at = run_pairs_get(&l->run->engine, "measured_at"); /* figures of different machines end up in one table */
     jl_buf_str(b, ",");
-    text_cell(b, at ? at : "");
+    csv_text(b, at ? at : "");
     jl_buf_str(b, "\r\n");
 }
 

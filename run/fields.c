@@ -31,6 +31,23 @@ json_t *text_or_null(const char *s)
     return text;
 }
 
+/* What is put for half a character is longer than that half: cut so that it can be read again. */
+static json_t *chars_json(const char *s, size_t size)
+{
+    json_t *text = json_string(s);
+    char *clean = text ? NULL : utf8_clean(s);
+    if (clean && strlen(clean) >= size) {
+        size_t n = size - 1;
+        while (n && ((unsigned char)clean[n] & 0xc0) == 0x80)
+            n--;
+        clean[n] = '\0';
+    }
+    if (clean)
+        text = json_string_nocheck(clean);
+    free(clean);
+    return text;
+}
+
 /* Texts are `char *` in some structs and `const char *` in others. */
 static char *get_text(const void *member)
 {
@@ -84,7 +101,7 @@ static json_t *field_json(const void *member, const struct field *f)
     case FIELD_WORD:
         return text_or_null(get_text(member));
     case FIELD_CHARS:
-        return *(const char *)member ? text_or_null(member) : json_null();
+        return *(const char *)member ? chars_json(member, f->size) : json_null();
     case FIELD_NAME: {
         const char *name = f->name(*(const unsigned *)member);
         return name ? json_string(name) : NULL;

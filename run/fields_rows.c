@@ -38,23 +38,6 @@ static const char *outcome_name(unsigned i)
 
 /* ---- rows -------------------------------------------------------------------------------------------------------- */
 
-#define ROW(struct_, key_, type_, member)                                                                                        \
-    {                                                                                                                            \
-        .key = key_, .type = type_, .at = offsetof(struct struct_, member), .size = sizeof(((struct struct_ *)0)->member)        \
-    }
-#define NAME(struct_, key_, member, name_)                                                                                       \
-    {                                                                                                                            \
-        .key = key_, .type = FIELD_NAME, .at = offsetof(struct struct_, member), .size = sizeof(unsigned), .name = name_         \
-    }
-#define OBJECT(struct_, key_, member, sub_)                                                                                      \
-    {                                                                                                                            \
-        .key = key_, .type = FIELD_OBJECT, .at = offsetof(struct struct_, member), .sub = sub_                                   \
-    }
-#define END                                                                                                                      \
-    {                                                                                                                            \
-        .key = NULL                                                                                                              \
-    }
-
 static const struct field u_fields[] = {
     ROW(joulet_u, "q", FIELD_REAL, q),
     ROW(joulet_u, "b", FIELD_REAL, b),

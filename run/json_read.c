@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-/* The id names rows and files. */
-static bool id_ok(const char *id)
+bool reader_id_ok(const char *id)
 {
     return id[0] && strspn(id, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-_") == strlen(id) &&
            id[0] != '.' && id[0] != '-';
@@ -48,7 +47,7 @@ static enum joulet_status read_run(struct reader *rd, json_t *o, struct run *r)
     enum joulet_status st = json_is_object(o) ? check_schema(rd, o) : reader_fail(rd, "an object", o);
     if (st == JOULET_OK)
         st = fields_read(rd, o, r, run_fields);
-    if (st == JOULET_OK && (!id_ok(r->id) || !r->kind[0]))
+    if (st == JOULET_OK && (!reader_id_ok(r->id) || !r->kind[0]))
         st = jl_fail(rd->err, JOULET_FORMAT, "the record has no usable \"id\" and \"kind\"; export it again");
     for (size_t i = 0; st == JOULET_OK && i < pairs_count; i++)
         st = reader_pairs(rd, o, pairs_rows[i].key, (struct run_pairs *)(void *)((char *)r + pairs_rows[i].at));
@@ -68,7 +67,7 @@ static json_t *parse(const char *text, size_t n, json_error_t *je)
     return o;
 }
 
-static enum joulet_status load(const char *text, size_t n, json_t **out, struct joulet_error *err)
+enum joulet_status reader_load(const char *text, size_t n, json_t **out, struct joulet_error *err)
 {
     json_error_t je;
     if (n > RUN_JSON_MAX)
@@ -88,7 +87,7 @@ enum joulet_status run_from_json(const char *text, size_t n, struct run *out, st
     struct reader rd = {.err = err};
     *out = (struct run){.exit_code = -1};
     run_energy_init(&out->energy);
-    enum joulet_status st = load(text, n, &o, err);
+    enum joulet_status st = reader_load(text, n, &o, err);
     if (st != JOULET_OK)
         return st;
     st = read_run(&rd, o, out);
@@ -103,7 +102,7 @@ enum joulet_status run_request_from_json(const char *text, size_t n, struct run_
     json_t *o;
     struct reader rd = {.err = err};
     run_request_init(out);
-    enum joulet_status st = load(text, n, &o, err);
+    enum joulet_status st = reader_load(text, n, &o, err);
     if (st != JOULET_OK)
         return st;
     st = reader_request(&rd, o, out);
@@ -118,7 +117,7 @@ enum joulet_status run_channel_from_json(const char *text, size_t n, struct joul
     json_t *o;
     struct reader rd = {.err = err};
     *out = (struct joulet_channel){0};
-    enum joulet_status st = load(text, n, &o, err);
+    enum joulet_status st = reader_load(text, n, &o, err);
     if (st != JOULET_OK)
         return st;
     st = json_is_object(o) ? fields_read(&rd, o, out, channel_fields) : reader_fail(&rd, "a channel", o);

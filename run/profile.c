@@ -130,3 +130,21 @@ struct run_profile_row run_profile_sum(const struct run_profile *p, const char *
         sum.seconds = sum.joules = sum.joules_pm = sum.flop = sum.bytes = NAN;
     return sum;
 }
+
+#define NESTED_MAX 16 /* spans that one span may hold: a file with more of them is playing with us */
+
+const char *run_profile_stage(const struct run_profile *p, double t_s)
+{
+    size_t lo = 0, hi = p->n_spans;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (p->spans[mid].from_s <= t_s)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    for (size_t i = lo; i-- > 0 && lo - i <= NESTED_MAX;)
+        if (p->spans[i].from_s <= t_s && t_s < p->spans[i].to_s)
+            return p->spans[i].stage;
+    return "";
+}

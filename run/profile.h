@@ -129,6 +129,8 @@ bool run_profile_add_span(struct run_profile *p, const char *stage, double from_
 struct run_profile_advice *run_profile_add_advice(struct run_profile *p, const struct run_profile_advice *x);
 bool run_profile_note(struct run_profile *p, const char *fmt, ...) JL_PRINTF(2, 3);
 const struct run_profile_phase *run_profile_phase(const struct run_profile *p, const char *name); /* NULL: not in it */
+/* Stage at a moment, "" none. Spans are in the order of their start; of two that hold it the later one counts. */
+const char *run_profile_stage(const struct run_profile *p, double t_s);
 /* Sums over rows without part; NAN when one of them is unknown. component NULL: all; layer RUN_PROFILE_ALL_LAYERS: all. Their +-
  * are added in quadrature, which is too little for layers of one component: those hang on the same power. */
 struct run_profile_row run_profile_sum(const struct run_profile *p, const char *phase, const char *component, int64_t layer);
