@@ -1,4 +1,6 @@
-/* advice.c - the rules, one function each. A saving is an interval: what the counted work and the record bound it by, no more. */
+/* advice.c - the rules, one function each. A saving is an interval: what the counted work and the record bound it by, no more;
+ * where a change can also cost something, it reaches below 0. The bounds hold on simulated machines of all kinds (docs/tune.md).
+ */
 #include "profile/advice.h"
 
 #include <math.h>
@@ -13,7 +15,11 @@
 #define LONG_ANSWER  400
 #define NEAR_LIMIT   0.9
 #define CAP          0.8
+#define MUCH_LESS    0.4
 #define BATCH        4
+#define SHORTER      0.75 /* of the limit of an answer */
+#define SENSOR       1.04 /* the joules of the record err by so much, and with them the shares */
+#define UNPACKING    0.15 /* of prefill, where narrow numbers are unpacked before they are multiplied */
 
 const struct profile_facts profile_facts_none = {.model = "MODEL",
                                                  .threads = -1,
@@ -27,6 +33,7 @@ const struct profile_facts profile_facts_none = {.model = "MODEL",
                                                  .weight_bytes = NAN,
                                                  .cache_bytes = NAN,
                                                  .scores_share = NAN,
+                                                 .prefill_scores_share = NAN,
                                                  .context_tokens = NAN,
                                                  .flash_attention = -1,
                                                  .cache_bits = -1,
@@ -34,8 +41,11 @@ const struct profile_facts profile_facts_none = {.model = "MODEL",
                                                  .load_j = NAN,
                                                  .loaded_idle_w = NAN,
                                                  .between_s = NAN,
+                                                 .longest_s = NAN,
                                                  .output_tokens = NAN,
+                                                 .output_limit = NAN,
                                                  .cut_share = NAN,
+                                                 .idle_w = NAN,
                                                  .limit_w = NAN,
                                                  .draw_w = NAN};
 
@@ -60,21 +70,29 @@ static void plan(struct profile_advice *a, const struct profile_facts *f, const 
     say(a->compare, sizeof a->compare, "joulet compare last");
 }
 
-/* Share of the profile's joules that decode takes; NAN unknown. */
+/* Share of the joules of the profile's requests that decode takes; NAN unknown. */
 static double decode_share(const struct profile_facts *f)
 {
     return f->decode_j / (f->decode_j + f->prefill_j);
 }
 
+/* Share of the profile's joules that scores and softmax of prefill take; at most all of prefill where nobody looked. */
+static double prefill_scores(const struct profile_facts *f)
+{
+    return (isnan(f->prefill_scores_share) ? 1 : f->prefill_scores_share) * (1 - decode_share(f));
+}
+
 /* ---- rules ------------------------------------------------------------------------------------------------------------- */
 
-/* More threads than cores: they wait for the same memory. At best their whole part of the power is saved, at worst nothing. */
+/* More threads than cores: they wait for the same memory and for each other. At best all that is done by them is saved, in both
+ * phases; at worst they had filled gaps of the others. */
 static bool rule_threads(const struct profile_facts *f, struct profile_advice *a)
 {
     char vary[64];
-    if (f->cores < 1 || f->threads <= f->cores || !f->memory_bound)
+    if (f->cores < 1 || f->threads <= f->cores || !f->memory_bound || isnan(decode_share(f)))
         return false;
-    between(a, 0, (1 - (double)f->cores / f->threads) * decode_share(f));
+    double more = 1 - (double)f->cores / f->threads;
+    between(a, -0.2 * more, more);
     say(a->why, sizeof a->why, "%d threads on %d cores, while decode waits for memory", f->threads, f->cores);
     say(a->action, sizeof a->action, "use %d threads", f->cores);
     say(vary, sizeof vary, "threads=%d,%d", f->threads, f->cores);
@@ -82,8 +100,8 @@ static bool rule_threads(const struct profile_facts *f, struct profile_advice *a
     return true;
 }
 
-/* Requests wait while each step reads all weights for one of them. b together read them once: between half and all of their share
- * of what is moved is divided by b. */
+/* Requests wait while each step reads all weights for one of them. b together read them once: at most all of their share of what
+ * is moved is divided by b, and little of it where computing then is the limit. */
 static bool rule_batch(const struct profile_facts *f, struct profile_advice *a)
 {
     char vary[64];
@@ -91,7 +109,7 @@ static bool rule_batch(const struct profile_facts *f, struct profile_advice *a)
     if (!(f->queued_share > 0.1) || f->slots < 1 || f->slots >= BATCH || !f->memory_bound)
         return false;
     double divided = 1 - (double)f->slots / BATCH;
-    between(a, weights * divided / 2, weights * divided);
+    between(a, 0, fmin(1, SENSOR * weights * divided));
     say(a->why, sizeof a->why, "%.0f %% of requests waited for one of %d slots, and weights are %.0f %% of the bytes of a step",
         100 * f->queued_share, f->slots, 100 * f->weight_bytes / f->decode_bytes);
     say(a->action, sizeof a->action, "let the engine take %d requests at once", BATCH);
@@ -100,14 +118,15 @@ static bool rule_batch(const struct profile_facts *f, struct profile_advice *a)
     return true;
 }
 
-/* Bytes of weights go down with their bits; between half and all of their share of decode goes with them. */
+/* Bytes of weights go down with their bits; at most all of their share of decode goes with them. What unpacks them computes more,
+ * which prefill feels. */
 static bool rule_quantisation(const struct profile_facts *f, struct profile_advice *a)
 {
     double weights = f->weight_bytes / f->decode_bytes * decode_share(f);
     if (!(f->weight_bits >= 8) || !f->memory_bound)
         return false;
     double fewer = 1 - NARROW_BITS / f->weight_bits;
-    between(a, weights * fewer / 2, weights * fewer);
+    between(a, f->weight_bits < 16 ? 0 : -UNPACKING * (1 - decode_share(f)), fmin(1, SENSOR * weights * fewer));
     say(a->why, sizeof a->why, "%.1f bits a weight, and decode waits for %.0f %% of its bytes to come from them", f->weight_bits,
         100 * f->weight_bytes / f->decode_bytes);
     say(a->action, sizeof a->action, "try the model with 4 to 5 bits a weight; see whether its answers are still good enough");
@@ -116,15 +135,14 @@ static bool rule_quantisation(const struct profile_facts *f, struct profile_advi
     return true;
 }
 
-/* Each token reads the whole cache. At 8.5 bits an element instead of 16 it is 47 % less of its bytes, between half and all of
- * which tell in decode. */
+/* Each token reads the whole cache. At 8.5 bits an element instead of 16 it is 47 % less of its bytes, at most all of which tell
+ * in decode; unpacking it costs in prefill. */
 static bool rule_context(const struct profile_facts *f, struct profile_advice *a)
 {
     double cache = f->cache_bytes / f->decode_bytes;
     if (!(cache > 0.15) || !(f->context_tokens > LONG_CONTEXT) || f->cache_bits != 16 || !f->memory_bound)
         return false;
-    double fewer = cache * (1 - 8.5 / 16) * decode_share(f);
-    between(a, fewer / 2, fewer);
+    between(a, -UNPACKING * prefill_scores(f), SENSOR * cache * (1 - 8.5 / 16) * decode_share(f));
     say(a->why, sizeof a->why, "%.0f tokens in the cache, whose reading is %.0f %% of the bytes of a step", f->context_tokens,
         100 * cache);
     say(a->action, sizeof a->action, "keep the cache in q8_0; half as long a context saves about the same");
@@ -132,12 +150,14 @@ static bool rule_context(const struct profile_facts *f, struct profile_advice *a
     return true;
 }
 
-/* Without it, scores are written and read again. At best all but reading the cache goes. */
+/* Without it, scores are written and read again. At best most of their part goes, in both phases; some processors compute more
+ * with it. */
 static bool rule_flash_attention(const struct profile_facts *f, struct profile_advice *a)
 {
     if (f->flash_attention != 0 || !(f->scores_share > 0.05) || !(f->context_tokens > LONG_CONTEXT))
         return false;
-    between(a, 0, 0.5 * f->scores_share * decode_share(f));
+    double scores = f->scores_share * decode_share(f) + prefill_scores(f);
+    between(a, -0.2 * scores, 0.9 * scores);
     say(a->why, sizeof a->why, "flash attention is off, and scores take %.0f %% of decode with %.0f tokens in the cache",
         100 * f->scores_share, f->context_tokens);
     say(a->action, sizeof a->action, "turn flash attention on");
@@ -145,44 +165,51 @@ static bool rule_flash_attention(const struct profile_facts *f, struct profile_a
     return true;
 }
 
-/* Loading again costs more than to stay loaded would have: no guess but a sum, doubtful by a fifth. */
+/* Loading again costs more than to stay loaded would have: no guess but a sum, doubtful by a tenth. The model then also stays for
+ * as long once more, after the last request. */
 static bool rule_keep_alive(const struct profile_facts *f, struct profile_advice *a)
 {
-    double kept_j = f->loaded_idle_w * f->between_s, whole_j = f->decode_j + f->prefill_j + f->loads * f->load_j;
-    if (f->loads < 2 || !(f->load_j > 0) || !(kept_j < f->load_j))
+    double longest_s = isnan(f->longest_s) ? f->between_s : f->longest_s;
+    double kept_j = f->loaded_idle_w * f->between_s, after_j = f->loaded_idle_w * longest_s;
+    double whole_j = f->decode_j + f->prefill_j + f->loads * f->load_j;
+    if (f->loads < 2 || !(f->load_j > 0) || !(kept_j + after_j / (f->loads - 1) < f->load_j))
         return false;
-    double saved = (f->loads - 1) * (f->load_j - kept_j) / whole_j;
-    between(a, 0.8 * saved, fmin(1, 1.2 * saved));
+    double loads_j = (f->loads - 1) * f->load_j, idle_j = (f->loads - 1) * kept_j + after_j;
+    between(a, (0.9 * loads_j - 1.1 * idle_j) / whole_j, fmin(1, (1.1 * loads_j - 0.9 * idle_j) / whole_j));
     say(a->why, sizeof a->why, "%d loads of %.0f J each; to stay loaded for the %.0f s between them takes %.0f J", f->loads,
         f->load_j, f->between_s, kept_j);
-    say(a->action, sizeof a->action, "keep the model loaded for %.0f s", ceil(f->between_s));
-    say(a->bench, sizeof a->bench, "joulet bench -m %s --vary keep-alive=0s,%.0fs --repeat 10", f->model, ceil(f->between_s));
+    say(a->action, sizeof a->action, "keep the model loaded for %.0f s", ceil(longest_s));
+    say(a->bench, sizeof a->bench, "joulet bench -m %s --vary keep-alive=0s,%.0fs --repeat 10", f->model, ceil(longest_s));
     say(a->compare, sizeof a->compare, "joulet compare last");
     return true;
 }
 
-/* Long answers, some cut at their limit. A quarter less of each takes a quarter of decode, or a little more, as its end is
- * dearer. */
+/* Long answers, some cut at their limit. With three quarters of it, those lose a quarter, and no other loses more; the end of an
+ * answer is dearer than its mean, as the cache is longer there, by no more than twice. */
 static bool rule_output(const struct profile_facts *f, struct profile_advice *a)
 {
-    if (!(f->output_tokens > LONG_ANSWER) || !(f->cut_share > 0.2))
+    if (!(f->output_tokens > LONG_ANSWER) || !(f->cut_share > 0.2) || !(f->output_limit >= f->output_tokens))
         return false;
-    between(a, 0.22 * decode_share(f), 0.30 * decode_share(f));
-    say(a->why, sizeof a->why, "answers of %.0f tokens in the mean, %.0f %% of them cut at their limit", f->output_tokens,
-        100 * f->cut_share);
-    say(a->action, sizeof a->action, "limit answers to %.0f tokens, or ask for short ones", 0.75 * f->output_tokens);
-    say(a->bench, sizeof a->bench, "joulet bench -m %s --vary max-tokens=%.0f,%.0f --repeat 10", f->model, f->output_tokens,
-        0.75 * f->output_tokens);
+    double least = f->cut_share * (1 - SHORTER) * f->output_limit / f->output_tokens, most = 1 - SHORTER;
+    between(a, fmin(least, most) * decode_share(f) / SENSOR, SENSOR * 1.3 * most * decode_share(f));
+    say(a->why, sizeof a->why, "answers of %.0f tokens in the mean, %.0f %% of them cut at their limit of %.0f", f->output_tokens,
+        100 * f->cut_share, f->output_limit);
+    say(a->action, sizeof a->action, "limit answers to %.0f tokens, or ask for short ones", SHORTER * f->output_limit);
+    say(a->bench, sizeof a->bench, "joulet bench -m %s --vary max-tokens=%.0f,%.0f --repeat 10", f->model, f->output_limit,
+        SHORTER * f->output_limit);
     say(a->compare, sizeof a->compare, "joulet compare last");
     return true;
 }
 
-/* At its limit while it waits for memory: the clock of the cores is higher than it need be. */
+/* At its limit while it waits for memory: the clock of the cores is higher than it need be. All that the limit takes off the
+ * power above idle is saved at best, in both phases. Where that is much, the clock falls so far that the longer time takes it
+ * back. */
 static bool rule_power_cap(const struct profile_facts *f, struct profile_advice *a)
 {
-    if (!(f->draw_w > NEAR_LIMIT * f->limit_w) || !f->memory_bound)
+    double less = (1 - CAP) * f->limit_w / (f->limit_w - f->idle_w);
+    if (!(f->draw_w > NEAR_LIMIT * f->limit_w) || !f->memory_bound || !(f->limit_w > f->idle_w) || !(less < MUCH_LESS))
         return false;
-    between(a, 0, (1 - CAP) * decode_share(f));
+    between(a, -0.25 * less, SENSOR * less);
     say(a->why, sizeof a->why, "%.0f W of a limit of %.0f W in decode, which waits for memory", f->draw_w, f->limit_w);
     say(a->action, sizeof a->action, "limit the power to %.0f W (nvidia-smi -pl, as root)", CAP * f->limit_w);
     say(a->bench, sizeof a->bench, "joulet bench -m %s --repeat 10 (before, and again with the limit)", f->model);

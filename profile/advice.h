@@ -15,15 +15,16 @@ struct profile_facts {
     double decode_j, prefill_j;                     /* net, of the profile */
     double decode_bytes, weight_bytes, cache_bytes; /* of one decode step: all, weights, cache read (profile/counts.h) */
     bool memory_bound;                              /* decode is, by the roofline */
-    double scores_share;                            /* of decode J: scores and softmax */
+    double scores_share, prefill_scores_share;      /* of decode and prefill J: scores and softmax */
     double context_tokens;                          /* in the cache, mean */
     int flash_attention;                            /* 1 on, 0 off */
     int cache_bits;                                 /* of an element of the cache */
     int loads;                                      /* of the model in the profile */
     double load_j;                                  /* each, net */
-    double loaded_idle_w, between_s; /* more idle power with the model loaded; time between its unloading and the next load */
-    double output_tokens, cut_share; /* mean of a request; share that ended at its limit */
-    double limit_w, draw_w;          /* power limit of the GPU, its mean power in decode */
+    double loaded_idle_w;                           /* more idle power with the model loaded */
+    double between_s, longest_s;                    /* between its unloading and the next load: mean, longest */
+    double output_tokens, output_limit, cut_share;  /* mean of a request; most that it may make; share that ended there */
+    double idle_w, limit_w, draw_w;                 /* of the GPU: idle, its limit, its mean power in decode */
 };
 extern const struct profile_facts profile_facts_none; /* nothing is known */
 
@@ -33,7 +34,7 @@ struct profile_advice {
     const char *rule; /* "threads"; static */
     char why[240];    /* the numbers that triggered it */
     char action[160];
-    double saving, saving_pm; /* of the profile's J; truth within saving +- saving_pm if the rule's reasoning holds */
+    double saving, saving_pm; /* of the J of its requests, and of its loads for "keep_alive"; the truth lies within */
     char bench[240], compare[120];
 };
 /* The rules that fire, the largest saving first; returns how many, at most PROFILE_RULES. */

@@ -40,15 +40,15 @@ static int on_off(const char *text)
     return !text ? -1 : strcmp(text, "on") == 0 ? 1 : strcmp(text, "off") == 0 ? 0 : -1;
 }
 
-/* Of decode: joules where every row has them, else seconds (equal power assumed); NAN when no node was watched. */
-static double scores_share(const struct run_profile *p)
+/* Of a phase: joules where every row has them, else seconds (equal power assumed); NAN when no node was watched. */
+static double scores_share(const struct run_profile *p, const char *phase_name)
 {
     double j = 0, s = 0, all_s = 0;
     size_t n = 0;
-    const struct run_profile_phase *decode = run_profile_phase(p, "decode");
-    for (size_t i = 0; decode && i < p->n_rows; i++) {
+    const struct run_profile_phase *phase = run_profile_phase(p, phase_name);
+    for (size_t i = 0; phase && i < p->n_rows; i++) {
         const struct run_profile_row *r = &p->rows[i];
-        if (strcmp(r->phase, "decode") != 0)
+        if (strcmp(r->phase, phase_name) != 0)
             continue;
         if (!r->part[0])
             all_s += r->seconds;
@@ -60,7 +60,7 @@ static double scores_share(const struct run_profile *p)
     }
     if (!n)
         return NAN;
-    return isfinite(j) && decode->joules > 0 ? j / decode->joules : all_s > 0 ? s / all_s : NAN;
+    return isfinite(j) && phase->joules > 0 ? j / phase->joules : all_s > 0 ? s / all_s : NAN;
 }
 
 /* Limit of the one GPU that the energy is of; with several devices their sum says nothing of one limit. */
@@ -113,7 +113,11 @@ struct profile_facts profile_facts_of(const struct run_profile *p)
     f.cache_bits = bits_of(run_pairs_get(&p->settings, "kv_type"));
     f.loaded_idle_w = number(&p->engine, "loaded_idle_w");
     f.between_s = number(&p->engine, "between_loads_s");
-    f.scores_share = scores_share(p);
+    f.longest_s = number(&p->engine, "between_loads_most_s");
+    f.scores_share = scores_share(p, "decode");
+    f.prefill_scores_share = scores_share(p, "prefill");
+    f.output_limit = number(&p->settings, "max_tokens");
+    f.idle_w = p->how.idle_w;
     f.limit_w = power_limit(p);
     take_phases(p, &f);
     return f;

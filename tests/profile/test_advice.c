@@ -21,7 +21,7 @@ static struct profile_facts quiet(void)
     f.weight_bytes = 800;
     f.cache_bytes = 150;
     f.memory_bound = true;
-    f.scores_share = .1;
+    f.scores_share = f.prefill_scores_share = .1;
     f.context_tokens = 500;
     f.flash_attention = 1;
     f.cache_bits = 16;
@@ -29,8 +29,11 @@ static struct profile_facts quiet(void)
     f.load_j = 100;
     f.loaded_idle_w = 1;
     f.between_s = 50;
+    f.longest_s = 60;
     f.output_tokens = 200;
     f.cut_share = 0;
+    f.output_limit = 900;
+    f.idle_w = 40;
     f.limit_w = 300;
     f.draw_w = 200;
     return f;
@@ -107,14 +110,14 @@ static const struct {
     void (*fires)(struct profile_facts *), (*silent)(struct profile_facts *);
     double least, most; /* of the whole profile */
 } rows[] = {
-    {"threads", {"16 threads", "8 cores"}, "--vary threads=16,8", threads, fewer_threads, 0, .4},
-    {"batch", {"50 %", "1 slots", "80 %"}, "--vary streams=1,4", batch, no_queue, .24, .48},
-    {"quantisation", {"9.0 bits", "80 %"}, "-m m.gguf -m ", quantisation, computing, .16, .32},
-    {"context", {"9000 tokens", "40 %"}, "--vary kv-type=f16,q8_0", context, short_context, .075, .15},
-    {"flash_attention", {"10 %", "9000 tokens"}, "--vary flash-attention=off,on", flash, flash_unknown, 0, .04},
-    {"keep_alive", {"3 loads", "100 J", "50 s", "50 J"}, "keep-alive=0s,50s", loads, dear_idle, .2, .3},
-    {"output_length", {"800 tokens", "40 %"}, "--vary max-tokens=800,600", output, uncut, .176, .24},
-    {"power_cap", {"290 W", "300 W"}, "joulet bench -m m.gguf", cap, limit_unknown, 0, .16},
+    {"threads", {"16 threads", "8 cores"}, "--vary threads=16,8", threads, fewer_threads, -.1, .5},
+    {"batch", {"50 %", "1 slots", "80 %"}, "--vary streams=1,4", batch, no_queue, 0, 1.04 * .48},
+    {"quantisation", {"9.0 bits", "80 %"}, "-m m.gguf -m ", quantisation, computing, 0, 1.04 * .32},
+    {"context", {"9000 tokens", "40 %"}, "--vary kv-type=f16,q8_0", context, short_context, -.15 * .02, 1.04 * .15},
+    {"flash_attention", {"10 %", "9000 tokens"}, "--vary flash-attention=off,on", flash, flash_unknown, -.02, .09},
+    {"keep_alive", {"3 loads", "100 J", "50 s", "50 J"}, "keep-alive=0s,60s", loads, dear_idle, .01, .19},
+    {"output_length", {"800 tokens", "40 %", "900"}, "--vary max-tokens=900,675", output, uncut, .09 / 1.04, 1.04 * .26},
+    {"power_cap", {"290 W", "300 W"}, "joulet bench -m m.gguf", cap, limit_unknown, -.25 * 60 / 260, 1.04 * 60 / 260},
 };
 
 static void each_rule_fires_on_its_numbers(void **state)

@@ -51,7 +51,7 @@ static double time_of(const struct sim_machine *m, const struct sim_settings *s,
 {
     double working = fmin(s->threads, m->cores), more = fmax(s->threads - m->cores, 0) / m->cores;
     double rate = m->bytes_per_s * fmin(1, working / m->saturation) * (1 + m->second_gain * fmin(more, 1));
-    double memory_s = bytes / rate, compute_s = flop / (working * m->core_flops * clock);
+    double memory_s = bytes / rate, compute_s = flop / (working * m->core_flops * (1 + m->second_gain * fmin(more, 1)) * clock);
     return pow(pow(memory_s, m->overlap) + pow(compute_s, m->overlap), 1 / m->overlap) * (1 + m->crowding * more);
 }
 

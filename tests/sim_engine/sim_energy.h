@@ -15,7 +15,7 @@ struct sim_machine {
     double idle_w, core_w; /* of one core that computes, above idle */
     double waiting;        /* share of core_w that a core draws while it waits for memory */
     double second_w;       /* of a second thread of a core, share of core_w */
-    double second_gain;    /* more memory rate by second threads */
+    double second_gain;    /* more work by second threads, share */
     double crowding;       /* more time for each thread above the cores, share */
     double base_w;         /* above idle as soon as anything runs */
     double byte_j, flop_j;
