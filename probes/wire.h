@@ -119,6 +119,15 @@ struct wire_name {
     char text[WIRE_NAME_BYTES - 8]; /* name without its layer, ':', operation */
 };
 
+/* What a reader asks of the writer while it runs; all 0, as in a new file: what the writer was started with. */
+enum wire_watch { WIRE_AS_SET, WIRE_WATCH_NONE, WIRE_WATCH_ALL };
+enum wire_again { WIRE_AGAIN_NORM, WIRE_AGAIN_ATTENTION, WIRE_AGAIN_FFN, WIRE_AGAIN_HEAD, WIRE_AGAIN };
+struct wire_control {
+    _Atomic uint32_t watch;             /* enum wire_watch: which graphs are stopped */
+    _Atomic uint32_t segment_ms;        /* least length of a segment of repeats */
+    _Atomic uint32_t again[WIRE_AGAIN]; /* further executions, at most 64; all 0: none beyond those it was started with */
+};
+
 struct wire_head {
     char magic[8];
     uint32_t version, head_bytes, record_bytes, level;
@@ -136,6 +145,7 @@ struct wire_head {
     _Alignas(64) _Atomic uint64_t reserved;
     _Alignas(64) _Atomic uint64_t counts[WIRE_COUNTS];
     struct wire_name names[WIRE_NAMES];
+    struct wire_control control; /* the only part of the file that a reader writes */
 };
 _Static_assert(sizeof(struct wire_name) == WIRE_NAME_BYTES, "names are laid out alike everywhere");
 _Static_assert(sizeof(struct wire_head) <= WIRE_HEAD_BYTES, "the records begin after the head");

@@ -122,6 +122,35 @@ void ring_close(struct ring *r)
     free(r);
 }
 
+/* ---- asking the writer ------------------------------------------------------------------------------------------------ */
+
+static bool write_word(int fd, size_t offset, uint32_t value)
+{
+    return pwrite(fd, &value, sizeof(value), (off_t)offset) == (ssize_t)sizeof(value);
+}
+
+enum joulet_status ring_ask(const char *path, const struct ring_control *c, struct joulet_error *err)
+{
+    const size_t at = offsetof(struct wire_head, control);
+    struct ring *r;
+    enum joulet_status status = ring_open(&r, path, err);
+    if (status != JOULET_OK)
+        return status;
+    ring_close(r);
+    int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    bool ok = fd >= 0 && write_word(fd, at + offsetof(struct wire_control, segment_ms), c->segment_ms);
+    for (size_t i = 0; i < WIRE_AGAIN && ok; i++)
+        ok = write_word(fd, at + offsetof(struct wire_control, again) + i * sizeof(uint32_t), c->again[i]);
+    ok = ok && write_word(fd, at + offsetof(struct wire_control, watch), (uint32_t)c->watch);
+    int failed = errno;
+    if (fd >= 0)
+        close(fd);
+    if (ok)
+        return jl_ok(err);
+    return jl_fail(err, JOULET_IO, "the probe cannot be told what to do through %s: %s; read it as the user the engine runs as",
+                   path, strerror(failed));
+}
+
 /* ---- records ---------------------------------------------------------------------------------------------------------- */
 
 static uint64_t reserved(const struct ring *r)

@@ -35,6 +35,13 @@ void ring_info(struct ring *r, struct ring_info *out);
 /* "Qcur:MUL_MAT" of a record at level nodes; "" none. */
 void ring_name(struct ring *r, const struct ring_record *record, char *out, size_t size);
 
+/* What a running probe is asked to do, in place of what it was started with (wire.h); all 0: as it was started. */
+struct ring_control {
+    enum wire_watch watch;
+    uint32_t segment_ms, again[WIRE_AGAIN];
+};
+enum joulet_status ring_ask(const char *path, const struct ring_control *c, struct joulet_error *err);
+
 /* The newest ring of a process in a folder; malloc'ed path, NULL when there is none. pid -1: of any process. */
 char *ring_find(const char *folder, int64_t pid);
 

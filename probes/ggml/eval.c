@@ -210,7 +210,7 @@ static void stopped(struct scheduler *s, struct ggml_tensor *t)
         r.kind = (uint16_t)stretch_of(s, &r.flags);
     r.flags |= (uint16_t)s->flags;
     probe_record(&r);
-    if (probe_settings.repeats)
+    if (s->repeating)
         lockin_after(s);
     s->open = false;
     s->stops++;
@@ -277,6 +277,10 @@ static bool choose(struct scheduler *s)
     struct choice *c = choice_of(s);
     if (probe_settings.level == WIRE_STAGES || !ggml.name || !s->set)
         return false;
+    const struct wire_head *h = probe_on();
+    uint32_t asked = h ? atomic_load_explicit(&h->control.watch, memory_order_relaxed) : WIRE_AS_SET;
+    if (asked != WIRE_AS_SET)
+        return asked == WIRE_WATCH_ALL;
     uint64_t n = interval_of(s, c);
     if (n == 1)
         return true;
@@ -304,6 +308,7 @@ static void learn(struct scheduler *s, uint64_t ns)
 static void graph_begin(struct scheduler *s, struct sched *key)
 {
     s->watched = choose(s);
+    s->repeating = lockin_wanted();
     s->open = false;
     s->from = MARK_NONE;
     s->in_layer = -1;
@@ -371,7 +376,7 @@ int ggml_backend_sched_graph_compute_async(struct sched *key, struct ggml_cgraph
     if (!s->known)
         meet(s, key, caller);
     graph_begin(s, key);
-    if (probe_settings.repeats)
+    if (s->repeating)
         lockin_begin(s, g, caller);
     struct scheduler *outside = computing;
     computing = s;
@@ -379,7 +384,7 @@ int ggml_backend_sched_graph_compute_async(struct sched *key, struct ggml_cgraph
     int result = real(key, g);
     computing = outside;
     graph_end(s, g, t0, result);
-    if (probe_settings.repeats && result == 0)
+    if (s->repeating && result == 0)
         lockin_turn(s);
     return result;
 }
@@ -388,7 +393,7 @@ int ggml_backend_sched_graph_compute_async(struct sched *key, struct ggml_cgraph
 int ggml_backend_graph_compute_async(struct backend *b, struct ggml_cgraph *g)
 {
     REAL(ggml_backend_graph_compute_async);
-    if (probe_settings.repeats && computing)
+    if (computing && computing->repeating)
         lockin_before(computing, b, g);
     return real(b, g);
 }

@@ -41,6 +41,7 @@ static struct {
     bool on; /* this graph is small enough, and on a processor */
     int group;
     int order[GROUPS], at;
+    uint32_t times[GROUPS]; /* for this graph */
     uint64_t until_ns;
     int running; /* the stretch that runs, -1 none */
 } lock;
@@ -59,7 +60,45 @@ static bool in_group(enum wire_kind kind)
 
 static uint32_t times_of(int group)
 {
-    return probe_settings.repeat[groups[group][0]]; /* of none: 0 */
+    return lock.times[group]; /* of none: 0 */
+}
+
+static uint32_t asked_of(const struct wire_head *h, int group)
+{
+    uint32_t n = h && group > 0 ? atomic_load_explicit(&h->control.again[group - 1], memory_order_relaxed) : 0;
+    return n < 64 ? n : 64;
+}
+
+/* Whoever reads the file may ask for repeats while the engine runs. */
+bool lockin_wanted(void)
+{
+    const struct wire_head *h = probe_on();
+    bool asked = false;
+    for (int g = 1; g < GROUPS && h; g++)
+        asked |= asked_of(h, g) > 0;
+    return probe_settings.repeats || (asked && probe_settings.level == WIRE_COMPONENTS);
+}
+
+/* Other repeats than before begin with a segment of their own. */
+static void take_times(void)
+{
+    const struct wire_head *h = probe_on();
+    uint32_t asked[GROUPS] = {0}, any = 0;
+    for (int g = 1; g < GROUPS; g++)
+        any |= asked[g] = asked_of(h, g);
+    for (int g = 1; g < GROUPS; g++) {
+        uint32_t n = any ? asked[g] : probe_settings.repeat[groups[g][0]];
+        if (n != lock.times[g])
+            lock.until_ns = 0;
+        lock.times[g] = n;
+    }
+}
+
+static uint64_t segment_ns(void)
+{
+    const struct wire_head *h = probe_on();
+    uint32_t ms = h ? atomic_load_explicit(&h->control.segment_ms, memory_order_relaxed) : 0;
+    return ms ? ms * (uint64_t)1000000 : probe_settings.segment_ns;
 }
 
 /* ---- segments ------------------------------------------------------------------------------------------------------------- */
@@ -88,7 +127,7 @@ static void next_segment(struct scheduler *s)
     if (lock.at >= GROUPS || lock.order[lock.at] < 0 || lock.until_ns == 0)
         shuffle(s);
     lock.group = lock.order[lock.at++];
-    lock.until_ns = now + probe_settings.segment_ns;
+    lock.until_ns = now + segment_ns();
 }
 
 /* ---- a graph ----------------------------------------------------------------------------------------------------------------
@@ -110,6 +149,7 @@ void lockin_begin(struct scheduler *s, struct ggml_cgraph *g, const void *caller
         lock.on = false;
         return;
     }
+    take_times();
     next_segment(s);
     s->flags = wire_segment(lock.group > 0 ? groups[lock.group][0] : WIRE_NONE);
     if (lock.build == s->builds)
@@ -242,7 +282,7 @@ void lockin_turn(struct scheduler *s)
 void lockin_forget(struct scheduler *s)
 {
     struct scheduler *ours = s;
-    if (!probe_settings.repeats || !atomic_compare_exchange_strong(&lock.of, &ours, NULL))
+    if (!atomic_compare_exchange_strong(&lock.of, &ours, NULL))
         return;
     lock.build = 0;
     memset(lock.out_build, 0, sizeof(lock.out_build));

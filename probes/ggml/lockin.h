@@ -5,6 +5,7 @@
 #include "probes/ggml/layout.h"
 #include "probes/ggml/scheduler.h"
 
+bool lockin_wanted(void); /* by whoever started the engine, or reads the file */
 void lockin_begin(struct scheduler *s, struct ggml_cgraph *g, const void *caller);
 void lockin_before(struct scheduler *s, struct backend *b, struct ggml_cgraph *view); /* a stretch is about to run */
 void lockin_after(struct scheduler *s);                                               /* it has run */
