@@ -192,9 +192,11 @@ struct session_ask {
     int parallel;
     const char *const *options; /* "KEY=VALUE" of a server that we start */
     size_t n_options;
-    const char *digest;         /* the model must have this one; NULL: any */
-    const struct generation *q; /* as requests will be: an engine that loads on demand loads the model for them now */
-    bool further;               /* the run has begun: with another engine, or it is resumed */
+    const char *preload;            /* library for a server of our own, which is then started whatever answers; NULL */
+    const char *const *environment; /* "K=V" for it, NULL-terminated; NULL none */
+    const char *digest;             /* the model must have this one; NULL: any */
+    const struct generation *q;     /* as requests will be: an engine that loads on demand loads the model for them now */
+    bool further;                   /* the run has begun: with another engine, or it is resumed */
 };
 int session_choose_as(struct session *s, struct runtime_choice *choice, const struct session_ask *ask);
 /* What the engine and the model are, into pairs of their own. */

@@ -355,6 +355,8 @@ int session_choose_as(struct session *s, struct runtime_choice *choice, const st
         .gpu_layers = ask->gpu_layers,
         .options = ask->options,
         .n_options = ask->n_options,
+        .preload = ask->preload,
+        .environment = ask->environment,
         .key = cli_str(c, "key"),
         .protocol = cli_str(c, "protocol"),
         .cancel = &cli_cancel,

@@ -32,7 +32,8 @@ struct runtime_start {
     int gpu_layers;             /* -1: engine's default */
     const char *const *options; /* "KEY=VALUE": becomes --KEY VALUE */
     size_t n_options;
-    const char *preload;            /* absolute path of a library that is loaded into it (probes/); NULL: none */
+    const char *preload; /* absolute path of a library that is loaded into it (probes/), so that one of our own is started
+                            whatever answers; NULL: none */
     const char *const *environment; /* "K=V" for it, NULL-terminated; NULL: none */
     bool background;                /* survives us: `joulet engine start` */
     const char *key;                /* of a server that is not ours (--key); NULL: JOULET_ENGINE_KEY, else none */

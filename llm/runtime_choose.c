@@ -296,6 +296,8 @@ static enum joulet_status take_protocol(struct choosing *x, const struct engine_
 {
     char url[320];
     struct joulet_error why;
+    if (x->how->preload && strcmp(ops->name, "llama.cpp") == 0)
+        return start_own(x, NULL, false, err);
     engine_address(ops, url, sizeof(url));
     enum joulet_status status = take(x, url, foreign_key(x), ops->name, &why);
     if (status == JOULET_OK || status == JOULET_CANCELLED)
@@ -361,6 +363,8 @@ static bool port_seen(size_t i)
 static enum joulet_status choose_default(struct choosing *x, struct joulet_error *err)
 {
     struct joulet_error why = {0};
+    if (x->how->preload) /* what runs already has not loaded it */
+        return start_own(x, x->how->program, x->how->private_only, err);
     enum joulet_status status = take_background(x, &why);
     bool done = settled(x, status, &why);
     for (size_t i = 0; !done && engine_table[i]; i++) {

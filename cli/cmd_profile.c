@@ -1,0 +1,117 @@
+/* cmd_profile.c - where inside a model and its inference the energy goes. */
+#include "cli/profile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static enum wire_level level_of(const struct cli *c)
+{
+    const char *name = cli_str(c, "level");
+    for (int i = 0; i < WIRE_LEVELS; i++)
+        if (strcmp(ring_level_name((enum wire_level)i), name) == 0)
+            return (enum wire_level)i;
+    return WIRE_COMPONENTS;
+}
+
+static int get_prompts(struct profiling *x, int argc, char **argv)
+{
+    struct joulet_error err;
+    struct jl_buf b;
+    jl_buf_init(&b, (size_t)16 << 20);
+    for (int i = 0; i < argc; i++)
+        jl_buf_printf(&b, "%s%s", i ? " " : "", argv[i]);
+    if (argc && cli_str(x->cli, "prompts")) {
+        jl_buf_release(&b);
+        return cli_usage(x->cli, "give a prompt or --prompts, not both");
+    }
+    x->prompt = argc ? jl_buf_take(&b) : NULL;
+    jl_buf_release(&b);
+    if (x->prompt)
+        return CLI_DONE;
+    if (plan_open(&x->plan, cli_str(x->cli, "prompts") ? cli_str(x->cli, "prompts") : "nine", &err) != JOULET_OK)
+        return cli_fail_named(x->cli, &err);
+    return CLI_DONE;
+}
+
+static int show(struct profiling *x)
+{
+    struct jl_buf out;
+    jl_buf_init(&out, (size_t)256 << 20);
+    profile_text(&out, &x->p, cli_style(x->cli));
+    int code = cli_result(x->cli, out.data, out.len);
+    jl_buf_release(&out);
+    return code;
+}
+
+static int measured(struct profiling *x)
+{
+    session_settings(&x->s, &x->q);
+    int code = profile_engine(x);
+    if (code == CLI_DONE)
+        code = profile_passes(x);
+    if (code != CLI_DONE)
+        return code;
+    session_finish(&x->s, atomic_load(&cli_cancel) ? "interrupted" : "done");
+    if (!profile_record(x))
+        return CLI_FAILED;
+    code = show(x);
+    return code != CLI_DONE ? code : session_exit(&x->s, CLI_DONE);
+}
+
+static void release(struct profiling *x)
+{
+    profile_engine_release(x);
+    plan_release(&x->plan);
+    session_files_release(&x->files);
+    run_profile_release(&x->p);
+    free(x->prompt);
+    free(x->passes);
+    free(x->power);
+}
+
+static int run_profile_command(struct cli *c, int argc, char **argv)
+{
+    struct profiling x = {.cli = c, .level = level_of(c), .every = cli_int(c, "every", 1)};
+    x.choice.server.process = (struct jl_process){.pid = -1, .ended = true};
+    run_profile_init(&x.p);
+    if (cli_str(c, "title"))
+        x.p.title = jl_strdup(cli_str(c, "title"));
+    x.power = calloc(1, sizeof *x.power);
+    int code = session_generation(c, &x.q, &x.files);
+    if (code == CLI_DONE)
+        code = get_prompts(&x, argc, argv);
+    if (code == CLI_DONE && x.power)
+        code = session_open(&x.s, c, "profile");
+    if (code == CLI_DONE) {
+        x.power->step_s = 0.02;
+        session_forget(&x.s); /* the record of a profile is another one than that of its requests */
+        code = measured(&x);
+    }
+    release(&x);
+    session_close(&x.s);
+    return code;
+}
+
+const struct command cmd_profile = {
+    .name = "profile",
+    .summary = "show which stages, layers and components of a model use the energy",
+    .usage = "joulet profile [OPTION]... [PROMPT]",
+    .options =
+        "engine key protocol token pid remote model system raw seed temperature top-p top-k min-p repeat-penalty stop "
+        "max-tokens context engine-option threads gpu-layers think think-budget timeout prompts level every coarse requests for "
+        "baseline sensors meter sim replay interval trust-root calibration measured-only json output run-id title grid "
+        "grid-series grid-command pue wue embodied-kg lifetime-years price tariff device-hour currency db no-store width color",
+    .about =
+        "Starts a llama-server of its own with a probe inside, which changes no output, and sends it prompts in turns: as it "
+        "runs\n"
+        "by itself, and watched. Shows the energy above idle of each stage, and of attention, feed-forward, norms and head of\n"
+        "each layer.\n"
+        "\n"
+        "With a sensor that reads at least 20 times in a token the components come from plain tokens; with a slower one they\n"
+        "are executed again in random order; where neither tells them apart they are shares of time, and the profile says why.\n"
+        "An engine that runs already (--engine URL) and --coarse give stages only.",
+    .examples = "joulet profile -m model.gguf\n  a minute of the nine prompts\n"
+                "joulet profile -m model.gguf --requests 4 -n 128 \"Why is the sky blue?\"\n  four answers of 128 tokens\n"
+                "joulet profile --coarse --engine http://127.0.0.1:11434\n  stages of an engine that runs\n",
+    .run = run_profile_command,
+};

@@ -1,0 +1,68 @@
+/* profile.h - `joulet profile` in pieces: the engine with its probe, passes of requests, and the record that comes of them. */
+#ifndef CLI_PROFILE_H
+#define CLI_PROFILE_H
+
+#include "cli/session.h"
+#include "llm/plans/plan.h"
+#include "profile/measure.h"
+#include "run/profile.h"
+
+/* Power over the whole profile in at most so many samples: pairs are taken together when there are more. */
+#define PROFILE_TRACE 4096
+struct profile_power {
+    double t_s[PROFILE_TRACE], j[PROFILE_TRACE], s[PROFILE_TRACE]; /* end since the start; energy and time of each */
+    size_t n;
+    double step_s, until_s;
+};
+
+struct profiling {
+    const struct cli *cli;
+    struct session s;
+    struct runtime_choice choice;
+    struct generation q;
+    struct session_files files;
+    struct plan plan;
+    char *prompt; /* of the command line; NULL: those of the plan */
+    size_t next;  /* prompt of the plan */
+    struct run_profile p;
+    /* the probe */
+    bool probe; /* it tells something */
+    enum wire_level level;
+    int64_t every; /* 1: all graphs of instrumented passes */
+    char *library, *folder, *ring_path;
+    struct ring *ring;
+    struct measure *m;
+    double reading_s; /* the slowest reading of the total: period or window */
+    /* passes */
+    enum measure_pass *passes; /* of each request */
+    size_t n_passes;
+    bool lockin;
+    struct ring_control again;
+    joulet_mark until; /* of --for */
+    struct profile_power *power;
+};
+
+/* profile_engine.c: options and environment of an engine with its probe; what it tells after the first request. */
+int profile_engine(struct profiling *x);
+bool profile_probe_found(struct profiling *x);
+void profile_watch(struct profiling *x, enum measure_pass pass);
+void profile_drain(struct profiling *x);
+void profile_engine_release(struct profiling *x);
+
+/* profile_passes.c */
+int profile_passes(struct profiling *x);
+bool profile_pass(struct profiling *x, enum measure_pass pass, const char *prompt, int64_t max_tokens);
+/* Sums over the requests of one kind of pass. */
+void profile_sum(struct profiling *x, enum measure_pass pass, struct run_sums *out);
+
+/* profile_power.c */
+void profile_power_add(struct profiling *x);
+void profile_power_record(struct profiling *x);
+
+/* profile_record.c: phases, rows, how. */
+bool profile_record(struct profiling *x);
+
+/* profile_text.c */
+void profile_text(struct jl_buf *out, const struct run_profile *p, const struct report_style *style);
+
+#endif

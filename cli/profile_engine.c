@@ -1,0 +1,130 @@
+/* profile_engine.c - the engine of a profile: one of our own that loads the probe, or whatever answers, for a profile by stages.
+ */
+#include "cli/profile.h"
+#include "profile/probe.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ENVIRONMENT 5
+
+static bool wants_probe(const struct profiling *x)
+{
+    const char *engine = cli_str(x->cli, "engine");
+    return !cli_flag(x->cli, "coarse") && !(engine && strstr(engine, "://"));
+}
+
+/* What the probe is told at its start. Passes change it as they need. Half of the graphs are watched where nothing else is asked:
+ * that is how the cost of a stop is seen. */
+static bool fill_environment(struct profiling *x, const char *out[ENVIRONMENT], char *texts[ENVIRONMENT])
+{
+    texts[0] = jl_strf("JOULET_PROBE_DIR=%s", x->folder);
+    texts[1] = jl_strf("JOULET_PROBE_LEVEL=%s", ring_level_name(x->level));
+    texts[2] = jl_strf("JOULET_PROBE_EVERY=%lld", (long long)(x->every > 1 ? x->every : 2));
+    texts[3] = jl_strdup("JOULET_PROBE_RECORDS=1048576");
+    bool ok = true;
+    for (int i = 0; i < ENVIRONMENT - 1; i++) {
+        ok = ok && texts[i];
+        out[i] = texts[i];
+    }
+    out[ENVIRONMENT - 1] = NULL;
+    return ok;
+}
+
+static int choose(struct profiling *x, bool with_probe)
+{
+    const struct cli *c = x->cli;
+    const char *environment[ENVIRONMENT];
+    char *texts[ENVIRONMENT] = {NULL};
+    struct session_ask ask = {
+        .engine = cli_str(c, "engine"),
+        .model = cli_str(c, "model"),
+        .context = cli_int(c, "context", -1),
+        .threads = (int)cli_int(c, "threads", 0),
+        .gpu_layers = (int)cli_int(c, "gpu-layers", -1),
+        .parallel = 1,
+        .q = &x->q,
+    };
+    bool ok = !with_probe || fill_environment(x, environment, texts);
+    if (with_probe) {
+        ask.preload = x->library;
+        ask.environment = environment;
+    }
+    int code = ok ? session_choose_as(&x->s, &x->choice, &ask) : CLI_FAILED;
+    for (int i = 0; i < ENVIRONMENT; i++)
+        free(texts[i]);
+    return code;
+}
+
+int profile_engine(struct profiling *x)
+{
+    struct joulet_error err;
+    bool with_probe = wants_probe(x);
+    if (with_probe) {
+        x->library = probe_library(&err);
+        x->folder = x->library ? probe_folder(&err) : NULL;
+        if (!x->folder) {
+            cli_warn(x->cli, "%s", err.message);
+            run_profile_note(&x->p, "%s", err.message);
+            with_probe = false;
+        }
+    }
+    return choose(x, with_probe);
+}
+
+/* The engine has answered once, so that a probe that sees anything has seen it. */
+bool profile_probe_found(struct profiling *x)
+{
+    struct joulet_error err;
+    struct ring_info info;
+    int64_t pid = x->choice.started ? x->choice.server.process.pid : -1;
+    if (!x->folder || pid < 0)
+        return false;
+    if (probe_check(pid, x->folder, &x->ring_path, &err) != JOULET_OK || ring_open(&x->ring, x->ring_path, &err) != JOULET_OK ||
+        measure_open(&x->m, &err) != JOULET_OK) {
+        cli_warn(x->cli, "%s", err.message);
+        run_profile_note(&x->p, "%s", err.message);
+        return false;
+    }
+    ring_info(x->ring, &info);
+    x->probe = true;
+    x->m->source = x->every > 1 ? MEASURE_SAMPLED : MEASURE_WATCHED;
+    run_pairs_set(&x->p.engine, "device", 's', "%s", info.device);
+    return true;
+}
+
+void profile_watch(struct profiling *x, enum measure_pass pass)
+{
+    struct ring_control c = {.watch = pass == MEASURE_PLAIN ? WIRE_WATCH_NONE : WIRE_WATCH_ALL};
+    struct joulet_error err;
+    if (!x->probe)
+        return;
+    if (pass == MEASURE_PAIRED || pass == MEASURE_SAMPLED)
+        c.watch = WIRE_AS_SET;
+    if (pass == MEASURE_AGAIN)
+        c = x->again;
+    if (ring_ask(x->ring_path, &c, &err) != JOULET_OK)
+        cli_warn(x->cli, "%s", err.message);
+}
+
+void profile_drain(struct profiling *x)
+{
+    struct ring_record r[512];
+    size_t n;
+    while (x->probe && (n = ring_read(x->ring, r, JL_COUNT(r))) > 0)
+        for (size_t i = 0; i < n; i++)
+            measure_record(x->m, &r[i]);
+}
+
+void profile_engine_release(struct profiling *x)
+{
+    ring_close(x->ring);
+    measure_close(x->m);
+    runtime_choice_release(&x->choice);
+    if (x->ring_path) /* it is ours: the engine was */
+        unlink(x->ring_path);
+    free(x->ring_path);
+    free(x->folder);
+    free(x->library);
+}

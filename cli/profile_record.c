@@ -1,0 +1,483 @@
+/* profile_record.c - the record of a profile out of its requests and of what the probe told: phases from the plain requests,
+ * components from those that were watched, scaled to the plain ones. Phases do not overlap: sampling and detokenising are taken
+ * out of decoding, tokenising out of prefill. */
+#include "cli/profile.h"
+#include "cli/session_span.h"
+#include "profile/counts.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PIECE 512.0 /* tokens of a step of prefill in llama.cpp */
+
+struct filling {
+    struct profiling *x;
+    struct run_sums plain;
+    double tokens, prompts; /* decoded and prompts in plain requests */
+    struct measure_result of[MEASURE_PHASES];
+    struct profile_counts counts[MEASURE_PHASES];
+    bool counted;
+};
+
+/* ---- work of the model ------------------------------------------------------------------------------------------------------
+ */
+
+static void count_requests(struct filling *f, const struct profile_shape *shape)
+{
+    for (size_t i = 0; i < f->x->s.run.n_requests; i++) {
+        const struct run_request *q = &f->x->s.run.requests[i];
+        if (f->x->passes[i] != MEASURE_PLAIN || q->outcome != RUN_OK || q->tokens.prompt < 1 || q->tokens.generated < 1)
+            continue;
+        double prompt = (double)q->tokens.prompt;
+        profile_count_prefill(&f->counts[MEASURE_PREFILL], shape, 0, prompt, PIECE);
+        profile_count_decode(&f->counts[MEASURE_DECODE], shape, prompt, (double)q->tokens.generated - 1, 1);
+    }
+}
+
+static void describe_shape(struct run_pairs *p, const struct profile_shape *shape)
+{
+    double bytes = 0;
+    for (int k = 0; k < PROFILE_PARTS; k++) {
+        bytes += shape->weights[k].bytes + shape->weights[k].expert_bytes;
+        for (size_t l = 0; l < shape->n_layers; l++)
+            bytes += shape->layers[l].weights[k].bytes + shape->layers[l].weights[k].expert_bytes;
+    }
+    run_pairs_set(p, "weight_bytes", 'n', "%.15g", bytes);
+    run_pairs_set(p, "hidden", 'n', "%.15g", shape->hidden);
+    run_pairs_set(p, "vocabulary", 'n', "%.15g", shape->vocab);
+}
+
+static void count_work(struct filling *f)
+{
+    const char *path = run_pairs_get(&f->x->p.model, "path");
+    struct gguf_model model;
+    struct profile_shape shape;
+    struct joulet_error err;
+    if (!path)
+        return;
+    if (gguf_read_model(path, &model, &err) != JOULET_OK) {
+        run_profile_note(&f->x->p, "%s", err.message);
+        return;
+    }
+    if (profile_shape_init(&shape, &model, NULL, NULL, &err) == JOULET_OK) {
+        f->counted = profile_counts_init(&f->counts[0], &shape, &err) == JOULET_OK &&
+                     profile_counts_init(&f->counts[1], &shape, &err) == JOULET_OK;
+        if (f->counted)
+            count_requests(f, &shape);
+        describe_shape(&f->x->p.model, &shape);
+        profile_shape_release(&shape);
+    } else {
+        run_profile_note(&f->x->p, "%s", err.message);
+    }
+    gguf_model_release(&model);
+}
+
+static void set_work(double *flop, double *bytes, const struct profile_count *c, bool known)
+{
+    *flop = known ? c->flop : NAN;
+    *bytes = known ? profile_count_bytes(c) : NAN;
+}
+
+/* ---- phases ------------------------------------------------------------------------------------------------------------------
+ */
+
+static struct run_profile_phase phase_named(const char *name)
+{
+    struct run_profile_phase p = {
+        .tokens = -1, .steps = -1, .seconds = NAN, .joules = NAN, .joules_pm = NAN, .flop = NAN, .bytes = NAN, .least_s = NAN};
+    snprintf(p.name, sizeof p.name, "%s", name);
+    return p;
+}
+
+static void add_load(struct filling *f)
+{
+    struct run_profile_phase p = phase_named("load");
+    const struct run *r = &f->x->s.run;
+    for (size_t i = 0; i < r->n_windows; i++) {
+        const struct run_window *w = &r->windows[i];
+        if (strcmp(w->name, "load") != 0)
+            continue;
+        p.seconds = run_window_s(w);
+        p.joules = w->energy.total.net_j;
+        p.joules_pm = w->energy.total.net_pm_j;
+        run_profile_add_span(&f->x->p, "load", jl_s(w->start_ns - r->start_ns), jl_s(w->end_ns - r->start_ns));
+    }
+    if (!isnan(p.seconds))
+        run_profile_add_phase(&f->x->p, &p);
+}
+
+/* Host work inside a phase: its seconds at the power of the phase, or of the rest where that is known. */
+static double host_j(const struct filling *f, enum measure_phase of, double seconds)
+{
+    const struct measure_result *r = &f->of[of];
+    double phase_j = of == MEASURE_DECODE ? f->plain.decode.net_j : f->plain.prefill.net_j;
+    double phase_s = of == MEASURE_DECODE ? f->plain.decode_s : f->plain.prefill_s;
+    bool told = r->known && r->path != JOULET_COMPONENTS_TIME && r->unit_s[MEASURE_REST] > 0;
+    return told ? r->power_w[MEASURE_REST] * seconds : phase_s > 0 ? phase_j * seconds / phase_s : NAN;
+}
+
+static void add_host(struct filling *f, const char *name, enum measure_phase of, double seconds)
+{
+    struct run_profile_phase p = phase_named(name);
+    if (!(seconds > 0))
+        return;
+    p.seconds = seconds;
+    p.joules = host_j(f, of, seconds);
+    run_profile_add_phase(&f->x->p, &p);
+}
+
+static void add_phase(struct filling *f, enum measure_phase of, double host_s)
+{
+    struct run_profile_phase p = phase_named(of == MEASURE_DECODE ? "decode" : "prefill");
+    const struct joulet_energy *e = of == MEASURE_DECODE ? &f->plain.decode : &f->plain.prefill;
+    double seconds = of == MEASURE_DECODE ? f->plain.decode_s : f->plain.prefill_s;
+    p.tokens = of == MEASURE_DECODE ? (int64_t)f->tokens
+                                    : f->plain.tokens_in - (f->plain.tokens_cached > 0 ? f->plain.tokens_cached : 0);
+    p.steps = of == MEASURE_DECODE ? (int64_t)f->tokens : -1;
+    p.seconds = seconds - host_s;
+    p.joules = host_s > 0 ? e->net_j - host_j(f, of, host_s) : e->net_j;
+    p.joules_pm = e->net_pm_j;
+    struct profile_count all = f->counted ? profile_counts_all(&f->counts[of]) : (struct profile_count){0};
+    set_work(&p.flop, &p.bytes, &all, f->counted);
+    run_profile_add_phase(&f->x->p, &p);
+}
+
+static void add_phases(struct filling *f)
+{
+    const struct measure *m = f->x->m;
+    add_load(f);
+    if (m)
+        add_host(f, "tokenise", MEASURE_PREFILL, m->tokenise_s);
+    add_phase(f, MEASURE_PREFILL, m ? m->tokenise_s : 0);
+    add_phase(f, MEASURE_DECODE, m ? m->sample_s + m->detokenise_s : 0);
+    if (m) {
+        add_host(f, "sample", MEASURE_DECODE, m->sample_s);
+        add_host(f, "detokenise", MEASURE_DECODE, m->detokenise_s);
+    }
+}
+
+/* ---- rows -------------------------------------------------------------------------------------------------------------------
+ */
+
+static bool same_component(enum profile_part part, const char *component)
+{
+    return strcmp(profile_component_name(profile_component_of(part)), component) == 0;
+}
+
+static bool same_part(enum profile_part part, enum wire_part w)
+{
+    static const int of[WIRE_PARTS] = {[WIRE_QKV] = PROFILE_QKV,
+                                       [WIRE_ROPE] = PROFILE_ROPE,
+                                       [WIRE_KV_WRITE] = PROFILE_KV_WRITE,
+                                       [WIRE_SCORES] = PROFILE_SCORES,
+                                       [WIRE_PROJECTION] = PROFILE_ATTENTION_OUTPUT,
+                                       [WIRE_ROUTER] = PROFILE_ROUTER,
+                                       [WIRE_ACTIVATION] = PROFILE_ACTIVATION,
+                                       [WIRE_DOWN] = PROFILE_DOWN};
+    return of[w] && of[w] == (int)part;
+}
+
+/* FLOP and bytes of what a row is of. `layer` as a whole is all of its parts. */
+static void row_work(const struct filling *f, enum measure_phase phase, struct run_profile_row *row, enum wire_part part)
+{
+    const struct profile_counts *c = &f->counts[phase];
+    struct profile_count sum = {0};
+    bool known = false;
+    for (int p = 0; f->counted && p < PROFILE_PARTS; p++) {
+        bool mine = part != WIRE_PART_NONE ? same_part((enum profile_part)p, part)
+                                           : same_component((enum profile_part)p, row->component) ||
+                                                 (strcmp(row->component, "layer") == 0 && row->layer >= 0);
+        if (!mine || row->layer >= (int64_t)c->n_layers)
+            continue;
+        profile_count_add(&sum, row->layer < 0 ? &c->ends[p] : &c->layers[row->layer][p]);
+        known = true;
+    }
+    set_work(&row->flop, &row->bytes, &sum, known);
+}
+
+/* Energy of so many seconds of a kind: the same power for the same kind, assumed (8.2). */
+static void row_energy(const struct measure_result *r, enum measure_kind kind, double units, struct run_profile_row *row)
+{
+    double share = r->unit_s[kind] > 0 ? row->seconds / (r->unit_s[kind] * units) : NAN;
+    row->joules = row->joules_pm = row->limit_j = NAN;
+    if (!r->known || isnan(share))
+        return;
+    if (r->limit_only[kind]) {
+        row->limit_j = r->limit_j[kind] * share * units;
+        return;
+    }
+    row->joules = r->energy_j[kind] * share * units;
+    row->joules_pm = r->pm_j[kind] * share * units;
+}
+
+static struct run_profile_row row_of(enum measure_phase phase, int64_t layer, const char *component, const char *part,
+                                     double seconds)
+{
+    struct run_profile_row row = {
+        .layer = layer, .seconds = seconds, .joules = NAN, .joules_pm = NAN, .limit_j = NAN, .flop = NAN, .bytes = NAN};
+    snprintf(row.phase, sizeof row.phase, "%s", phase == MEASURE_DECODE ? "decode" : "prefill");
+    snprintf(row.component, sizeof row.component, "%s", component);
+    snprintf(row.part, sizeof row.part, "%s", part);
+    return row;
+}
+
+static void add_kind(struct filling *f, enum measure_phase phase, int layer, enum wire_kind kind, double units)
+{
+    const struct measure_of_phase *p = &f->x->m->phases[phase];
+    const struct measure_times *t = &p->layers[layer];
+    double sum_s = 0, scale = units / p->layer_units;
+    for (int part = 0; part < WIRE_PARTS; part++)
+        sum_s += t->s[kind][part];
+    if (!(sum_s > 0))
+        return;
+    struct run_profile_row row = row_of(phase, layer - 1, measure_component_name(kind), "", sum_s * scale);
+    row_energy(&f->of[phase], measure_kind_of(kind), units, &row);
+    row_work(f, phase, &row, WIRE_PART_NONE);
+    run_profile_add_row(&f->x->p, &row);
+    for (int part = 1; part < WIRE_PARTS; part++) {
+        if (!(t->s[kind][part] > 0))
+            continue;
+        row = row_of(phase, layer - 1, measure_component_name(kind), ring_part_name((enum wire_part)part),
+                     t->s[kind][part] * scale);
+        row_energy(&f->of[phase], measure_kind_of(kind), units, &row);
+        row_work(f, phase, &row, (enum wire_part)part);
+        run_profile_add_row(&f->x->p, &row);
+    }
+}
+
+/* What no stretch covers and is no phase of its own. */
+static void add_rest(struct filling *f, enum measure_phase phase, double units)
+{
+    const struct measure *m = f->x->m;
+    const struct measure_of_phase *p = &m->phases[phase];
+    const struct measure_result *r = &f->of[phase];
+    double named_s = 0, scale = units / p->layer_units;
+    for (int kind = WIRE_EMBEDDING; kind < WIRE_KINDS; kind++)
+        for (int part = 0; part < WIRE_PARTS && measure_kind_of((enum wire_kind)kind) == MEASURE_REST; part++)
+            for (int layer = 0; layer <= m->layers; layer++)
+                named_s += p->layers[layer].s[kind][part] * scale;
+    double host_s = phase == MEASURE_DECODE ? m->sample_s + m->detokenise_s : 0;
+    double left_s = r->unit_s[MEASURE_REST] * units - named_s - host_s;
+    if (!(left_s > 0))
+        return;
+    struct run_profile_row row = row_of(phase, -1, "rest", "", left_s);
+    row_energy(r, MEASURE_REST, units, &row);
+    run_profile_add_row(&f->x->p, &row);
+}
+
+static void add_rows(struct filling *f, enum measure_phase phase, double units)
+{
+    const struct measure *m = f->x->m;
+    const struct measure_of_phase *p = &m->phases[phase];
+    if (!p->layers || !(p->layer_units > 0) || !(units > 0))
+        return;
+    for (int layer = 0; layer <= m->layers; layer++)
+        for (int kind = WIRE_EMBEDDING; kind < WIRE_KINDS; kind++)
+            add_kind(f, phase, layer, (enum wire_kind)kind, units);
+    add_rest(f, phase, units);
+}
+
+/* ---- energy against the place in the context
+ * ------------------------------------------------------------------------------------- */
+
+static void add_points(struct filling *f)
+{
+    const struct measure_result *r = &f->of[MEASURE_DECODE];
+    for (size_t b = 0; r->known && b < MEASURE_BUCKETS; b++) {
+        const struct measure_bucket *k = &f->x->m->buckets[b];
+        struct run_profile_point all = {.series = "position", .phase = "decode"};
+        double u2 = 0;
+        if (!(k->tokens > 0))
+            continue;
+        all.x = k->positions / k->tokens;
+        all.tokens = k->tokens;
+        for (int kind = 0; kind < MEASURE_KINDS; kind++) {
+            static const char *const names[] = {"attention", "ffn", "head", "norm", "layer", "rest"};
+            double share = r->unit_s[kind] > 0 ? k->kind_s[kind] / k->tokens / r->unit_s[kind] : 0;
+            struct run_profile_point one = all;
+            if (share <= 0)
+                continue;
+            snprintf(one.component, sizeof one.component, "%s", names[kind]);
+            one.seconds = k->kind_s[kind] / k->tokens;
+            one.joules = r->energy_j[kind] * share;
+            one.joules_pm = r->pm_j[kind] * share;
+            all.seconds += one.seconds;
+            all.joules += one.joules;
+            u2 += one.joules_pm * one.joules_pm;
+            run_profile_add_point(&f->x->p, &one);
+        }
+        all.joules_pm = sqrt(u2);
+        run_profile_add_point(&f->x->p, &all);
+    }
+}
+
+/* ---- how it was found
+ * ----------------------------------------------------------------------------------------------------------- */
+
+/* J of a token of decoding over the requests of one kind of pass. */
+static bool token_j(struct profiling *x, enum measure_pass pass, double *ratio, double *pm)
+{
+    double *j = calloc(2 * x->n_passes + 1, sizeof *j), *tokens = j ? j + x->n_passes : NULL;
+    size_t n = 0;
+    for (size_t i = 0; j && i < x->n_passes && i < x->s.run.n_requests; i++) {
+        const struct run_request *q = &x->s.run.requests[i];
+        const struct run_window *w = q->n_windows ? &q->windows[q->n_windows - 1] : NULL;
+        if (x->passes[i] != pass || q->outcome != RUN_OK || !w || strcmp(w->name, "decode") != 0 || q->tokens.generated < 2 ||
+            isnan(w->energy.total.net_j))
+            continue;
+        j[n] = w->energy.total.net_j;
+        tokens[n++] = (double)q->tokens.generated - 1;
+    }
+    if (n)
+        joulet_ratio_of_sums(j, tokens, n, ratio, pm);
+    free(j);
+    return n > 0;
+}
+
+static void cost_of_probe(struct profiling *x, struct run_profile_how *h)
+{
+    double plain, plain_pm, watched, watched_pm;
+    struct step_cost cost;
+    if (token_j(x, MEASURE_PLAIN, &plain, &plain_pm) &&
+        token_j(x, x->every > 1 ? MEASURE_SAMPLED : MEASURE_WATCHED, &watched, &watched_pm) && plain > 0) {
+        h->instrumented = watched / plain;
+        h->instrumented_pm = h->instrumented * hypot(plain_pm / plain, watched_pm / watched);
+    }
+    if (steps_cost(x->m->paired, x->m->n_paired, &cost) && cost.pairs > 0 && cost.plain_s > 0) {
+        h->stops = cost.extra_s / cost.plain_s;
+        h->stops_pm = (cost.high_s - cost.low_s) / 2 / cost.plain_s;
+    }
+    h->stretches = x->m->graph_s > 0 ? x->m->stretch_s / x->m->graph_s : NAN;
+}
+
+static const char *path_name(enum joulet_components_path p)
+{
+    return p == JOULET_COMPONENTS_PLAIN ? "plain" : p == JOULET_COMPONENTS_LOCKIN ? "lock-in" : "time";
+}
+
+static void set_reason(struct profiling *x, const struct measure_result *r)
+{
+    struct run_profile_how *h = &x->p.how;
+    struct ring_info info;
+    const char *why = joulet_components_reason_text(r->reason);
+    if (r->path != JOULET_COMPONENTS_TIME)
+        return;
+    ring_info(x->ring, &info);
+    if (x->every > 1)
+        why = "only some of the graphs were watched, so time shares are shown, assuming equal power";
+    else if (x->lockin && info.counts[WIRE_N_REPEATS] == 0)
+        why = "nothing could be executed again in this engine, so time shares are shown, assuming equal power";
+    else if (x->level == WIRE_NODES && !x->lockin && r->reason == JOULET_COMPONENTS_ALIKE)
+        why = "nothing is executed again at level nodes, so time shares are shown, assuming equal power";
+    snprintf(h->reason, sizeof h->reason, "%s", why);
+}
+
+static void solve(struct filling *f)
+{
+    struct profiling *x = f->x;
+    struct run_profile_how *h = &x->p.how;
+    double plain_j = NAN, plain_pm = NAN;
+    cost_of_probe(x, h);
+    token_j(x, MEASURE_PLAIN, &plain_j, &plain_pm);
+    for (int p = 0; p < MEASURE_PHASES; p++) {
+        struct measure_result *r = &f->of[p];
+        double unit_j = p == MEASURE_DECODE ? plain_j : f->prompts > 0 ? f->plain.prefill.net_j / f->prompts : NAN;
+        if (!measure_solve(x->m, (enum measure_phase)p, h->instrumented, r))
+            run_profile_note(&x->p, "out of memory for the stretches of this profile: time shares are shown");
+        if (!r->known || r->path == JOULET_COMPONENTS_TIME || x->every > 1)
+            measure_by_time(x->m, (enum measure_phase)p, unit_j, r);
+    }
+    const struct measure_result *d = &f->of[MEASURE_DECODE];
+    double sum_j = 0;
+    for (int k = 0; k < MEASURE_KINDS; k++)
+        sum_j += d->energy_j[k];
+    snprintf(h->path, sizeof h->path, "%s", path_name(d->path));
+    set_reason(x, d);
+    h->condition = d->condition;
+    h->closure = d->path == JOULET_COMPONENTS_TIME ? d->closure : plain_j > 0 ? sum_j / plain_j : d->closure;
+    h->lag_s = d->lag_s;
+    h->rise_s = d->rise_s;
+    h->windows = (int64_t)d->windows;
+    h->measured_j = f->plain.decode.net_j;
+    h->measured_pm = f->plain.decode.net_pm_j;
+    if (f->of[MEASURE_PREFILL].known && f->of[MEASURE_PREFILL].path == JOULET_COMPONENTS_TIME &&
+        d->path != JOULET_COMPONENTS_TIME)
+        run_profile_note(&x->p, "prefill: %s", joulet_components_reason_text(f->of[MEASURE_PREFILL].reason));
+    for (int k = 0; k < MEASURE_REST; k++)
+        if (d->warm[k] && d->path == JOULET_COMPONENTS_LOCKIN)
+            run_profile_note(&x->p, "stretches that were executed again took more than a tenth less or longer than the first "
+                                    "time: their data was not as "
+                                    "far away as it is in a token");
+}
+
+static void describe_how(struct profiling *x)
+{
+    struct run_profile_how *h = &x->p.how;
+    double u2 = 0;
+    struct jl_buf names;
+    jl_buf_init(&names, 4096);
+    for (size_t i = 0; i < x->s.n_channels; i++) {
+        const struct joulet_channel *c = &x->s.run.channels[i];
+        if (!c->in_total || !session_has_energy(c))
+            continue;
+        jl_buf_printf(&names, "%s%s", names.len ? " + " : "", c->id);
+        h->estimated |= c->provenance == JOULET_ESTIMATED;
+        h->idle_w = isnan(h->idle_w) ? x->s.idle[i].power_w : h->idle_w + x->s.idle[i].power_w;
+        u2 += x->s.idle[i].u_w * x->s.idle[i].u_w;
+    }
+    h->idle_w_pm = 2 * sqrt(u2);
+    x->p.sensor = jl_buf_take(&names);
+    snprintf(h->path, sizeof h->path, "stages");
+    snprintf(h->level, sizeof h->level, "stages");
+    if (!x->probe)
+        return;
+    struct ring_info info;
+    ring_info(x->ring, &info);
+    snprintf(h->level, sizeof h->level, "%s", ring_level_name(info.level));
+    h->every = x->every;
+    h->records = (int64_t)x->m->records;
+    h->lost = (int64_t)ring_lost(x->ring);
+    h->flash = x->m->flash;
+}
+
+static void take_pairs(struct profiling *x)
+{
+    struct run *r = &x->s.run;
+    struct run_pairs engine = x->p.engine;
+    x->p.machine = r->machine;
+    x->p.engine = r->engine;
+    x->p.model = r->model;
+    x->p.settings = r->settings;
+    r->machine = r->engine = r->model = r->settings = (struct run_pairs){0};
+    for (size_t i = 0; i < engine.n; i++)
+        run_pairs_set(&x->p.engine, engine.items[i].key, engine.items[i].kind, "%s", engine.items[i].value);
+    run_pairs_release(&engine);
+}
+
+bool profile_record(struct profiling *x)
+{
+    struct filling f = {.x = x};
+    for (size_t i = 0; i < x->s.run.n_requests && i < x->n_passes; i++)
+        f.prompts += x->passes[i] == MEASURE_PLAIN && x->s.run.requests[i].outcome == RUN_OK;
+    profile_sum(x, MEASURE_PLAIN, &f.plain);
+    f.tokens = fmax(0, (double)f.plain.tokens_out - f.prompts);
+    describe_how(x);
+    for (size_t i = 0; i < x->s.run.n_notes; i++)
+        run_profile_note(&x->p, "%s", x->s.run.notes[i]);
+    take_pairs(x);
+    count_work(&f);
+    if (x->probe && x->level != WIRE_STAGES)
+        solve(&f);
+    add_phases(&f);
+    if (x->probe && x->level != WIRE_STAGES) {
+        add_rows(&f, MEASURE_PREFILL, f.prompts);
+        add_rows(&f, MEASURE_DECODE, f.tokens);
+        add_points(&f);
+    }
+    profile_power_record(x);
+    x->p.seconds = jl_s(joulet_now() - x->s.run.start_ns);
+    for (int p = 0; p < MEASURE_PHASES; p++)
+        profile_counts_release(&f.counts[p]);
+    return true;
+}

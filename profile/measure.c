@@ -1,0 +1,366 @@
+/* measure.c - gathering: which step a stretch belongs to, which phase a step is of, and what is kept of both. A step's stretches
+ * come before it (steps.c); a step is prefill when a sequence has several tokens in it. The length of a token reaches from the
+ * begin of its step to that of the next one: what no stretch covers in it is the rest. */
+#include "profile/measure.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    enum measure_kind kind;
+    const char *name;
+} rows[WIRE_KINDS] = {
+    [WIRE_EMBEDDING] = {MEASURE_REST, "embedding"},
+    [WIRE_ATTENTION_NORM] = {MEASURE_NORM, "attention_norm"},
+    [WIRE_ATTENTION] = {MEASURE_ATTENTION, "attention"},
+    [WIRE_FFN_NORM] = {MEASURE_NORM, "ffn_norm"},
+    [WIRE_FFN] = {MEASURE_FFN, "ffn"},
+    [WIRE_OUTPUT_NORM] = {MEASURE_NORM, "output_norm"},
+    [WIRE_HEAD] = {MEASURE_HEAD, "head"},
+    [WIRE_LAYER] = {MEASURE_LAYER, "layer"},
+    [WIRE_OTHER] = {MEASURE_REST, "other"},
+};
+
+enum measure_kind measure_kind_of(enum wire_kind k)
+{
+    return rows[k].name ? rows[k].kind : MEASURE_REST;
+}
+
+const char *measure_component_name(enum wire_kind k)
+{
+    return rows[k].name ? rows[k].name : "rest";
+}
+
+enum joulet_status measure_open(struct measure **out, struct joulet_error *err)
+{
+    *out = calloc(1, sizeof **out);
+    if (!*out)
+        return jl_fail(err, JOULET_MEMORY, "out of memory");
+    (*out)->source = MEASURE_WATCHED;
+    (*out)->pass_from_ns = INT64_MAX; /* nothing counts before the first request */
+    return jl_ok(err);
+}
+
+void measure_close(struct measure *m)
+{
+    for (size_t p = 0; m && p < MEASURE_PHASES; p++) {
+        free(m->phases[p].stretches);
+        free(m->phases[p].unmodified);
+        free(m->phases[p].layers);
+        for (size_t c = 0; c < MEASURE_CHANNELS; c++)
+            free(m->channels[p][c].trace.samples);
+    }
+    if (m)
+        free(m->paired);
+    free(m);
+}
+
+void measure_from(struct measure *m, enum measure_pass source)
+{
+    struct measure_of_phase *p = &m->phases[MEASURE_DECODE];
+    m->source = source;
+    p->n_stretches = p->n_unmodified = 0;
+    p->full = false;
+    for (size_t c = 0; c < MEASURE_CHANNELS; c++)
+        m->channels[MEASURE_DECODE][c].trace.n = 0;
+}
+
+void measure_begin(struct measure *m, enum measure_pass pass, int64_t from_ns)
+{
+    m->pass = pass;
+    m->pass_from_ns = from_ns;
+    m->n_pending = 0;
+    m->has_before = false;
+    m->prefill_from_ns = m->prefill_to_ns = m->decode_from_ns = m->decode_to_ns = 0;
+    steps_init(&m->steps);
+}
+
+/* ---- a step ------------------------------------------------------------------------------------------------------------ */
+
+/* Room for one more, doubling; false when there is none, and then the phase is full. */
+static bool room(struct measure *m, struct measure_of_phase *p, struct joulet_stretch **list, size_t n)
+{
+    if (n >= MEASURE_STRETCHES || m->failed)
+        p->full = true;
+    else if ((n & (n - 1)) == 0) { /* also again from 0, when the list was emptied */
+        struct joulet_stretch *grown = realloc(*list, (n ? 2 * n : 1) * sizeof **list);
+        m->failed = !grown;
+        *list = grown ? grown : *list;
+    }
+    return !p->full && !m->failed;
+}
+
+static void keep_stretch(struct measure *m, struct measure_of_phase *p, const struct ring_record *r, enum measure_kind kind)
+{
+    if (kind == MEASURE_REST || r->t1_ns <= r->t0_ns)
+        return;
+    if (room(m, p, &p->stretches, p->n_stretches))
+        p->stretches[p->n_stretches++] =
+            (struct joulet_stretch){.kind = kind, .start_s = (double)r->t0_ns * 1e-9, .end_s = (double)r->t1_ns * 1e-9};
+}
+
+static void keep_unmodified(struct measure *m, struct measure_of_phase *p, int64_t from_ns, int64_t to_ns)
+{
+    struct joulet_stretch x = {.start_s = (double)from_ns * 1e-9, .end_s = (double)to_ns * 1e-9};
+    struct joulet_stretch *last = p->n_unmodified ? &p->unmodified[p->n_unmodified - 1] : NULL;
+    if (last && last->end_s == x.start_s)
+        last->end_s = x.end_s;
+    else if (room(m, p, &p->unmodified, p->n_unmodified))
+        p->unmodified[p->n_unmodified++] = x;
+}
+
+static void time_part(struct measure *m, struct measure_of_phase *p, const struct ring_record *r)
+{
+    int layer = r->layer < 0 ? 0 : r->layer + 1;
+    uint32_t part = wire_part_of(r->b) < WIRE_PARTS ? wire_part_of(r->b) : WIRE_PART_NONE;
+    if (!p->layers && !m->failed) {
+        p->layers = calloc(MEASURE_LAYERS + 1, sizeof *p->layers);
+        m->failed = !p->layers;
+    }
+    if (!p->layers || layer > MEASURE_LAYERS)
+        return;
+    if (r->layer >= m->layers)
+        m->layers = r->layer + 1;
+    p->layers[layer].s[r->kind][part] += jl_s(r->t1_ns - r->t0_ns);
+    m->flash |= (r->flags & WIRE_FLASH) != 0;
+    m->norm_inside |= (r->flags & WIRE_NORM_INSIDE) != 0;
+}
+
+/* A step in which a kind is executed again, or would be were it not refused. */
+static bool is_again(const struct measure *m, uint32_t thread)
+{
+    for (size_t i = 0; i < m->n_pending; i++)
+        if (m->pending[i].thread == thread && wire_segment_of(m->pending[i].flags) != WIRE_NONE)
+            return true;
+    return false;
+}
+
+static bool counts(const struct measure *m)
+{
+    return m->pass == m->source || (m->source == MEASURE_AGAIN && m->pass == MEASURE_WATCHED);
+}
+
+/* The stretches of a step into its phase; kind_s gets their seconds. */
+static void take_pending(struct measure *m, const struct profile_step *s, uint32_t thread, enum measure_phase phase, bool again,
+                         double kind_s[MEASURE_KINDS])
+{
+    struct measure_of_phase *p = &m->phases[phase];
+    bool regress = m->pass == m->source || (phase == MEASURE_PREFILL && counts(m));
+    size_t left = 0;
+    if (!again && s->watched == s->graphs && s->graphs)
+        p->layer_units += phase == MEASURE_DECODE ? (double)s->decoded : !m->prefill_from_ns;
+    for (size_t i = 0; i < m->n_pending; i++) {
+        const struct ring_record *r = &m->pending[i];
+        if (r->thread != thread) {
+            m->pending[left++] = *r;
+            continue;
+        }
+        enum measure_kind kind = measure_kind_of(r->kind);
+        bool repeat = (r->flags & WIRE_REPEATED) != 0;
+        double seconds = jl_s(r->t1_ns - r->t0_ns);
+        if (regress)
+            keep_stretch(m, p, r, kind);
+        if (repeat) {
+            p->again_s[kind] += seconds;
+            p->again_n[kind]++;
+            continue;
+        }
+        kind_s[kind] += seconds;
+        if (again || s->watched < s->graphs)
+            continue;
+        p->first_s[kind] += seconds;
+        p->first_n[kind]++;
+        time_part(m, p, r);
+    }
+    m->n_pending = left;
+}
+
+static size_t bucket_of(uint32_t position)
+{
+    size_t b = 0;
+    for (uint32_t edge = 64; position >= edge && b + 1 < MEASURE_BUCKETS; edge *= 2)
+        b++;
+    return b;
+}
+
+/* The token before this one is over, and so its length is known. */
+static void end_token(struct measure *m, int64_t next_ns)
+{
+    struct measure_of_phase *p = &m->phases[MEASURE_DECODE];
+    const struct profile_step *b = &m->before;
+    double length_s = jl_s(next_ns - b->t0_ns), covered = 0, tokens = (double)b->decoded;
+    if (!m->has_before || m->before_again || b->watched < b->graphs || !b->graphs || !counts(m) || length_s <= 0)
+        return;
+    for (int k = 0; k < MEASURE_REST; k++)
+        covered += m->before_kind_s[k];
+    m->before_kind_s[MEASURE_REST] = fmax(0, length_s - covered);
+    struct measure_bucket *bucket =
+        b->n_sequences && b->sequences[0].position != WIRE_UNKNOWN ? &m->buckets[bucket_of(b->sequences[0].position)] : NULL;
+    for (int k = 0; k < MEASURE_KINDS; k++) {
+        p->kind_s[k] += m->before_kind_s[k];
+        if (bucket)
+            bucket->kind_s[k] += m->before_kind_s[k];
+    }
+    if (bucket) {
+        bucket->tokens += tokens;
+        bucket->positions += tokens * (double)b->sequences[0].position;
+    }
+    p->units += tokens;
+    p->seconds += length_s;
+    if (m->pass == m->source)
+        keep_unmodified(m, p, b->t0_ns, next_ns);
+}
+
+static void decode_step(struct measure *m, const struct profile_step *s, uint32_t thread)
+{
+    double kind_s[MEASURE_KINDS] = {0};
+    bool again = is_again(m, thread);
+    end_token(m, s->t0_ns);
+    take_pending(m, s, thread, MEASURE_DECODE, again, kind_s);
+    if (!m->decode_from_ns)
+        m->decode_from_ns = s->t0_ns;
+    m->decode_to_ns = s->t0_ns; /* the last one has no end: its samples do not count */
+    m->before = *s;
+    m->before_again = again || s->repeated;
+    m->has_before = true;
+    memcpy(m->before_kind_s, kind_s, sizeof kind_s);
+    m->decoded[m->pass] += s->decoded;
+}
+
+static void prefill_step(struct measure *m, const struct profile_step *s, uint32_t thread)
+{
+    struct measure_of_phase *p = &m->phases[MEASURE_PREFILL];
+    double kind_s[MEASURE_KINDS] = {0}, covered = 0;
+    take_pending(m, s, thread, MEASURE_PREFILL, false, kind_s);
+    m->has_before = false;
+    if (!m->prefill_from_ns) {
+        m->prefill_from_ns = s->t0_ns;
+        m->prompts[m->pass]++;
+        p->units += counts(m);
+    }
+    if (counts(m) && s->watched == s->graphs) {
+        for (int k = 0; k < MEASURE_REST; k++) {
+            covered += kind_s[k];
+            p->kind_s[k] += kind_s[k];
+        }
+        double length_s = jl_s(s->t1_ns - (m->prefill_to_ns ? m->prefill_to_ns : s->t0_ns));
+        p->kind_s[MEASURE_REST] += fmax(0, length_s - covered);
+        p->seconds += length_s;
+    }
+    m->prefill_to_ns = s->t1_ns;
+}
+
+static void keep_paired(struct measure *m, const struct profile_step *s)
+{
+    if (!m->paired && !(m->paired = malloc(MEASURE_STEPS * sizeof *m->paired)))
+        m->failed = true;
+    if (m->paired && m->n_paired < MEASURE_STEPS)
+        m->paired[m->n_paired++] = *s;
+}
+
+static void step_ended(struct measure *m, const struct profile_step *s, uint32_t thread)
+{
+    m->steps_seen++;
+    if (s->watched && s->watched == s->graphs && !s->repeated) {
+        m->graph_s += jl_s(s->graph_ns);
+        m->stretch_s += jl_s(s->stretch_ns);
+    }
+    if (m->pass == MEASURE_PAIRED)
+        keep_paired(m, s);
+    if (s->prefilled > 0 || s->decoded == 0)
+        prefill_step(m, s, thread);
+    else
+        decode_step(m, s, thread);
+}
+
+static void stage(struct measure *m, const struct ring_record *r)
+{
+    double seconds = jl_s(r->t1_ns - r->t0_ns);
+    if (r->kind == WIRE_SAMPLE)
+        m->all_sample_s[m->pass] += seconds - (double)r->a * 1e-9;
+    if (m->pass != MEASURE_PLAIN)
+        return;
+    m->tokenise_s += r->kind == WIRE_TOKENISE ? seconds : 0;
+    m->sample_s += r->kind == WIRE_SAMPLE ? seconds - (double)r->a * 1e-9 : 0;
+    m->detokenise_s += r->kind == WIRE_DETOKENISE ? seconds : 0;
+}
+
+void measure_record(struct measure *m, const struct ring_record *r)
+{
+    struct profile_step s;
+    m->records++;
+    if (r->kind == WIRE_LOAD)
+        m->load_s += jl_s(r->t1_ns - r->t0_ns);
+    if (r->t0_ns < m->pass_from_ns || r->t1_ns < r->t0_ns)
+        return;
+    if (r->kind >= WIRE_EMBEDDING && r->kind < WIRE_KINDS && m->n_pending < JL_COUNT(m->pending))
+        m->pending[m->n_pending++] = *r;
+    else if (r->kind < WIRE_EMBEDDING)
+        stage(m, r);
+    if (steps_add(&m->steps, r, &s) && !s.failed)
+        step_ended(m, &s, r->thread);
+}
+
+void measure_end(struct measure *m)
+{
+    m->n_pending = 0;
+    m->has_before = false;
+}
+
+/* ---- samples ----------------------------------------------------------------------------------------------------------- */
+
+static bool add_sample(struct measure *m, struct joulet_trace *t, const struct joulet_sample *s)
+{
+    if (t->n >= MEASURE_SAMPLES)
+        return false;
+    if ((t->n & (t->n - 1)) == 0) {
+        struct joulet_sample *grown = realloc(t->samples, (t->n ? 2 * t->n : 1) * sizeof *grown);
+        m->failed |= !grown;
+        if (!grown)
+            return false;
+        t->samples = grown;
+    }
+    t->samples[t->n++] = *s;
+    return true;
+}
+
+/* Samples whose windows lie in [from, to), whatever the lag is within its uncertainty; before them a cut. */
+static void add_span(struct measure *m, enum measure_phase phase, size_t channel, const struct joulet_trace *t, int64_t from_ns,
+                     int64_t to_ns)
+{
+    const struct joulet_channel *ch = &t->channel;
+    struct joulet_trace *own = &m->channels[phase][channel].trace;
+    int64_t lag = jl_ns(ch->lag_s), open = jl_ns(3 * ch->u_lag_s);
+    int64_t first = from_ns + lag + open + (ch->quantity == JOULET_POWER ? jl_ns(ch->window_s) : 0), last = to_ns + lag - open;
+    bool cut = false;
+    if (!own->samples)
+        own->channel = *ch;
+    for (size_t i = 0; i < t->n; i++) {
+        const struct joulet_sample *s = &t->samples[i];
+        if (s->t_ns < first || s->t_ns > last || s->flags & JOULET_SAMPLE_LAST)
+            continue;
+        if (!cut)
+            add_sample(m, own,
+                       &(struct joulet_sample){
+                           .t_ns = s->t_ns - 1, .value = s->value, .flags = JOULET_SAMPLE_FAILED | JOULET_SAMPLE_RESET});
+        cut = true;
+        add_sample(m, own, s);
+    }
+}
+
+void measure_samples(struct measure *m, size_t channel, const struct joulet_trace *t, double idle_w, double u_idle_w)
+{
+    if (channel >= MEASURE_CHANNELS || !counts(m))
+        return;
+    if (channel >= m->n_channels)
+        m->n_channels = channel + 1;
+    for (int p = 0; p < MEASURE_PHASES; p++) {
+        m->channels[p][channel].idle_w = idle_w;
+        m->channels[p][channel].u_idle_w = u_idle_w;
+    }
+    if (m->prefill_to_ns > m->prefill_from_ns && !m->phases[MEASURE_PREFILL].full)
+        add_span(m, MEASURE_PREFILL, channel, t, m->prefill_from_ns, m->prefill_to_ns);
+    if (m->pass == m->source && m->decode_to_ns > m->decode_from_ns && !m->phases[MEASURE_DECODE].full)
+        add_span(m, MEASURE_DECODE, channel, t, m->decode_from_ns, m->decode_to_ns);
+}

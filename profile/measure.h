@@ -1,0 +1,124 @@
+/* measure.h - from what a probe told and a sensor saw to the energy of components: gathers the stretches of steps while requests
+ * run, with the samples of the same time, and lets libjoulet tell them apart (docs/method.md 8.2, 8.3). Its figures are those of
+ * one token of decoding, or of one prompt. Bounded, whatever the length of the profile. */
+#ifndef PROFILE_MEASURE_H
+#define PROFILE_MEASURE_H
+
+#include "profile/steps.h"
+
+/* What is told apart by power. The parts of a kind have its power. */
+enum measure_kind {
+    MEASURE_ATTENTION,
+    MEASURE_FFN,
+    MEASURE_HEAD,
+    MEASURE_NORM,
+    MEASURE_LAYER, /* whole layers, where no more is known */
+    MEASURE_REST,  /* embedding, sampling, the engine's own loop; last */
+    MEASURE_KINDS
+};
+enum measure_kind measure_kind_of(enum wire_kind k);
+/* "attention", ..., "rest" as in records, of a stretch; static. */
+const char *measure_component_name(enum wire_kind k);
+
+enum measure_phase { MEASURE_PREFILL, MEASURE_DECODE, MEASURE_PHASES };
+
+/* How the engine ran meanwhile. */
+enum measure_pass {
+    MEASURE_PLAIN,   /* no graph is stopped */
+    MEASURE_PAIRED,  /* some are: what stops cost */
+    MEASURE_WATCHED, /* all are */
+    MEASURE_AGAIN,   /* all are, and stretches are executed again */
+    MEASURE_SAMPLED  /* one in so many is, as the user wants it: times only */
+};
+
+#define MEASURE_LAYERS    1024
+#define MEASURE_STRETCHES ((size_t)1 << 20) /* kept for the regression of a phase; later ones count in times only */
+#define MEASURE_SAMPLES   ((size_t)1 << 19)
+#define MEASURE_STEPS     ((size_t)8192) /* kept for the cost of stops */
+#define MEASURE_CHANNELS  8
+#define MEASURE_BUCKETS   18 /* of context: below 64 tokens, then doubling */
+
+/* Seconds of a stretch's kind, by layer and part; [0] is outside of layers. */
+struct measure_times {
+    double s[WIRE_KINDS][WIRE_PARTS];
+};
+struct measure_of_phase {
+    struct joulet_stretch *stretches;
+    size_t n_stretches;
+    struct joulet_stretch *unmodified;
+    size_t n_unmodified;
+    struct measure_times *layers; /* MEASURE_LAYERS + 1; NULL until something was told */
+    double layer_units;           /* tokens or prompts that those are of */
+    double first_s[MEASURE_KINDS], again_s[MEASURE_KINDS];
+    uint64_t first_n[MEASURE_KINDS], again_n[MEASURE_KINDS];
+    double kind_s[MEASURE_KINDS]; /* of unmodified steps that were watched; the rest too */
+    double units, seconds;        /* tokens or prompts that those are of; their time */
+    bool full;
+};
+struct measure_bucket {
+    double kind_s[MEASURE_KINDS], tokens, positions; /* positions: their sum */
+};
+/* The sensor's samples in passes that count, each pass cut off from the next. */
+struct measure_channel {
+    struct joulet_trace trace; /* the strings of its channel are the meter's */
+    double idle_w, u_idle_w;
+};
+struct measure {
+    enum measure_pass pass;
+    enum measure_pass source; /* the kind of pass that components come from */
+    int64_t pass_from_ns;
+    struct steps steps;
+    struct ring_record pending[4096]; /* stretches of the step that has not ended */
+    size_t n_pending;
+    struct profile_step before; /* the last decoding step of this pass */
+    bool has_before, before_again;
+    double before_kind_s[MEASURE_KINDS];
+    struct measure_of_phase phases[MEASURE_PHASES];
+    struct measure_channel channels[MEASURE_PHASES][MEASURE_CHANNELS];
+    size_t n_channels;
+    struct measure_bucket buckets[MEASURE_BUCKETS];
+    struct profile_step *paired;
+    size_t n_paired;
+    double stretch_s, graph_s;                                            /* of watched graphs without repeats */
+    double load_s, tokenise_s, sample_s, detokenise_s;                    /* in plain passes, but the load */
+    double all_sample_s[MEASURE_AGAIN + 2];                               /* by kind of pass */
+    int64_t prefill_from_ns, prefill_to_ns, decode_from_ns, decode_to_ns; /* of this pass; 0 none */
+    uint64_t records, steps_seen, prompts[MEASURE_AGAIN + 2];
+    double decoded[MEASURE_AGAIN + 2]; /* tokens by kind of pass */
+    int layers;                        /* seen */
+    bool flash, norm_inside, failed;   /* failed: no memory */
+};
+enum joulet_status measure_open(struct measure **out, struct joulet_error *err);
+void measure_close(struct measure *m);
+/* From now on components come from passes of this kind; what was kept for the regression of others is dropped. */
+void measure_from(struct measure *m, enum measure_pass source);
+/* A request begins; records from before it do not count. */
+void measure_begin(struct measure *m, enum measure_pass pass, int64_t from_ns);
+void measure_record(struct measure *m, const struct ring_record *r);
+void measure_end(struct measure *m);
+/* Samples of one channel over the request that has ended: those of its prefill and its decode. */
+void measure_samples(struct measure *m, size_t channel, const struct joulet_trace *t, double idle_w, double u_idle_w);
+
+/* Seconds of each kind in a token of decoding without repetition; false when none was watched. */
+bool measure_token(const struct measure *m, double token_s[MEASURE_KINDS]);
+
+struct measure_result {
+    enum joulet_components_path path;
+    enum joulet_components_reason reason;
+    bool known;                   /* false: nothing can be said, not even by time */
+    double unit_s[MEASURE_KINDS]; /* of one token, or one prompt */
+    double energy_j[MEASURE_KINDS], pm_j[MEASURE_KINDS], limit_j[MEASURE_KINDS]; /* pm: half of the 95 % interval; NAN unknown */
+    double power_w[MEASURE_KINDS];
+    bool limit_only[MEASURE_KINDS], warm[MEASURE_KINDS];
+    double condition, closure, lag_s, rise_s, measured_j;
+    size_t windows;
+};
+/* ratio: J of a token with the probe over without, NAN not measured. False: out of memory. */
+bool measure_solve(const struct measure *m, enum measure_phase phase, double ratio, struct measure_result *out);
+/* The same by time alone: unit_j is shared by seconds, each kind at the same power. */
+void measure_by_time(const struct measure *m, enum measure_phase phase, double unit_j, struct measure_result *out);
+
+/* Repeats that a sensor of such readings needs; false: a token is long enough for it, or repeats cannot help. */
+bool measure_plan(const struct measure *m, double reading_s, struct ring_control *out);
+
+#endif
