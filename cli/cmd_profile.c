@@ -36,9 +36,15 @@ static int get_prompts(struct profiling *x, int argc, char **argv)
 static int show(struct profiling *x)
 {
     struct jl_buf out;
+    struct joulet_error err;
+    int code = CLI_DONE;
     jl_buf_init(&out, (size_t)256 << 20);
-    profile_text(&out, &x->p, cli_style(x->cli));
-    int code = cli_result(x->cli, out.data, out.len);
+    if (!cli_json(x->cli))
+        profile_text(&out, &x->p, cli_style(x->cli));
+    else if (run_profile_to_json(&x->p, &out, &err) != JOULET_OK)
+        code = cli_fail(x->cli, &err);
+    if (code == CLI_DONE)
+        code = cli_result(x->cli, out.data, out.len);
     jl_buf_release(&out);
     return code;
 }
