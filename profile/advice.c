@@ -1,5 +1,6 @@
 /* advice.c - the rules, one function each. A saving is an interval: what the counted work and the record bound it by, no more;
- * where a change can also cost something, it reaches below 0. The bounds hold on simulated machines of all kinds (docs/tune.md).
+ * where a change can also cost something, it reaches below 0. The bounds hold on simulated machines of all kinds
+ * (docs/method.md 8.6).
  */
 #include "profile/advice.h"
 
