@@ -104,7 +104,7 @@ const struct command cmd_profile = {
     .usage = "joulet profile [OPTION]... [PROMPT]",
     .options =
         "engine key protocol token pid remote model system raw seed temperature top-p top-k min-p repeat-penalty stop "
-        "max-tokens context engine-option threads gpu-layers think think-budget timeout prompts level every coarse requests for "
+        "max-tokens context engine-option threads gpu-layers think think-budget timeout prompts level every coarse requests duration "
         "baseline sensors meter sim replay interval trust-root calibration measured-only json output run-id title grid "
         "grid-series grid-command pue wue embodied-kg lifetime-years price tariff device-hour currency db no-store width color",
     .about =

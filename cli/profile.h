@@ -38,7 +38,7 @@ struct profiling {
     size_t n_passes;
     bool lockin;
     struct ring_control again;
-    joulet_mark until; /* of --for */
+    joulet_mark until; /* of --duration */
     struct profile_power *power;
 };
 

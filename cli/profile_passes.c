@@ -198,7 +198,7 @@ static bool first_request(struct profiling *x)
 int profile_passes(struct profiling *x)
 {
     int64_t rounds = cli_int(x->cli, "requests", 0), done = 0;
-    int64_t for_ns = cli_duration_ns(x->cli, "for");
+    int64_t for_ns = cli_duration_ns(x->cli, "duration");
     x->reading_s = reading_s(&x->s);
     if (!first_request(x))
         return atomic_load(&cli_signal) ? 128 + atomic_load(&cli_signal) : CLI_ENGINE;
