@@ -1,0 +1,208 @@
+/* profile.c - a profile in words and tables: what was profiled, where the energy went, how that is known, and what would save. */
+#include "report/profile_private.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what was profiled ------------------------------------------------------------------------------------------- */
+
+static void add_fact(struct jl_buf *b, const char *value, const char *unit)
+{
+    if (value && *value)
+        jl_buf_printf(b, "%s%s%s", b->len ? ", " : "", value, unit);
+}
+
+static void item(const struct profile_view *v, const char *label, struct jl_buf *b)
+{
+    if (b->len)
+        text_item(v->out, v->style, label, NULL, b->data, TONE_PLAIN);
+    jl_buf_clear(b);
+}
+
+static void model_facts(const struct profile_view *v, struct jl_buf *b)
+{
+    const struct run_pairs *m = &v->p->model;
+    const char *name = run_pairs_get(m, "name"), *path = run_pairs_get(m, "path");
+    double parameters = profile_number(m, "parameters"), bytes = profile_number(m, "weight_bytes");
+    add_fact(b, name ? report_model_name(name) : path ? report_model_name(path) : NULL, "");
+    add_fact(b, run_pairs_get(m, "quantisation"), "");
+    if (parameters > 0)
+        add_fact(b, profile_si(parameters, "parameters", v->style).text, "");
+    if (v->layers_of > 0 && v->layers > 0 && v->scale != 1)
+        add_fact(b, number_f("%lld of %lld layers", (long long)v->layers, (long long)v->layers_of).text, "");
+    else
+        add_fact(b, run_pairs_get(m, "layers"), " layers");
+    if (bytes > 0)
+        add_fact(b, profile_si(bytes, "B of weights", v->style).text, "");
+    item(v, "model", b);
+}
+
+static void facts(const struct profile_view *v)
+{
+    struct jl_buf b;
+    char started[40];
+    const struct run_profile *p = v->p;
+    jl_buf_init(&b, 1 << 16);
+    add_fact(&b, p->title, "");
+    item(v, "title", &b);
+    model_facts(v, &b);
+    add_fact(&b, run_pairs_get(&p->engine, "protocol"), "");
+    add_fact(&b, run_pairs_get(&p->engine, "version"), "");
+    add_fact(&b, run_pairs_get(&p->settings, "threads"), " threads");
+    item(v, "engine", &b);
+    add_fact(&b, run_pairs_get(&p->machine, "cpu"), "");
+    item(v, "machine", &b);
+    add_fact(&b, p->sensor, "");
+    item(v, "sensor", &b);
+    jl_format_time(started, sizeof started, p->started_wall_ns);
+    add_fact(&b, started, "");
+    if (isfinite(p->seconds))
+        add_fact(&b, number_s(p->seconds, v->style).text, "");
+    item(v, "started", &b);
+    jl_buf_release(&b);
+}
+
+static void heading(const struct profile_view *v)
+{
+    char *text = jl_strf("profile %s", v->p->id), *clean = text ? text_clean(text, v->style) : NULL;
+    bool known = v->p->sensor && *v->p->sensor;
+    const char *source = v->p->how.estimated ? "estimated" : known ? "measured" : "no energy known";
+    text_rule(v->out, v->style, clean ? clean : "", source, v->p->how.estimated || !known ? TONE_WARN : TONE_STRONG);
+    free(text);
+    free(clean);
+    facts(v);
+}
+
+static void scaled(const struct profile_view *v)
+{
+    if (v->scale == 1)
+        return;
+    char *text =
+        jl_strf("%lld of the %lld layers were in the model that ran: joules are of those, but energy of a token and shares "
+                "are of all %lld, the layers taken %s times",
+                (long long)v->layers, (long long)v->layers_of, (long long)v->layers_of, number_digits(v->scale, 3).text);
+    text_item(v->out, v->style, "scaled", NULL, text ? text : "", TONE_WARN);
+    free(text);
+}
+
+/* ---- advice and notes -------------------------------------------------------------------------------------------- */
+
+static void advice(const struct profile_view *v)
+{
+    if (v->p->n_advice) {
+        jl_buf_str(v->out, "\n");
+        text_rule(v->out, v->style, "what would save energy", "", TONE_PLAIN);
+    }
+    for (size_t i = 0; i < v->p->n_advice; i++) {
+        const struct run_profile_advice *a = &v->p->advice[i];
+        char *action = text_clean(a->action, v->style);
+        struct number saving = number_pm(100 * a->saving, 100 * a->saving_pm, "%", v->style);
+        char *strong = jl_strf("%s: saves %s", action ? action : "", saving.text);
+        text_item(v->out, v->style, a->rule, strong, NULL, TONE_PLAIN);
+        text_item(v->out, v->style, "", NULL, a->why, TONE_PLAIN);
+        if (a->bench[0])
+            text_item(v->out, v->style, "", NULL, a->bench, TONE_FAINT);
+        if (a->compare[0])
+            text_item(v->out, v->style, "", NULL, a->compare, TONE_FAINT);
+        free(strong);
+        free(action);
+    }
+}
+
+static void notes(const struct profile_view *v)
+{
+    for (size_t i = 0; i < v->p->n_notes; i++)
+        text_item(v->out, v->style, i ? "" : "notes", NULL, v->p->notes[i], TONE_WARN);
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
+
+static void one_phase(const struct profile_view *v, const char *phase, bool layers)
+{
+    profile_components(v, phase);
+    if (layers)
+        profile_layers(v, phase);
+    else
+        profile_heat(v, phase);
+}
+
+void report_profile(struct jl_buf *out, const struct run_profile *p, const struct report_profile_options *options,
+                    const struct report_style *style)
+{
+    static const struct report_profile_options none = {0};
+    struct profile_view v;
+    options = options ? options : &none;
+    profile_view_init(&v, p, out, style);
+    heading(&v);
+    scaled(&v);
+    profile_phases(&v);
+    if (options->phase) {
+        one_phase(&v, options->phase, options->layers);
+    } else {
+        one_phase(&v, "decode", options->layers);
+        one_phase(&v, "prefill", options->layers);
+    }
+    profile_power(&v);
+    profile_series(&v);
+    profile_how(&v);
+    notes(&v);
+    advice(&v);
+}
+
+/* ---- list -------------------------------------------------------------------------------------------------------- */
+
+static const struct grid_column list_columns[] = {{"profile", false, 0},    {"started (UTC)", false, 4},
+                                                  {"model", false, 0},      {"decode, a token", true, 0},
+                                                  {"components", false, 1}, {"source", false, 2}};
+
+struct report_profile_list {
+    struct grid g;
+};
+
+struct report_profile_list *report_profile_list_new(void)
+{
+    struct report_profile_list *l = malloc(sizeof *l);
+    if (l)
+        grid_init(&l->g, list_columns, JL_COUNT(list_columns));
+    return l;
+}
+
+void report_profile_list_add(struct report_profile_list *l, const struct run_profile *p, const struct report_style *style)
+{
+    const struct run_profile_phase *d = run_profile_phase(p, "decode");
+    char started[40];
+    if (!l)
+        return;
+    double n = d && d->tokens > 0 ? (double)d->tokens : NAN;
+    struct number token = d ? profile_joules(d->joules / n, d->joules_pm / n, NAN, style) : (struct number){"-"};
+    const char *name = run_pairs_get(&p->model, "name");
+    char *what = text_clean(p->title ? p->title
+                            : name   ? report_model_name(name)
+                                     : "",
+                            style),
+         *path = text_clean(p->how.path, style);
+    jl_format_time(started, sizeof started, p->started_wall_ns);
+    started[strlen(started) > 16 ? 16 : strlen(started)] = '\0';
+    char *t = strchr(started, 'T');
+    if (t)
+        *t = ' ';
+    const char *const cells[] = {
+        p->id, started, what ? what : "", token.text, path && *path ? path : "-", p->how.estimated ? "estimated" : "measured"};
+    grid_add(&l->g, p->how.estimated ? TONE_WARN : TONE_PLAIN, cells);
+    free(what);
+    free(path);
+}
+
+void report_profile_list_write(struct report_profile_list *l, struct jl_buf *out, const struct report_style *style)
+{
+    struct jl_buf none;
+    jl_buf_init(&none, 1 << 24);
+    if (l && out && !l->g.n)
+        jl_buf_str(out, "No profiles yet: `joulet profile` makes one.\n");
+    else if (l)
+        grid_write(&l->g, out ? out : &none, style);
+    jl_buf_release(&none);
+    free(l);
+}

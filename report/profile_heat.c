@@ -1,0 +1,277 @@
+/* profile_heat.c - energy of a token by layer and component: a map in colours or shades, a line for each component; and the same
+ * with all numbers, a line for each layer. */
+#include "report/profile_private.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LABEL = 16, FIGURES = 25, CELL_MAX = 3, SHADES = 10 };
+
+/* ---- the map ----------------------------------------------------------------------------------------------------- */
+
+static size_t component_of(struct profile_map *m, const char *name)
+{
+    size_t i = 0;
+    while (i < m->n_components && strcmp(m->components[i], name))
+        i++;
+    if (i == m->n_components && i < PARTS_MAX)
+        snprintf(m->components[m->n_components++], sizeof m->components[0], "%s", name);
+    return i;
+}
+
+static bool drawn(const struct run_profile_row *r, const char *phase)
+{
+    return !strcmp(r->phase, phase) && !r->part[0] && r->layer >= 0 && r->layer < LAYERS_MAX;
+}
+
+bool profile_map_init(struct profile_map *m, const struct profile_view *v, const char *phase)
+{
+    const struct run_profile_phase *x = run_profile_phase(v->p, phase);
+    double tokens = x && x->tokens > 0 ? (double)x->tokens : NAN;
+    *m = (struct profile_map){.top_j = 0};
+    for (size_t i = 0; i < v->p->n_rows; i++)
+        if (drawn(&v->p->rows[i], phase)) {
+            m->layers = v->p->rows[i].layer >= m->layers ? v->p->rows[i].layer + 1 : m->layers;
+            component_of(m, v->p->rows[i].component);
+        }
+    size_t n = m->n_components * (size_t)m->layers;
+    m->j = n ? calloc(2 * n, sizeof *m->j) : NULL;
+    if (!m->j)
+        return false;
+    m->limit_j = m->j + n;
+    for (size_t i = 0; i < 2 * n; i++)
+        m->j[i] = NAN;
+    for (size_t i = 0; i < v->p->n_rows; i++) {
+        const struct run_profile_row *r = &v->p->rows[i];
+        size_t k = drawn(r, phase) ? component_of(m, r->component) : PARTS_MAX;
+        if (k >= m->n_components)
+            continue;
+        size_t at = k * (size_t)m->layers + (size_t)r->layer;
+        m->j[at] = r->joules / tokens;
+        m->limit_j[at] = r->limit_j / tokens;
+        if (m->j[at] > m->top_j)
+            m->top_j = m->j[at];
+    }
+    return true;
+}
+
+void profile_map_release(struct profile_map *m)
+{
+    free(m->j);
+    *m = (struct profile_map){0};
+}
+
+/* Mean of the layers from..to-1; *limited when one of them has only a limit. */
+static double mean_of(const struct profile_map *m, size_t component, int64_t from, int64_t to, bool *limited)
+{
+    double sum = 0;
+    int n = 0;
+    for (int64_t l = from; l < to && l < m->layers; l++) {
+        size_t at = component * (size_t)m->layers + (size_t)l;
+        *limited |= isnan(m->j[at]) && !isnan(m->limit_j[at]);
+        if (!isnan(m->j[at])) {
+            sum += m->j[at];
+            n++;
+        }
+    }
+    return n ? sum / n : NAN;
+}
+
+/* 0 to SHADES-1. */
+static int level_of(double j, double top_j)
+{
+    int i = top_j > 0 ? (int)(j / top_j * SHADES) : 0;
+    return i < 0 ? 0 : i >= SHADES ? SHADES - 1 : i;
+}
+
+/* Dark to bright, from the 256 colours that terminals share; without colours shades, without those characters. */
+static void put_shade(struct jl_buf *out, const struct report_style *style, int level, int width)
+{
+    static const int colours[SHADES] = {17, 54, 90, 126, 161, 197, 203, 209, 215, 228};
+    static const char *const blocks[SHADES] = {"\u2591", "\u2591", "\u2591", "\u2592", "\u2592",
+                                               "\u2592", "\u2593", "\u2593", "\u2588", "\u2588"};
+    static const char ascii[SHADES + 1] = ".:-=+*%XO#";
+    if (style->colour)
+        jl_buf_printf(out, "\033[48;5;%dm", colours[level]);
+    for (int i = 0; i < width; i++) {
+        if (style->colour)
+            jl_buf_str(out, " ");
+        else if (style->utf8)
+            jl_buf_str(out, blocks[level]);
+        else
+            jl_buf_add(out, &ascii[level], 1);
+    }
+    if (style->colour)
+        jl_buf_str(out, "\033[0m");
+}
+
+static void put_cell(struct jl_buf *out, const struct report_style *style, double j, bool limited, double top_j, int width)
+{
+    const char *mark = limited ? "<" : " ";
+    if (!isnan(j)) {
+        put_shade(out, style, level_of(j, top_j), width);
+        return;
+    }
+    for (int i = 0; i < width; i++)
+        text_tone(out, style, TONE_FAINT, i ? " " : mark, 1);
+}
+
+/* ---- a line for each component ----------------------------------------------------------------------------------- */
+
+struct scale {
+    int group, width; /* layers of a cell, columns of it */
+};
+
+static struct scale scale_of(const struct profile_map *m, const struct report_style *style)
+{
+    int room = text_columns(style) - 2 - LABEL - FIGURES;
+    room = room < 8 ? 8 : room;
+    int group = (int)((m->layers + room - 1) / room), cells = (int)((m->layers + group - 1) / group);
+    int width = room / cells;
+    return (struct scale){group, width > CELL_MAX ? CELL_MAX : width < 1 ? 1 : width};
+}
+
+/* Numbers of layers over the cells, as many as have room. */
+static void axis(const struct profile_view *v, const struct profile_map *m, struct scale s)
+{
+    struct jl_buf line;
+    jl_buf_init(&line, 4096);
+    jl_buf_printf(&line, "  %-*s", LABEL, "layer");
+    size_t begin = line.len, next = line.len;
+    for (int64_t l = 0; l < m->layers; l += s.group) {
+        size_t at = begin + (size_t)(l / s.group) * (size_t)s.width;
+        if (at < next)
+            continue;
+        jl_buf_printf(&line, "%*s%lld", (int)(at - line.len), "", (long long)l);
+        next = line.len + (s.width > 2 ? 1 : 4);
+    }
+    if (line.data)
+        text_tone(v->out, v->style, TONE_FAINT, line.data, line.len);
+    jl_buf_str(v->out, "\n");
+    jl_buf_release(&line);
+}
+
+/* "0.41 mJ (0.40 to 0.42)" of a layer; a limit for what was not resolved. */
+static struct number span_of(const struct profile_view *v, const struct profile_map *m, size_t k)
+{
+    double lo = INFINITY, hi = -INFINITY, sum = 0, limit = 0;
+    int64_t n = 0;
+    for (int64_t l = 0; l < m->layers; l++) {
+        size_t at = k * (size_t)m->layers + (size_t)l;
+        if (!isnan(m->limit_j[at]))
+            limit = fmax(limit, m->limit_j[at]);
+        if (isnan(m->j[at]))
+            continue;
+        lo = fmin(lo, m->j[at]);
+        hi = fmax(hi, m->j[at]);
+        sum += m->j[at];
+        n++;
+    }
+    if (!n)
+        return limit > 0 ? number_f("< %s", profile_si(limit, "J", v->style).text) : (struct number){"-"};
+    char low[NUMBER_SIZE], high[NUMBER_SIZE];
+    snprintf(low, sizeof low, "%s", profile_si(lo, "J", v->style).text);
+    snprintf(high, sizeof high, "%s", profile_si(hi, "J", v->style).text);
+    if (strcmp(low, high) == 0)
+        return number_f("%.30s", low);
+    char *a = strchr(low, ' '), *b = strchr(high, ' ');
+    if (a && b && !strcmp(a, b)) /* the unit once */
+        *a = '\0';
+    return number_f("%.30s to %.30s", low, high);
+}
+
+static void legend(const struct profile_view *v, const struct profile_map *m, struct scale s, bool limited)
+{
+    jl_buf_printf(v->out, "  %-*s0 ", LABEL, "");
+    for (int i = 0; i < SHADES; i++)
+        put_shade(v->out, v->style, i, 2);
+    jl_buf_printf(v->out, " %s a token and layer\n", profile_si(m->top_j, "J", v->style).text);
+    if (s.group > 1)
+        jl_buf_printf(v->out, "  %-*s%d layers a cell, their mean\n", LABEL, "", s.group);
+    if (limited)
+        jl_buf_printf(v->out, "  %-*s< too small to be resolved, the figure is an upper limit\n", LABEL, "");
+}
+
+static void heading(const struct profile_view *v, const char *phase, const char *what)
+{
+    char *title = jl_strf("%s by layer%s", phase, what), *clean = title ? text_clean(title, v->style) : NULL;
+    jl_buf_str(v->out, "\n");
+    text_rule(v->out, v->style, clean ? clean : "", "", TONE_PLAIN);
+    free(title);
+    free(clean);
+}
+
+void profile_heat(const struct profile_view *v, const char *phase)
+{
+    struct profile_map m;
+    bool limited = false;
+    if (!profile_map_init(&m, v, phase))
+        return;
+    struct scale s = scale_of(&m, v->style);
+    heading(v, phase, " and component");
+    axis(v, &m, s);
+    for (size_t k = 0; k < m.n_components; k++) {
+        char *name = text_clean(m.components[k], v->style);
+        jl_buf_printf(v->out, "  %-*.*s", LABEL, LABEL - 1, name ? name : "");
+        for (int64_t l = 0; l < m.layers; l += s.group) {
+            bool cell_limited = false;
+            double j = mean_of(&m, k, l, l + s.group, &cell_limited);
+            put_cell(v->out, v->style, j, cell_limited, m.top_j, s.width);
+            limited |= cell_limited;
+        }
+        jl_buf_printf(v->out, "  %s\n", span_of(v, &m, k).text);
+        free(name);
+    }
+    legend(v, &m, s, limited);
+    profile_map_release(&m);
+}
+
+/* ---- a line for each layer --------------------------------------------------------------------------------------- */
+
+static struct number layer_cell(const struct profile_view *v, const struct profile_map *m, size_t k, int64_t l)
+{
+    size_t at = k * (size_t)m->layers + (size_t)l;
+    if (isnan(m->j[at]))
+        return isnan(m->limit_j[at]) ? (struct number){"-"} : number_f("< %s", profile_si(m->limit_j[at], "J", v->style).text);
+    return profile_si(m->j[at], "J", v->style);
+}
+
+/* A cell of `width` columns, as dark or bright as its energy. */
+static void put_figure(const struct profile_view *v, const struct profile_map *m, size_t k, int64_t l, int width)
+{
+    struct number n = layer_cell(v, m, k, l);
+    double j = m->j[k * (size_t)m->layers + (size_t)l];
+    jl_buf_printf(v->out, "%*s%s ", width - text_width(n.text), "", n.text);
+    if (isnan(j))
+        jl_buf_str(v->out, "  ");
+    else
+        put_shade(v->out, v->style, level_of(j, m->top_j), 2);
+    jl_buf_str(v->out, " ");
+}
+
+void profile_layers(const struct profile_view *v, const char *phase)
+{
+    enum { WIDTH = 14, BESIDE = 4 };
+    struct profile_map m;
+    if (!profile_map_init(&m, v, phase))
+        return;
+    heading(v, phase, ", J of a token");
+    size_t most = (size_t)(text_columns(v->style) - 9) / (WIDTH + BESIDE), n = m.n_components < most ? m.n_components : most;
+    jl_buf_printf(v->out, "  %5s", "layer");
+    for (size_t k = 0; k < n; k++)
+        jl_buf_printf(v->out, "%*s", WIDTH + (k ? BESIDE : 0), m.components[k]);
+    jl_buf_str(v->out, "\n");
+    for (int64_t l = 0; l < m.layers; l++) {
+        jl_buf_printf(v->out, "  %5lld", (long long)l);
+        for (size_t k = 0; k < n; k++)
+            put_figure(v, &m, k, l, WIDTH);
+        while (v->out->len && v->out->data[v->out->len - 1] == ' ')
+            v->out->len--;
+        jl_buf_str(v->out, "\n");
+    }
+    if (n < m.n_components)
+        jl_buf_str(v->out, "  (a wider terminal shows more components; --csv has all)\n");
+    profile_map_release(&m);
+}

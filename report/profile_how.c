@@ -1,0 +1,131 @@
+/* profile_how.c - how the energy came to the components, for someone who has not read the manual (docs/method.md 8). */
+#include "report/profile_private.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *path_words(const char *path)
+{
+    static const struct {
+        const char *path, *words;
+    } rows[] = {
+        {"plain",
+         "the sensor gives values faster than tokens come, so the energy of components was found from plain decoding, by least "
+         "squares over the sensor's windows"},
+        {"lock-in",
+         "stretches of the model were executed again in random order, and the energy of components was found from what each "
+         "repetition added to the sensor's windows"},
+        {"time",
+         "energy is shared by time: every component is taken to draw the same power, which errs by 9 to 12 % for attention and "
+         "feed-forward and by half for norms"},
+        {"stages", "without a probe in the engine there are stages, and no components"},
+    };
+    for (size_t i = 0; i < JL_COUNT(rows); i++)
+        if (!strcmp(rows[i].path, path))
+            return rows[i].words;
+    return NULL;
+}
+
+static void say(const struct profile_view *v, bool *first, const char *text, enum tone tone)
+{
+    text_item(v->out, v->style, *first ? "how" : "", NULL, text ? text : "", tone);
+    *first = false;
+}
+
+static void path_line(const struct profile_view *v, bool *first)
+{
+    const struct run_profile_how *h = &v->p->how;
+    const char *words = path_words(h->path);
+    bool time = !strcmp(h->path, "time");
+    if (!words)
+        return;
+    char *text = jl_strf("%s%s%s", words, h->reason[0] ? "; because " : "", h->reason);
+    say(v, first, text, time ? TONE_WARN : TONE_PLAIN);
+    free(text);
+}
+
+static void quality_line(const struct profile_view *v, bool *first)
+{
+    const struct run_profile_how *h = &v->p->how;
+    struct jl_buf b;
+    jl_buf_init(&b, 4096);
+    if (isfinite(h->closure))
+        jl_buf_printf(&b, "before any scaling the components add up to %s %% of what was measured (95 to 105 %% is accepted)",
+                      number_digits(100 * h->closure, 3).text);
+    if (isfinite(h->condition))
+        jl_buf_printf(&b, "%scondition number %s (up to 30 is accepted)", b.len ? "; " : "", number_digits(h->condition, 2).text);
+    if (h->windows > 0)
+        jl_buf_printf(&b, "%s%lld sensor windows", b.len ? "; " : "", (long long)h->windows);
+    if (b.len)
+        say(v, first, b.data, TONE_PLAIN);
+    jl_buf_release(&b);
+}
+
+static void probe_line(const struct profile_view *v, bool *first)
+{
+    const struct run_profile_how *h = &v->p->how;
+    struct jl_buf b;
+    jl_buf_init(&b, 4096);
+    if (h->every > 0)
+        jl_buf_printf(&b, "the probe looked at one graph in %lld, level %s", (long long)h->every,
+                      h->level[0] ? h->level : "unknown");
+    if (isfinite(h->instrumented))
+        jl_buf_printf(&b, "%sa token with the probe takes %s times the energy of one without", b.len ? "; " : "",
+                      number_pm(h->instrumented, h->instrumented_pm, "", v->style).text);
+    if (isfinite(h->stops))
+        jl_buf_printf(&b, "%sits stops take %s of a step", b.len ? "; " : "",
+                      number_pm(100 * h->stops, 100 * h->stops_pm, "%", v->style).text);
+    if (isfinite(h->stretches))
+        jl_buf_printf(&b, "%sstretches explain %s %% of the time of graphs", b.len ? "; " : "",
+                      number_digits(100 * h->stretches, 3).text);
+    if (h->lost > 0)
+        jl_buf_printf(&b, "%s%lld of %lld records were lost", b.len ? "; " : "", (long long)h->lost,
+                      (long long)(h->lost + h->records));
+    if (b.len)
+        say(v, first, b.data, h->lost > 0 ? TONE_WARN : TONE_PLAIN);
+    jl_buf_release(&b);
+}
+
+static bool any_limit(const struct run_profile *p)
+{
+    for (size_t i = 0; i < p->n_rows; i++)
+        if (isnan(p->rows[i].joules) && isfinite(p->rows[i].limit_j))
+            return true;
+    return false;
+}
+
+void profile_how(const struct profile_view *v)
+{
+    const struct run_profile_how *h = &v->p->how;
+    bool first = true;
+    jl_buf_str(v->out, "\n");
+    path_line(v, &first);
+    quality_line(v, &first);
+    probe_line(v, &first);
+    if (any_limit(v->p))
+        say(v, &first,
+            "< is an upper limit: the component is too small to be resolved, and holds no more than that in 97.5 of 100 cases",
+            TONE_PLAIN);
+    if (h->flash)
+        say(v, &first, "flash attention computes scores, softmax and values as one node, so they are one figure", TONE_PLAIN);
+    if (h->estimated)
+        say(v, &first,
+            "the sensor is an estimate from rated power and load: shares of components say nothing that their time does not",
+            TONE_WARN);
+    if (isfinite(h->idle_w)) {
+        char *text =
+            jl_strf("every energy is above the idle level of %s", number_pm(h->idle_w, h->idle_w_pm, "W", v->style).text);
+        say(v, &first, text, TONE_PLAIN);
+        free(text);
+    }
+    for (size_t i = 0; i < v->p->n_rows; i++)
+        if (v->p->rows[i].flop > 0) {
+            bool roof = v->peak_flops > 0 && v->bytes_per_s > 0;
+            say(v, &first,
+                roof ? "expected is the share by the roofline of this machine, from the shapes of the model"
+                     : "expected is the share by bytes in decode and by FLOP in prefill, from the shapes of the model",
+                TONE_PLAIN);
+            break;
+        }
+}

@@ -1,0 +1,155 @@
+/* profile_sums.c - components of a profile summed over layers. The +- of one component's layers hang on the same power, so they
+ * add linearly (docs/method.md 8); of a model with fewer layers than its shape, what lies in layers counts for the missing. */
+#include "report/profile_private.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+double profile_number(const struct run_pairs *p, const char *key)
+{
+    double x;
+    const char *text = run_pairs_get(p, key);
+    return text && jl_parse_double(text, &x) && isfinite(x) ? x : NAN;
+}
+
+static int64_t layer_count(const struct run_profile *p, const char *key)
+{
+    double x = profile_number(&p->model, key);
+    if (isnan(x))
+        x = profile_number(&p->settings, key);
+    return x >= 1 && x <= LAYERS_MAX ? (int64_t)x : -1;
+}
+
+void profile_view_init(struct profile_view *v, const struct run_profile *p, struct jl_buf *out, const struct report_style *style)
+{
+    *v = (struct profile_view){.p = p, .style = style, .out = out, .scale = 1};
+    v->layers = layer_count(p, "layers");
+    v->layers_of = layer_count(p, "layers_of");
+    if (v->layers > 0 && v->layers_of > v->layers)
+        v->scale = (double)v->layers_of / (double)v->layers;
+    v->peak_flops = profile_number(&p->machine, "peak_flops");
+    v->bytes_per_s = profile_number(&p->machine, "bytes_per_s");
+}
+
+bool profile_in_layers(const struct run_profile_row *r)
+{
+    return r->layer >= 0 || jl_word_in("attention_norm,attention,ffn_norm,ffn", ',', r->component);
+}
+
+static struct profile_sum *sum_of(struct profile_sums *s, const struct run_profile_row *r)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (!strcmp(s->items[i].component, r->component) && !strcmp(s->items[i].part, r->part))
+            return &s->items[i];
+    if (s->n == PARTS_MAX)
+        return NULL;
+    size_t at = s->n++;
+    /* Parts follow their component, in whatever order the rows are. */
+    for (size_t i = 0; i + 1 < s->n; i++)
+        if (!strcmp(s->items[i].component, r->component))
+            at = i + 1;
+    memmove(&s->items[at + 1], &s->items[at], (s->n - 1 - at) * sizeof s->items[0]);
+    s->items[at] = (struct profile_sum){.limit_j = 0};
+    snprintf(s->items[at].component, sizeof s->items[at].component, "%s", r->component);
+    snprintf(s->items[at].part, sizeof s->items[at].part, "%s", r->part);
+    return &s->items[at];
+}
+
+/* Time that the roofline gives; without a machine what limits the phase: bytes or FLOP. */
+static double expected(const struct profile_view *v, const struct run_profile_row *r, bool memory_bound)
+{
+    if (v->peak_flops > 0 && v->bytes_per_s > 0)
+        return fmax(r->flop / v->peak_flops, r->bytes / v->bytes_per_s);
+    return memory_bound ? r->bytes : r->flop;
+}
+
+static void add_row(const struct profile_view *v, struct profile_sums *s, const struct run_profile_row *r, bool memory_bound)
+{
+    struct profile_sum *x = sum_of(s, r);
+    double times = profile_in_layers(r) ? v->scale : 1;
+    double most = isnan(r->joules) ? r->limit_j : r->joules + (isnan(r->joules_pm) ? 0 : r->joules_pm);
+    double middle = isnan(r->joules) ? r->limit_j / 2 : r->joules;
+    if (!x)
+        return;
+    x->seconds += r->seconds;
+    x->flop += r->flop;
+    x->bytes += r->bytes;
+    x->joules += r->joules;
+    x->joules_pm += r->joules_pm;
+    x->limit_j += most;
+    x->whole_j += times * r->joules;
+    x->whole_pm += times * r->joules_pm;
+    x->whole_limit_j += times * most;
+    x->expected_s += times * expected(v, r, memory_bound);
+    if (r->part[0])
+        return;
+    s->seconds += isnan(r->seconds) ? 0 : r->seconds;
+    s->joules += isnan(middle) ? 0 : middle;
+    s->whole_j += isnan(middle) ? 0 : times * middle;
+    double e = expected(v, r, memory_bound);
+    s->expected_s += isnan(e) ? 0 : times * e;
+}
+
+void profile_sum_phase(const struct profile_view *v, const char *phase, bool parts, struct profile_sums *out)
+{
+    const struct run_profile_phase *x = run_profile_phase(v->p, phase);
+    bool memory_bound = x && (x->memory_bound || !strcmp(phase, "decode")); /* a token at a time moves all weights for it */
+    *out = (struct profile_sums){0};
+    for (int below = 0; below <= (parts ? 1 : 0); below++)
+        for (size_t i = 0; i < v->p->n_rows; i++) {
+            const struct run_profile_row *r = &v->p->rows[i];
+            if (!strcmp(r->phase, phase) && (r->part[0] != '\0') == (below == 1))
+                add_row(v, out, r, memory_bound);
+        }
+    for (size_t i = 0; i < out->n; i++)
+        if (!isnan(out->items[i].joules))
+            out->items[i].limit_j = out->items[i].whole_limit_j = NAN;
+}
+
+double profile_whole_phase(const struct profile_view *v, const struct run_profile_phase *x, double *pm)
+{
+    struct profile_sums s;
+    *pm = x->joules_pm;
+    if (v->scale == 1)
+        return x->joules;
+    profile_sum_phase(v, x->name, false, &s);
+    if (!s.n)
+        return !strcmp(x->name, "prefill") || !strcmp(x->name, "decode") ? NAN : x->joules;
+    *pm = x->joules_pm * s.whole_j / s.joules; /* the same share of a larger figure */
+    return x->joules * s.whole_j / s.joules;
+}
+
+struct number profile_si(double x, const char *unit, const struct report_style *style)
+{
+    static const char *const big[] = {"", "k", "M", "G", "T", "P", "E"}, *const small[] = {"", "m", "u", "n", "p", "f", "a"};
+    int e = 0;
+    if (!isfinite(x))
+        return (struct number){"-"};
+    while (fabs(x) >= 999.5 && e < 6) {
+        x /= 1000;
+        e++;
+    }
+    while (x != 0 && fabs(x) < 0.9995 && e > -6) {
+        x *= 1000;
+        e--;
+    }
+    const char *prefix = e >= 0 ? big[e] : e == -2 && style->utf8 ? "\u00b5" : small[-e];
+    return number_f("%s %s%s", number_digits(x, 3).text, prefix, unit);
+}
+
+/* "1.24 ± 0.05 mJ", and "< 0.3 mJ" where only a limit is known. */
+struct number profile_joules(double j, double pm, double limit_j, const struct report_style *style)
+{
+    double scale = 1;
+    const char *unit = "J";
+    double size = fabs(isnan(j) ? limit_j : j);
+    if (size < 0.9995 && size > 0) {
+        scale = size >= 0.9995e-3 ? 1e3 : 1e6;
+        unit = scale == 1e3 ? "mJ" : style->utf8 ? "\u00b5J" : "uJ";
+    }
+    if (isnan(j))
+        return isnan(limit_j) ? (struct number){"-"} : number_f("< %s %s", number_digits(limit_j * scale, 2).text, unit);
+    return number_pm(j * scale, pm * scale, unit, style);
+}
