@@ -1,5 +1,7 @@
 /* cmd_profile.c - where inside a model and its inference the energy goes. */
 #include "cli/profile.h"
+#include "cli/profile_files.h"
+#include "report/profile.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -40,13 +42,27 @@ static int show(struct profiling *x)
     int code = CLI_DONE;
     jl_buf_init(&out, (size_t)256 << 20);
     if (!cli_json(x->cli))
-        profile_text(&out, &x->p, cli_style(x->cli));
+        report_profile(&out, &x->p, NULL, cli_style(x->cli));
     else if (run_profile_to_json(&x->p, &out, &err) != JOULET_OK)
         code = cli_fail(x->cli, &err);
     if (code == CLI_DONE)
         code = cli_result(x->cli, out.data, out.len);
     jl_buf_release(&out);
     return code;
+}
+
+/* What was measured is shown also where it cannot be kept. */
+static void keep(struct profiling *x)
+{
+    char *path;
+    struct joulet_error err;
+    if (cli_flag(x->cli, "no-store"))
+        return;
+    if (profile_save(&x->p, &path, &err) == JOULET_OK)
+        cli_say(x->cli, "profile %s is kept: `joulet profile show %s`", x->p.id, x->p.id);
+    else
+        cli_fail(x->cli, &err);
+    free(path);
 }
 
 static int measured(struct profiling *x)
@@ -60,6 +76,7 @@ static int measured(struct profiling *x)
     session_finish(&x->s, atomic_load(&cli_cancel) ? "interrupted" : "done");
     if (!profile_record(x))
         return CLI_FAILED;
+    keep(x);
     code = show(x);
     return code != CLI_DONE ? code : session_exit(&x->s, CLI_DONE);
 }
@@ -75,8 +92,16 @@ static void release(struct profiling *x)
     free(x->power);
 }
 
+static const struct {
+    const char *name;
+    int (*run)(const struct cli *c, int argc, char **argv);
+} verbs[] = {{"show", profile_show}, {"compare", profile_compare}, {"list", profile_list}, {"delete", profile_delete}};
+
 static int run_profile_command(struct cli *c, int argc, char **argv)
 {
+    for (size_t i = 0; argc && i < JL_COUNT(verbs); i++)
+        if (!strcmp(argv[0], verbs[i].name))
+            return verbs[i].run(c, argc - 1, argv + 1);
     struct profiling x = {.cli = c, .level = level_of(c), .every = cli_int(c, "every", 1)};
     x.choice.server.process = (struct jl_process){.pid = -1, .ended = true};
     run_profile_init(&x.p);
@@ -101,10 +126,12 @@ static int run_profile_command(struct cli *c, int argc, char **argv)
 const struct command cmd_profile = {
     .name = "profile",
     .summary = "show which stages, layers and components of a model use the energy",
-    .usage = "joulet profile [OPTION]... [PROMPT]",
+    .usage = "joulet profile [OPTION]... [PROMPT | show [ID] | compare ID ID | list | delete ID...]",
     .options =
         "engine key protocol token pid remote model system raw seed temperature top-p top-k min-p repeat-penalty stop "
-        "max-tokens context engine-option threads gpu-layers think think-budget timeout prompts level every coarse requests duration "
+        "max-tokens context engine-option threads gpu-layers think think-budget timeout prompts level every coarse requests "
+        "duration "
+        "layers phase data csv "
         "baseline sensors meter sim replay interval trust-root calibration measured-only json output run-id title grid "
         "grid-series grid-command pue wue embodied-kg lifetime-years price tariff device-hour currency db no-store width color",
     .about =
@@ -115,9 +142,16 @@ const struct command cmd_profile = {
         "\n"
         "With a sensor that reads at least 20 times in a token the components come from plain tokens; with a slower one they\n"
         "are executed again in random order; where neither tells them apart they are shares of time, and the profile says why.\n"
-        "An engine that runs already (--engine URL) and --coarse give stages only.",
+        "An engine that runs already (--engine URL) and --coarse give stages only.\n"
+        "\n"
+        "Profiles are files in the data folder. `show` draws one again (--layers: a line for each layer; --csv, --json, --data\n"
+        "for programs), `compare` puts two beside each other per token, per parameter and per FLOP, `list` and `delete` say\n"
+        "which there are. ID is the id of a profile, the beginning of one, `last`, or a file (docs/profile-record.md).",
     .examples = "joulet profile -m model.gguf\n  a minute of the nine prompts\n"
                 "joulet profile -m model.gguf --requests 4 -n 128 \"Why is the sky blue?\"\n  four answers of 128 tokens\n"
-                "joulet profile --coarse --engine http://127.0.0.1:11434\n  stages of an engine that runs\n",
+                "joulet profile --coarse --engine http://127.0.0.1:11434\n  stages of an engine that runs\n"
+                "joulet profile show last --layers\n  every layer of the last profile in numbers\n"
+                "joulet profile compare last 20261122-1200\n  what another model or quantisation changes\n",
     .run = run_profile_command,
+    .verbs = "show compare list delete",
 };

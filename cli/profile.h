@@ -62,7 +62,4 @@ void profile_power_record(struct profiling *x);
 /* profile_record.c: phases, rows, how. */
 bool profile_record(struct profiling *x);
 
-/* profile_text.c */
-void profile_text(struct jl_buf *out, const struct run_profile *p, const struct report_style *style);
-
 #endif

@@ -14,32 +14,32 @@ static void add_fact(struct jl_buf *b, const char *value, const char *unit)
         jl_buf_printf(b, "%s%s%s", b->len ? ", " : "", value, unit);
 }
 
-static void item(const struct profile_view *v, const char *label, struct jl_buf *b)
+static void item(const struct profiled_view *v, const char *label, struct jl_buf *b)
 {
     if (b->len)
         text_item(v->out, v->style, label, NULL, b->data, TONE_PLAIN);
     jl_buf_clear(b);
 }
 
-static void model_facts(const struct profile_view *v, struct jl_buf *b)
+static void model_facts(const struct profiled_view *v, struct jl_buf *b)
 {
     const struct run_pairs *m = &v->p->model;
     const char *name = run_pairs_get(m, "name"), *path = run_pairs_get(m, "path");
-    double parameters = profile_number(m, "parameters"), bytes = profile_number(m, "weight_bytes");
+    double parameters = profiled_number(m, "parameters"), bytes = profiled_number(m, "weight_bytes");
     add_fact(b, name ? report_model_name(name) : path ? report_model_name(path) : NULL, "");
     add_fact(b, run_pairs_get(m, "quantisation"), "");
     if (parameters > 0)
-        add_fact(b, profile_si(parameters, "parameters", v->style).text, "");
+        add_fact(b, profiled_si(parameters, "parameters", v->style).text, "");
     if (v->layers_of > 0 && v->layers > 0 && v->scale != 1)
         add_fact(b, number_f("%lld of %lld layers", (long long)v->layers, (long long)v->layers_of).text, "");
     else
         add_fact(b, run_pairs_get(m, "layers"), " layers");
     if (bytes > 0)
-        add_fact(b, profile_si(bytes, "B of weights", v->style).text, "");
+        add_fact(b, profiled_si(bytes, "B of weights", v->style).text, "");
     item(v, "model", b);
 }
 
-static void facts(const struct profile_view *v)
+static void facts(const struct profiled_view *v)
 {
     struct jl_buf b;
     char started[40];
@@ -64,7 +64,7 @@ static void facts(const struct profile_view *v)
     jl_buf_release(&b);
 }
 
-static void heading(const struct profile_view *v)
+static void heading(const struct profiled_view *v)
 {
     char *text = jl_strf("profile %s", v->p->id), *clean = text ? text_clean(text, v->style) : NULL;
     bool known = v->p->sensor && *v->p->sensor;
@@ -75,7 +75,7 @@ static void heading(const struct profile_view *v)
     facts(v);
 }
 
-static void scaled(const struct profile_view *v)
+static void scaled(const struct profiled_view *v)
 {
     if (v->scale == 1)
         return;
@@ -89,7 +89,7 @@ static void scaled(const struct profile_view *v)
 
 /* ---- advice and notes -------------------------------------------------------------------------------------------- */
 
-static void advice(const struct profile_view *v)
+static void advice(const struct profiled_view *v)
 {
     if (v->p->n_advice) {
         jl_buf_str(v->out, "\n");
@@ -111,7 +111,7 @@ static void advice(const struct profile_view *v)
     }
 }
 
-static void notes(const struct profile_view *v)
+static void notes(const struct profiled_view *v)
 {
     for (size_t i = 0; i < v->p->n_notes; i++)
         text_item(v->out, v->style, i ? "" : "notes", NULL, v->p->notes[i], TONE_WARN);
@@ -119,34 +119,34 @@ static void notes(const struct profile_view *v)
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
-static void one_phase(const struct profile_view *v, const char *phase, bool layers)
+static void one_phase(const struct profiled_view *v, const char *phase, bool layers)
 {
-    profile_components(v, phase);
+    profiled_components(v, phase);
     if (layers)
-        profile_layers(v, phase);
+        profiled_layers(v, phase);
     else
-        profile_heat(v, phase);
+        profiled_heat(v, phase);
 }
 
 void report_profile(struct jl_buf *out, const struct run_profile *p, const struct report_profile_options *options,
                     const struct report_style *style)
 {
     static const struct report_profile_options none = {0};
-    struct profile_view v;
+    struct profiled_view v;
     options = options ? options : &none;
-    profile_view_init(&v, p, out, style);
+    profiled_view_init(&v, p, out, style);
     heading(&v);
     scaled(&v);
-    profile_phases(&v);
+    profiled_phases(&v);
     if (options->phase) {
         one_phase(&v, options->phase, options->layers);
     } else {
         one_phase(&v, "decode", options->layers);
         one_phase(&v, "prefill", options->layers);
     }
-    profile_power(&v);
-    profile_series(&v);
-    profile_how(&v);
+    profiled_power(&v);
+    profiled_series(&v);
+    profiled_how(&v);
     notes(&v);
     advice(&v);
 }
@@ -176,7 +176,7 @@ void report_profile_list_add(struct report_profile_list *l, const struct run_pro
     if (!l)
         return;
     double n = d && d->tokens > 0 ? (double)d->tokens : NAN;
-    struct number token = d ? profile_joules(d->joules / n, d->joules_pm / n, NAN, style) : (struct number){"-"};
+    struct number token = d ? profiled_joules(d->joules / n, d->joules_pm / n, NAN, style) : (struct number){"-"};
     const char *name = run_pairs_get(&p->model, "name");
     char *what = text_clean(p->title ? p->title
                             : name   ? report_model_name(name)

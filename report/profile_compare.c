@@ -22,7 +22,7 @@ struct difference {
 };
 
 struct pair {
-    struct profile_view a, b;
+    struct profiled_view a, b;
     double a_parameters, b_parameters; /* of all layers of the shape, as far as known */
     struct line lines[ROWS_MAX];
     size_t n;
@@ -73,7 +73,7 @@ static void find_reasons(struct pair *c)
     differing_pair(c, "context", &a->settings, &b->settings, "context", "attention does not have the same work");
     if (a->how.flash != b->how.flash)
         reason(c, "flash attention was %s in A and %s in B", a->how.flash ? "on" : "off", b->how.flash ? "on" : "off");
-    const struct profile_view *views[] = {&c->a, &c->b};
+    const struct profiled_view *views[] = {&c->a, &c->b};
     for (size_t i = 0; i < JL_COUNT(views); i++)
         if (views[i]->scale != 1)
             reason(c, "%c ran %lld of its %lld layers, the rest is scaled: that adds an uncertainty which is not in the interval",
@@ -82,7 +82,7 @@ static void find_reasons(struct pair *c)
 
 /* ---- figures ----------------------------------------------------------------------------------------------------- */
 
-static const struct profile_sum *find_sum(const struct profile_sums *s, const char *component)
+static const struct profiled_sum *find_sum(const struct profiled_sums *s, const char *component)
 {
     for (size_t i = 0; i < s->n; i++)
         if (!strcmp(s->items[i].component, component))
@@ -91,7 +91,7 @@ static const struct profile_sum *find_sum(const struct profile_sums *s, const ch
 }
 
 /* Work of all layers of the shape: what lies in layers counts as often as their energy does. */
-static double whole_flop(const struct profile_view *v, const char *phase, const char *component)
+static double whole_flop(const struct profiled_view *v, const char *phase, const char *component)
 {
     double flop = 0;
     bool any = false;
@@ -99,7 +99,7 @@ static double whole_flop(const struct profile_view *v, const char *phase, const 
         const struct run_profile_row *r = &v->p->rows[i];
         if (strcmp(r->phase, phase) || r->part[0] || (component && strcmp(r->component, component)))
             continue;
-        flop += r->flop * (profile_in_layers(r) ? v->scale : 1);
+        flop += r->flop * (profiled_in_layers(r) ? v->scale : 1);
         any = true;
     }
     return any ? flop : NAN;
@@ -116,7 +116,7 @@ static struct line *add_line(struct pair *c, const char *phase, const char *comp
     return l;
 }
 
-static void component_line(struct pair *c, const char *phase, const struct profile_sum *a, const struct profile_sum *b,
+static void component_line(struct pair *c, const char *phase, const struct profiled_sum *a, const struct profiled_sum *b,
                            double n_a, double n_b)
 {
     struct line *l = add_line(c, phase, a->component);
@@ -135,39 +135,39 @@ static void component_line(struct pair *c, const char *phase, const struct profi
 static void phase_lines(struct pair *c, const char *phase)
 {
     const struct run_profile_phase *a = run_profile_phase(c->a.p, phase), *b = run_profile_phase(c->b.p, phase);
-    struct profile_sums sa, sb;
+    struct profiled_sums sa, sb;
     struct line *l = a && b && a->tokens > 0 && b->tokens > 0 ? add_line(c, phase, "") : NULL;
     if (!l)
         return;
     double n_a = (double)a->tokens, n_b = (double)b->tokens, pm;
-    l->a_j = profile_whole_phase(&c->a, a, &pm) / n_a;
+    l->a_j = profiled_whole_phase(&c->a, a, &pm) / n_a;
     l->a_pm = pm / n_a;
-    l->b_j = profile_whole_phase(&c->b, b, &pm) / n_b;
+    l->b_j = profiled_whole_phase(&c->b, b, &pm) / n_b;
     l->b_pm = pm / n_b;
     l->a_flop = (c->a.scale == 1 ? a->flop : whole_flop(&c->a, phase, NULL)) / n_a;
     l->b_flop = (c->b.scale == 1 ? b->flop : whole_flop(&c->b, phase, NULL)) / n_b;
-    profile_sum_phase(&c->a, phase, false, &sa);
-    profile_sum_phase(&c->b, phase, false, &sb);
+    profiled_sum_phase(&c->a, phase, false, &sa);
+    profiled_sum_phase(&c->b, phase, false, &sb);
     for (size_t i = 0; i < sa.n; i++) {
-        const struct profile_sum *other = find_sum(&sb, sa.items[i].component);
+        const struct profiled_sum *other = find_sum(&sb, sa.items[i].component);
         if (other)
             component_line(c, phase, &sa.items[i], other, n_a, n_b);
     }
 }
 
 /* `parameters` is of what ran; of the shape where the record has that too. */
-static double parameters_of(const struct profile_view *v)
+static double parameters_of(const struct profiled_view *v)
 {
-    double whole = profile_number(&v->p->model, "parameters_of");
-    return isfinite(whole) ? whole : v->scale == 1 ? profile_number(&v->p->model, "parameters") : NAN;
+    double whole = profiled_number(&v->p->model, "parameters_of");
+    return isfinite(whole) ? whole : v->scale == 1 ? profiled_number(&v->p->model, "parameters") : NAN;
 }
 
 static void compare(struct pair *c, const struct run_profile *a, const struct run_profile *b, struct jl_buf *out,
                     const struct report_style *style)
 {
     *c = (struct pair){.n = 0};
-    profile_view_init(&c->a, a, out, style);
-    profile_view_init(&c->b, b, out, style);
+    profiled_view_init(&c->a, a, out, style);
+    profiled_view_init(&c->b, b, out, style);
     c->a_parameters = parameters_of(&c->a);
     c->b_parameters = parameters_of(&c->b);
     find_reasons(c);
@@ -198,18 +198,18 @@ static struct number change_text(struct difference d, const struct report_style 
 
 static struct number side(double j, double pm, bool limit, const struct report_style *style)
 {
-    return limit ? number_f("not resolved") : profile_joules(j, pm, NAN, style);
+    return limit ? number_f("not resolved") : profiled_joules(j, pm, NAN, style);
 }
 
-static void side_facts(const struct profile_view *v, const char *label)
+static void side_facts(const struct profiled_view *v, const char *label)
 {
     const struct run_pairs *m = &v->p->model;
     const char *name = run_pairs_get(m, "name"), *quantisation = run_pairs_get(m, "quantisation");
     const char *engine = run_pairs_get(&v->p->engine, "version");
-    double parameters = profile_number(m, "parameters");
+    double parameters = profiled_number(m, "parameters");
     char *text = jl_strf("%s%s%s%s%s%s%s, profile %s", name ? report_model_name(name) : v->p->id, quantisation ? ", " : "",
                          quantisation ? quantisation : "", parameters > 0 ? ", " : "",
-                         parameters > 0 ? profile_si(parameters, "parameters", v->style).text : "", engine ? ", engine " : "",
+                         parameters > 0 ? profiled_si(parameters, "parameters", v->style).text : "", engine ? ", engine " : "",
                          engine ? engine : "", v->p->id);
     text_item(v->out, v->style, label, NULL, text ? text : "", TONE_PLAIN);
     free(text);
@@ -239,8 +239,8 @@ static void normalised(const struct pair *c)
             continue;
         char *text =
             jl_strf("%s: A %s a parameter and %s a FLOP, B %s and %s", l->phase,
-                    profile_si(l->a_j / c->a_parameters, "J", style).text, profile_si(l->a_j / l->a_flop, "J", style).text,
-                    profile_si(l->b_j / c->b_parameters, "J", style).text, profile_si(l->b_j / l->b_flop, "J", style).text);
+                    profiled_si(l->a_j / c->a_parameters, "J", style).text, profiled_si(l->a_j / l->a_flop, "J", style).text,
+                    profiled_si(l->b_j / c->b_parameters, "J", style).text, profiled_si(l->b_j / l->b_flop, "J", style).text);
         text_item(c->a.out, style, i ? "" : "a token", NULL, text ? text : "", TONE_PLAIN);
         free(text);
     }
@@ -278,7 +278,7 @@ void report_profile_compare(struct jl_buf *out, const struct run_profile *a, con
 
 /* ---- JSON -------------------------------------------------------------------------------------------------------- */
 
-static void put_side(struct jl_buf *out, const char *key, const struct profile_view *v, double parameters)
+static void put_side(struct jl_buf *out, const char *key, const struct profiled_view *v, double parameters)
 {
     put_begin(out, key, '{');
     put_text(out, "id", v->p->id);

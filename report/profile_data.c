@@ -30,14 +30,14 @@ static void link(struct jl_buf *out, const char *source, const char *target, dou
     jl_buf_str(out, "\n");
 }
 
-static void phase_links(const struct profile_view *v, const struct run_profile_phase *x)
+static void phase_links(const struct profiled_view *v, const struct run_profile_phase *x)
 {
-    struct profile_sums s;
-    double pm, whole_j = profile_whole_phase(v, x, &pm), parts_j = 0;
+    struct profiled_sums s;
+    double pm, whole_j = profiled_whole_phase(v, x, &pm), parts_j = 0;
     link(v->out, "model", x->name, whole_j, pm, NAN);
-    profile_sum_phase(v, x->name, true, &s);
+    profiled_sum_phase(v, x->name, true, &s);
     for (size_t i = 0; i < s.n; i++) {
-        const struct profile_sum *y = &s.items[i];
+        const struct profiled_sum *y = &s.items[i];
         char *node = jl_strf("%s/%s", x->name, y->component), *below = jl_strf("%s/%s/%s", x->name, y->component, y->part);
         if (y->part[0])
             link(v->out, node, below, y->whole_j, y->whole_pm, y->whole_limit_j);
@@ -53,7 +53,7 @@ static void phase_links(const struct profile_view *v, const struct run_profile_p
     free(rest);
 }
 
-static void sankey(const struct profile_view *v)
+static void sankey(const struct profiled_view *v)
 {
     put_begin(v->out, "sankey", '[');
     jl_buf_str(v->out, "\n");
@@ -65,7 +65,7 @@ static void sankey(const struct profile_view *v)
 
 /* ---- heat map ---------------------------------------------------------------------------------------------------- */
 
-static void rows_of(struct jl_buf *out, const char *key, const struct profile_map *m, const double *values)
+static void rows_of(struct jl_buf *out, const char *key, const struct profiled_map *m, const double *values)
 {
     put_begin(out, key, '[');
     for (size_t k = 0; k < m->n_components; k++) {
@@ -78,12 +78,12 @@ static void rows_of(struct jl_buf *out, const char *key, const struct profile_ma
     put_end(out, ']');
 }
 
-static void heat_map(const struct profile_view *v)
+static void heat_map(const struct profiled_view *v)
 {
     put_begin(v->out, "heatmap", '[');
     for (size_t i = 0; i < v->p->n_phases; i++) {
-        struct profile_map m;
-        if (!profile_map_init(&m, v, v->p->phases[i].name))
+        struct profiled_map m;
+        if (!profiled_map_init(&m, v, v->p->phases[i].name))
             continue;
         put_begin(v->out, NULL, '{');
         put_text(v->out, "phase", v->p->phases[i].name);
@@ -95,7 +95,7 @@ static void heat_map(const struct profile_view *v)
         rows_of(v->out, "j_per_token", &m, m.j);
         rows_of(v->out, "limit_j_per_token", &m, m.limit_j);
         put_end(v->out, '}');
-        profile_map_release(&m);
+        profiled_map_release(&m);
     }
     put_end(v->out, ']');
     jl_buf_str(v->out, "\n");
@@ -103,7 +103,7 @@ static void heat_map(const struct profile_view *v)
 
 /* ---- the others -------------------------------------------------------------------------------------------------- */
 
-static void power(const struct profile_view *v)
+static void power(const struct profiled_view *v)
 {
     const struct run_profile *p = v->p;
     put_begin(v->out, "power", '{');
@@ -129,7 +129,7 @@ static void power(const struct profile_view *v)
     jl_buf_str(v->out, "\n");
 }
 
-static void bar(const struct profile_view *v, const struct profile_sums *s, const struct profile_sum *x,
+static void bar(const struct profiled_view *v, const struct profiled_sums *s, const struct profiled_sum *x,
                 const struct run_profile_phase *phase)
 {
     double tokens = phase->tokens > 0 ? (double)phase->tokens : NAN;
@@ -152,13 +152,13 @@ static void bar(const struct profile_view *v, const struct profile_sums *s, cons
     jl_buf_str(v->out, "\n");
 }
 
-static void bars(const struct profile_view *v)
+static void bars(const struct profiled_view *v)
 {
     put_begin(v->out, "bars", '[');
     jl_buf_str(v->out, "\n");
     for (size_t i = 0; i < v->p->n_phases; i++) {
-        struct profile_sums s;
-        profile_sum_phase(v, v->p->phases[i].name, true, &s);
+        struct profiled_sums s;
+        profiled_sum_phase(v, v->p->phases[i].name, true, &s);
         for (size_t k = 0; k < s.n; k++)
             bar(v, &s, &s.items[k], &v->p->phases[i]);
     }
@@ -166,7 +166,7 @@ static void bars(const struct profile_view *v)
     jl_buf_str(v->out, "\n");
 }
 
-static void series(const struct profile_view *v)
+static void series(const struct profiled_view *v)
 {
     put_begin(v->out, "series", '[');
     for (size_t i = 0; i < v->p->n_points; i++) {
@@ -189,8 +189,8 @@ static void series(const struct profile_view *v)
 void report_profile_data(struct jl_buf *out, const struct run_profile *p)
 {
     static const struct report_style plain = {0};
-    struct profile_view v;
-    profile_view_init(&v, p, out, &plain);
+    struct profiled_view v;
+    profiled_view_init(&v, p, out, &plain);
     put_begin(out, NULL, '{');
     put_text(out, "schema", "joulet.profile-view/1");
     put_text(out, "id", p->id);

@@ -1,4 +1,4 @@
-/* profile_heat.c - energy of a token by layer and component: a map in colours or shades, a line for each component; and the same
+/* profiled_heat.c - energy of a token by layer and component: a map in colours or shades, a line for each component; and the same
  * with all numbers, a line for each layer. */
 #include "report/profile_private.h"
 
@@ -11,7 +11,7 @@ enum { LABEL = 16, FIGURES = 25, CELL_MAX = 3, SHADES = 10 };
 
 /* ---- the map ----------------------------------------------------------------------------------------------------- */
 
-static size_t component_of(struct profile_map *m, const char *name)
+static size_t component_of(struct profiled_map *m, const char *name)
 {
     size_t i = 0;
     while (i < m->n_components && strcmp(m->components[i], name))
@@ -26,11 +26,11 @@ static bool drawn(const struct run_profile_row *r, const char *phase)
     return !strcmp(r->phase, phase) && !r->part[0] && r->layer >= 0 && r->layer < LAYERS_MAX;
 }
 
-bool profile_map_init(struct profile_map *m, const struct profile_view *v, const char *phase)
+bool profiled_map_init(struct profiled_map *m, const struct profiled_view *v, const char *phase)
 {
     const struct run_profile_phase *x = run_profile_phase(v->p, phase);
     double tokens = x && x->tokens > 0 ? (double)x->tokens : NAN;
-    *m = (struct profile_map){.top_j = 0};
+    *m = (struct profiled_map){.top_j = 0};
     for (size_t i = 0; i < v->p->n_rows; i++)
         if (drawn(&v->p->rows[i], phase)) {
             m->layers = v->p->rows[i].layer >= m->layers ? v->p->rows[i].layer + 1 : m->layers;
@@ -57,14 +57,14 @@ bool profile_map_init(struct profile_map *m, const struct profile_view *v, const
     return true;
 }
 
-void profile_map_release(struct profile_map *m)
+void profiled_map_release(struct profiled_map *m)
 {
     free(m->j);
-    *m = (struct profile_map){0};
+    *m = (struct profiled_map){0};
 }
 
 /* Mean of the layers from..to-1; *limited when one of them has only a limit. */
-static double mean_of(const struct profile_map *m, size_t component, int64_t from, int64_t to, bool *limited)
+static double mean_of(const struct profiled_map *m, size_t component, int64_t from, int64_t to, bool *limited)
 {
     double sum = 0;
     int n = 0;
@@ -124,7 +124,7 @@ struct scale {
     int group, width; /* layers of a cell, columns of it */
 };
 
-static struct scale scale_of(const struct profile_map *m, const struct report_style *style)
+static struct scale scale_of(const struct profiled_map *m, const struct report_style *style)
 {
     int room = text_columns(style) - 2 - LABEL - FIGURES;
     room = room < 8 ? 8 : room;
@@ -134,7 +134,7 @@ static struct scale scale_of(const struct profile_map *m, const struct report_st
 }
 
 /* Numbers of layers over the cells, as many as have room. */
-static void axis(const struct profile_view *v, const struct profile_map *m, struct scale s)
+static void axis(const struct profiled_view *v, const struct profiled_map *m, struct scale s)
 {
     struct jl_buf line;
     jl_buf_init(&line, 4096);
@@ -154,7 +154,7 @@ static void axis(const struct profile_view *v, const struct profile_map *m, stru
 }
 
 /* "0.41 mJ (0.40 to 0.42)" of a layer; a limit for what was not resolved. */
-static struct number span_of(const struct profile_view *v, const struct profile_map *m, size_t k)
+static struct number span_of(const struct profiled_view *v, const struct profiled_map *m, size_t k)
 {
     double lo = INFINITY, hi = -INFINITY, sum = 0, limit = 0;
     int64_t n = 0;
@@ -170,10 +170,10 @@ static struct number span_of(const struct profile_view *v, const struct profile_
         n++;
     }
     if (!n)
-        return limit > 0 ? number_f("< %s", profile_si(limit, "J", v->style).text) : (struct number){"-"};
+        return limit > 0 ? number_f("< %s", profiled_si(limit, "J", v->style).text) : (struct number){"-"};
     char low[NUMBER_SIZE], high[NUMBER_SIZE];
-    snprintf(low, sizeof low, "%s", profile_si(lo, "J", v->style).text);
-    snprintf(high, sizeof high, "%s", profile_si(hi, "J", v->style).text);
+    snprintf(low, sizeof low, "%s", profiled_si(lo, "J", v->style).text);
+    snprintf(high, sizeof high, "%s", profiled_si(hi, "J", v->style).text);
     if (strcmp(low, high) == 0)
         return number_f("%.30s", low);
     char *a = strchr(low, ' '), *b = strchr(high, ' ');
@@ -182,19 +182,19 @@ static struct number span_of(const struct profile_view *v, const struct profile_
     return number_f("%.30s to %.30s", low, high);
 }
 
-static void legend(const struct profile_view *v, const struct profile_map *m, struct scale s, bool limited)
+static void legend(const struct profiled_view *v, const struct profiled_map *m, struct scale s, bool limited)
 {
     jl_buf_printf(v->out, "  %-*s0 ", LABEL, "");
     for (int i = 0; i < SHADES; i++)
         put_shade(v->out, v->style, i, 2);
-    jl_buf_printf(v->out, " %s a token and layer\n", profile_si(m->top_j, "J", v->style).text);
+    jl_buf_printf(v->out, " %s a token and layer\n", profiled_si(m->top_j, "J", v->style).text);
     if (s.group > 1)
         jl_buf_printf(v->out, "  %-*s%d layers a cell, their mean\n", LABEL, "", s.group);
     if (limited)
         jl_buf_printf(v->out, "  %-*s< too small to be resolved, the figure is an upper limit\n", LABEL, "");
 }
 
-static void heading(const struct profile_view *v, const char *phase, const char *what)
+static void heading(const struct profiled_view *v, const char *phase, const char *what)
 {
     char *title = jl_strf("%s by layer%s", phase, what), *clean = title ? text_clean(title, v->style) : NULL;
     jl_buf_str(v->out, "\n");
@@ -203,11 +203,11 @@ static void heading(const struct profile_view *v, const char *phase, const char 
     free(clean);
 }
 
-void profile_heat(const struct profile_view *v, const char *phase)
+void profiled_heat(const struct profiled_view *v, const char *phase)
 {
-    struct profile_map m;
+    struct profiled_map m;
     bool limited = false;
-    if (!profile_map_init(&m, v, phase))
+    if (!profiled_map_init(&m, v, phase))
         return;
     struct scale s = scale_of(&m, v->style);
     heading(v, phase, " and component");
@@ -225,21 +225,21 @@ void profile_heat(const struct profile_view *v, const char *phase)
         free(name);
     }
     legend(v, &m, s, limited);
-    profile_map_release(&m);
+    profiled_map_release(&m);
 }
 
 /* ---- a line for each layer --------------------------------------------------------------------------------------- */
 
-static struct number layer_cell(const struct profile_view *v, const struct profile_map *m, size_t k, int64_t l)
+static struct number layer_cell(const struct profiled_view *v, const struct profiled_map *m, size_t k, int64_t l)
 {
     size_t at = k * (size_t)m->layers + (size_t)l;
     if (isnan(m->j[at]))
-        return isnan(m->limit_j[at]) ? (struct number){"-"} : number_f("< %s", profile_si(m->limit_j[at], "J", v->style).text);
-    return profile_si(m->j[at], "J", v->style);
+        return isnan(m->limit_j[at]) ? (struct number){"-"} : number_f("< %s", profiled_si(m->limit_j[at], "J", v->style).text);
+    return profiled_si(m->j[at], "J", v->style);
 }
 
 /* A cell of `width` columns, as dark or bright as its energy. */
-static void put_figure(const struct profile_view *v, const struct profile_map *m, size_t k, int64_t l, int width)
+static void put_figure(const struct profiled_view *v, const struct profiled_map *m, size_t k, int64_t l, int width)
 {
     struct number n = layer_cell(v, m, k, l);
     double j = m->j[k * (size_t)m->layers + (size_t)l];
@@ -251,11 +251,11 @@ static void put_figure(const struct profile_view *v, const struct profile_map *m
     jl_buf_str(v->out, " ");
 }
 
-void profile_layers(const struct profile_view *v, const char *phase)
+void profiled_layers(const struct profiled_view *v, const char *phase)
 {
     enum { WIDTH = 14, BESIDE = 4 };
-    struct profile_map m;
-    if (!profile_map_init(&m, v, phase))
+    struct profiled_map m;
+    if (!profiled_map_init(&m, v, phase))
         return;
     heading(v, phase, ", J of a token");
     size_t most = (size_t)(text_columns(v->style) - 9) / (WIDTH + BESIDE), n = m.n_components < most ? m.n_components : most;
@@ -273,5 +273,5 @@ void profile_layers(const struct profile_view *v, const char *phase)
     }
     if (n < m.n_components)
         jl_buf_str(v->out, "  (a wider terminal shows more components; --csv has all)\n");
-    profile_map_release(&m);
+    profiled_map_release(&m);
 }

@@ -1,4 +1,4 @@
-/* profile_how.c - how the energy came to the components, for someone who has not read the manual (docs/method.md 8). */
+/* profiled_how.c - how the energy came to the components, for someone who has not read the manual (docs/method.md 8). */
 #include "report/profile_private.h"
 
 #include <math.h>
@@ -27,13 +27,13 @@ static const char *path_words(const char *path)
     return NULL;
 }
 
-static void say(const struct profile_view *v, bool *first, const char *text, enum tone tone)
+static void say(const struct profiled_view *v, bool *first, const char *text, enum tone tone)
 {
     text_item(v->out, v->style, *first ? "how" : "", NULL, text ? text : "", tone);
     *first = false;
 }
 
-static void path_line(const struct profile_view *v, bool *first)
+static void path_line(const struct profiled_view *v, bool *first)
 {
     const struct run_profile_how *h = &v->p->how;
     const char *words = path_words(h->path);
@@ -45,7 +45,7 @@ static void path_line(const struct profile_view *v, bool *first)
     free(text);
 }
 
-static void quality_line(const struct profile_view *v, bool *first)
+static void quality_line(const struct profiled_view *v, bool *first)
 {
     const struct run_profile_how *h = &v->p->how;
     struct jl_buf b;
@@ -62,7 +62,7 @@ static void quality_line(const struct profile_view *v, bool *first)
     jl_buf_release(&b);
 }
 
-static void probe_line(const struct profile_view *v, bool *first)
+static void probe_line(const struct profiled_view *v, bool *first)
 {
     const struct run_profile_how *h = &v->p->how;
     struct jl_buf b;
@@ -95,7 +95,7 @@ static bool any_limit(const struct run_profile *p)
     return false;
 }
 
-void profile_how(const struct profile_view *v)
+void profiled_how(const struct profiled_view *v)
 {
     const struct run_profile_how *h = &v->p->how;
     bool first = true;

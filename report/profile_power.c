@@ -1,4 +1,4 @@
-/* profile_power.c - power over time with the stages shaded, and the energy of a token against what was varied. */
+/* profiled_power.c - power over time with the stages shaded, and the energy of a token against what was varied. */
 #include "report/profile_private.h"
 
 #include <math.h>
@@ -77,7 +77,7 @@ static void find_stages(struct chart *c, const struct run_profile *p)
     }
 }
 
-static bool chart_init(struct chart *c, const struct profile_view *v)
+static bool chart_init(struct chart *c, const struct profiled_view *v)
 {
     const struct run_profile *p = v->p;
     int columns = text_columns(v->style) - MARGIN - 2;
@@ -130,7 +130,7 @@ static const char *bar(const struct report_style *style, double fill)
     return eighths == 0 ? " " : eighths < 4 ? "." : eighths < 8 ? ":" : "#";
 }
 
-static void chart_row(const struct profile_view *v, const struct chart *c, int row)
+static void chart_row(const struct profiled_view *v, const struct chart *c, int row)
 {
     double upper = c->top_w * (row + 1) / HEIGHT;
     if (row == HEIGHT - 1 || row == HEIGHT / 2 - 1)
@@ -152,7 +152,7 @@ static void chart_row(const struct profile_view *v, const struct chart *c, int r
 }
 
 /* A band of letters below the bars says the stages where there are no colours, and with them too. */
-static void stage_band(const struct profile_view *v, const struct chart *c)
+static void stage_band(const struct profiled_view *v, const struct chart *c)
 {
     jl_buf_printf(v->out, "  %*s", MARGIN - 2, "");
     for (int i = 0; i < c->columns; i++) {
@@ -166,7 +166,7 @@ static void stage_band(const struct profile_view *v, const struct chart *c)
     jl_buf_str(v->out, "\n");
 }
 
-static void chart_legend(const struct profile_view *v, const struct chart *c)
+static void chart_legend(const struct profiled_view *v, const struct chart *c)
 {
     struct number end = number_s(c->to_s - c->from_s, v->style);
     jl_buf_printf(v->out, "  %*s0 s%*s\n", MARGIN - 2, "", c->columns - 3, end.text);
@@ -180,7 +180,7 @@ static void chart_legend(const struct profile_view *v, const struct chart *c)
     jl_buf_release(&line);
 }
 
-void profile_power(const struct profile_view *v)
+void profiled_power(const struct profiled_view *v)
 {
     struct chart c;
     if (!chart_init(&c, v))
@@ -208,11 +208,11 @@ static bool same_line(const struct run_profile_point *a, const struct run_profil
     return !strcmp(a->series, b->series) && !strcmp(a->phase, b->phase) && !strcmp(a->component, b->component);
 }
 
-static void point_row(struct grid *g, const struct profile_view *v, const struct run_profile_point *x, double top_j)
+static void point_row(struct grid *g, const struct profiled_view *v, const struct run_profile_point *x, double top_j)
 {
     enum { BAR = 20 };
     struct number at = number_plain(x->x), time = number_s(x->seconds, v->style);
-    struct number energy = profile_joules(x->joules, x->joules_pm, NAN, v->style), tokens = number_digits(x->tokens, 3);
+    struct number energy = profiled_joules(x->joules, x->joules_pm, NAN, v->style), tokens = number_digits(x->tokens, 3);
     char *label = text_clean(x->label, v->style);
     struct jl_buf line;
     jl_buf_init(&line, 256);
@@ -226,7 +226,7 @@ static void point_row(struct grid *g, const struct profile_view *v, const struct
     free(label);
 }
 
-static void one_series(const struct profile_view *v, const struct run_profile_point *first, size_t from)
+static void one_series(const struct profiled_view *v, const struct run_profile_point *first, size_t from)
 {
     const char *title = first->series, *column = "";
     struct grid g;
@@ -254,7 +254,7 @@ static void one_series(const struct profile_view *v, const struct run_profile_po
     free(clean);
 }
 
-void profile_series(const struct profile_view *v)
+void profiled_series(const struct profiled_view *v)
 {
     enum { SERIES_MAX = 40 };
     const struct run_profile_point *shown[SERIES_MAX];

@@ -1,4 +1,4 @@
-/* profile_sums.c - components of a profile summed over layers. The +- of one component's layers hang on the same power, so they
+/* profiled_sums.c - components of a profile summed over layers. The +- of one component's layers hang on the same power, so they
  * add linearly (docs/method.md 8); of a model with fewer layers than its shape, what lies in layers counts for the missing. */
 #include "report/profile_private.h"
 
@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-double profile_number(const struct run_pairs *p, const char *key)
+double profiled_number(const struct run_pairs *p, const char *key)
 {
     double x;
     const char *text = run_pairs_get(p, key);
@@ -16,29 +16,30 @@ double profile_number(const struct run_pairs *p, const char *key)
 
 static int64_t layer_count(const struct run_profile *p, const char *key)
 {
-    double x = profile_number(&p->model, key);
+    double x = profiled_number(&p->model, key);
     if (isnan(x))
-        x = profile_number(&p->settings, key);
+        x = profiled_number(&p->settings, key);
     return x >= 1 && x <= LAYERS_MAX ? (int64_t)x : -1;
 }
 
-void profile_view_init(struct profile_view *v, const struct run_profile *p, struct jl_buf *out, const struct report_style *style)
+void profiled_view_init(struct profiled_view *v, const struct run_profile *p, struct jl_buf *out,
+                        const struct report_style *style)
 {
-    *v = (struct profile_view){.p = p, .style = style, .out = out, .scale = 1};
+    *v = (struct profiled_view){.p = p, .style = style, .out = out, .scale = 1};
     v->layers = layer_count(p, "layers");
     v->layers_of = layer_count(p, "layers_of");
     if (v->layers > 0 && v->layers_of > v->layers)
         v->scale = (double)v->layers_of / (double)v->layers;
-    v->peak_flops = profile_number(&p->machine, "peak_flops");
-    v->bytes_per_s = profile_number(&p->machine, "bytes_per_s");
+    v->peak_flops = profiled_number(&p->machine, "peak_flops");
+    v->bytes_per_s = profiled_number(&p->machine, "bytes_per_s");
 }
 
-bool profile_in_layers(const struct run_profile_row *r)
+bool profiled_in_layers(const struct run_profile_row *r)
 {
-    return r->layer >= 0 || jl_word_in("attention_norm,attention,ffn_norm,ffn", ',', r->component);
+    return r->layer >= 0 || jl_word_in("attention_norm,attention,ffn_norm,ffn,layer", ',', r->component);
 }
 
-static struct profile_sum *sum_of(struct profile_sums *s, const struct run_profile_row *r)
+static struct profiled_sum *sum_of(struct profiled_sums *s, const struct run_profile_row *r)
 {
     for (size_t i = 0; i < s->n; i++)
         if (!strcmp(s->items[i].component, r->component) && !strcmp(s->items[i].part, r->part))
@@ -51,24 +52,24 @@ static struct profile_sum *sum_of(struct profile_sums *s, const struct run_profi
         if (!strcmp(s->items[i].component, r->component))
             at = i + 1;
     memmove(&s->items[at + 1], &s->items[at], (s->n - 1 - at) * sizeof s->items[0]);
-    s->items[at] = (struct profile_sum){.limit_j = 0};
+    s->items[at] = (struct profiled_sum){.limit_j = 0};
     snprintf(s->items[at].component, sizeof s->items[at].component, "%s", r->component);
     snprintf(s->items[at].part, sizeof s->items[at].part, "%s", r->part);
     return &s->items[at];
 }
 
 /* Time that the roofline gives; without a machine what limits the phase: bytes or FLOP. */
-static double expected(const struct profile_view *v, const struct run_profile_row *r, bool memory_bound)
+static double expected(const struct profiled_view *v, const struct run_profile_row *r, bool memory_bound)
 {
     if (v->peak_flops > 0 && v->bytes_per_s > 0)
         return fmax(r->flop / v->peak_flops, r->bytes / v->bytes_per_s);
     return memory_bound ? r->bytes : r->flop;
 }
 
-static void add_row(const struct profile_view *v, struct profile_sums *s, const struct run_profile_row *r, bool memory_bound)
+static void add_row(const struct profiled_view *v, struct profiled_sums *s, const struct run_profile_row *r, bool memory_bound)
 {
-    struct profile_sum *x = sum_of(s, r);
-    double times = profile_in_layers(r) ? v->scale : 1;
+    struct profiled_sum *x = sum_of(s, r);
+    double times = profiled_in_layers(r) ? v->scale : 1;
     double most = isnan(r->joules) ? r->limit_j : r->joules + (isnan(r->joules_pm) ? 0 : r->joules_pm);
     double middle = isnan(r->joules) ? r->limit_j / 2 : r->joules;
     if (!x)
@@ -92,11 +93,11 @@ static void add_row(const struct profile_view *v, struct profile_sums *s, const 
     s->expected_s += isnan(e) ? 0 : times * e;
 }
 
-void profile_sum_phase(const struct profile_view *v, const char *phase, bool parts, struct profile_sums *out)
+void profiled_sum_phase(const struct profiled_view *v, const char *phase, bool parts, struct profiled_sums *out)
 {
     const struct run_profile_phase *x = run_profile_phase(v->p, phase);
     bool memory_bound = x && (x->memory_bound || !strcmp(phase, "decode")); /* a token at a time moves all weights for it */
-    *out = (struct profile_sums){0};
+    *out = (struct profiled_sums){0};
     for (int below = 0; below <= (parts ? 1 : 0); below++)
         for (size_t i = 0; i < v->p->n_rows; i++) {
             const struct run_profile_row *r = &v->p->rows[i];
@@ -108,20 +109,20 @@ void profile_sum_phase(const struct profile_view *v, const char *phase, bool par
             out->items[i].limit_j = out->items[i].whole_limit_j = NAN;
 }
 
-double profile_whole_phase(const struct profile_view *v, const struct run_profile_phase *x, double *pm)
+double profiled_whole_phase(const struct profiled_view *v, const struct run_profile_phase *x, double *pm)
 {
-    struct profile_sums s;
+    struct profiled_sums s;
     *pm = x->joules_pm;
     if (v->scale == 1)
         return x->joules;
-    profile_sum_phase(v, x->name, false, &s);
+    profiled_sum_phase(v, x->name, false, &s);
     if (!s.n)
         return !strcmp(x->name, "prefill") || !strcmp(x->name, "decode") ? NAN : x->joules;
     *pm = x->joules_pm * s.whole_j / s.joules; /* the same share of a larger figure */
     return x->joules * s.whole_j / s.joules;
 }
 
-struct number profile_si(double x, const char *unit, const struct report_style *style)
+struct number profiled_si(double x, const char *unit, const struct report_style *style)
 {
     static const char *const big[] = {"", "k", "M", "G", "T", "P", "E"}, *const small[] = {"", "m", "u", "n", "p", "f", "a"};
     int e = 0;
@@ -140,7 +141,7 @@ struct number profile_si(double x, const char *unit, const struct report_style *
 }
 
 /* "1.24 ± 0.05 mJ", and "< 0.3 mJ" where only a limit is known. */
-struct number profile_joules(double j, double pm, double limit_j, const struct report_style *style)
+struct number profiled_joules(double j, double pm, double limit_j, const struct report_style *style)
 {
     double scale = 1;
     const char *unit = "J";

@@ -14,12 +14,12 @@ static struct number share(double part, double whole)
 
 /* ---- phases ------------------------------------------------------------------------------------------------------ */
 
-static void phase_row(struct grid *g, const struct profile_view *v, const struct run_profile_phase *x, double all_j)
+static void phase_row(struct grid *g, const struct profiled_view *v, const struct run_profile_phase *x, double all_j)
 {
-    double whole_pm, whole_j = profile_whole_phase(v, x, &whole_pm), n = x->tokens > 0 ? (double)x->tokens : NAN;
+    double whole_pm, whole_j = profiled_whole_phase(v, x, &whole_pm), n = x->tokens > 0 ? (double)x->tokens : NAN;
     struct number time = number_s(x->seconds, v->style), tokens = number_count(x->tokens);
-    struct number energy = profile_joules(x->joules, x->joules_pm, NAN, v->style);
-    struct number per = profile_joules(whole_j / n, whole_pm / n, NAN, v->style), part = share(whole_j, all_j);
+    struct number energy = profiled_joules(x->joules, x->joules_pm, NAN, v->style);
+    struct number per = profiled_joules(whole_j / n, whole_pm / n, NAN, v->style), part = share(whole_j, all_j);
     struct number watts = number_watts(x->joules / x->seconds), roof = share(x->least_s, x->seconds);
     char *name = text_clean(x->name, v->style);
     const char *const cells[] = {name ? name : "",
@@ -38,7 +38,7 @@ static void phase_row(struct grid *g, const struct profile_view *v, const struct
 }
 
 /* Phases are of different requests, each with its own noise: in quadrature. */
-static void total_row(struct grid *g, const struct profile_view *v, double all_j)
+static void total_row(struct grid *g, const struct profiled_view *v, double all_j)
 {
     double j = 0, square = 0, s = 0;
     for (size_t i = 0; i < v->p->n_phases; i++) {
@@ -47,12 +47,12 @@ static void total_row(struct grid *g, const struct profile_view *v, double all_j
         s += isnan(x->seconds) ? 0 : x->seconds;
         square += isnan(x->joules_pm) ? 0 : x->joules_pm * x->joules_pm;
     }
-    struct number time = number_s(s, v->style), energy = profile_joules(all_j > 0 ? j : NAN, sqrt(square), NAN, v->style);
+    struct number time = number_s(s, v->style), energy = profiled_joules(all_j > 0 ? j : NAN, sqrt(square), NAN, v->style);
     const char *const cells[] = {"all", time.text, "", energy.text, "", "", "", "", ""};
     grid_add(g, TONE_STRONG, cells);
 }
 
-void profile_phases(const struct profile_view *v)
+void profiled_phases(const struct profiled_view *v)
 {
     static const struct grid_column columns[] = {{"phase", false, 0}, {"time", true, 1},        {"tokens", true, 3},
                                                  {"energy", true, 0}, {"a token", true, 0},     {"share", true, 0},
@@ -62,7 +62,7 @@ void profile_phases(const struct profile_view *v)
     if (!v->p->n_phases)
         return;
     for (size_t i = 0; i < v->p->n_phases; i++) {
-        double pm, j = profile_whole_phase(v, &v->p->phases[i], &pm);
+        double pm, j = profiled_whole_phase(v, &v->p->phases[i], &pm);
         all_j += isnan(j) ? 0 : j;
     }
     grid_init(&g, columns, JL_COUNT(columns));
@@ -76,7 +76,7 @@ void profile_phases(const struct profile_view *v)
 /* ---- components -------------------------------------------------------------------------------------------------- */
 
 /* Share of the roofline that was reached, and which roof it is. */
-static struct number place(const struct profile_view *v, const struct profile_sum *s)
+static struct number place(const struct profiled_view *v, const struct profiled_sum *s)
 {
     double computing_s = s->flop / v->peak_flops, moving_s = s->bytes / v->bytes_per_s;
     if (!isfinite(computing_s) || !isfinite(moving_s) || !(s->seconds > 0))
@@ -84,20 +84,20 @@ static struct number place(const struct profile_view *v, const struct profile_su
     return number_f("%s %s", share(fmax(computing_s, moving_s), s->seconds).text, moving_s > computing_s ? "mem" : "comp");
 }
 
-static void component_row(struct grid *g, const struct profile_view *v, const struct profile_sums *all,
-                          const struct profile_sum *s, double tokens)
+static void component_row(struct grid *g, const struct profiled_view *v, const struct profiled_sums *all,
+                          const struct profiled_sum *s, double tokens)
 {
     bool part = s->part[0];
     char *clean = text_clean(part ? s->part : s->component, v->style),
          *name = jl_strf("%s%s", part ? "  " : "", clean ? clean : "");
-    struct number energy = profile_joules(s->joules, s->joules_pm, s->limit_j, v->style);
-    struct number token = profile_joules(s->whole_j / tokens, s->whole_pm / tokens, s->whole_limit_j / tokens, v->style);
+    struct number energy = profiled_joules(s->joules, s->joules_pm, s->limit_j, v->style);
+    struct number token = profiled_joules(s->whole_j / tokens, s->whole_pm / tokens, s->whole_limit_j / tokens, v->style);
     struct number measured = isnan(s->whole_j) ? share(s->whole_limit_j, all->whole_j) : share(s->whole_j, all->whole_j);
     struct number part_text = isnan(s->whole_j) && isfinite(s->whole_limit_j) ? number_f("< %s", measured.text) : measured;
     struct number expects = share(s->expected_s, all->expected_s), time = share(s->seconds, all->seconds);
-    struct number flop = profile_si(s->flop / tokens, "", v->style), bytes = profile_si(s->bytes / tokens, "B", v->style);
-    struct number per_flop = profile_si(s->joules / s->flop, "J", v->style),
-                  per_byte = profile_si(s->joules / s->bytes, "J", v->style);
+    struct number flop = profiled_si(s->flop / tokens, "", v->style), bytes = profiled_si(s->bytes / tokens, "B", v->style);
+    struct number per_flop = profiled_si(s->joules / s->flop, "J", v->style),
+                  per_byte = profiled_si(s->joules / s->bytes, "J", v->style);
     struct number roof = place(v, s);
     const char *const cells[] = {name ? name : "", energy.text, token.text,    part_text.text, expects.text, time.text,
                                  flop.text,        bytes.text,  per_flop.text, per_byte.text,  roof.text};
@@ -106,16 +106,16 @@ static void component_row(struct grid *g, const struct profile_view *v, const st
     free(name);
 }
 
-void profile_components(const struct profile_view *v, const char *phase)
+void profiled_components(const struct profiled_view *v, const char *phase)
 {
     static const struct grid_column columns[] = {{"component", false, 0}, {"energy", true, 4},     {"a token", true, 0},
                                                  {"share", true, 0},      {"expected", true, 1},   {"of time", true, 2},
                                                  {"FLOP", true, 5},       {"bytes", true, 5},      {"per FLOP", true, 6},
                                                  {"per byte", true, 6},   {"of roofline", true, 3}};
     const struct run_profile_phase *x = run_profile_phase(v->p, phase);
-    struct profile_sums s;
+    struct profiled_sums s;
     struct grid g;
-    profile_sum_phase(v, phase, true, &s);
+    profiled_sum_phase(v, phase, true, &s);
     if (!s.n)
         return;
     double tokens = x && x->tokens > 0 ? (double)x->tokens : NAN;
