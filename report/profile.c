@@ -29,7 +29,7 @@ static void model_facts(const struct profiled_view *v, struct jl_buf *b)
     add_fact(b, name ? report_model_name(name) : path ? report_model_name(path) : NULL, "");
     add_fact(b, run_pairs_get(m, "quantisation"), "");
     if (parameters > 0)
-        add_fact(b, profiled_si(parameters, "parameters", v->style).text, "");
+        add_fact(b, profiled_parameters(parameters, v->style).text, "");
     if (v->layers_of > 0 && v->layers > 0 && v->scale != 1)
         add_fact(b, number_f("%lld of %lld layers", (long long)v->layers, (long long)v->layers_of).text, "");
     else

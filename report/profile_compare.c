@@ -209,7 +209,7 @@ static void side_facts(const struct profiled_view *v, const char *label)
     double parameters = profiled_number(m, "parameters");
     char *text = jl_strf("%s%s%s%s%s%s%s, profile %s", name ? report_model_name(name) : v->p->id, quantisation ? ", " : "",
                          quantisation ? quantisation : "", parameters > 0 ? ", " : "",
-                         parameters > 0 ? profiled_si(parameters, "parameters", v->style).text : "", engine ? ", engine " : "",
+                         parameters > 0 ? profiled_parameters(parameters, v->style).text : "", engine ? ", engine " : "",
                          engine ? engine : "", v->p->id);
     text_item(v->out, v->style, label, NULL, text ? text : "", TONE_PLAIN);
     free(text);

@@ -237,7 +237,7 @@ static void one_series(const struct profiled_view *v, const struct run_profile_p
             column = kinds[i].x;
         }
     const struct grid_column columns[] = {
-        {column, false, 0}, {"J of a token", true, 0}, {"time of a token", true, 1}, {"tokens", true, 2}, {"", false, 3}};
+        {column, false, 0}, {"a token", true, 0}, {"time of it", true, 1}, {"tokens", true, 2}, {"", false, 3}};
     char *text = jl_strf("%s%s%s %s", first->phase, first->component[0] ? ", " : "", first->component, title);
     char *clean = text ? text_clean(text, v->style) : NULL;
     jl_buf_str(v->out, "\n");

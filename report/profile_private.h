@@ -43,6 +43,7 @@ double profiled_number(const struct run_pairs *p, const char *key); /* NAN when 
 bool profiled_in_layers(const struct run_profile_row *r);           /* scales with their number */
 struct number profiled_joules(double j, double pm, double limit_j, const struct report_style *style);
 struct number profiled_si(double x, const char *unit, const struct report_style *style); /* "12.4 MFLOP"; unknown "-" */
+struct number profiled_parameters(double n, const struct report_style *style); /* "1.24 B parameters", as models are named */
 
 /* One file each. */
 void profiled_phases(const struct profiled_view *v);

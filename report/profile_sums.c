@@ -140,6 +140,13 @@ struct number profiled_si(double x, const char *unit, const struct report_style 
     return number_f("%s %s%s", number_digits(x, 3).text, prefix, unit);
 }
 
+struct number profiled_parameters(double n, const struct report_style *style)
+{
+    if (n >= 0.9995e9)
+        return number_f("%s B parameters", number_digits(n / 1e9, 3).text);
+    return profiled_si(n, "parameters", style);
+}
+
 /* "1.24 ± 0.05 mJ", and "< 0.3 mJ" where only a limit is known. */
 struct number profiled_joules(double j, double pm, double limit_j, const struct report_style *style)
 {

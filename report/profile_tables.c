@@ -75,6 +75,22 @@ void profiled_phases(const struct profiled_view *v)
 
 /* ---- components -------------------------------------------------------------------------------------------------- */
 
+/* Rounded up: a limit that is shown holds. */
+static struct number limit_share(double part, double whole)
+{
+    double x = ceil(1000 * part / whole) / 10;
+    return isfinite(x) ? number_f("< %.1f %%", x) : (struct number){"-"};
+}
+
+/* Parts stand below their component. */
+static char *row_name(const struct profiled_view *v, const struct profiled_sum *s)
+{
+    char *clean = text_clean(s->part[0] ? s->part : s->component, v->style);
+    char *name = jl_strf("%s%s", s->part[0] ? "  " : "", clean ? clean : "");
+    free(clean);
+    return name;
+}
+
 /* Share of the roofline that was reached, and which roof it is. */
 static struct number place(const struct profiled_view *v, const struct profiled_sum *s)
 {
@@ -87,31 +103,56 @@ static struct number place(const struct profiled_view *v, const struct profiled_
 static void component_row(struct grid *g, const struct profiled_view *v, const struct profiled_sums *all,
                           const struct profiled_sum *s, double tokens)
 {
-    bool part = s->part[0];
-    char *clean = text_clean(part ? s->part : s->component, v->style),
-         *name = jl_strf("%s%s", part ? "  " : "", clean ? clean : "");
+    char *name = row_name(v, s);
     struct number energy = profiled_joules(s->joules, s->joules_pm, s->limit_j, v->style);
     struct number token = profiled_joules(s->whole_j / tokens, s->whole_pm / tokens, s->whole_limit_j / tokens, v->style);
-    struct number measured = isnan(s->whole_j) ? share(s->whole_limit_j, all->whole_j) : share(s->whole_j, all->whole_j);
-    struct number part_text = isnan(s->whole_j) && isfinite(s->whole_limit_j) ? number_f("< %s", measured.text) : measured;
+    struct number part = isnan(s->whole_j) ? limit_share(s->whole_limit_j, all->whole_j) : share(s->whole_j, all->whole_j);
     struct number expects = share(s->expected_s, all->expected_s), time = share(s->seconds, all->seconds);
-    struct number flop = profiled_si(s->flop / tokens, "", v->style), bytes = profiled_si(s->bytes / tokens, "B", v->style);
-    struct number per_flop = profiled_si(s->joules / s->flop, "J", v->style),
-                  per_byte = profiled_si(s->joules / s->bytes, "J", v->style);
-    struct number roof = place(v, s);
-    const char *const cells[] = {name ? name : "", energy.text, token.text,    part_text.text, expects.text, time.text,
-                                 flop.text,        bytes.text,  per_flop.text, per_byte.text,  roof.text};
-    grid_add(g, part ? TONE_FAINT : TONE_PLAIN, cells);
-    free(clean);
+    const char *const cells[] = {name ? name : "", energy.text, token.text, part.text, expects.text, time.text};
+    grid_add(g, s->part[0] ? TONE_FAINT : TONE_PLAIN, cells);
     free(name);
+}
+
+static void work_row(struct grid *g, const struct profiled_view *v, const struct profiled_sum *s, double tokens)
+{
+    char *name = row_name(v, s);
+    struct number flop = profiled_si(s->flop / tokens, "", v->style), bytes = profiled_si(s->bytes / tokens, "B", v->style);
+    struct number intensity = number_digits(s->flop / s->bytes, 2), roof = place(v, s);
+    struct number per_flop = profiled_si(s->joules / s->flop, "J", v->style);
+    struct number per_byte = profiled_si(s->joules / s->bytes, "J", v->style);
+    const char *const cells[] = {name ? name : "", flop.text,     bytes.text, intensity.text,
+                                 per_flop.text,    per_byte.text, roof.text};
+    grid_add(g, s->part[0] ? TONE_FAINT : TONE_PLAIN, cells);
+    free(name);
+}
+
+static bool has_work(const struct profiled_sums *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (s->items[i].flop > 0 || s->items[i].bytes > 0)
+            return true;
+    return false;
+}
+
+static void work(const struct profiled_view *v, const struct profiled_sums *s, double tokens)
+{
+    static const struct grid_column columns[] = {
+        {"work of a token", false, 0}, {"FLOP", true, 0},         {"bytes", true, 0},      {"FLOP/byte", true, 3},
+        {"J for a FLOP", true, 1},     {"J for a byte", true, 1}, {"of roofline", true, 2}};
+    struct grid g;
+    if (!has_work(s))
+        return;
+    jl_buf_str(v->out, "\n");
+    grid_init(&g, columns, JL_COUNT(columns));
+    for (size_t i = 0; i < s->n; i++)
+        work_row(&g, v, &s->items[i], tokens);
+    grid_write(&g, v->out, v->style);
 }
 
 void profiled_components(const struct profiled_view *v, const char *phase)
 {
-    static const struct grid_column columns[] = {{"component", false, 0}, {"energy", true, 4},     {"a token", true, 0},
-                                                 {"share", true, 0},      {"expected", true, 1},   {"of time", true, 2},
-                                                 {"FLOP", true, 5},       {"bytes", true, 5},      {"per FLOP", true, 6},
-                                                 {"per byte", true, 6},   {"of roofline", true, 3}};
+    static const struct grid_column columns[] = {{"component", false, 0}, {"energy", true, 2},   {"a token", true, 0},
+                                                 {"share", true, 0},      {"expected", true, 1}, {"of time", true, 1}};
     const struct run_profile_phase *x = run_profile_phase(v->p, phase);
     struct profiled_sums s;
     struct grid g;
@@ -126,6 +167,7 @@ void profiled_components(const struct profiled_view *v, const char *phase)
     for (size_t i = 0; i < s.n; i++)
         component_row(&g, v, &s, &s.items[i], tokens);
     grid_write(&g, v->out, v->style);
+    work(v, &s, tokens);
     free(title);
     free(clean);
 }
