@@ -307,6 +307,16 @@ static int make_at(struct cli *c, const char *path, const struct gguf_shape *sha
     return code == CLI_DONE ? say_made(c, path) : code;
 }
 
+static bool changed(struct cli *c, struct gguf_shape *shape, struct joulet_error *err)
+{
+    const char *const *changes;
+    size_t n = cli_list(c, "with", &changes);
+    for (size_t i = 0; i < n; i++)
+        if (gguf_shape_change(shape, changes[i], err) != JOULET_OK)
+            return false;
+    return true;
+}
+
 static int make_run(struct cli *c)
 {
     struct gguf_shape shape;
@@ -315,7 +325,7 @@ static int make_run(struct cli *c)
     const char *name = cli_str(c, "shape"), *type = cli_str(c, "quant"), *to = cli_str(c, "output");
     if (!name)
         return cli_usage(c, "model make needs --shape NAME, as in tiny or llama-3.2-1b: `joulet model list` names them");
-    if (gguf_shape_find(name, &shape, &err) != JOULET_OK)
+    if (gguf_shape_find(name, &shape, &err) != JOULET_OK || !changed(c, &shape, &err))
         return cli_usage(c, "%s", err.message);
     if (!type || !gguf_quant_find(type, &quant))
         return cli_usage(c, "--quant '%s' is not " GGUF_QUANTS, type ? type : "");
@@ -350,7 +360,7 @@ const struct command cmd_model = {
     .name = "model",
     .summary = "write a model of a real shape; list, show, load, unload and pull models",
     .usage = "joulet model [OPTION]... [list | show NAME | make --shape NAME | load NAME | unload NAME | pull NAME]",
-    .options = "shape quant seed model force engine protocol key token context keep-alive engine-option",
+    .options = "shape with quant seed model force engine protocol key token context keep-alive engine-option",
     .verbs = "make list show load unload pull",
     .about =
         "`make` writes a GGUF file with the shape of a published model and random weights: its energy and speed are those of the "
@@ -374,6 +384,8 @@ const struct command cmd_model = {
         "`context_length`, `layers`, `hidden`, `heads`, `kv_heads`, `vocabulary` and `tensors`; what a file does not tell is "
         "null. `show` adds `work`: the operations and bytes of `decode` and `prefill`, by part.",
     .examples = "joulet model make --shape llama-3.2-1b --quant q4_0\n  1.2 G parameters in some seconds\n"
+                "joulet model make --shape llama-3.3-70b --with layers=4\n  four of its 80 layers, which fit into 4 GB: for "
+                "joulet profile\n"
                 "joulet model make --shape tiny -o tiny.gguf\n  2.6 MB, for trying things out\n"
                 "joulet model list --engine ollama\n  the models of Ollama, and which are loaded\n"
                 "joulet model show tiny.gguf --json\n  what a file holds\n",

@@ -181,6 +181,11 @@ const struct option_row option_table[] = {
 
     /* engines and models of our own */
     {.name = "shape", .type = OPTION_STRING, .arg = "SHAPE", .help = "Shape of the model to make, as in llama-3.2-1b."},
+    {.name = "with",
+     .type = OPTION_LIST,
+     .arg = "KEY=N",
+     .help = "Make the model with another number of layers, or another ffn, heads or vocab; may be given several times.",
+     .flag_only = true},
     {.name = "quant",
      .type = OPTION_CHOICE,
      .arg = "TYPE",

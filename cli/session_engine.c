@@ -116,6 +116,10 @@ static void describe_model(struct run_pairs *p, const struct engine_info *info, 
     set_count(p, "size_bytes", h.bytes);
     set_count(p, "context_length", h.context_length);
     set_count(p, "layers", h.layers);
+    if (h.layers_of > 0)
+        set_count(p, "layers_of", h.layers_of);
+    if (h.params_of > 0)
+        set_count(p, "parameters_of", h.params_of);
 }
 
 void session_describe(const struct cli *c, const struct runtime_choice *choice, struct run_pairs *engine, struct run_pairs *model)

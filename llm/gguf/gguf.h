@@ -15,10 +15,14 @@ struct gguf_shape { /* Llama family; a row of data/model_shapes.csv */
     bool tied;
     double rope_theta;
     int experts, experts_used; /* 0: one feed-forward for all tokens */
+    int layers_of;             /* of the shape before it was made with fewer; 0: as it is */
 };
 /* By name (case-insensitive; also the hf id); "tiny" is 4 x 256, vocabulary 2048, "tiny-moe" with 8 experts of which 2 are used.
  * JOULET_NOT_FOUND lists near names. */
 enum joulet_status gguf_shape_find(const char *name, struct gguf_shape *out, struct joulet_error *err);
+/* One thing changed: "layers=4", "ffn=4096", "heads=16", "vocab=32000". The name says so: "llama-3.2-1b-layers4". JOULET_USAGE.
+ */
+enum joulet_status gguf_shape_change(struct gguf_shape *s, const char *change, struct joulet_error *err);
 size_t gguf_shape_count(void); /* supported shapes */
 bool gguf_shape_get(size_t i, struct gguf_shape *out);
 int64_t gguf_shape_params(const struct gguf_shape *s);
@@ -36,7 +40,8 @@ bool gguf_is_written(const char *path, const struct gguf_shape *shape, enum gguf
 struct gguf_head {
     char architecture[64], name[256], quantisation[16];
     int64_t params, context_length, layers, hidden, heads, kv_heads, vocab, tensors, bytes;
-    char digest[65]; /* SHA-256 of the head and the size: names the file without reading all of it */
+    int64_t layers_of, params_of; /* of the shape that it has fewer layers than; -1: it has them all */
+    char digest[65];              /* SHA-256 of the head and the size: names the file without reading all of it */
 };
 enum joulet_status gguf_read_head(const char *path, struct gguf_head *out, struct joulet_error *err);
 /* The parser alone, for tests and fuzzers: n bytes of the head of a file. */

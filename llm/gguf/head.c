@@ -89,6 +89,13 @@ static void general_keys(struct head *h, const struct gguf_shape *s, enum gguf_q
     key_u32(h, "general.file_type", file_type(q));
     key_u32(h, "general.quantization_version", 2);
     key_string(h, "joulet.shape", s->name);
+    if (s->layers_of > s->layers) {
+        struct gguf_shape whole = *s;
+        whole.layers = s->layers_of;
+        key_u32(h, "joulet.layers_of", s->layers_of);
+        key(h, "joulet.parameters_of", TYPE_U64);
+        put_number(h->out, (uint64_t)gguf_shape_params(&whole), 8);
+    }
     key(h, "joulet.seed", TYPE_U64);
     put_number(h->out, seed, 8);
 }

@@ -18,6 +18,7 @@
 /* What the head says, before it is judged. */
 struct facts {
     struct gguf_text architecture, name;
+    int64_t layers_of, params_of;
     int64_t file_type, layers, context, hidden, heads, kv_heads, vocab, tokens;
     int64_t alignment;
 };
@@ -34,6 +35,8 @@ static void read_key(struct gguf_cursor *c, struct facts *f, struct gguf_model *
     } numbers[] = {
         {gguf_is(key, "general.file_type"), &f->file_type},
         {gguf_is(key, "general.alignment"), &f->alignment},
+        {gguf_is(key, "joulet.layers_of"), &f->layers_of},
+        {gguf_is(key, "joulet.parameters_of"), &f->params_of},
         {gguf_is(rest, "block_count"), &f->layers},
         {gguf_is(rest, "context_length"), &f->context},
         {gguf_is(rest, "embedding_length"), &f->hidden},
@@ -183,8 +186,16 @@ static enum joulet_status read_all(const uint8_t *bytes, size_t n, struct gguf_h
                                    bool *cut, struct joulet_error *err)
 {
     struct gguf_cursor c = {.at = bytes, .left = n};
-    struct facts f = {
-        .file_type = -1, .layers = -1, .context = -1, .hidden = -1, .heads = -1, .kv_heads = -1, .vocab = -1, .tokens = -1};
+    struct facts f = {.layers_of = -1,
+                      .params_of = -1,
+                      .file_type = -1,
+                      .layers = -1,
+                      .context = -1,
+                      .hidden = -1,
+                      .heads = -1,
+                      .kv_heads = -1,
+                      .vocab = -1,
+                      .tokens = -1};
     struct census census = {0};
     uint64_t tensors, keys;
     begin(&c, &tensors, &keys);
@@ -208,6 +219,9 @@ static enum joulet_status read_all(const uint8_t *bytes, size_t n, struct gguf_h
     out->params = tensors ? (int64_t)census.parameters : -1;
     out->tensors = (int64_t)tensors;
     out->layers = f.layers;
+    bool fewer = f.layers > 0 && f.layers_of > f.layers;
+    out->layers_of = fewer ? f.layers_of : -1;
+    out->params_of = fewer ? f.params_of : -1;
     out->context_length = f.context;
     out->hidden = f.hidden;
     out->heads = f.heads;

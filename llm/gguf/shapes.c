@@ -8,6 +8,7 @@
 #include "llm/gguf/layout.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -245,6 +246,40 @@ enum joulet_status gguf_shape_find(const char *name, struct gguf_shape *out, str
         *out = r.shape;
     jl_csv_release(&r.csv);
     return found ? jl_ok(err) : no_such_shape(name, err);
+}
+
+/* ---- changed ------------------------------------------------------------------------------------------------------- */
+
+enum joulet_status gguf_shape_change(struct gguf_shape *s, const char *change, struct joulet_error *err)
+{
+    struct gguf_shape to = *s;
+    const struct {
+        const char *key;
+        int *value;
+        int step, most; /* rows of quantised weights are whole blocks */
+    } rows[] = {{"layers", &to.layers, 1, GGUF_LAYERS_MAX},
+                {"ffn", &to.ffn, 256, 1 << 20},
+                {"heads", &to.heads, to.kv_heads, 1 << 12},
+                {"vocab", &to.vocab, 64, 1 << 24}};
+    const char *sign = strchr(change, '=');
+    for (size_t i = 0; sign && i < JL_COUNT(rows); i++) {
+        int64_t x;
+        if (strlen(rows[i].key) != (size_t)(sign - change) || !jl_starts(change, rows[i].key))
+            continue;
+        if (!jl_parse_i64(sign + 1, &x) || x < rows[i].step || x > rows[i].most || x % rows[i].step)
+            return jl_fail(err, JOULET_USAGE, "'%.40s': %s of %s must be a multiple of %d between %d and %d", change, rows[i].key,
+                           s->name, rows[i].step, rows[i].step, rows[i].most);
+        if (rows[i].value == &to.layers && x < s->layers)
+            to.layers_of = s->layers_of ? s->layers_of : s->layers;
+        *rows[i].value = (int)x;
+        int n = snprintf(to.name, sizeof to.name, "%s-%s%lld", s->name, rows[i].key, (long long)x);
+        if (n >= (int)sizeof to.name)
+            return jl_fail(err, JOULET_USAGE, "'%.40s': too many changes of one shape; make do with fewer", change);
+        *s = to;
+        return jl_ok(err);
+    }
+    return jl_fail(err, JOULET_USAGE, "'%.40s' changes nothing that a shape has: it is layers=N, ffn=N, heads=N or vocab=N",
+                   change);
 }
 
 /* ---- sizes --------------------------------------------------------------------------------------------------------- */

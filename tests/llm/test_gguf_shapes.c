@@ -118,6 +118,42 @@ static void impossible_shapes_are_refused(void **state)
     }
 }
 
+/* What is changed is changed alone, and the name says it; fewer layers remember how many the shape has. */
+static void one_thing_can_be_changed(void **state)
+{
+    static const struct {
+        const char *change, *name; /* NULL: refused */
+        int layers, ffn, heads, vocab, layers_of;
+    } rows[] = {
+        {"layers=4", "llama-3.3-70b-layers4", 4, 28672, 64, 128256, 80},
+        {"layers=81", "llama-3.3-70b-layers81", 81, 28672, 64, 128256, 0},
+        {"ffn=8192", "llama-3.3-70b-ffn8192", 80, 8192, 64, 128256, 0},
+        {"heads=32", "llama-3.3-70b-heads32", 80, 28672, 32, 128256, 0},
+        {"vocab=64000", "llama-3.3-70b-vocab64000", 80, 28672, 64, 64000, 0},
+        {"layers=0", NULL, 0, 0, 0, 0, 0},
+        {"layers=-1", NULL, 0, 0, 0, 0, 0},
+        {"layers=4x", NULL, 0, 0, 0, 0, 0},
+        {"layers", NULL, 0, 0, 0, 0, 0},
+        {"lay=4", NULL, 0, 0, 0, 0, 0},
+        {"ffn=100", NULL, 0, 0, 0, 0, 0},
+        {"heads=63", NULL, 0, 0, 0, 0, 0},
+        {"", NULL, 0, 0, 0, 0, 0},
+        {"=4", NULL, 0, 0, 0, 0, 0},
+    };
+    struct joulet_error err;
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct gguf_shape s;
+        assert_int_equal(gguf_shape_find("llama-3.3-70b", &s, &err), JOULET_OK);
+        enum joulet_status st = gguf_shape_change(&s, rows[i].change, &err);
+        assert_int_equal(st, rows[i].name ? JOULET_OK : JOULET_USAGE);
+        assert_string_equal(s.name, rows[i].name ? rows[i].name : "llama-3.3-70b");
+        if (rows[i].name)
+            assert_true(s.layers == rows[i].layers && s.ffn == rows[i].ffn && s.heads == rows[i].heads &&
+                        s.vocab == rows[i].vocab && s.layers_of == rows[i].layers_of);
+    }
+}
+
 static void quants_by_name(void **state)
 {
     enum gguf_quant q = GGUF_F32;
@@ -131,13 +167,10 @@ static void quants_by_name(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(parameters_are_the_published_ones),
-        cmocka_unit_test(other_architectures_are_left_out),
-        cmocka_unit_test(every_shape_can_be_laid_out),
-        cmocka_unit_test(found_by_any_of_its_names),
-        cmocka_unit_test(a_wrong_name_gets_near_ones),
-        cmocka_unit_test(impossible_shapes_are_refused),
-        cmocka_unit_test(quants_by_name),
+        cmocka_unit_test(parameters_are_the_published_ones), cmocka_unit_test(other_architectures_are_left_out),
+        cmocka_unit_test(every_shape_can_be_laid_out),       cmocka_unit_test(found_by_any_of_its_names),
+        cmocka_unit_test(a_wrong_name_gets_near_ones),       cmocka_unit_test(impossible_shapes_are_refused),
+        cmocka_unit_test(one_thing_can_be_changed),          cmocka_unit_test(quants_by_name),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

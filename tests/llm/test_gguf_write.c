@@ -64,6 +64,26 @@ static void bytes_are_fixed_by_the_seed(void **state)
     }
 }
 
+/* A model with fewer layers says of how many, and how many parameters those would have. */
+static void fewer_layers_are_told(void **state)
+{
+    struct gguf_shape s = tiny();
+    struct gguf_head h;
+    const char *path = scratch_path("fewer.gguf");
+    int64_t whole = gguf_shape_params(&s);
+    (void)state;
+    assert_int_equal(gguf_shape_change(&s, "layers=2", NULL), JOULET_OK);
+    assert_int_equal(gguf_write(path, &s, GGUF_Q4_0, 1, NULL, NULL, NULL), JOULET_OK);
+    assert_int_equal(gguf_read_head(path, &h, NULL), JOULET_OK);
+    assert_int_equal(h.layers, 2);
+    assert_int_equal(h.layers_of, 4);
+    assert_int_equal(h.params_of, whole);
+    s = tiny();
+    assert_int_equal(gguf_write(path, &s, GGUF_Q4_0, 1, NULL, NULL, NULL), JOULET_OK);
+    assert_int_equal(gguf_read_head(path, &h, NULL), JOULET_OK);
+    assert_true(h.layers == 4 && h.layers_of == -1 && h.params_of == -1);
+}
+
 static void size_is_foretold(void **state)
 {
     static const enum gguf_quant quants[] = {GGUF_F16, GGUF_Q8_0, GGUF_Q4_0};
@@ -325,6 +345,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_are_fixed_by_the_seed),
+        cmocka_unit_test(fewer_layers_are_told),
         cmocka_unit_test(size_is_foretold),
         cmocka_unit_test(quantiles_are_normal),
         cmocka_unit_test(halves_round_to_even),
