@@ -383,11 +383,12 @@ const struct command cmd_model = {
         "`size_bytes`, "
         "`context_length`, `layers`, `hidden`, `heads`, `kv_heads`, `vocabulary` and `tensors`; what a file does not tell is "
         "null. `show` adds `work`: the operations and bytes of `decode` and `prefill`, by part.",
-    .examples = "joulet model make --shape llama-3.2-1b --quant q4_0\n  1.2 G parameters in some seconds\n"
-                "joulet model make --shape llama-3.3-70b --with layers=4\n  four of its 80 layers, which fit into 4 GB: for "
-                "joulet profile\n"
-                "joulet model make --shape tiny -o tiny.gguf\n  2.6 MB, for trying things out\n"
-                "joulet model list --engine ollama\n  the models of Ollama, and which are loaded\n"
-                "joulet model show tiny.gguf --json\n  what a file holds\n",
+    .examples =
+        "joulet model make --shape llama-3.2-1b --quant q4_0\n  1.2 G parameters in some seconds\n"
+        "joulet model make --shape llama-3.3-70b-instruct --with layers=4\n  four of its 80 layers, which fit into 4 GB: for "
+        "joulet profile\n"
+        "joulet model make --shape tiny -o tiny.gguf\n  2.6 MB, for trying things out\n"
+        "joulet model list --engine ollama\n  the models of Ollama, and which are loaded\n"
+        "joulet model show tiny.gguf --json\n  what a file holds\n",
     .run = model_run,
 };

@@ -125,11 +125,11 @@ static void one_thing_can_be_changed(void **state)
         const char *change, *name; /* NULL: refused */
         int layers, ffn, heads, vocab, layers_of;
     } rows[] = {
-        {"layers=4", "llama-3.3-70b-layers4", 4, 28672, 64, 128256, 80},
-        {"layers=81", "llama-3.3-70b-layers81", 81, 28672, 64, 128256, 0},
-        {"ffn=8192", "llama-3.3-70b-ffn8192", 80, 8192, 64, 128256, 0},
-        {"heads=32", "llama-3.3-70b-heads32", 80, 28672, 32, 128256, 0},
-        {"vocab=64000", "llama-3.3-70b-vocab64000", 80, 28672, 64, 64000, 0},
+        {"layers=4", "llama-3.3-70b-instruct-layers4", 4, 28672, 64, 128256, 80},
+        {"layers=81", "llama-3.3-70b-instruct-layers81", 81, 28672, 64, 128256, 0},
+        {"ffn=8192", "llama-3.3-70b-instruct-ffn8192", 80, 8192, 64, 128256, 0},
+        {"heads=32", "llama-3.3-70b-instruct-heads32", 80, 28672, 32, 128256, 0},
+        {"vocab=64000", "llama-3.3-70b-instruct-vocab64000", 80, 28672, 64, 64000, 0},
         {"layers=0", NULL, 0, 0, 0, 0, 0},
         {"layers=-1", NULL, 0, 0, 0, 0, 0},
         {"layers=4x", NULL, 0, 0, 0, 0, 0},
@@ -144,10 +144,10 @@ static void one_thing_can_be_changed(void **state)
     (void)state;
     for (size_t i = 0; i < JL_COUNT(rows); i++) {
         struct gguf_shape s;
-        assert_int_equal(gguf_shape_find("llama-3.3-70b", &s, &err), JOULET_OK);
+        assert_int_equal(gguf_shape_find("llama-3.3-70b-instruct", &s, &err), JOULET_OK);
         enum joulet_status st = gguf_shape_change(&s, rows[i].change, &err);
         assert_int_equal(st, rows[i].name ? JOULET_OK : JOULET_USAGE);
-        assert_string_equal(s.name, rows[i].name ? rows[i].name : "llama-3.3-70b");
+        assert_string_equal(s.name, rows[i].name ? rows[i].name : "llama-3.3-70b-instruct");
         if (rows[i].name)
             assert_true(s.layers == rows[i].layers && s.ffn == rows[i].ffn && s.heads == rows[i].heads &&
                         s.vocab == rows[i].vocab && s.layers_of == rows[i].layers_of);
