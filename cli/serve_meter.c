@@ -4,6 +4,7 @@
 #include "cli/live.h"
 #include "cli/serve.h"
 #include "meters/meters.h"
+#include "profile/probe.h"
 #include "server/metering.h"
 #include "server/who.h"
 
@@ -20,6 +21,7 @@ struct serve_meter {
     size_t n;
     struct metering_options options;
     char *learnt; /* path; NULL: no folder of this user's */
+    char *probes; /* folder; NULL likewise */
     uint8_t secret[WHO_SECRET];
     struct metering *metering;
 };
@@ -185,6 +187,8 @@ static int prepare(struct serve_meter *m, const struct cli *c, const struct serv
     m->learnt = folder ? jl_strf("%s/learnt.txt", folder) : NULL;
     free(folder);
     m->options.learnt_path = m->learnt;
+    m->probes = probe_folder_name();
+    m->options.probes = m->probes;
     m->options.meter = m->meter;
     if (who_secret(m->secret, &err) == JOULET_OK)
         m->options.secret = m->secret;
@@ -256,5 +260,6 @@ void serve_meter_close(struct serve_meter *m)
     joulet_close(m->meter);
     free(m->channels);
     free(m->learnt);
+    free(m->probes);
     free(m);
 }

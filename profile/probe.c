@@ -32,10 +32,22 @@ char *probe_library(struct joulet_error *err)
 }
 
 /* In memory where the system has a folder for that: records are written thousands of times a second. */
-char *probe_folder(struct joulet_error *err)
+static char *base_folder(struct joulet_error *err)
 {
     const char *runtime = jl_env("XDG_RUNTIME_DIR");
-    char *base = runtime && *runtime == '/' ? jl_strf("%s/joulet", runtime) : jl_cache_dir(err);
+    return runtime && *runtime == '/' ? jl_strf("%s/joulet", runtime) : jl_cache_dir(err);
+}
+
+char *probe_folder_name(void)
+{
+    char *base = base_folder(NULL), *folder = base ? jl_strf("%s/probes", base) : NULL;
+    free(base);
+    return folder;
+}
+
+char *probe_folder(struct joulet_error *err)
+{
+    char *base = base_folder(err);
     char *folder = base ? jl_strf("%s/probes", base) : NULL;
     bool made = folder && (mkdir(base, 0700) == 0 || errno == EEXIST) && (mkdir(folder, 0700) == 0 || errno == EEXIST);
     if (folder && !made) {

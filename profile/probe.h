@@ -10,6 +10,8 @@
 char *probe_library(struct joulet_error *err);
 /* Folder for the files of probes that this user starts, made with mode 0700; malloc'ed. */
 char *probe_folder(struct joulet_error *err);
+/* The same, made or not; NULL: this user has none. */
+char *probe_folder_name(void);
 /* Whether the probe in a process tells of computation; else the sentence says why not: it is not loaded, llama.cpp is linked
  * statically, its version is not known, nothing was computed yet. *ring: path of its file, malloc'ed, NULL none. */
 enum joulet_status probe_check(int64_t pid, const char *folder, char **ring, struct joulet_error *err);

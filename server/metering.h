@@ -21,6 +21,7 @@ struct metering_options {
         const char *url; /* as in server_upstream; must outlive it */
         uint32_t devices;
         bool look_up;                /* they are not named, but looked for from the start */
+        const char *ring;            /* where the probe in its process writes; NULL: it is looked for in `probes` */
     } upstreams[METERING_UPSTREAMS]; /* whose devices the user named */
     size_t n_upstreams;
     const uint8_t *secret; /* WHO_SECRET bytes for the hashes of clients' keys; must outlive it; NULL: they are not told apart */
@@ -31,6 +32,7 @@ struct metering_options {
     void (*said)(void *user, const char *sentence); /* what the operator should know; any thread; NULL: nobody listens */
     void *user;
     bool look_up;            /* whose processes serve, on which devices they are, and what of the processor's time is theirs */
+    const char *probes;      /* folder in which probes inside engines write; must outlive it; NULL: none is looked for */
     const char *learnt_path; /* where what was learnt of models is kept; must outlive it; NULL: nowhere */
 };
 struct metering;

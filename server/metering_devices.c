@@ -4,7 +4,7 @@
  * known yet, or cannot be known, is as without it and said so. */
 #include "net/net.h"
 #include "server/guard.h"
-#include "server/metering_private.h"
+#include "server/metering_steps.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -50,6 +50,8 @@ size_t metering_place_of(struct metering *m, const char *url)
         if (!m->o.upstreams[i].look_up && strcmp(m->o.upstreams[i].url, url) == 0) {
             p->state = PLACE_NAMED;
             p->devices = m->o.upstreams[i].devices;
+            if (m->o.upstreams[i].ring)
+                metering_steps_use(m, m->n_places, m->o.upstreams[i].ring);
         }
     return m->n_places++;
 }
@@ -307,6 +309,19 @@ static void list_all(struct metering *m, size_t n, joulet_mark now)
     pthread_mutex_unlock(&m->lock);
 }
 
+/* Probes that write. */
+static void look_for_steps(struct metering *m, size_t n)
+{
+    for (size_t i = 0; i < n && m->o.probes; i++) {
+        struct metering_host *p = &m->places[i];
+        char *path = metering_steps_look(m->o.probes, p->pid, p->followed);
+        pthread_mutex_lock(&m->lock);
+        metering_steps_use(m, i, path);
+        pthread_mutex_unlock(&m->lock);
+        free(path);
+    }
+}
+
 void metering_devices_run(void *arg)
 {
     struct metering *m = arg;
@@ -322,6 +337,7 @@ void metering_devices_run(void *arg)
         metering_look(m, n);
         if (now - listed >= LIST_NS || !listed || hurries(m)) {
             list_all(m, n, jl_mono_ns());
+            look_for_steps(m, n);
             listed = now;
         }
         int64_t took = jl_mono_ns() - now;
@@ -331,6 +347,7 @@ void metering_devices_run(void *arg)
 
 void metering_devices_close(struct metering *m)
 {
+    metering_steps_close(m);
     for (size_t i = 0; i < m->n_places; i++) {
         joulet_unfollow(m->places[i].followed);
         free(m->places[i].url);

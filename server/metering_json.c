@@ -2,6 +2,7 @@
 #include "report/put.h"
 #include "server/internal.h"
 #include "server/metering_ledger.h"
+#include "server/metering_steps.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -422,6 +423,8 @@ static void put_place(struct metering *m, const struct metering_host *p, struct 
     put_loaded(out, p->loaded);
     jl_buf_str(out, ",");
     put_figure(out, "processor_share", p->n_looks && p->followed ? p->part : NAN);
+    jl_buf_str(out, ",");
+    put_count(out, "probe_requests", metering_steps_requests(p));
     jl_buf_str(out, "}");
 }
 

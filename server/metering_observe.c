@@ -1,6 +1,6 @@
 /* metering_observe.c - in the observer's thread: what passes is recognised, and told to the attribution as it happens (7.7). */
 #include "server/metering_ledger.h"
-#include "server/metering_private.h"
+#include "server/metering_steps.h"
 #include "server/recognise_frames.h"
 
 #include <inttypes.h>
@@ -20,12 +20,13 @@ struct exchange {
     struct metering *m;
     struct metered *x;
     char *upstream;
-    uint32_t apart;      /* whose bytes are read; APART_NONE: nobody's */
-    uint32_t part;       /* of the tunnel; 0: it is an exchange */
-    size_t request;      /* of the attribution; NOWHERE: not entered */
-    int64_t t_chunk_ns;  /* the last bytes of the answer */
-    double prompt_bytes; /* of this request */
-    double prompt_guess; /* its tokens, as it was entered */
+    uint32_t apart;                    /* whose bytes are read; APART_NONE: nobody's */
+    uint32_t part;                     /* of the tunnel; 0: it is an exchange */
+    size_t request;                    /* of the attribution; NOWHERE: not entered */
+    int64_t t_chunk_ns;                /* the last bytes of the answer */
+    double prompt_bytes;               /* of this request */
+    double prompt_guess;               /* its tokens, as it was entered */
+    struct metering_follower follower; /* of steps that a probe tells */
     struct observed_end end;
     struct ledger_text text; /* with --keep-text */
     struct exchange *next;   /* of the tunnels, or of the requests in one */
@@ -66,6 +67,8 @@ static void enter(struct exchange *e, int64_t t_ns)
         e->request = NOWHERE;
         return;
     }
+    if (r->kind == RECOGNISED_INFERENCE && r->asks_stream && !e->part)
+        metering_steps_enter(m, engine->place, &e->follower, e->request, e->x->t_ns);
     e->x->request = e->request;
     e->x->entered = true;
     e->x->open++;
@@ -91,6 +94,7 @@ static void leave(struct exchange *e, double generated, int64_t t_ns)
     if (e->request == NOWHERE)
         return;
     m->in_flight--;
+    metering_steps_leave(m, &e->follower, e->x->r.computed);
     note_decoding(e, false);
     if (t_ns > m->quiet_ns)
         m->quiet_ns = t_ns;
@@ -217,6 +221,7 @@ static void told_request(void *state, uint32_t part, const struct recognised *r,
 {
     struct exchange *e = state;
     pthread_mutex_lock(&e->m->lock);
+    metering_steps_until(e->m, t_ns);
     struct exchange *p = part && !part_of(e, part) ? begin_part(e, part, t_ns) : part ? NULL : e;
     if (p && !p->x->t_sent_ns) {
         p->x->r = *r;
@@ -255,9 +260,12 @@ static void told_piece(void *state, uint32_t part, double tokens, bool thinking,
     struct exchange *e = state;
     (void)thinking;
     pthread_mutex_lock(&e->m->lock);
+    metering_steps_until(e->m, t_ns);
     struct exchange *p = part_of(e, part);
     if (p && p->request != NOWHERE) {
-        joulet_attribution_tokens(e->m->attribution, p->request, tokens, t_ns, NULL);
+        int64_t made_ns = t_ns;
+        if (metering_steps_piece(e->m, &p->follower, &tokens, &made_ns))
+            joulet_attribution_tokens(e->m->attribution, p->request, tokens, made_ns, NULL);
         note_decoding(p, true);
     }
     if (p && p->x->t_sent_ns && !p->x->r.t_first_ns) { /* prefill is over */
@@ -287,6 +295,7 @@ static void told_end(void *state, uint32_t part, const struct recognised *r, boo
     struct exchange *e = state;
     struct metering *m = e->m;
     pthread_mutex_lock(&m->lock);
+    metering_steps_until(m, t_ns);
     struct exchange *p = part_of(e, part);
     if (p && !e->tunnel) {
         p->x->r = *r;

@@ -11,6 +11,8 @@
 
 #include <pthread.h>
 
+struct metering_steps; /* metering_steps.h */
+
 #define METERING_ENGINES  64
 #define METERING_EARLIER  6
 #define METERING_HEADS    ((size_t)8192) /* lists of the table */
@@ -73,6 +75,7 @@ struct metering_host {
     bool source;           /* its figures are taken */
     joulet_mark asked_ns;  /* that it was asked whether it is one, last; 0: never */
     joulet_mark silent_ns; /* it did not answer then, and is left alone for a while */
+    struct metering_steps *steps; /* of the probe in its process; NULL: none */
 };
 
 /* One model at one upstream. */

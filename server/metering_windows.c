@@ -1,7 +1,7 @@
 /* metering_windows.c - a thread that hands to the attribution what the sensors showed, a few times a second. Windows begin and
  * end where a sensor was updated, so that they add up to what it counted (2.2); they wait in the meter's memory until an idle
  * level is known, which is taken whenever nobody asks for anything (4.2). */
-#include "server/metering_private.h"
+#include "server/metering_steps.h"
 
 #include <math.h>
 
@@ -204,6 +204,7 @@ void metering_windows_run(void *arg)
         for (size_t i = 0; i < m->o.n_channels; i++)
             device_tick(m, &m->devices[i], now, seen);
         pthread_mutex_lock(&m->lock);
+        metering_steps_until(m, seen);
         bool over = atomic_load(&m->closes) && m->in_flight == 0; /* nothing can be learnt any more: what waits for it goes on */
         joulet_attribution_until(m->attribution, over ? FOR_EVER : seen);
         pthread_mutex_unlock(&m->lock);

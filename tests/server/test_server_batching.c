@@ -1,31 +1,36 @@
 /* Many at once, end to end (docs/method.md 7.7): eight clients stream through the proxy from an engine that computes all of them
  * in the same steps. What each step draws is decided before it is computed and written into the curve that the simulated sensor
- * follows, so that the true energy of every request is known, however late the machine is. */
+ * follows, so that the true energy of every request is known, however late the machine is. Once by the times of the pieces
+ * alone, once with the steps that a probe in the engine would tell. */
 #include "lib/platform/platform.h"
+#include "probes/wire.h"
 #include "tests/base/test.h"
 #include "tests/server/metered.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CLIENTS = 8, EACH = 6, ALL = CLIENTS * EACH, CHUNK = 96 };
+enum { CLIENTS = 8, EACH = 6, EACH_PROBED = 3, ALL = CLIENTS * EACH, CHUNK = 96 };
 #define STEP_J    0.9 /* of a step, a prompt's token, a token of an answer, a token of its context */
 #define PROMPT_J  0.012
 #define TOKEN_J   0.06
 #define CONTEXT_J 0.0002
 #define IDLE_W    10.0
+#define RECORDS   8192u
 #define AHEAD_NS  ((int64_t)2 * 1000000) /* a step is written down so long before it begins */
 
 /* ---- the engine -------------------------------------------------------------------------------------------------- */
 
 struct sequence {
-    int fd, prompt, done, made, wanted;
+    int fd, prompt, done, made, wanted, slot;
     double energy_j;
     bool open;
 };
@@ -38,7 +43,73 @@ struct engine {
     struct sequence all[ALL];
     int n;
     atomic_bool stop;
+    struct wire_head *ring; /* of its probe; NULL: it has none */
+    uint32_t steps;
 };
+
+/* ---- its probe ----------------------------------------------------------------------------------------------------- */
+
+#define RING_BYTES (WIRE_HEAD_BYTES + RECORDS * sizeof(struct wire_record))
+
+static void ring_make(struct engine *e, const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)RING_BYTES), 0);
+    e->ring = mmap(NULL, RING_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_true(e->ring != MAP_FAILED);
+    close(fd);
+    e->ring->version = WIRE_VERSION;
+    e->ring->head_bytes = WIRE_HEAD_BYTES;
+    e->ring->record_bytes = sizeof(struct wire_record);
+    e->ring->capacity = RECORDS;
+    e->ring->pid = getpid();
+    strcpy(e->ring->device, "CPU");
+    memcpy(e->ring->magic, WIRE_MAGIC, 8);
+}
+
+static void record(struct wire_head *h, const struct wire_record *r)
+{
+    uint64_t n = atomic_load(&h->reserved);
+    struct wire_record *to = (struct wire_record *)(void *)((char *)h + WIRE_HEAD_BYTES) + n % RECORDS;
+    *to = *r;
+    to->stamp = wire_stamp(n);
+    atomic_store(&h->reserved, n + 1);
+}
+
+/* As the probe of llama.cpp: sequences by the numbers of their slots, then the step. */
+static void record_step(struct engine *e, const int *given, const double *own_j, int64_t from, int64_t to)
+{
+    struct wire_record r = {.kind = WIRE_SEQUENCE, .layer = -1, .t0_ns = (uint64_t)from, .t1_ns = (uint64_t)to, .c = e->steps++};
+    uint32_t all = 0;
+    for (int i = 0; i < e->n && e->ring; i++) {
+        const struct sequence *s = &e->all[i];
+        if (isnan(own_j[i]))
+            continue;
+        r.a = (uint32_t)s->slot;
+        r.tokens = given[i] ? (uint32_t)given[i] : 1;
+        r.b = (uint32_t)(s->done + (given[i] ? 0 : s->made - 1));
+        all += r.tokens;
+        record(e->ring, &r);
+    }
+    r.kind = WIRE_STEP;
+    r.tokens = all;
+    if (e->ring)
+        record(e->ring, &r);
+}
+
+static int free_slot(const struct engine *e)
+{
+    for (int slot = 0;; slot++) {
+        bool taken = false;
+        for (int i = 0; i < e->n; i++)
+            taken |= e->all[i].open && e->all[i].slot == slot;
+        if (!taken)
+            return slot;
+    }
+}
+
+/* ---- computing ------------------------------------------------------------------------------------------------------- */
 
 static int count_of(const char *text, const char *key)
 {
@@ -86,8 +157,9 @@ static void *accept_all(void *arg)
             continue;
         }
         pthread_mutex_lock(&e->lock);
-        e->all[e->n++] =
-            (struct sequence){.fd = fd, .prompt = words_of(text), .wanted = count_of(text, "\"n_predict\":"), .open = true};
+        int slot = free_slot(e);
+        e->all[e->n++] = (struct sequence){
+            .fd = fd, .prompt = words_of(text), .wanted = count_of(text, "\"n_predict\":"), .slot = slot, .open = true};
         pthread_mutex_unlock(&e->lock);
     }
 }
@@ -165,13 +237,14 @@ static void *compute(void *arg)
         fflush(e->curve);
         jl_sleep_until(to);
         pthread_mutex_lock(&e->lock);
+        record_step(e, given, own_j, from, to);
         finish_step(e, given, own_j, members);
         pthread_mutex_unlock(&e->lock);
     }
     return NULL;
 }
 
-static void engine_start(struct engine *e, const char *curve)
+static void engine_start(struct engine *e, const char *curve, const char *ring)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof a;
@@ -180,6 +253,8 @@ static void engine_start(struct engine *e, const char *curve)
     fprintf(e->curve, "%lld %g\n", (long long)jl_mono_ns(), IDLE_W);
     fflush(e->curve);
     pthread_mutex_init(&e->lock, NULL);
+    if (ring)
+        ring_make(e, ring);
     assert_int_equal(bind(e->listener, (struct sockaddr *)&a, sizeof a), 0);
     assert_int_equal(listen(e->listener, 64), 0);
     assert_int_equal(getsockname(e->listener, (struct sockaddr *)&a, &size), 0);
@@ -196,6 +271,8 @@ static void engine_stop(struct engine *e)
     pthread_join(e->computes, NULL);
     close(e->listener);
     fclose(e->curve);
+    if (e->ring)
+        munmap(e->ring, RING_BYTES);
     pthread_mutex_destroy(&e->lock);
 }
 
@@ -203,7 +280,7 @@ static void engine_stop(struct engine *e)
 
 struct client {
     const struct server *server;
-    int number;
+    int number, each;
     pthread_t thread;
 };
 
@@ -224,7 +301,7 @@ static char *request_of(int i)
 static void *ask_all(void *arg)
 {
     struct client *c = arg;
-    for (int k = 0; k < EACH; k++) {
+    for (int k = 0; k < c->each; k++) {
         struct asker x = {.server = c->server, .request = request_of(c->number * EACH + k)};
         ask_one(&x);
         free(x.request);
@@ -252,7 +329,7 @@ static void compare(struct engine *e, const json_t *requests)
 {
     double off[ALL] = {0}, off_j = 0, all_j = 0, equal_j = 0, sum_j = 0;
     size_t n = json_array_size(requests);
-    assert_int_equal(n, ALL);
+    assert_int_equal(n, e->n);
     for (size_t i = 0; i < n; i++) {
         const json_t *r = json_array_get(requests, i);
         double net_j = number(json_object_get(r, "energy"), "net_j");
@@ -264,7 +341,7 @@ static void compare(struct engine *e, const json_t *requests)
         sum_j += net_j;
     }
     for (int i = 0; i < e->n; i++)
-        equal_j += fabs(all_j / ALL - e->all[i].energy_j);
+        equal_j += fabs(all_j / e->n - e->all[i].energy_j);
     qsort(off, n, sizeof *off, by_size);
     printf("misplaced %.1f %% of %.1f J, p95 %.1f %%; all alike: %.1f %%; sum %.2f %%\n", 100 * off_j / all_j, all_j,
            100 * off[n * 95 / 100], 100 * equal_j / all_j, 100 * (sum_j / all_j - 1));
@@ -274,45 +351,71 @@ static void compare(struct engine *e, const json_t *requests)
     assert_true(off_j < equal_j / 2);
 }
 
-static void eight_at_once(void **state)
+/* How many requests had the steps that the probe told. */
+static double told_by_probe(const json_t *all)
+{
+    return number(json_array_get(json_object_get(all, "upstreams"), 0), "probe_requests");
+}
+
+static void at_once(bool probe)
 {
     struct engine *e = calloc(1, sizeof *e);
     struct metered_server s;
     struct client clients[CLIENTS];
     struct joulet_error err;
-    char curve[64], *sim;
-    (void)state;
+    int each = probe ? EACH_PROBED : EACH, requests = CLIENTS * each;
+    char curve[64], ring[64], url[64], *sim;
     assert_non_null(e);
     snprintf(curve, sizeof curve, "/tmp/joulet-batching-%d.curve", (int)getpid());
-    engine_start(e, curve);
+    snprintf(ring, sizeof ring, "/tmp/joulet-batching-%d.ring", (int)getpid());
+    engine_start(e, curve, probe ? ring : NULL);
     sim = jl_strf("follow:%s", curve);
-    open_metering(&s, sim);
-    snprintf(s.url, sizeof s.url, "http://127.0.0.1:%d", e->port);
-    s.to.url = s.url;
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", e->port);
+    struct metering_options what = {.n_channels = 1, .devices = 1, .n_upstreams = 1};
+    what.upstreams[0] = (struct metering_upstream){.url = url, .devices = 1, .ring = probe ? ring : NULL};
+    open_metering_on(&s, sim, &what);
+    s.to.url = url;
     struct server_options o = {
         .listen = "127.0.0.1:0", .upstreams = &s.to, .n_upstreams = 1, .metering = s.metering, .inject = SPLICE_ENERGY};
     assert_int_equal(server_open(&s.server, &o, &err), JOULET_OK);
     jl_sleep_until(jl_mono_ns() + QUIET_NS);
     for (int i = 0; i < CLIENTS; i++) {
-        clients[i] = (struct client){.server = s.server, .number = i};
+        clients[i] = (struct client){.server = s.server, .number = i, .each = each};
         assert_int_equal(pthread_create(&clients[i].thread, NULL, ask_all, &clients[i]), 0);
     }
     for (int i = 0; i < CLIENTS; i++)
         pthread_join(clients[i].thread, NULL);
-    json_t *all = settled(s.server, ALL), *list = get(s.server, "/joulet/requests?limit=100", 200);
+    json_t *all = settled(s.server, requests), *list = get(s.server, "/joulet/requests?limit=100", 200);
     assert_conserved(json_object_get(all, "total"));
     compare(e, json_object_get(list, "requests"));
+    printf("%g of %d by their steps\n", told_by_probe(all), requests);
+    assert_true(probe ? told_by_probe(all) > requests / 4.0 : isnan(told_by_probe(all)));
     json_decref(all);
     json_decref(list);
     close_metering(&s);
     engine_stop(e);
     unlink(curve);
+    unlink(ring);
     free(sim);
     free(e);
 }
 
-int main(void)
+static void by_their_pieces(void **state)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(eight_at_once)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    (void)state;
+    at_once(false);
+}
+
+static void by_the_steps_of_a_probe(void **state)
+{
+    (void)state;
+    at_once(true);
+}
+
+/* "probe": the second, so that both can run at once: they wait for their figures. */
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest pieces[] = {cmocka_unit_test(by_their_pieces)}, steps[] = {cmocka_unit_test(by_the_steps_of_a_probe)};
+    bool probe = argc > 1 && strcmp(argv[1], "probe") == 0;
+    return probe ? cmocka_run_group_tests(steps, NULL, NULL) : cmocka_run_group_tests(pieces, NULL, NULL);
 }
