@@ -145,7 +145,7 @@ static void bar(const struct profiled_view *v, const struct profiled_sums *s, co
     put_real(v->out, "limit_j_per_token", x->whole_limit_j / tokens);
     put_real(v->out, "share", x->whole_j / s->whole_j);
     put_real(v->out, "expected_share", x->expected_s / s->expected_s);
-    put_real(v->out, "time_share", x->seconds / s->seconds);
+    put_real(v->out, "time_share", x->whole_s / s->whole_s);
     put_real(v->out, "j_per_flop", x->joules / x->flop);
     put_real(v->out, "j_per_byte", x->joules / x->bytes);
     put_end(v->out, '}');

@@ -11,13 +11,11 @@ enum { LABEL = 16, FIGURES = 25, CELL_MAX = 3, SHADES = 10 };
 
 /* ---- the map ----------------------------------------------------------------------------------------------------- */
 
-static size_t component_of(struct profiled_map *m, const char *name)
+static size_t component_of(const struct profiled_map *m, const char *name)
 {
     size_t i = 0;
     while (i < m->n_components && strcmp(m->components[i], name))
         i++;
-    if (i == m->n_components && i < PARTS_MAX)
-        snprintf(m->components[m->n_components++], sizeof m->components[0], "%s", name);
     return i;
 }
 
@@ -26,16 +24,28 @@ static bool drawn(const struct run_profile_row *r, const char *phase)
     return !strcmp(r->phase, phase) && !r->part[0] && r->layer >= 0 && r->layer < LAYERS_MAX;
 }
 
+/* Those that layers have, in the order of the table. */
+static void find_components(struct profiled_map *m, const struct profiled_view *v, const char *phase)
+{
+    struct profiled_sums s;
+    profiled_sum_phase(v, phase, false, &s);
+    for (size_t k = 0; k < s.n; k++)
+        for (size_t i = 0; i < v->p->n_rows; i++)
+            if (drawn(&v->p->rows[i], phase) && !strcmp(v->p->rows[i].component, s.items[k].component)) {
+                snprintf(m->components[m->n_components++], sizeof m->components[0], "%s", s.items[k].component);
+                break;
+            }
+}
+
 bool profiled_map_init(struct profiled_map *m, const struct profiled_view *v, const char *phase)
 {
     const struct run_profile_phase *x = run_profile_phase(v->p, phase);
     double tokens = x && x->tokens > 0 ? (double)x->tokens : NAN;
     *m = (struct profiled_map){.top_j = 0};
     for (size_t i = 0; i < v->p->n_rows; i++)
-        if (drawn(&v->p->rows[i], phase)) {
-            m->layers = v->p->rows[i].layer >= m->layers ? v->p->rows[i].layer + 1 : m->layers;
-            component_of(m, v->p->rows[i].component);
-        }
+        if (drawn(&v->p->rows[i], phase) && v->p->rows[i].layer >= m->layers)
+            m->layers = v->p->rows[i].layer + 1;
+    find_components(m, v, phase);
     size_t n = m->n_components * (size_t)m->layers;
     m->j = n ? calloc(2 * n, sizeof *m->j) : NULL;
     if (!m->j)
@@ -209,6 +219,10 @@ void profiled_heat(const struct profiled_view *v, const char *phase)
     bool limited = false;
     if (!profiled_map_init(&m, v, phase))
         return;
+    if (!(m.top_j > 0)) {
+        profiled_map_release(&m);
+        return;
+    }
     struct scale s = scale_of(&m, v->style);
     heading(v, phase, " and component");
     axis(v, &m, s);
@@ -251,6 +265,13 @@ static void put_figure(const struct profiled_view *v, const struct profiled_map 
     jl_buf_str(v->out, " ");
 }
 
+static void heading_cell(const struct profiled_view *v, const char *name, int width)
+{
+    char *clean = text_clean(name, v->style);
+    jl_buf_printf(v->out, "%*s%s", clean ? width - text_width(clean) : width, "", clean ? clean : "");
+    free(clean);
+}
+
 void profiled_layers(const struct profiled_view *v, const char *phase)
 {
     enum { WIDTH = 14, BESIDE = 4 };
@@ -261,7 +282,7 @@ void profiled_layers(const struct profiled_view *v, const char *phase)
     size_t most = (size_t)(text_columns(v->style) - 9) / (WIDTH + BESIDE), n = m.n_components < most ? m.n_components : most;
     jl_buf_printf(v->out, "  %5s", "layer");
     for (size_t k = 0; k < n; k++)
-        jl_buf_printf(v->out, "%*s", WIDTH + (k ? BESIDE : 0), m.components[k]);
+        heading_cell(v, m.components[k], WIDTH + (k ? BESIDE : 0));
     jl_buf_str(v->out, "\n");
     for (int64_t l = 0; l < m.layers; l++) {
         jl_buf_printf(v->out, "  %5lld", (long long)l);

@@ -67,7 +67,9 @@ static void probe_line(const struct profiled_view *v, bool *first)
     const struct run_profile_how *h = &v->p->how;
     struct jl_buf b;
     jl_buf_init(&b, 4096);
-    if (h->every > 0)
+    if (h->every == 1)
+        jl_buf_printf(&b, "the probe looked at every graph, level %s", h->level[0] ? h->level : "unknown");
+    else if (h->every > 1)
         jl_buf_printf(&b, "the probe looked at one graph in %lld, level %s", (long long)h->every,
                       h->level[0] ? h->level : "unknown");
     if (isfinite(h->instrumented))

@@ -12,16 +12,16 @@
 struct profiled_sum {
     char component[24], part[24];
     double seconds, flop, bytes;
-    double joules, joules_pm;                /* NAN when any of it is only limited from above */
-    double limit_j;                          /* of the sum; NAN when the figure stands */
-    double whole_j, whole_pm, whole_limit_j; /* of all layers of the shape */
-    double expected_s;                       /* by the roofline, else by bytes or FLOP; a weight for shares */
+    double joules, joules_pm;                         /* NAN when any of it is only limited from above */
+    double limit_j;                                   /* of the sum; NAN when the figure stands */
+    double whole_j, whole_pm, whole_limit_j, whole_s; /* of all layers of the shape */
+    double expected_s;                                /* by the roofline, else by bytes or FLOP; a weight for shares */
 };
 struct profiled_sums {
     struct profiled_sum items[PARTS_MAX];
     size_t n;
     double seconds, joules; /* of whole components; what is only limited counts half of its limit */
-    double whole_j;
+    double whole_j, whole_s;
     double expected_s;
 };
 

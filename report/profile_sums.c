@@ -39,6 +39,17 @@ bool profiled_in_layers(const struct run_profile_row *r)
     return r->layer >= 0 || jl_word_in("attention_norm,attention,ffn_norm,ffn,layer", ',', r->component);
 }
 
+/* In the order in which a token passes them; what is not known comes last. */
+static int place_of(const char *component)
+{
+    static const char *const order[] = {"embedding", "attention_norm", "attention", "ffn_norm", "ffn",
+                                        "layer",     "output_norm",    "head",      "other",    "rest"};
+    for (size_t i = 0; i < JL_COUNT(order); i++)
+        if (!strcmp(order[i], component))
+            return (int)i;
+    return (int)JL_COUNT(order);
+}
+
 static struct profiled_sum *sum_of(struct profiled_sums *s, const struct run_profile_row *r)
 {
     for (size_t i = 0; i < s->n; i++)
@@ -47,10 +58,10 @@ static struct profiled_sum *sum_of(struct profiled_sums *s, const struct run_pro
     if (s->n == PARTS_MAX)
         return NULL;
     size_t at = s->n++;
-    /* Parts follow their component, in whatever order the rows are. */
-    for (size_t i = 0; i + 1 < s->n; i++)
-        if (!strcmp(s->items[i].component, r->component))
-            at = i + 1;
+    while (at > 0 && r->part[0] && strcmp(s->items[at - 1].component, r->component))
+        at--; /* a part behind its component */
+    while (at > 0 && !r->part[0] && place_of(s->items[at - 1].component) > place_of(r->component))
+        at--;
     memmove(&s->items[at + 1], &s->items[at], (s->n - 1 - at) * sizeof s->items[0]);
     s->items[at] = (struct profiled_sum){.limit_j = 0};
     snprintf(s->items[at].component, sizeof s->items[at].component, "%s", r->component);
@@ -81,12 +92,14 @@ static void add_row(const struct profiled_view *v, struct profiled_sums *s, cons
     x->joules_pm += r->joules_pm;
     x->limit_j += most;
     x->whole_j += times * r->joules;
+    x->whole_s += times * r->seconds;
     x->whole_pm += times * r->joules_pm;
     x->whole_limit_j += times * most;
     x->expected_s += times * expected(v, r, memory_bound);
     if (r->part[0])
         return;
     s->seconds += isnan(r->seconds) ? 0 : r->seconds;
+    s->whole_s += isnan(r->seconds) ? 0 : times * r->seconds;
     s->joules += isnan(middle) ? 0 : middle;
     s->whole_j += isnan(middle) ? 0 : times * middle;
     double e = expected(v, r, memory_bound);
@@ -152,7 +165,7 @@ struct number profiled_joules(double j, double pm, double limit_j, const struct 
 {
     double scale = 1;
     const char *unit = "J";
-    double size = fabs(isnan(j) ? limit_j : j);
+    double size = fmax(fabs(isnan(j) ? limit_j : j), isnan(pm) || isnan(j) ? 0 : pm); /* 0 ± 5.7 J, not 0 ± 5700 mJ */
     if (size < 0.9995 && size > 0) {
         scale = size >= 0.9995e-3 ? 1e3 : 1e6;
         unit = scale == 1e3 ? "mJ" : style->utf8 ? "\u00b5J" : "uJ";

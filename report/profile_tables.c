@@ -6,10 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of nothing, or of less than nothing, there are no shares. */
 static struct number share(double part, double whole)
 {
     double x = 100 * part / whole;
-    return isfinite(x) ? number_f("%.*f %%", x < 9.95 ? 1 : 0, x) : (struct number){"-"};
+    return isfinite(x) && whole > 0 ? number_f("%.*f %%", x < 9.95 ? 1 : 0, x) : (struct number){"-"};
 }
 
 /* ---- phases ------------------------------------------------------------------------------------------------------ */
@@ -38,18 +39,41 @@ static void phase_row(struct grid *g, const struct profiled_view *v, const struc
 }
 
 /* Phases are of different requests, each with its own noise: in quadrature. */
-static void total_row(struct grid *g, const struct profiled_view *v, double all_j)
+static void total_row(struct grid *g, const struct profiled_view *v)
 {
     double j = 0, square = 0, s = 0;
+    bool any = false;
     for (size_t i = 0; i < v->p->n_phases; i++) {
         const struct run_profile_phase *x = &v->p->phases[i];
         j += isnan(x->joules) ? 0 : x->joules;
+        any |= !isnan(x->joules);
         s += isnan(x->seconds) ? 0 : x->seconds;
         square += isnan(x->joules_pm) ? 0 : x->joules_pm * x->joules_pm;
     }
-    struct number time = number_s(s, v->style), energy = profiled_joules(all_j > 0 ? j : NAN, sqrt(square), NAN, v->style);
+    struct number time = number_s(s, v->style), energy = profiled_joules(any ? j : NAN, sqrt(square), NAN, v->style);
     const char *const cells[] = {"all", time.text, "", energy.text, "", "", "", "", ""};
     grid_add(g, TONE_STRONG, cells);
+}
+
+/* What disappears in the noise is no finding. */
+static void unresolved_phases(const struct profiled_view *v)
+{
+    struct jl_buf names;
+    jl_buf_init(&names, 1024);
+    for (size_t i = 0; i < v->p->n_phases; i++) {
+        const struct run_profile_phase *x = &v->p->phases[i];
+        if (x->joules <= (isnan(x->joules_pm) ? 0 : x->joules_pm))
+            jl_buf_printf(&names, "%s%s", names.len ? ", " : "", x->name);
+    }
+    char *text = names.len
+                     ? jl_strf("%s: no energy above idle was resolved, so figures of it mean nothing; close other programs and "
+                               "measure for longer",
+                               names.data)
+                     : NULL;
+    if (text)
+        text_item(v->out, v->style, "but", NULL, text, TONE_WARN);
+    free(text);
+    jl_buf_release(&names);
 }
 
 void profiled_phases(const struct profiled_view *v)
@@ -68,9 +92,10 @@ void profiled_phases(const struct profiled_view *v)
     grid_init(&g, columns, JL_COUNT(columns));
     for (size_t i = 0; i < v->p->n_phases; i++)
         phase_row(&g, v, &v->p->phases[i], all_j);
-    total_row(&g, v, all_j);
+    total_row(&g, v);
     jl_buf_str(v->out, "\n");
     grid_write(&g, v->out, v->style);
+    unresolved_phases(v);
 }
 
 /* ---- components -------------------------------------------------------------------------------------------------- */
@@ -107,7 +132,7 @@ static void component_row(struct grid *g, const struct profiled_view *v, const s
     struct number energy = profiled_joules(s->joules, s->joules_pm, s->limit_j, v->style);
     struct number token = profiled_joules(s->whole_j / tokens, s->whole_pm / tokens, s->whole_limit_j / tokens, v->style);
     struct number part = isnan(s->whole_j) ? limit_share(s->whole_limit_j, all->whole_j) : share(s->whole_j, all->whole_j);
-    struct number expects = share(s->expected_s, all->expected_s), time = share(s->seconds, all->seconds);
+    struct number expects = share(s->expected_s, all->expected_s), time = share(s->whole_s, all->whole_s);
     const char *const cells[] = {name ? name : "", energy.text, token.text, part.text, expects.text, time.text};
     grid_add(g, s->part[0] ? TONE_FAINT : TONE_PLAIN, cells);
     free(name);

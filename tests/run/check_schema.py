@@ -15,12 +15,37 @@ except ImportError:
     sys.exit("check_schema.py: the Python module jsonschema is missing; install python3-jsonschema")
 
 
-def wrong_in_one_place(record):
-    """Yields (what is wrong, record)."""
+def changed_of(record):
     def changed(change):
         r = copy.deepcopy(record)
         change(r)
         return r
+    return changed
+
+
+def wrong_profile(record):
+    """Yields (what is wrong, profile)."""
+    changed = changed_of(record)
+    yield "no how", changed(lambda r: r.pop("how"))
+    yield "a path of nobody", changed(lambda r: r["how"].update(path="guess"))
+    yield "a closure in words", changed(lambda r: r["how"].update(closure="good"))
+    yield "flash unknown", changed(lambda r: r["how"].update(flash=None))
+    yield "another schema", changed(lambda r: r.update(schema="joulet.profile/2"))
+    yield "key of nobody", changed(lambda r: r.update(extra=1))
+    yield "settings in depth", changed(lambda r: r["settings"].update(deep={"a": 1}))
+    if record["components"]:
+        x = lambda r: r["components"][0]
+        yield "negative interval", changed(lambda r: x(r).update(joules_pm=-1))
+        yield "negative layer", changed(lambda r: x(r).update(layer=-1))
+        yield "no limit", changed(lambda r: x(r).pop("limit_j"))
+
+
+def wrong_in_one_place(record):
+    """Yields (what is wrong, record)."""
+    if record["schema"].startswith("joulet.profile/"):
+        yield from wrong_profile(record)
+        return
+    changed = changed_of(record)
 
     yield "no energy", changed(lambda r: r.pop("energy"))
     yield "bare number", changed(lambda r: r.update(energy=12.4))
@@ -48,7 +73,7 @@ def names(schema):
             if key == "properties":
                 yield from value
             if key == "enum":
-                yield from value
+                yield from (v for v in value if v is not None)
             yield from names(value)
     elif isinstance(schema, list):
         for value in schema:
