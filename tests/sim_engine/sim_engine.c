@@ -114,6 +114,11 @@ void sim_power(struct sim_engine *e, int64_t t_ns, double watts)
         fprintf(stderr, "sim_engine: the curve cannot be written: %s\n", strerror(errno));
 }
 
+void sim_engine_power(struct sim_engine *e, int64_t t_ns, double watts)
+{
+    sim_power(e, t_ns, watts);
+}
+
 static void print_truth(const struct sim_engine *e, const struct sim_truth *t)
 {
     fprintf(

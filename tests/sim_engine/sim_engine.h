@@ -26,6 +26,10 @@ struct sim_config {
     bool stamps; /* its timings say when it sent its pieces, as those of real engines do, not when it meant to */
     struct sim_fault faults[16];
     size_t n_faults;
+    /* In place of prefill_ms, decode_ms and their watts: a step of so many tokens begins at t_ns, `position` tokens are in the
+     * cache. Writes what it draws (sim_engine_power) and returns how long it takes, ns. Called before it begins. NULL: none. */
+    int64_t (*step)(void *user, int64_t t_ns, int64_t tokens, int64_t position);
+    void *step_user;
 };
 void sim_config_init(struct sim_config *c);
 /* "NAME[:ARG][@REQUEST]", as sim_fault_help lists them; false when it is none of them. */
@@ -46,6 +50,8 @@ struct sim_truth {
 struct sim_engine;
 /* NULL and a sentence when it cannot listen. Strings of *c must outlive the engine. */
 struct sim_engine *sim_engine_start(const struct sim_config *c, struct joulet_error *err);
+/* One more line of its curve: so many watts from t_ns on. */
+void sim_engine_power(struct sim_engine *e, int64_t t_ns, double watts);
 int sim_engine_port(const struct sim_engine *e);
 bool sim_engine_dead(struct sim_engine *e);                                   /* the fault `die` has struck */
 size_t sim_engine_connections(struct sim_engine *e);                          /* accepted so far */

@@ -179,13 +179,14 @@ static void put_timings(const struct job *j, struct jl_buf *b)
         return;
     double scale = fault(j, "no-time") ? 0 : 1;
     double decode_ms = j->tokens > 1 ? (double)(j->tokens - 1) * j->e->config.decode_ms : 0.001;
-    if (j->e->config.stamps && j->t.t_last_sent_ns > j->t.t_first_sent_ns)
+    if ((j->e->config.stamps || j->e->config.step) && j->t.t_last_sent_ns > j->t.t_first_sent_ns)
         decode_ms = 1e3 * jl_s(j->t.t_last_sent_ns - j->t.t_first_sent_ns);
     jl_buf_printf(
         b, ",\"timings\":{\"cache_n\":%lld,\"prompt_n\":%lld,\"prompt_ms\":%.6g,\"predicted_n\":%lld,\"predicted_ms\":%.6g}",
         (long long)j->cached, (long long)(j->prompt - j->cached),
-        scale * (double)(j->prompt - j->cached) * j->e->config.prefill_ms, (long long)j->t.generated_tokens,
-        j->t.generated_tokens ? scale * decode_ms : 0.0);
+        scale * (j->e->config.step ? 1e3 * jl_s(j->t.t_decode_ns - j->t.t_prefill_ns)
+                                   : (double)(j->prompt - j->cached) * j->e->config.prefill_ms),
+        (long long)j->t.generated_tokens, j->t.generated_tokens ? scale * decode_ms : 0.0);
 }
 
 static void put_usage(const struct job *j, struct jl_buf *b)
@@ -401,6 +402,31 @@ static bool make_tokens(struct job *j)
     return !j->stream || !struck(j, j->tokens);
 }
 
+/* Steps that say themselves what they draw. One that comes late begins later: until then the engine draws what it drew last. */
+static bool make_steps(struct job *j)
+{
+    const struct sim_config *f = &j->e->config;
+    int64_t t = j->t.t_prefill_ns;
+    t += f->step(f->step_user, t, j->prompt - j->cached, j->cached);
+    for (int64_t i = 0; i < j->tokens; i++) {
+        int64_t now = jl_mono_ns();
+        t = t > now ? t : now;
+        if (i == 0)
+            j->t.t_decode_ns = t;
+        int64_t next = i + 1 < j->tokens ? t + f->step(f->step_user, t, 1, j->prompt + i) : t;
+        if (i + 1 == j->tokens)
+            tell_power(j, t, f->idle_w);
+        if (!sim_wait_until(j->c, t))
+            return false;
+        j->t.generated_tokens = i + 1;
+        if (j->stream && !send_token(j, i))
+            return false;
+        j->t_announced = t = next;
+    }
+    j->t.t_end_ns = t;
+    return true;
+}
+
 static void finish(struct job *j)
 {
     jl_buf_clear(&j->text);
@@ -434,6 +460,13 @@ static void run(struct job *j)
         if (!j->stream || sim_stream_begin(j->c))
             finish(j);
         close_books(j, "failed", t->t_prefill_ns);
+        return;
+    }
+    if (f->step) {
+        if ((!j->stream || sim_stream_begin(j->c)) && make_steps(j))
+            finish(j);
+        else
+            break_off(j, outcome_of(j));
         return;
     }
     tell_power(j, t->t_prefill_ns, f->prefill_w);
