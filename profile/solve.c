@@ -73,12 +73,21 @@ static bool solve_channel(const struct measure *m, enum measure_phase phase, siz
 
 /* ---- their sum --------------------------------------------------------------------------------------------------------- */
 
-static void add(struct measure_result *out, const struct used *u, const struct joulet_components *c, double *largest_j)
+/* The scatter of readings, and what all readings have in common: the idle level that is taken off, the gain of the sensor (3). */
+static double u_of(const struct joulet_components *c, const struct used *u, const struct measure_channel *ch, size_t i)
+{
+    double idle = isfinite(ch->u_idle_w) ? ch->u_idle_w * u->unit_s[i] : 0;
+    double gain = ch->trace.channel.spec / sqrt(3) * c->shares.energy_j[i];
+    return sqrt(c->shares.u_j[i] * c->shares.u_j[i] + idle * idle + gain * gain);
+}
+
+static void add(struct measure_result *out, const struct used *u, const struct joulet_components *c,
+                const struct measure_channel *ch, double *largest_j)
 {
     for (size_t i = 0; i < u->n; i++) {
         size_t k = u->of[i];
         out->energy_j[k] += c->shares.energy_j[i];
-        out->pm_j[k] = hypot(out->pm_j[k], 2 * c->shares.u_j[i]);
+        out->pm_j[k] = hypot(out->pm_j[k], 2 * u_of(c, u, ch, i));
         out->power_w[k] += u->unit_s[i] > 0 ? c->shares.energy_j[i] / u->unit_s[i] : 0;
         out->limit_only[k] |= c->shares.limit_only[i];
         out->warm[k] |= c->warm[i];
@@ -142,7 +151,7 @@ bool measure_solve(const struct measure *m, enum measure_phase phase, double rat
         return false;
     for (size_t i = 0; i < m->n_channels; i++)
         if (solve_channel(m, phase, i, &u, stretches, ratio, &c))
-            add(out, &u, &c, &largest_j);
+            add(out, &u, &c, &m->channels[phase][i], &largest_j);
     free(stretches);
     if (out->known)
         finish(out);

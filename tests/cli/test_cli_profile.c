@@ -1,0 +1,274 @@
+/* test_cli_profile.c - `joulet profile` from end to end on an engine whose components draw known powers: the three ways by which
+ * their energy is found, which one the record names, and what is left when the engine cannot be looked into. */
+#include "profile/counts.h"
+#include "run/profile.h"
+#include "tests/cli/program.h"
+#include "tests/cli/quick.h"
+#include "tests/sim_engine/sim_probe.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define TRIES 3 /* a machine that is busy with others may keep the sensor from being read: once more then */
+
+static void read_profile(const char *name, struct run_profile *p)
+{
+    struct joulet_error err;
+    char *text = scratch_read(name);
+    assert_non_null(text);
+    if (run_profile_from_json(text, strlen(text), p, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    free(text);
+}
+
+static const char *model(void)
+{
+    struct program made = {0};
+    static bool there;
+    if (!there) {
+        program_run(&made, ARGS("model", "make", "--shape", "tiny", "-o", scratch("tiny.gguf")));
+        assert_int_equal(made.code, 0);
+        program_release(&made);
+    }
+    there = true;
+    return scratch("tiny.gguf");
+}
+
+struct way {
+    const char *sensor, *slower, *more; /* what the sensor is besides its curve; one more variable of the engine, NULL none */
+    const char *tokens, *requests, *option, *value;
+};
+
+static void profile(const struct way *w, struct program *p)
+{
+    char curve[600], slower[40], folder[600], sim[700];
+    snprintf(curve, sizeof curve, "SIM_CURVE=%s", scratch("curve"));
+    snprintf(slower, sizeof slower, "SIM_SLOWER=%s", w->slower);
+    snprintf(folder, sizeof folder, "XDG_RUNTIME_DIR=%s", scratch("runtime"));
+    snprintf(sim, sizeof sim, "follow:%s%s", scratch("curve"), w->sensor);
+    mkdir(scratch("runtime"), 0700);
+    remove(scratch("curve"));
+    remove(scratch("p.json"));
+    const char *env[] = {curve, slower, folder, "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0", w->more, NULL};
+    const char *args[] = {"profile",
+                          "--engine",
+                          PROFILED_SERVER,
+                          "-m",
+                          model(),
+                          "--sim",
+                          sim,
+                          "--baseline",
+                          "2s",
+                          "--requests",
+                          w->requests,
+                          "-n",
+                          w->tokens,
+                          "--json",
+                          "-o",
+                          scratch("p.json"),
+                          "why is that so",
+                          w->option,
+                          w->value,
+                          NULL};
+    *p = (struct program){.env = env};
+    program_run(p, args);
+    p->env = NULL;
+}
+
+/* Until the record names the path; the last try is left to the caller to judge. */
+static void profile_until(const struct way *w, const char *path, struct run_profile *out)
+{
+    for (int i = 0; i < TRIES; i++) {
+        struct program p;
+        profile(w, &p);
+        if (p.code != 0)
+            fail_msg("ended with %d: %s", p.code, kept(&p.err));
+        program_release(&p);
+        read_profile("p.json", out);
+        if (!strcmp(out->how.path, path))
+            return;
+        if (i + 1 < TRIES)
+            run_profile_release(out);
+    }
+    fail_msg("the path is %s (%s), not %s", out->how.path, out->how.reason, path);
+}
+
+static void must_be(const struct run_profile *p, const char *component, enum wire_kind kind, double slower, double within)
+{
+    struct run_profile_row sum = run_profile_sum(p, "decode", component, RUN_PROFILE_ALL_LAYERS);
+    const struct run_profile_phase *decode = run_profile_phase(p, "decode");
+    assert_non_null(decode);
+    double truth = sim_component_j(kind) * slower * (double)decode->tokens;
+    if (!(fabs(sum.joules - truth) <= fmax(within * truth, sum.joules_pm)))
+        fail_msg("%s: %.4g J +- %.2g, and in truth %.4g J", component, sum.joules, sum.joules_pm, truth);
+}
+
+static void must_be_true(const struct run_profile *p, double slower)
+{
+    must_be(p, "attention", WIRE_ATTENTION, slower, 0.03);
+    must_be(p, "ffn", WIRE_FFN, slower, 0.03);
+    must_be(p, "head", WIRE_HEAD, slower, 0.03);
+    must_be(p, "ffn_norm", WIRE_FFN_NORM, slower, 0.05);
+    assert_true(p->how.closure > 0.97 && p->how.closure < 1.03);
+    assert_true(p->how.stretches > 0.99);
+    assert_true(p->how.instrumented > 0.9 && p->how.instrumented < 1.1);
+    assert_true(p->how.condition < 30);
+    assert_int_equal(p->how.lost, 0);
+    assert_false(p->how.estimated);
+}
+
+static void must_add_up(const struct run_profile *p)
+{
+    size_t layers = 0;
+    double all_s = 0;
+    for (size_t i = 0; i < p->n_rows; i++) {
+        layers += !strcmp(p->rows[i].phase, "decode") && !strcmp(p->rows[i].component, "attention") && p->rows[i].layer >= 0;
+        all_s += strcmp(p->rows[i].phase, "decode") ? 0 : p->rows[i].seconds;
+    }
+    const struct run_profile_phase *decode = run_profile_phase(p, "decode"), *sample = run_profile_phase(p, "sample");
+    assert_int_equal(layers, SIM_LAYERS);
+    assert_non_null(sample);
+    assert_non_null(run_profile_phase(p, "load"));
+    assert_non_null(run_profile_phase(p, "prefill"));
+    assert_true(fabs(all_s / decode->seconds - 1) < 0.2); /* its own length is that of the plain requests */
+    assert_true(p->n_trace > 10 && p->n_spans >= 5 && p->n_points > 0);
+    assert_non_null(p->sensor);
+    assert_non_null(run_pairs_get(&p->model, "layers"));
+}
+
+/* ---- the three paths ----------------------------------------------------------------------------------------------------- */
+
+/* As RAPL: many readings in a token. Shares of time would be a failure here. */
+static void a_fast_counter_tells_plain_tokens_apart(void **state)
+{
+    static const struct way w = {.sensor = ";device=amdgpu-energy", .slower = "3", .tokens = "14", .requests = "2"};
+    struct run_profile p;
+    (void)state;
+    profile_until(&w, "plain", &p);
+    must_be_true(&p, 3);
+    must_add_up(&p);
+    assert_string_equal(p.how.reason, "");
+    run_profile_release(&p);
+}
+
+static void a_slow_counter_needs_repeats(void **state)
+{
+    static const struct way w = {.sensor = ";period=20ms", .slower = "1", .tokens = "60", .requests = "2"};
+    struct run_profile p;
+    (void)state;
+    profile_until(&w, "lock-in", &p);
+    must_be_true(&p, 1);
+    must_add_up(&p);
+    run_profile_release(&p);
+}
+
+static void must_share_time(const struct run_profile *p, const char *why)
+{
+    struct run_profile_row ffn = run_profile_sum(p, "decode", "ffn", RUN_PROFILE_ALL_LAYERS);
+    struct run_profile_row attention = run_profile_sum(p, "decode", "attention", RUN_PROFILE_ALL_LAYERS);
+    must_say(p->how.reason, why);
+    assert_true(isnan(ffn.joules_pm) && isnan(ffn.limit_j));
+    assert_true(fabs(ffn.joules / ffn.seconds / (attention.joules / attention.seconds) - 1) < 1e-6); /* equal power, as it says */
+}
+
+static void without_repeats_a_slow_counter_gives_shares_of_time(void **state)
+{
+    static const struct way w = {
+        .sensor = ";period=20ms", .slower = "1", .tokens = "16", .requests = "1", .more = "SIM_REFUSES=1"};
+    struct run_profile p;
+    (void)state;
+    profile_until(&w, "time", &p);
+    must_share_time(&p, "nothing could be executed again");
+    run_profile_release(&p);
+}
+
+static void sampled_graphs_give_shares_of_time(void **state)
+{
+    static const struct way w = {
+        .sensor = ";period=20ms", .slower = "1", .tokens = "16", .requests = "1", .option = "--every", .value = "2"};
+    struct run_profile p;
+    (void)state;
+    profile_until(&w, "time", &p);
+    must_share_time(&p, "only some of the graphs");
+    assert_int_equal(p.how.every, 2);
+    run_profile_release(&p);
+}
+
+/* ---- without a look inside ----------------------------------------------------------------------------------------------- */
+
+static void an_engine_that_tells_nothing_is_said_to(void **state)
+{
+    static const struct way w = {.sensor = "", .slower = "1", .tokens = "8", .requests = "1", .more = "SIM_STATIC=1"};
+    struct program p;
+    struct run_profile r;
+    (void)state;
+    profile(&w, &p);
+    assert_int_equal(p.code, 0);
+    must_say(kept(&p.err), "where the probe cannot reach it");
+    read_profile("p.json", &r);
+    assert_string_equal(r.how.path, "stages");
+    assert_int_equal(r.n_rows, 0);
+    assert_non_null(run_profile_phase(&r, "load"));
+    assert_true(run_profile_phase(&r, "decode")->joules > 0);
+    run_profile_release(&r);
+    program_release(&p);
+}
+
+static void stages_of_any_engine(void **state)
+{
+    struct quick k;
+    struct program p = {0};
+    struct run_profile r;
+    (void)state;
+    quick_open(&k, NULL);
+    program_run(&p, ARGS("profile", "--engine", k.url, "--sim", "50", "--baseline", "2s", "--requests", "1", "-n", "8", "--json",
+                         "-o", scratch("p.json"), "hello"));
+    if (p.code)
+        fail_msg("%d: %s", p.code, kept(&p.err));
+    read_profile("p.json", &r);
+    assert_string_equal(r.how.path, "stages");
+    assert_int_equal(r.how.every, -1);
+    assert_true(run_profile_phase(&r, "decode")->tokens > 0);
+    run_profile_release(&r);
+    program_release(&p);
+    quick_close(&k);
+}
+
+static void bad_input_starts_nothing(void **state)
+{
+    static const struct {
+        const char *args[4], *says;
+    } rows[] = {
+        {{"--level", "atoms"}, "--level"},
+        {{"--requests", "0"}, "--requests"},
+        {{"--prompts", "nine", "hello"}, "not both"},
+        {{"--prompts", "nowhere.txt"}, "nowhere.txt"},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct program p = {0};
+        const char *args[8] = {"profile", "--sim", "1"};
+        memcpy(args + 3, rows[i].args, sizeof rows[i].args);
+        program_run(&p, args);
+        assert_int_equal(p.code, 2);
+        must_say(kept(&p.err), rows[i].says);
+        program_release(&p);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_fast_counter_tells_plain_tokens_apart),
+        cmocka_unit_test(a_slow_counter_needs_repeats),
+        cmocka_unit_test(without_repeats_a_slow_counter_gives_shares_of_time),
+        cmocka_unit_test(sampled_graphs_give_shares_of_time),
+        cmocka_unit_test(an_engine_that_tells_nothing_is_said_to),
+        cmocka_unit_test(stages_of_any_engine),
+        cmocka_unit_test(bad_input_starts_nothing),
+    };
+    return cmocka_run_group_tests(tests, scratch_open, scratch_close);
+}
