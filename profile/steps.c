@@ -129,3 +129,30 @@ bool steps_cost(const struct profile_step *steps, size_t n, struct step_cost *ou
     free(plain);
     return whole;
 }
+
+/* ---- without it --------------------------------------------------------------------------------------------------------- */
+
+double step_stop_inside_s(const struct profile_step *p, double stop_s)
+{
+    double between_s = p->stops && p->stretch_ns > 0 ? jl_s(p->graph_ns - p->stretch_ns) / p->stops : 0;
+    return stop_s > between_s ? stop_s - fmax(0, between_s) : 0;
+}
+
+double step_stretch_s(const struct ring_record *r, double inside_s)
+{
+    return fmax(0, jl_s(r->t1_ns - r->t0_ns) - inside_s);
+}
+
+void step_without_stops(struct profile_step *p, double stop_s)
+{
+    int64_t inside_ns = jl_ns(step_stop_inside_s(p, stop_s)), off;
+    p->stretch_ns = 0;
+    for (int k = 0; k < WIRE_KINDS; k++) {
+        off = inside_ns * p->kind_n[k];
+        p->kind_ns[k] = p->kind_ns[k] > off ? p->kind_ns[k] - off : 0;
+        p->stretch_ns += p->kind_ns[k];
+    }
+    off = stop_s > 0 ? jl_ns(stop_s * p->stops) : 0;
+    p->graph_ns = p->graph_ns - off > p->stretch_ns ? p->graph_ns - off : p->stretch_ns;
+    p->stops = 0;
+}

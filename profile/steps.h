@@ -47,4 +47,12 @@ struct step_cost {
 };
 bool steps_cost(const struct profile_step *steps, size_t n, struct step_cost *out); /* false: out of memory */
 
+/* What of a stop lies inside the stretch that it ends: stop_s less what lies between stretches, which none of them holds. 0 where
+ * the cost is not known, or not above 0. On devices that compute on their own a stop waits for them, which no stretch would:
+ * whoever uses times of stretches takes this off each of them first (by step_without_stops, or step_stretch_s of a record). */
+double step_stop_inside_s(const struct profile_step *watched, double stop_s);
+double step_stretch_s(const struct ring_record *stretch, double inside_s); /* at least 0 */
+/* Times of kinds, of all stretches and of graphs become what they would have been without stops; `stops` becomes 0. */
+void step_without_stops(struct profile_step *p, double stop_s);
+
 #endif

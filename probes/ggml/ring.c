@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#define NAME_MOST       30         /* bytes of a node's name that are kept */
 #define RECORDS_DEFAULT (1u << 18) /* 12 MiB: two minutes of a model of 1B, some seconds of a tiny one */
 #define RECORDS_LEAST   1024u
 #define RECORDS_MOST    (1u << 24)
@@ -231,31 +232,39 @@ void probe_remark(const char *text)
 
 /* ---- names ------------------------------------------------------------------------------------------------------------ */
 
-static uint32_t hash_of(const char *text)
+/* FNV-1a of "name:operation", as it is kept. */
+static uint32_t hash_of(const char *name, size_t n, const char *operation)
 {
-    uint32_t h = 2166136261u; /* FNV-1a */
-    for (; *text; text++)
-        h = (h ^ (unsigned char)*text) * 16777619u;
+    uint32_t h = 2166136261u;
+    for (size_t i = 0; i < n; i++)
+        h = (h ^ (unsigned char)name[i]) * 16777619u;
+    for (; *operation; operation++)
+        h = (h ^ (unsigned char)*operation) * 16777619u;
     return h;
 }
 
+static bool is_name(const struct wire_name *w, uint32_t hash, const char *name, size_t n, const char *operation)
+{
+    size_t room = sizeof(w->text) - n - 2; /* what is too long was cut */
+    return w->hash == hash && memcmp(w->text, name, n) == 0 && w->text[n] == ':' &&
+           strncmp(w->text + n + 1, operation, room) == 0;
+}
+
+/* After every node at level nodes: nothing is formatted but a name that is new. */
 uint32_t probe_name(const char *name, size_t n, const char *operation)
 {
     struct wire_head *h = probe_on();
-    char text[sizeof(h->names[0].text)];
-    int len = snprintf(text, sizeof(text), "%.*s:%s", (int)(n < 30 ? n : 30), name, operation);
-    if (!h || len < 0)
-        return 0;
-    uint32_t hash = hash_of(text);
-    for (uint32_t i = 0; i < WIRE_NAMES; i++) {
+    n = n < NAME_MOST ? n : NAME_MOST;
+    uint32_t hash = hash_of(name, n, operation);
+    for (uint32_t i = 0; h && i < WIRE_NAMES; i++) {
         uint32_t at = (hash + i) % WIRE_NAMES, empty = 0;
         struct wire_name *w = &h->names[at];
         uint32_t now = atomic_load_explicit(&w->state, memory_order_acquire);
-        if (now == 2 && w->hash == hash && strcmp(w->text, text) == 0)
+        if (now == 2 && is_name(w, hash, name, n, operation))
             return at + 1;
         if (now == 0 && atomic_compare_exchange_strong(&w->state, &empty, 1)) {
             w->hash = hash;
-            memcpy(w->text, text, sizeof(text));
+            snprintf(w->text, sizeof(w->text), "%.*s:%s", (int)n, name, operation);
             atomic_store_explicit(&w->state, 2, memory_order_release);
             return at + 1;
         }

@@ -9,6 +9,7 @@
 #include "lib/platform/platform.h"
 #include "profile/steps.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -322,9 +323,73 @@ static void cost_of_watching(void **state)
     assert_true(steps_cost(steps, 0, &c));
 }
 
+/* Two kinds in one step, three stops of 40 us of which 10 lie between stretches. */
+static void stops_are_taken_off(void **state)
+{
+    struct profile_step p = {.graph_ns = 1000000, .stretch_ns = 970000, .stops = 3}, same;
+    const struct ring_record r = {.t0_ns = 5, .t1_ns = 100005};
+    (void)state;
+    p.kind_ns[WIRE_ATTENTION] = 950000;
+    p.kind_n[WIRE_ATTENTION] = 2;
+    p.kind_ns[WIRE_FFN] = 20000;
+    p.kind_n[WIRE_FFN] = 1;
+    same = p;
+    double inside_s = step_stop_inside_s(&p, 40e-6);
+    assert_true(fabs(inside_s - 30e-6) < 1e-12);
+    assert_true(fabs(step_stretch_s(&r, inside_s) - 70e-6) < 1e-12);
+    assert_true(step_stretch_s(&r, 1) == 0);
+    step_without_stops(&p, 40e-6);
+    assert_int_equal(p.kind_ns[WIRE_ATTENTION], 890000);
+    assert_int_equal(p.kind_ns[WIRE_FFN], 0); /* shorter than what is believed of its stop */
+    assert_int_equal(p.stretch_ns, 890000);
+    assert_int_equal(p.graph_ns, 890000); /* 880 us by the stops, but not less than its stretches */
+    assert_int_equal(p.stops, 0);
+    for (int i = 0; i < 3; i++) { /* not known, none, in error below 0: nothing is taken off */
+        const double none[] = {NAN, 0, -1e-6};
+        p = same;
+        step_without_stops(&p, none[i]);
+        assert_int_equal(p.kind_ns[WIRE_ATTENTION], 950000);
+        assert_int_equal(p.stretch_ns, 970000);
+        assert_int_equal(p.graph_ns, 1000000);
+    }
+}
+
+/* An hour of 1B at nodes is 100 million records at most; what reads them keeps none. */
+static void a_long_stream_takes_no_memory(void **state)
+{
+    enum { STEPS = 200000, EACH = 16 };
+    struct ring_record out[CAPACITY];
+    static struct steps s;
+    struct profile_step p;
+    size_t ended = 0;
+    uint64_t number = 0;
+    (void)state;
+    steps_init(&s);
+    make(0);
+    struct ring *r = open_made();
+    struct mallinfo2 before = mallinfo2();
+    for (int i = 0; i < STEPS; i++) {
+        for (int k = 0; k < EACH; k++, number++)
+            write_record(number, k == EACH - 1 ? WIRE_STEP : k == EACH - 2 ? WIRE_GRAPH : WIRE_FFN, number, number + 1);
+        head()->reserved = number;
+        size_t n = ring_read(r, out, CAPACITY);
+        assert_int_equal(n, EACH);
+        for (size_t k = 0; k < n; k++)
+            ended += steps_add(&s, &out[k], &p);
+    }
+    struct mallinfo2 after = mallinfo2();
+    assert_int_equal(ended, STEPS);
+    assert_int_equal(p.kind_n[WIRE_FFN], EACH - 2);
+    assert_int_equal(ring_lost(r) + s.dropped, 0);
+    assert_int_equal(after.uordblks + after.hblkhd, before.uordblks + before.hblkhd);
+    ring_close(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stops_are_taken_off),
+        cmocka_unit_test(a_long_stream_takes_no_memory),
         cmocka_unit_test(read_while_it_is_written),
         cmocka_unit_test(what_was_overwritten_is_lost),
         cmocka_unit_test(what_makes_no_sense_is_counted),
