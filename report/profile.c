@@ -97,10 +97,10 @@ static void advice(const struct profiled_view *v)
     }
     for (size_t i = 0; i < v->p->n_advice; i++) {
         const struct run_profile_advice *a = &v->p->advice[i];
-        char *action = text_clean(a->action, v->style);
+        char *action = text_clean(a->action, v->style), *rule = text_clean(a->rule, v->style);
         struct number saving = number_pm(100 * a->saving, 100 * a->saving_pm, "%", v->style);
         char *strong = jl_strf("%s: saves %s", action ? action : "", saving.text);
-        text_item(v->out, v->style, a->rule, strong, NULL, TONE_PLAIN);
+        text_item(v->out, v->style, rule, strong, NULL, TONE_PLAIN);
         text_item(v->out, v->style, "", NULL, a->why, TONE_PLAIN);
         if (a->bench[0])
             text_item(v->out, v->style, "", NULL, a->bench, TONE_FAINT);
@@ -108,6 +108,7 @@ static void advice(const struct profiled_view *v)
             text_item(v->out, v->style, "", NULL, a->compare, TONE_FAINT);
         free(strong);
         free(action);
+        free(rule);
     }
 }
 

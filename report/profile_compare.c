@@ -71,7 +71,7 @@ static void find_reasons(struct pair *c)
     differing_pair(c, "machine", &a->machine, &b->machine, "cpu", "the difference is of machine and model together");
     differing_pair(c, "threads", &a->settings, &b->settings, "threads", "the difference is also of the threads");
     differing_pair(c, "context", &a->settings, &b->settings, "context", "attention does not have the same work");
-    if (a->how.flash != b->how.flash)
+    if (a->how.records > 0 && b->how.records > 0 && a->how.flash != b->how.flash)
         reason(c, "flash attention was %s in A and %s in B", a->how.flash ? "on" : "off", b->how.flash ? "on" : "off");
     const struct profiled_view *views[] = {&c->a, &c->b};
     for (size_t i = 0; i < JL_COUNT(views); i++)
@@ -190,6 +190,8 @@ static struct number change_text(struct difference d, const struct report_style 
 {
     if (isnan(d.change))
         return (struct number){"-"};
+    if (d.change >= 1 && d.change > d.pm) /* "2.60 times" reads better than "160 % more" */
+        return number_pm(1 + d.change, d.pm, "times", style);
     if (isfinite(d.pm) && fabs(d.change) <= d.pm)
         return number_f("none seen (%s%s %%)", text_pm(style), number_digits(100 * d.pm, 2).text);
     struct number size = number_pm(100 * fabs(d.change), 100 * d.pm, "%", style);
@@ -207,9 +209,12 @@ static void side_facts(const struct profiled_view *v, const char *label)
     const char *name = run_pairs_get(m, "name"), *quantisation = run_pairs_get(m, "quantisation");
     const char *engine = run_pairs_get(&v->p->engine, "version");
     double parameters = profiled_number(m, "parameters");
-    char *text = jl_strf("%s%s%s%s%s%s%s, profile %s", name ? report_model_name(name) : v->p->id, quantisation ? ", " : "",
+    char layers[48] = "";
+    if (v->scale != 1)
+        snprintf(layers, sizeof layers, ", %lld of %lld layers", (long long)v->layers, (long long)v->layers_of);
+    char *text = jl_strf("%s%s%s%s%s%s%s%s, profile %s", name ? report_model_name(name) : v->p->id, quantisation ? ", " : "",
                          quantisation ? quantisation : "", parameters > 0 ? ", " : "",
-                         parameters > 0 ? profiled_parameters(parameters, v->style).text : "", engine ? ", engine " : "",
+                         parameters > 0 ? profiled_parameters(parameters, v->style).text : "", layers, engine ? ", engine " : "",
                          engine ? engine : "", v->p->id);
     text_item(v->out, v->style, label, NULL, text ? text : "", TONE_PLAIN);
     free(text);
@@ -222,39 +227,48 @@ static void line_row(struct grid *g, const struct pair *c, const struct line *l)
     char *name = jl_strf("%s%s", l->component[0] ? "  " : "", clean ? clean : "");
     struct number a = side(l->a_j, l->a_pm, l->a_limit, style), b = side(l->b_j, l->b_pm, l->b_limit, style);
     struct number token = change_text(difference(l, 1, 1), style);
-    struct number parameter = change_text(difference(l, c->a_parameters, c->b_parameters), style);
     struct number flop = change_text(difference(l, l->a_flop, l->b_flop), style);
-    const char *const cells[] = {name ? name : "", a.text, b.text, token.text, parameter.text, flop.text};
+    const char *const cells[] = {name ? name : "", a.text, b.text, token.text, flop.text};
     grid_add(g, l->component[0] ? TONE_PLAIN : TONE_STRONG, cells);
     free(clean);
     free(name);
 }
 
-static void normalised(const struct pair *c)
+/* A phase divided by what the models have more or less of. */
+static void normalised_row(struct grid *g, const struct pair *c, const struct line *l, const char *what, double per_a,
+                           double per_b)
 {
     const struct report_style *style = c->a.style;
+    struct number a = profiled_si(l->a_j / per_a, "J", style), b = profiled_si(l->b_j / per_b, "J", style);
+    struct number change = change_text(difference(l, per_a, per_b), style);
+    char *clean = text_clean(l->phase, style), *name = jl_strf("%s, %s", clean ? clean : "", what);
+    const char *const cells[] = {name ? name : "", a.text, b.text, change.text};
+    grid_add(g, TONE_PLAIN, cells);
+    free(name);
+    free(clean);
+}
+
+static void normalised(const struct pair *c)
+{
+    static const struct grid_column columns[] = {
+        {"a token, for each", false, 0}, {"A", true, 0}, {"B", true, 0}, {"B against A", true, 0}};
+    struct grid g;
+    grid_init(&g, columns, JL_COUNT(columns));
     for (size_t i = 0; i < c->n; i++) {
         const struct line *l = &c->lines[i];
         if (l->component[0])
             continue;
-        char *text =
-            jl_strf("%s: A %s a parameter and %s a FLOP, B %s and %s", l->phase,
-                    profiled_si(l->a_j / c->a_parameters, "J", style).text, profiled_si(l->a_j / l->a_flop, "J", style).text,
-                    profiled_si(l->b_j / c->b_parameters, "J", style).text, profiled_si(l->b_j / l->b_flop, "J", style).text);
-        text_item(c->a.out, style, i ? "" : "a token", NULL, text ? text : "", TONE_PLAIN);
-        free(text);
+        normalised_row(&g, c, l, "parameter", c->a_parameters, c->b_parameters);
+        normalised_row(&g, c, l, "FLOP", l->a_flop, l->b_flop);
     }
+    grid_write(&g, c->a.out, c->a.style);
 }
 
 void report_profile_compare(struct jl_buf *out, const struct run_profile *a, const struct run_profile *b,
                             const struct report_style *style)
 {
-    static const struct grid_column columns[] = {{"energy of a token", false, 0},
-                                                 {"A", true, 0},
-                                                 {"B", true, 0},
-                                                 {"B against A", true, 0},
-                                                 {"for each parameter", true, 2},
-                                                 {"for each FLOP", true, 1}};
+    static const struct grid_column columns[] = {
+        {"energy of a token", false, 0}, {"A", true, 0}, {"B", true, 0}, {"B against A", true, 0}, {"for each FLOP", true, 1}};
     struct pair c;
     struct grid g;
     compare(&c, a, b, out, style);
@@ -268,10 +282,12 @@ void report_profile_compare(struct jl_buf *out, const struct run_profile *a, con
     grid_init(&g, columns, JL_COUNT(columns));
     for (size_t i = 0; i < c.n; i++)
         line_row(&g, &c, &c.lines[i]);
-    if (c.n)
+    if (c.n) {
         grid_write(&g, out, style);
-    jl_buf_str(out, "\n");
-    normalised(&c);
+        jl_buf_str(out, "\n");
+        normalised(&c);
+        jl_buf_str(out, "\n");
+    }
     for (size_t i = 0; i < c.n_reasons; i++)
         text_item(out, style, i ? "" : "but", NULL, c.reasons[i], TONE_WARN);
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LABEL = 16, FIGURES = 25, CELL_MAX = 3, SHADES = 10 };
+enum { LABEL = 16, FIGURES = 25, CELL_MAX = 3, SHADES = 10, NARROW = 72, NUMBERS = 7, GAP = 2, BESIDE = 3 };
 
 /* ---- the map ----------------------------------------------------------------------------------------------------- */
 
@@ -136,8 +136,7 @@ struct scale {
 
 static struct scale scale_of(const struct profiled_map *m, const struct report_style *style)
 {
-    int room = text_columns(style) - 2 - LABEL - FIGURES;
-    room = room < 8 ? 8 : room;
+    int room = text_columns(style) - 2 - LABEL - (text_columns(style) < NARROW ? 0 : FIGURES);
     int group = (int)((m->layers + room - 1) / room), cells = (int)((m->layers + group - 1) / group);
     int width = room / cells;
     return (struct scale){group, width > CELL_MAX ? CELL_MAX : width < 1 ? 1 : width};
@@ -194,14 +193,15 @@ static struct number span_of(const struct profiled_view *v, const struct profile
 
 static void legend(const struct profiled_view *v, const struct profiled_map *m, struct scale s, bool limited)
 {
-    jl_buf_printf(v->out, "  %-*s0 ", LABEL, "");
+    bool narrow = text_columns(v->style) < NARROW;
+    jl_buf_printf(v->out, "  %-*s0 ", narrow ? 0 : LABEL, "");
     for (int i = 0; i < SHADES; i++)
-        put_shade(v->out, v->style, i, 2);
-    jl_buf_printf(v->out, " %s a token and layer\n", profiled_si(m->top_j, "J", v->style).text);
+        put_shade(v->out, v->style, i, narrow ? 1 : 2);
+    jl_buf_printf(v->out, " %s%s\n", profiled_si(m->top_j, "J", v->style).text, narrow ? "" : " a token and layer");
     if (s.group > 1)
-        jl_buf_printf(v->out, "  %-*s%d layers a cell, their mean\n", LABEL, "", s.group);
+        text_item(v->out, v->style, "a cell", NULL, number_f("%d layers, their mean", s.group).text, TONE_PLAIN);
     if (limited)
-        jl_buf_printf(v->out, "  %-*s< too small to be resolved, the figure is an upper limit\n", LABEL, "");
+        text_item(v->out, v->style, "<", NULL, "too small to be resolved, the figure is an upper limit", TONE_PLAIN);
 }
 
 static void heading(const struct profiled_view *v, const char *phase, const char *what)
@@ -235,7 +235,9 @@ void profiled_heat(const struct profiled_view *v, const char *phase)
             put_cell(v->out, v->style, j, cell_limited, m.top_j, s.width);
             limited |= cell_limited;
         }
-        jl_buf_printf(v->out, "  %s\n", span_of(v, &m, k).text);
+        if (text_columns(v->style) >= NARROW)
+            jl_buf_printf(v->out, "  %s", span_of(v, &m, k).text);
+        jl_buf_str(v->out, "\n");
         free(name);
     }
     legend(v, &m, s, limited);
@@ -252,17 +254,26 @@ static struct number layer_cell(const struct profiled_view *v, const struct prof
     return profiled_si(m->j[at], "J", v->style);
 }
 
-/* A cell of `width` columns, as dark or bright as its energy. */
+/* Columns of the figures of a component: its name has the place of the shade too. */
+static int figure_width(const struct profiled_view *v, const struct profiled_map *m, size_t k)
+{
+    int width = text_width(m->components[k]) - BESIDE;
+    for (int64_t l = 0; l < m->layers; l++) {
+        int n = text_width(layer_cell(v, m, k, l).text);
+        width = n > width ? n : width;
+    }
+    return width;
+}
+
 static void put_figure(const struct profiled_view *v, const struct profiled_map *m, size_t k, int64_t l, int width)
 {
     struct number n = layer_cell(v, m, k, l);
     double j = m->j[k * (size_t)m->layers + (size_t)l];
-    jl_buf_printf(v->out, "%*s%s ", width - text_width(n.text), "", n.text);
-    if (isnan(j))
+    jl_buf_printf(v->out, "%*s%s ", GAP + width - text_width(n.text), "", n.text);
+    if (isnan(j) || !(m->top_j > 0))
         jl_buf_str(v->out, "  ");
     else
-        put_shade(v->out, v->style, level_of(j, m->top_j), 2);
-    jl_buf_str(v->out, " ");
+        put_shade(v->out, v->style, level_of(j, m->top_j), BESIDE - 1);
 }
 
 static void heading_cell(const struct profiled_view *v, const char *name, int width)
@@ -272,27 +283,37 @@ static void heading_cell(const struct profiled_view *v, const char *name, int wi
     free(clean);
 }
 
+static void layer_line(const struct profiled_view *v, const struct profiled_map *m, int64_t l, const int *widths, size_t n)
+{
+    jl_buf_printf(v->out, "  %5lld", (long long)l);
+    for (size_t k = 0; k < n; k++)
+        put_figure(v, m, k, l, widths[k]);
+    while (v->out->len && v->out->data[v->out->len - 1] == ' ')
+        v->out->len--;
+    jl_buf_str(v->out, "\n");
+}
+
 void profiled_layers(const struct profiled_view *v, const char *phase)
 {
-    enum { WIDTH = 14, BESIDE = 4 };
     struct profiled_map m;
+    int widths[PARTS_MAX], left = text_columns(v->style) - NUMBERS;
+    size_t n = 0;
     if (!profiled_map_init(&m, v, phase))
         return;
     heading(v, phase, ", J of a token");
-    size_t most = (size_t)(text_columns(v->style) - 9) / (WIDTH + BESIDE), n = m.n_components < most ? m.n_components : most;
+    for (; n < m.n_components; n++) {
+        widths[n] = figure_width(v, &m, n);
+        left -= GAP + widths[n] + BESIDE;
+        if (left < 0)
+            break;
+    }
     jl_buf_printf(v->out, "  %5s", "layer");
     for (size_t k = 0; k < n; k++)
-        heading_cell(v, m.components[k], WIDTH + (k ? BESIDE : 0));
+        heading_cell(v, m.components[k], GAP + widths[k] + BESIDE);
     jl_buf_str(v->out, "\n");
-    for (int64_t l = 0; l < m.layers; l++) {
-        jl_buf_printf(v->out, "  %5lld", (long long)l);
-        for (size_t k = 0; k < n; k++)
-            put_figure(v, &m, k, l, WIDTH);
-        while (v->out->len && v->out->data[v->out->len - 1] == ' ')
-            v->out->len--;
-        jl_buf_str(v->out, "\n");
-    }
+    for (int64_t l = 0; l < m.layers; l++)
+        layer_line(v, &m, l, widths, n);
     if (n < m.n_components)
-        jl_buf_str(v->out, "  (a wider terminal shows more components; --csv has all)\n");
+        text_item(v->out, v->style, "more", NULL, "a wider terminal shows more components; --csv has all", TONE_FAINT);
     profiled_map_release(&m);
 }

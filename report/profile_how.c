@@ -29,6 +29,8 @@ static const char *path_words(const char *path)
 
 static void say(const struct profiled_view *v, bool *first, const char *text, enum tone tone)
 {
+    if (*first)
+        jl_buf_str(v->out, "\n");
     text_item(v->out, v->style, *first ? "how" : "", NULL, text ? text : "", tone);
     *first = false;
 }
@@ -73,8 +75,8 @@ static void probe_line(const struct profiled_view *v, bool *first)
         jl_buf_printf(&b, "the probe looked at one graph in %lld, level %s", (long long)h->every,
                       h->level[0] ? h->level : "unknown");
     if (isfinite(h->instrumented))
-        jl_buf_printf(&b, "%sa token with the probe takes %s times the energy of one without", b.len ? "; " : "",
-                      number_pm(h->instrumented, h->instrumented_pm, "", v->style).text);
+        jl_buf_printf(&b, "%sa token with the probe takes %s the energy of one without", b.len ? "; " : "",
+                      number_pm(h->instrumented, h->instrumented_pm, "times", v->style).text);
     if (isfinite(h->stops))
         jl_buf_printf(&b, "%sits stops take %s of a step", b.len ? "; " : "",
                       number_pm(100 * h->stops, 100 * h->stops_pm, "%", v->style).text);
@@ -101,7 +103,6 @@ void profiled_how(const struct profiled_view *v)
 {
     const struct run_profile_how *h = &v->p->how;
     bool first = true;
-    jl_buf_str(v->out, "\n");
     path_line(v, &first);
     quality_line(v, &first);
     probe_line(v, &first);

@@ -20,6 +20,7 @@ struct line {
     const struct profiled_view *v;
     const char *series, *phase;
     const char *components[SERIES_COLUMNS]; /* beside the whole */
+    char *titles[SERIES_COLUMNS];
     int n_components;
     double top_j;
 };
@@ -114,8 +115,10 @@ static void one_series(struct line *l, size_t from)
             columns[0].title = kinds[i].x;
         }
     line_components(l);
-    for (int k = 0; k < l->n_components; k++)
-        columns[4 + k] = (struct grid_column){l->components[k], true, 2 + k};
+    for (int k = 0; k < l->n_components; k++) {
+        l->titles[k] = text_clean(l->components[k], l->v->style);
+        columns[4 + k] = (struct grid_column){l->titles[k] ? l->titles[k] : "", true, 2 + k};
+    }
     heading(l, title);
     grid_init(&g, columns, (size_t)(4 + l->n_components));
     for (size_t i = from; i < p->n_points; i++) {
@@ -126,6 +129,8 @@ static void one_series(struct line *l, size_t from)
             place_row(&g, l, &p->points[i]);
     }
     grid_write(&g, l->v->out, l->v->style);
+    for (int k = 0; k < l->n_components; k++)
+        free(l->titles[k]);
 }
 
 void profiled_series(const struct profiled_view *v)

@@ -150,14 +150,14 @@ struct number profiled_si(double x, const char *unit, const struct report_style 
         e--;
     }
     const char *prefix = e >= 0 ? big[e] : e == -2 && style->utf8 ? "\u00b5" : small[-e];
-    return number_f("%s %s%s", number_digits(x, 3).text, prefix, unit);
+    return number_f("%s%s%s%s", number_digits(x, 3).text, *prefix || *unit ? " " : "", prefix, unit);
 }
 
 struct number profiled_parameters(double n, const struct report_style *style)
 {
     if (n >= 0.9995e9)
         return number_f("%s B parameters", number_digits(n / 1e9, 3).text);
-    return profiled_si(n, "parameters", style);
+    return number_f("%s parameters", profiled_si(n, "", style).text);
 }
 
 /* "1.24 ± 0.05 mJ", and "< 0.3 mJ" where only a limit is known. */

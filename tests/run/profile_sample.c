@@ -207,8 +207,10 @@ static void describe(struct run_profile *p, const struct shape *s, bool estimate
     run_pairs_set(&p->model, "parameters", 'n', "%.0f", s->parameters);
     run_pairs_set(&p->model, "layers", 'n', "%d", s->layers);
     run_pairs_set(&p->model, "weight_bytes", 'n', "%.0f", s->parameters * s->bytes_per_weight);
-    if (s->layers_of != s->layers)
+    if (s->layers_of != s->layers) {
         run_pairs_set(&p->model, "layers_of", 'n', "%d", s->layers_of);
+        run_pairs_set(&p->model, "parameters_of", 'n', "70553706496");
+    }
     run_pairs_set(&p->settings, "threads", 'n', "4");
     run_pairs_set(&p->settings, "context", 'n', "4096");
     p->sensor = jl_strdup(estimate ? "cpu.tdp" : "cpu0.package");

@@ -1,0 +1,312 @@
+/* test_profile_view.c - views of profiles against golden files, and what holds for any record: no line too wide, no control
+ * character, the same data for charts as for tables. JOULET_GOLDEN names the folder; JOULET_GOLDEN_WRITE=1 writes the files anew,
+ * to be looked at before they are committed. */
+#include "lib/platform/platform.h"
+#include "report/internal.h"
+#include "report/profile.h"
+#include "tests/run/near.h"
+#include "tests/run/profile_sample.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+static char *shown(enum profile_sample s, const struct report_profile_options *options, const struct report_style *style)
+{
+    struct run_profile p;
+    struct jl_buf out;
+    jl_buf_init(&out, 1 << 24);
+    profile_sample(&p, s);
+    report_profile(&out, &p, options, style);
+    run_profile_release(&p);
+    assert_false(out.failed);
+    return jl_buf_take(&out);
+}
+
+static char *compared(enum profile_sample a, enum profile_sample b, const struct report_style *style)
+{
+    struct run_profile x, y;
+    struct jl_buf out;
+    jl_buf_init(&out, 1 << 24);
+    profile_sample(&x, a);
+    profile_sample(&y, b);
+    report_profile_compare(&out, &x, &y, style);
+    run_profile_release(&x);
+    run_profile_release(&y);
+    return jl_buf_take(&out);
+}
+
+/* ---- golden files ------------------------------------------------------------------------------------------------ */
+
+static void check_golden(const char *name, const char *text)
+{
+    const char *folder = getenv("JOULET_GOLDEN");
+    assert_non_null(folder);
+    char *path = jl_strf("%s/%s.txt", folder, name);
+    struct jl_buf want;
+    struct joulet_error err;
+    if (getenv("JOULET_GOLDEN_WRITE"))
+        assert_int_equal(jl_write_file(path, text, strlen(text), 0644, &err), JOULET_OK);
+    jl_buf_init(&want, 1 << 24);
+    if (jl_read_file(path, &want, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    if (strlen(text) != want.len || memcmp(text, want.data, want.len))
+        fail_msg("%s is not what is shown now:\n%s", path, text);
+    jl_buf_release(&want);
+    free(path);
+}
+
+static void views_are_the_golden_ones(void **state)
+{
+    static const struct {
+        const char *name;
+        enum profile_sample sample;
+        struct report_profile_options options;
+        struct report_style style;
+    } cases[] = {
+        {"profile-80", PROFILE_DENSE, {0}, {.utf8 = true, .width = 80}},
+        {"profile-80-ascii", PROFILE_DENSE, {0}, {.width = 80}},
+        {"profile-200", PROFILE_DENSE, {0}, {.utf8 = true, .width = 200}},
+        {"profile-colour", PROFILE_DENSE, {.phase = "decode"}, {.utf8 = true, .colour = true, .width = 80}},
+        {"profile-layers", PROFILE_DENSE, {.layers = true, .phase = "decode"}, {.utf8 = true, .width = 80}},
+        {"profile-moe", PROFILE_MOE, {0}, {.utf8 = true, .width = 100}},
+        {"profile-large", PROFILE_LARGE, {.phase = "decode"}, {.utf8 = true, .width = 80}},
+        {"profile-time", PROFILE_TIME, {.phase = "decode"}, {.utf8 = true, .width = 80}},
+        {"profile-stages", PROFILE_STAGES, {0}, {.utf8 = true, .width = 80}},
+        {"profile-empty", PROFILE_EMPTY, {0}, {.utf8 = true, .width = 80}},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(cases); i++) {
+        char *text = shown(cases[i].sample, &cases[i].options, &cases[i].style);
+        check_golden(cases[i].name, text);
+        free(text);
+    }
+}
+
+static void comparisons_are_the_golden_ones(void **state)
+{
+    static const struct {
+        const char *name;
+        enum profile_sample a, b;
+        struct report_style style;
+    } cases[] = {
+        {"profile-compare", PROFILE_DENSE, PROFILE_MOE, {.utf8 = true, .width = 100}},
+        {"profile-compare-80-ascii", PROFILE_DENSE, PROFILE_TIME, {.width = 80}},
+        {"profile-compare-scaled", PROFILE_DENSE, PROFILE_LARGE, {.utf8 = true, .width = 100}},
+        {"profile-compare-nothing", PROFILE_DENSE, PROFILE_EMPTY, {.utf8 = true, .width = 100}},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(cases); i++) {
+        char *text = compared(cases[i].a, cases[i].b, &cases[i].style);
+        check_golden(cases[i].name, text);
+        free(text);
+    }
+}
+
+/* ---- any record -------------------------------------------------------------------------------------------------- */
+
+/* Without the sequences that set colours, which take no columns. */
+static void without_colours(char *s)
+{
+    char *to = s;
+    while (*s)
+        if (*s == '\033')
+            s += strcspn(s, "m") + 1;
+        else
+            *to++ = *s++;
+    *to = '\0';
+}
+
+static void no_line_is_too_wide(void **state)
+{
+    static const int widths[] = {40, 60, 80, 100, 137, 200, 500};
+    (void)state;
+    for (size_t w = 0; w < JL_COUNT(widths); w++)
+        for (int s = 0; s < PROFILE_SAMPLES; s++)
+            for (int k = 0; k < 8; k++) {
+                struct report_style style = {.utf8 = k & 1, .colour = k & 2, .width = widths[w]};
+                struct report_profile_options options = {.layers = k & 4};
+                char *text = shown((enum profile_sample)s, &options, &style);
+                without_colours(text);
+                for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+                    if (text_width(line) > widths[w])
+                        fail_msg("%s at %d: \"%s\"", profile_sample_name((enum profile_sample)s), widths[w], line);
+                    for (const char *c = line; *c; c++)
+                        assert_true((unsigned char)*c >= 0x20 && (style.utf8 || (unsigned char)*c < 0x7f));
+                }
+                free(text);
+            }
+}
+
+/* Names of a foreign file do not command the terminal. */
+static void foreign_names_are_harmless(void **state)
+{
+    static const struct report_style style = {.utf8 = true, .width = 80};
+    struct run_profile p;
+    struct jl_buf out;
+    (void)state;
+    profile_sample(&p, PROFILE_DENSE);
+    for (size_t i = 0; i < p.n_rows; i++)
+        memcpy(p.rows[i].component, "\033[31m\n", 7);
+    for (size_t i = 0; i < p.n_phases; i++)
+        memcpy(p.phases[i].name, "a\033[2J", 6);
+    for (size_t i = 0; i < p.n_rows; i++)
+        memcpy(p.rows[i].phase, "a\033[2J", 6);
+    for (size_t i = 0; i < p.n_spans; i++)
+        memcpy(p.spans[i].stage, "\033[2J", 5);
+    for (size_t i = 0; i < p.n_points; i++)
+        memcpy(p.points[i].component, "\033[2J", 5);
+    memcpy(p.advice[0].rule, "\033[2J", 5);
+    memcpy(p.how.level, "\033[2J", 5);
+    run_profile_note(&p, "\033]0;title\007");
+    jl_buf_init(&out, 1 << 24);
+    for (int layers = 0; layers < 2; layers++) {
+        struct report_profile_options options = {.layers = layers, .phase = p.phases[2].name};
+        report_profile(&out, &p, &options, &style);
+    }
+    for (size_t i = 0; i < out.len; i++)
+        if (out.data[i] != '\n' && (unsigned char)out.data[i] < 0x20)
+            fail_msg("control character %d in: %.40s", out.data[i], out.data + (i > 20 ? i - 20 : 0));
+    jl_buf_release(&out);
+    run_profile_release(&p);
+}
+
+/* ---- figures ----------------------------------------------------------------------------------------------------- */
+
+static json_t *data_of(enum profile_sample s)
+{
+    struct run_profile p;
+    struct jl_buf out;
+    json_error_t err;
+    jl_buf_init(&out, 1 << 24);
+    profile_sample(&p, s);
+    report_profile_data(&out, &p);
+    json_t *o = json_loadb(out.data, out.len, 0, &err);
+    if (!o)
+        fail_msg("%s: %s in line %d", profile_sample_name(s), err.text, err.line);
+    jl_buf_release(&out);
+    run_profile_release(&p);
+    return o;
+}
+
+static double number(json_t *o, const char *key)
+{
+    json_t *v = json_object_get(o, key);
+    return json_is_number(v) ? json_number_value(v) : NAN;
+}
+
+/* Of each phase what flows into it flows out again, as a Sankey wants it. */
+static void flows_are_conserved(void **state)
+{
+    (void)state;
+    for (int s = PROFILE_DENSE; s <= PROFILE_TIME; s++) {
+        json_t *o = data_of((enum profile_sample)s), *link;
+        double in = NAN, out = 0;
+        size_t i;
+        json_array_foreach(json_object_get(o, "sankey"), i, link)
+        {
+            const char *source = json_string_value(json_object_get(link, "source")),
+                       *target = json_string_value(json_object_get(link, "target"));
+            double j = number(link, "joules");
+            if (!strcmp(source, "model") && !strcmp(target, "decode"))
+                in = j;
+            if (!strcmp(source, "decode") && !isnan(j))
+                out += j;
+        }
+        assert_near(out, in, 1e-9 * in);
+        json_decref(o);
+    }
+}
+
+static void shares_add_up(void **state)
+{
+    (void)state;
+    for (int s = PROFILE_DENSE; s <= PROFILE_TIME; s++) {
+        json_t *o = data_of((enum profile_sample)s), *bar;
+        double share = 0, expected = 0, time = 0, limits = 0;
+        size_t i;
+        json_array_foreach(json_object_get(o, "bars"), i, bar)
+        {
+            const char *phase = json_string_value(json_object_get(bar, "phase"));
+            if (strcmp(phase, "decode") || json_is_string(json_object_get(bar, "part")))
+                continue;
+            double x = number(bar, "share");
+            share += isnan(x) ? 0 : x;
+            limits += isnan(x);
+            expected += number(bar, "expected_share");
+            time += number(bar, "time_share");
+        }
+        assert_near(share, 1, 0.001); /* what is only limited has the rest */
+        assert_true(limits > 0);
+        assert_near(expected, 1, 1e-9);
+        assert_near(time, 1, 1e-9);
+        json_decref(o);
+    }
+}
+
+/* Four of eighty layers: energy of a token is of all eighty, joules are of the four. */
+static void layers_are_scaled(void **state)
+{
+    json_t *o = data_of(PROFILE_LARGE), *bar;
+    size_t i;
+    (void)state;
+    assert_near(number(o, "scale"), 20, 1e-12);
+    json_array_foreach(json_object_get(o, "bars"), i, bar)
+    {
+        const char *component = json_string_value(json_object_get(bar, "component"));
+        double per_token =
+            number(bar, "joules") / (strcmp(json_string_value(json_object_get(bar, "phase")), "decode") ? 64 : 100);
+        if (!strcmp(component, "ffn"))
+            assert_near(number(bar, "j_per_token"), 20 * per_token, 1e-9);
+        if (!strcmp(component, "head"))
+            assert_near(number(bar, "j_per_token"), per_token, 1e-9);
+    }
+    json_decref(o);
+}
+
+/* B against A with known figures: the ratio, its interval, and each way of dividing. */
+static void differences_have_their_interval(void **state)
+{
+    struct run_profile a, b;
+    struct jl_buf out;
+    (void)state;
+    profile_sample(&a, PROFILE_DENSE);
+    profile_sample(&b, PROFILE_DENSE);
+    for (size_t i = 0; i < b.n_phases; i++) {
+        a.phases[i].joules_pm = 0.03 * a.phases[i].joules;
+        b.phases[i].joules *= 1.2;
+        b.phases[i].joules_pm = 0.04 * b.phases[i].joules;
+        b.phases[i].flop *= 2;
+    }
+    run_pairs_set(&b.model, "parameters", 'n', "%.0f", 1.5 * 1.236e9);
+    jl_buf_init(&out, 1 << 20);
+    report_profile_compare_json(&out, &a, &b);
+    json_t *o = json_loadb(out.data, out.len, 0, NULL), *bar = json_array_get(json_object_get(o, "bars"), 0);
+    assert_string_equal(json_string_value(json_object_get(bar, "phase")), "prefill");
+    assert_near(number(json_object_get(bar, "per_token"), "change"), 0.2, 1e-9);
+    assert_near(number(json_object_get(bar, "per_token"), "pm"), 1.2 * 0.05, 1e-9);
+    assert_near(number(json_object_get(bar, "per_parameter"), "change"), 1.2 / 1.5 - 1, 1e-9);
+    assert_near(number(json_object_get(bar, "per_flop"), "change"), 1.2 / 2 - 1, 1e-9);
+    assert_int_equal(json_array_size(json_object_get(o, "not_comparable")), 0);
+    json_decref(o);
+    jl_buf_release(&out);
+    run_profile_release(&a);
+    run_profile_release(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(views_are_the_golden_ones), cmocka_unit_test(comparisons_are_the_golden_ones),
+        cmocka_unit_test(no_line_is_too_wide),       cmocka_unit_test(foreign_names_are_harmless),
+        cmocka_unit_test(flows_are_conserved),       cmocka_unit_test(shares_add_up),
+        cmocka_unit_test(layers_are_scaled),         cmocka_unit_test(differences_have_their_interval),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
