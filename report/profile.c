@@ -79,10 +79,12 @@ static void scaled(const struct profiled_view *v)
 {
     if (v->scale == 1)
         return;
+    const char *prefill = v->layers > 1 ? "in prefill the last one counts once, for it has less to do"
+                                        : "prefill cannot be scaled from one layer, for the last one has less to do";
     char *text =
         jl_strf("%lld of the %lld layers were in the model that ran: joules are of those, but energy of a token and shares "
-                "are of all %lld, the layers taken %s times",
-                (long long)v->layers, (long long)v->layers_of, (long long)v->layers_of, number_digits(v->scale, 3).text);
+                "are of all %lld, the layers taken %s times; %s",
+                (long long)v->layers, (long long)v->layers_of, (long long)v->layers_of, number_digits(v->scale, 3).text, prefill);
     text_item(v->out, v->style, "scaled", NULL, text ? text : "", TONE_WARN);
     free(text);
 }

@@ -67,7 +67,8 @@ static void find_reasons(struct pair *c)
                                                     : "B");
     differing_text(c, "path", a->how.path, b->how.path, "components are not found alike, phases are");
     if (!strcmp(a->how.path, "time") && !strcmp(b->how.path, "time"))
-        reason(c, "components of both are shares of time: their differences are those of time");
+        reason(c, "components of both are shares of time: their differences are those of time, and have no interval (%s)",
+               text_about(c->a.style));
     differing_pair(c, "machine", &a->machine, &b->machine, "cpu", "the difference is of machine and model together");
     differing_pair(c, "threads", &a->settings, &b->settings, "threads", "the difference is also of the threads");
     differing_pair(c, "context", &a->settings, &b->settings, "context", "attention does not have the same work");
@@ -99,7 +100,7 @@ static double whole_flop(const struct profiled_view *v, const char *phase, const
         const struct run_profile_row *r = &v->p->rows[i];
         if (strcmp(r->phase, phase) || r->part[0] || (component && strcmp(r->component, component)))
             continue;
-        flop += r->flop * (profiled_in_layers(r) ? v->scale : 1);
+        flop += isnan(r->flop) ? 0 : r->flop * profiled_times(v, r); /* "rest" has none that is known */
         any = true;
     }
     return any ? flop : NAN;
@@ -179,7 +180,8 @@ static void compare(struct pair *c, const struct run_profile *a, const struct ru
 static struct difference difference(const struct line *l, double per_a, double per_b)
 {
     double ratio = (l->b_j / per_b) / (l->a_j / per_a), relative = hypot(l->a_pm / l->a_j, l->b_pm / l->b_j);
-    if (!isfinite(ratio) || !(l->a_j > 0) || !(l->b_j > 0) || !(per_a > 0) || !(per_b > 0))
+    bool noise = l->a_j <= l->a_pm || l->b_j <= l->b_pm; /* may be nothing at all: of that there is no ratio */
+    if (noise || !isfinite(ratio) || !(l->a_j > 0) || !(l->b_j > 0) || !(per_a > 0) || !(per_b > 0))
         return (struct difference){NAN, NAN};
     return (struct difference){ratio - 1, ratio * relative};
 }
@@ -195,7 +197,7 @@ static struct number change_text(struct difference d, const struct report_style 
     if (isfinite(d.pm) && fabs(d.change) <= d.pm)
         return number_f("none seen (%s%s %%)", text_pm(style), number_digits(100 * d.pm, 2).text);
     struct number size = number_pm(100 * fabs(d.change), 100 * d.pm, "%", style);
-    return number_f("%s %s", size.text, d.change > 0 ? "more" : "less");
+    return number_f("%s%s %s", isnan(d.pm) ? text_about(style) : "", size.text, d.change > 0 ? "more" : "less");
 }
 
 static struct number side(double j, double pm, bool limit, const struct report_style *style)

@@ -40,7 +40,9 @@ void profiled_sum_phase(const struct profiled_view *v, const char *phase, bool p
 /* Energy of a phase as of the whole shape: what its layers have times `scale`, the rest once. NAN unknown. */
 double profiled_whole_phase(const struct profiled_view *v, const struct run_profile_phase *x, double *pm);
 double profiled_number(const struct run_pairs *p, const char *key); /* NAN when it is none */
-bool profiled_in_layers(const struct run_profile_row *r);           /* scales with their number */
+/* How often a row counts in the whole shape. The last layer of a prefill computes the feed-forward of the last token alone, so it
+ * counts once and the others for the rest; NAN: there is no other. */
+double profiled_times(const struct profiled_view *v, const struct run_profile_row *r);
 struct number profiled_joules(double j, double pm, double limit_j, const struct report_style *style);
 struct number profiled_si(double x, const char *unit, const struct report_style *style); /* "12.4 MFLOP"; unknown "-" */
 struct number profiled_parameters(double n, const struct report_style *style); /* "1.24 B parameters", as models are named */

@@ -34,9 +34,20 @@ void profiled_view_init(struct profiled_view *v, const struct run_profile *p, st
     v->bytes_per_s = profiled_number(&p->machine, "bytes_per_s");
 }
 
-bool profiled_in_layers(const struct run_profile_row *r)
+static bool in_layers(const struct run_profile_row *r)
 {
     return r->layer >= 0 || jl_word_in("attention_norm,attention,ffn_norm,ffn,layer", ',', r->component);
+}
+
+double profiled_times(const struct profiled_view *v, const struct run_profile_row *r)
+{
+    if (v->scale == 1 || !in_layers(r))
+        return 1;
+    if (strcmp(r->phase, "prefill") || r->layer < 0)
+        return v->scale;
+    if (v->layers < 2)
+        return NAN;
+    return r->layer == v->layers - 1 ? 1 : (double)(v->layers_of - 1) / (double)(v->layers - 1);
 }
 
 /* In the order in which a token passes them; what is not known comes last. */
@@ -80,7 +91,7 @@ static double expected(const struct profiled_view *v, const struct run_profile_r
 static void add_row(const struct profiled_view *v, struct profiled_sums *s, const struct run_profile_row *r, bool memory_bound)
 {
     struct profiled_sum *x = sum_of(s, r);
-    double times = profiled_in_layers(r) ? v->scale : 1;
+    double times = profiled_times(v, r);
     double most = isnan(r->joules) ? r->limit_j : r->joules + (isnan(r->joules_pm) ? 0 : r->joules_pm);
     double middle = isnan(r->joules) ? r->limit_j / 2 : r->joules;
     if (!x)
