@@ -5,6 +5,7 @@
 #include "profile/probe.h"
 #include "profile/steps.h"
 
+#include <elf.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -306,6 +307,35 @@ static void every_way_of_linking_and_calling(void **state)
     }
 }
 
+/* What it stands in for, and nothing else: no name of ours gets in the way of the engine's. */
+static void only_names_of_the_engine(void **state)
+{
+    struct jl_buf b;
+    size_t ours = 0, n = 0;
+    (void)state;
+    jl_buf_init(&b, (size_t)4 << 20);
+    assert_int_equal(jl_read_file(PROBE, &b, NULL), JOULET_OK);
+    const Elf64_Ehdr *e = (const void *)b.data;
+    const Elf64_Shdr *s = (const void *)(b.data + e->e_shoff), *symbols = NULL;
+    for (int i = 0; i < e->e_shnum; i++)
+        symbols = s[i].sh_type == SHT_DYNSYM ? &s[i] : symbols;
+    assert_non_null(symbols);
+    const Elf64_Sym *all = (const void *)(b.data + symbols->sh_offset);
+    const char *names = b.data + s[symbols->sh_link].sh_offset;
+    for (size_t i = 0; i < symbols->sh_size / sizeof(*all); i++) {
+        const char *name = names + all[i].st_name;
+        if (all[i].st_shndx == SHN_UNDEF)
+            continue;
+        n++;
+        if (!jl_starts(name, "llama_") && !jl_starts(name, "ggml_backend_") && !jl_starts(name, "_Z21common_sampler_sample"))
+            fail_msg("the probe shows %s", name);
+        ours += strcmp(name, "llama_decode") == 0;
+    }
+    assert_int_equal(ours, 1);
+    assert_true(n > 20);
+    jl_buf_release(&b);
+}
+
 /* A foreign callback that ends a graph still ends it. */
 static void a_graph_may_be_ended(void **state)
 {
@@ -458,6 +488,7 @@ int main(void)
         cmocka_unit_test(parts_of_a_layer),
         cmocka_unit_test(tokens_by_sequence),
         cmocka_unit_test(every_way_of_linking_and_calling),
+        cmocka_unit_test(only_names_of_the_engine),
         cmocka_unit_test(a_graph_may_be_ended),
         cmocka_unit_test(one_graph_in_so_many),
         cmocka_unit_test(nothing_without_being_asked),

@@ -12,8 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TOKENS 40
-#define LAYERS 4
+#define TOKENS       40
+#define LAYERS       4
+#define DRAFT_LAYERS 2
 
 static bool on_path, installed;
 
@@ -103,20 +104,31 @@ static void ask(const struct runtime_server *s, struct answer *a)
     assert_true(a->cache.len > 10000);
 }
 
-/* env NULL: without the probe. The ring's path, malloc'ed. */
-static char *serve(const char *const *env, const char *option, struct answer *a)
+static size_t count_of(const char *const *options)
+{
+    size_t n = 0;
+    while (options[n])
+        n++;
+    return n;
+}
+
+/* env NULL: without the probe; options: NULL after the last. The ring's path, malloc'ed. */
+static char *serve(const char *const *env, const char *const *more, struct answer *a)
 {
     struct runtime_server s;
     struct joulet_error err;
     char *slots = jl_strf("slot-save-path=%s/", scratch_path("slots"));
-    const char *const options[] = {slots, option};
+    const char *options[8] = {slots};
+    size_t n = 1 + count_of(more);
+    assert_true(n <= JL_COUNT(options));
+    memcpy(options + 1, more, (n - 1) * sizeof(*more));
     struct runtime_start how = {.model = scratch_path("m.gguf"),
                                 .context_length = 512,
                                 .threads = 1,
                                 .gpu_layers = -1,
                                 .private_only = !on_path,
                                 .options = options,
-                                .n_options = option ? 2 : 1,
+                                .n_options = n,
                                 .preload = env ? PROBE : NULL,
                                 .environment = env};
     if (runtime_server_start(&s, &how, &err) != JOULET_OK)
@@ -206,7 +218,7 @@ static void check_counts(const struct totals *t, enum wire_level level, bool moe
                     : t->parts[WIRE_ROUTER] + t->parts[WIRE_EXPERTS] == 0);
 }
 
-static void try_probe(const struct answer *plain, const char *what, const char *setting, const char *option,
+static void try_probe(const struct answer *plain, const char *what, const char *setting, const char *const *options,
                       enum wire_level level, bool moe)
 {
     char dir[256];
@@ -215,7 +227,7 @@ static void try_probe(const struct answer *plain, const char *what, const char *
     bool again = jl_starts(setting, "JOULET_PROBE_REPEAT");
     snprintf(dir, sizeof(dir), "JOULET_PROBE_DIR=%s", scratch_path("rings"));
     const char *const env[] = {dir, setting, "JOULET_PROBE_EVERY=1", "JOULET_PROBE_VERIFY=1", "JOULET_PROBE_SEGMENT_MS=1", NULL};
-    char *ring = serve(env, option, &a);
+    char *ring = serve(env, options, &a);
     if (!ring)
         fail_msg("%s, %s: there is no file of the probe", what, setting);
     if (strcmp(a.text, plain->text) != 0)
@@ -248,15 +260,16 @@ static void a_model(const char *shape, bool tied, const char *option)
     struct gguf_shape s;
     struct answer plain;
     char what[64];
+    const char *const options[] = {option, NULL};
     if (!on_path && !installed)
         skip();
     snprintf(what, sizeof(what), "%s%s%s", shape, tied ? "" : ", untied", option ? ", without flash attention" : "");
     assert_int_equal(gguf_shape_find(shape, &s, NULL), JOULET_OK);
     s.tied = tied;
     assert_int_equal(gguf_write(scratch_path("m.gguf"), &s, GGUF_Q8_0, 1, NULL, NULL, NULL), JOULET_OK);
-    free(serve(NULL, option, &plain));
+    free(serve(NULL, options, &plain));
     for (size_t i = 0; i < JL_COUNT(rows); i++)
-        try_probe(&plain, what, rows[i].setting, option, rows[i].level, s.experts > 0);
+        try_probe(&plain, what, rows[i].setting, options, rows[i].level, s.experts > 0);
     answer_release(&plain);
 }
 
@@ -278,9 +291,61 @@ static void a_model_with_experts(void **state)
     a_model("tiny-moe", true, NULL);
 }
 
+/* Two models in one process, each with a context and a scheduler of its own: neither's stretches are the other's. */
+static void a_draft_model(void **state)
+{
+    struct gguf_shape s;
+    struct answer plain, a;
+    struct ring *r;
+    struct ring_record records[256];
+    struct joulet_error err;
+    char dir[256];
+    char *draft = jl_strf("spec-draft-model=%s", scratch_path("draft.gguf"));
+    const char *const options[] = {draft, "spec-type=draft-simple", NULL};
+    size_t graphs[64] = {0}, attention[64] = {0}, schedulers = 0;
+    (void)state;
+    if (on_path || !installed) { /* names of these options differ between versions */
+        free(draft);
+        skip();
+    }
+    assert_int_equal(gguf_shape_find("tiny", &s, NULL), JOULET_OK);
+    assert_int_equal(gguf_write(scratch_path("m.gguf"), &s, GGUF_Q8_0, 1, NULL, NULL, NULL), JOULET_OK);
+    s.layers = DRAFT_LAYERS;
+    assert_int_equal(gguf_write(scratch_path("draft.gguf"), &s, GGUF_Q8_0, 2, NULL, NULL, NULL), JOULET_OK);
+    free(serve(NULL, options, &plain));
+    snprintf(dir, sizeof(dir), "JOULET_PROBE_DIR=%s", scratch_path("rings"));
+    const char *const env[] = {dir, "JOULET_PROBE_EVERY=1", NULL};
+    char *path = serve(env, options, &a);
+    assert_non_null(path);
+    assert_string_equal(a.text, plain.text);
+    assert_int_equal(a.cache.len, plain.cache.len);
+    assert_memory_equal(a.cache.data, plain.cache.data, a.cache.len);
+    if (ring_open(&r, path, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    for (size_t n; (n = ring_read(r, records, JL_COUNT(records))) > 0;)
+        for (size_t i = 0; i < n; i++) {
+            graphs[records[i].source % 64] += records[i].kind == WIRE_GRAPH;
+            attention[records[i].source % 64] += records[i].kind == WIRE_ATTENTION;
+        }
+    bool target = false, drafts = false;
+    for (int i = 0; i < 64; i++) {
+        schedulers += graphs[i] > 0;
+        target |= graphs[i] && attention[i] == LAYERS * graphs[i];
+        drafts |= graphs[i] && attention[i] == DRAFT_LAYERS * graphs[i];
+    }
+    assert_true(schedulers >= 2 && target && drafts);
+    ring_close(r);
+    unlink(path);
+    free(path);
+    free(draft);
+    answer_release(&plain);
+    answer_release(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_draft_model),
         cmocka_unit_test(a_dense_model),
         cmocka_unit_test(a_dense_model_with_an_output_of_its_own),
         cmocka_unit_test(a_model_with_experts),
