@@ -85,8 +85,10 @@ static bool room(struct measure *m, struct measure_of_phase *p, struct joulet_st
         p->full = true;
     else if ((n & (n - 1)) == 0) { /* also again from 0, when the list was emptied */
         struct joulet_stretch *grown = realloc(*list, (n ? 2 * n : 1) * sizeof **list);
-        m->failed = !grown;
-        *list = grown ? grown : *list;
+        if (grown)
+            *list = grown;
+        else
+            m->failed = true;
     }
     return !p->full && !m->failed;
 }

@@ -350,5 +350,6 @@ int main(void)
         cmocka_unit_test(a_dense_model_with_an_output_of_its_own),
         cmocka_unit_test(a_model_with_experts),
     };
-    return cmocka_run_group_tests(tests, begin, scratch_close);
+    int failed = cmocka_run_group_tests(tests, begin, scratch_close);
+    return failed || on_path || installed ? failed : 77;
 }
