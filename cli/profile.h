@@ -3,6 +3,7 @@
 #define CLI_PROFILE_H
 
 #include "cli/session.h"
+#include "llm/plans/grid.h"
 #include "llm/plans/plan.h"
 #include "profile/measure.h"
 #include "run/profile.h"
@@ -38,7 +39,8 @@ struct profiling {
     size_t n_passes;
     bool lockin;
     struct ring_control again;
-    joulet_mark until; /* of --duration */
+    struct grid_levels lengths, batches; /* of prompts; of sequences at once; n 0: not asked for */
+    joulet_mark until;                   /* of --duration */
     struct profile_power *power;
 };
 
@@ -54,6 +56,10 @@ int profile_passes(struct profiling *x);
 bool profile_pass(struct profiling *x, enum measure_pass pass, const char *prompt, int64_t max_tokens);
 /* Sums over the requests of one kind of pass. */
 void profile_sum(struct profiling *x, enum measure_pass pass, struct run_sums *out);
+
+/* profile_series.c: energy of a token against the length of the prompt, and against how many sequences there are at once. */
+int profile_series_read(struct profiling *x);
+void profile_series(struct profiling *x);
 
 /* profile_power.c */
 void profile_power_add(struct profiling *x);

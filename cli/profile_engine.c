@@ -43,7 +43,7 @@ static int choose(struct profiling *x, bool with_probe)
         .context = cli_int(c, "context", -1),
         .threads = (int)cli_int(c, "threads", 0),
         .gpu_layers = (int)cli_int(c, "gpu-layers", -1),
-        .parallel = 1,
+        .parallel = x->batches.n ? (int)x->batches.tokens[x->batches.n - 1] : 1,
         .q = &x->q,
     };
     bool ok = !with_probe || fill_environment(x, environment, texts);
@@ -96,7 +96,7 @@ bool profile_probe_found(struct profiling *x)
 
 void profile_watch(struct profiling *x, enum measure_pass pass)
 {
-    struct ring_control c = {.watch = pass == MEASURE_PLAIN ? WIRE_WATCH_NONE : WIRE_WATCH_ALL};
+    struct ring_control c = {.watch = pass == MEASURE_PLAIN || pass == MEASURE_ASIDE ? WIRE_WATCH_NONE : WIRE_WATCH_ALL};
     struct joulet_error err;
     if (!x->probe)
         return;

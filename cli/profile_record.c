@@ -415,6 +415,7 @@ static void describe_how(struct profiling *x)
 {
     struct run_profile_how *h = &x->p.how;
     double u2 = 0;
+    bool simulated = false;
     struct jl_buf names;
     jl_buf_init(&names, 4096);
     for (size_t i = 0; i < x->s.n_channels; i++) {
@@ -423,9 +424,12 @@ static void describe_how(struct profiling *x)
             continue;
         jl_buf_printf(&names, "%s%s", names.len ? " + " : "", c->id);
         h->estimated |= c->provenance == JOULET_ESTIMATED;
+        simulated |= c->provenance == JOULET_SIMULATED;
         h->idle_w = isnan(h->idle_w) ? x->s.idle[i].power_w : h->idle_w + x->s.idle[i].power_w;
         u2 += x->s.idle[i].u_w * x->s.idle[i].u_w;
     }
+    if (simulated)
+        run_profile_note(&x->p, "the sensor is simulated or replayed: its joules are not those of this machine");
     h->idle_w_pm = 2 * sqrt(u2);
     x->p.sensor = jl_buf_take(&names);
     snprintf(h->path, sizeof h->path, "stages");

@@ -28,7 +28,9 @@ enum measure_pass {
     MEASURE_PAIRED,  /* some are: what stops cost */
     MEASURE_WATCHED, /* all are */
     MEASURE_AGAIN,   /* all are, and stretches are executed again */
-    MEASURE_SAMPLED  /* one in so many is, as the user wants it: times only */
+    MEASURE_SAMPLED, /* one in so many is, as the user wants it: times only */
+    MEASURE_ASIDE,   /* no graph is stopped; of other prompts than the profile's */
+    MEASURE_PASSES
 };
 
 #define MEASURE_LAYERS    1024
@@ -81,12 +83,12 @@ struct measure {
     size_t n_paired;
     double stretch_s, graph_s;                                            /* of watched graphs without repeats */
     double load_s, tokenise_s, sample_s, detokenise_s;                    /* in plain passes, but the load */
-    double all_sample_s[MEASURE_AGAIN + 2];                               /* by kind of pass */
+    double all_sample_s[MEASURE_PASSES];                                  /* by kind of pass */
     int64_t prefill_from_ns, prefill_to_ns, decode_from_ns, decode_to_ns; /* of this pass; 0 none */
-    uint64_t records, steps_seen, prompts[MEASURE_AGAIN + 2];
-    double decoded[MEASURE_AGAIN + 2]; /* tokens by kind of pass */
-    int layers;                        /* seen */
-    bool flash, norm_inside, failed;   /* failed: no memory */
+    uint64_t records, steps_seen, prompts[MEASURE_PASSES];
+    double decoded[MEASURE_PASSES];  /* tokens by kind of pass */
+    int layers;                      /* seen */
+    bool flash, norm_inside, failed; /* failed: no memory */
 };
 enum joulet_status measure_open(struct measure **out, struct joulet_error *err);
 void measure_close(struct measure *m);
