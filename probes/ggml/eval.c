@@ -12,6 +12,7 @@
 #define STOP_CPU_NS    4000u  /* 0.2 to 0.6 us with one thread, to 4.6 with two: the most that was seen */
 #define STOP_DEVICE_NS 40000u /* of a device that computes on its own: it is waited for. Not measured */
 #define COST_MOST      0.005
+#define EVERY_LEAST    3 /* where every graph may cost 1.5 % of its step, one in three costs as little as that */
 
 struct ggml_calls ggml;
 static struct scheduler schedulers[SCHEDULERS];
@@ -269,7 +270,7 @@ static uint64_t interval_of(const struct scheduler *s, const struct choice *c)
         return probe_settings.every;
     double cost = (double)s->last_stops * (s->slow_device ? STOP_DEVICE_NS : STOP_CPU_NS);
     double n = c->plain_ns ? cost / (COST_MOST * (double)c->plain_ns) : 2;
-    return n < 1 ? 1 : n > 1e6 ? 1000000 : (uint64_t)n + 1;
+    return n < EVERY_LEAST ? EVERY_LEAST : n > 1e6 ? 1000000 : (uint64_t)n + 1;
 }
 
 static bool choose(struct scheduler *s)
