@@ -165,7 +165,7 @@ static void axis(const struct profiled_view *v, const struct profiled_map *m, st
 /* "0.41 mJ (0.40 to 0.42)" of a layer; a limit for what was not resolved. */
 static struct number span_of(const struct profiled_view *v, const struct profiled_map *m, size_t k)
 {
-    double lo = INFINITY, hi = -INFINITY, sum = 0, limit = 0;
+    double lo = INFINITY, hi = -INFINITY, limit = 0;
     int64_t n = 0;
     for (int64_t l = 0; l < m->layers; l++) {
         size_t at = k * (size_t)m->layers + (size_t)l;
@@ -175,7 +175,6 @@ static struct number span_of(const struct profiled_view *v, const struct profile
             continue;
         lo = fmin(lo, m->j[at]);
         hi = fmax(hi, m->j[at]);
-        sum += m->j[at];
         n++;
     }
     if (!n)
