@@ -132,7 +132,7 @@ const struct command cmd_profile = {
     .options =
         "engine key protocol token pid remote model system raw seed temperature top-p top-k min-p repeat-penalty stop "
         "max-tokens context engine-option threads gpu-layers think think-budget timeout prompts level every coarse prompt-tokens "
-        "batches requests "
+        "batches against requests "
         "duration "
         "layers phase data csv "
         "baseline sensors meter sim replay interval trust-root calibration measured-only json output run-id title grid "

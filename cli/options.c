@@ -227,6 +227,12 @@ const struct option_row option_table[] = {
      .type = OPTION_STRING,
      .arg = "LIST",
      .help = "Also prompts of these lengths, as in 64,256,1024: energy of a token against the length of the prompt."},
+    {.name = "against",
+     .type = OPTION_CHOICE,
+     .arg = "WHAT",
+     .choices = "layers,ffn,heads,vocab",
+     .help = "Also a model that joulet made with one layer, an eighth of the feed-forward, a group of heads or half of the "
+             "vocabulary less: the difference is what these cost."},
     {.name = "batches",
      .type = OPTION_STRING,
      .arg = "LIST",

@@ -61,6 +61,9 @@ void profile_sum(struct profiling *x, enum measure_pass pass, struct run_sums *o
 int profile_series_read(struct profiling *x);
 void profile_series(struct profiling *x);
 
+/* profile_against.c: the same prompts to a model with one component less. */
+void profile_against(struct profiling *x, int64_t tokens);
+
 /* profile_power.c */
 void profile_power_add(struct profiling *x);
 void profile_power_record(struct profiling *x);

@@ -215,7 +215,9 @@ int profile_passes(struct profiling *x)
         ok = round_of(x, tokens);
         done += ok;
     }
-    if (done && ok && !atomic_load(&cli_cancel))
+    if (done && ok && !atomic_load(&cli_cancel)) {
         profile_series(x);
+        profile_against(x, tokens);
+    }
     return done ? CLI_DONE : atomic_load(&cli_signal) ? 128 + atomic_load(&cli_signal) : CLI_ENGINE;
 }

@@ -96,7 +96,7 @@ static void add_load(struct filling *f)
     const struct run *r = &f->x->s.run;
     for (size_t i = 0; i < r->n_windows; i++) {
         const struct run_window *w = &r->windows[i];
-        if (strcmp(w->name, "load") != 0)
+        if (strcmp(w->name, "load") != 0 || !isnan(p.seconds)) /* a second one is of a model beside it */
             continue;
         p.seconds = run_window_s(w);
         p.joules = w->energy.total.net_j;

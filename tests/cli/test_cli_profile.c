@@ -188,8 +188,12 @@ static void without_repeats_a_slow_counter_gives_shares_of_time(void **state)
 
 static void sampled_graphs_give_shares_of_time(void **state)
 {
-    static const struct way w = {
-        .sensor = ";device=amdgpu-energy;period=20ms", .slower = "1", .tokens = "16", .requests = "1", .option = "--every", .value = "2"};
+    static const struct way w = {.sensor = ";device=amdgpu-energy;period=20ms",
+                                 .slower = "1",
+                                 .tokens = "16",
+                                 .requests = "1",
+                                 .option = "--every",
+                                 .value = "2"};
     struct run_profile p;
     (void)state;
     profile_until(&w, "time", &p);
@@ -238,6 +242,34 @@ static void stages_of_any_engine(void **state)
     quick_close(&k);
 }
 
+/* The simulated engine draws the same whatever model it is given: a difference would be one of the measurement. */
+static void what_a_model_has_less_is_a_limit_when_it_is_not_seen(void **state)
+{
+    static const struct way w = {.sensor = "",
+                                 .slower = "1",
+                                 .tokens = "12",
+                                 .requests = "1",
+                                 .more = "SIM_STATIC=1",
+                                 .option = "--against",
+                                 .value = "ffn"};
+    struct program p;
+    struct run_profile r;
+    size_t points = 0;
+    (void)state;
+    profile(&w, &p);
+    assert_int_equal(p.code, 0);
+    read_profile("p.json", &r);
+    for (size_t i = 0; i < r.n_points; i++) {
+        if (strcmp(r.points[i].series, "model"))
+            continue;
+        assert_true(isfinite(r.points[i].joules) && isfinite(r.points[i].joules_pm));
+        points++;
+    }
+    assert_int_equal(points, 3);
+    run_profile_release(&r);
+    program_release(&p);
+}
+
 static void bad_input_starts_nothing(void **state)
 {
     static const struct {
@@ -247,6 +279,9 @@ static void bad_input_starts_nothing(void **state)
         {{"--requests", "0"}, "--requests"},
         {{"--prompts", "nine", "hello"}, "not both"},
         {{"--prompts", "nowhere.txt"}, "nowhere.txt"},
+        {{"--batches", "1,1000"}, "at most 64"},
+        {{"--prompt-tokens", "few"}, "few"},
+        {{"--against", "norms"}, "--against"},
     };
     (void)state;
     for (size_t i = 0; i < JL_COUNT(rows); i++) {
@@ -269,6 +304,7 @@ int main(void)
         cmocka_unit_test(sampled_graphs_give_shares_of_time),
         cmocka_unit_test(an_engine_that_tells_nothing_is_said_to),
         cmocka_unit_test(stages_of_any_engine),
+        cmocka_unit_test(what_a_model_has_less_is_a_limit_when_it_is_not_seen),
         cmocka_unit_test(bad_input_starts_nothing),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
