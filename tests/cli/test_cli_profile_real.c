@@ -1,0 +1,116 @@
+/* test_cli_profile_real.c - `joulet profile` on a real llama-server, where one is installed: every layer and component of a model
+ * is in the record, with the time it took. Nothing here depends on how fast the machine is, nor on its sensors. */
+#include "lib/platform/platform.h"
+#include "run/profile.h"
+#include "tests/cli/program.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char *engine; /* folder of the private one; NULL: none is installed */
+
+static int begin(void **state)
+{
+    char *data = jl_data_dir_name();
+    engine = data ? jl_strf("%s/engine", data) : NULL;
+    char *manifest = engine ? jl_strf("%s/MANIFEST", engine) : NULL;
+    if (!manifest || access(manifest, R_OK) != 0) {
+        free(engine);
+        engine = NULL;
+    }
+    free(manifest);
+    free(data);
+    return scratch_open(state);
+}
+
+static int end(void **state)
+{
+    free(engine);
+    return scratch_close(state);
+}
+
+static void read_profile(const char *level, const char *more, struct run_profile *out)
+{
+    char data[600], runtime[600];
+    struct joulet_error err;
+    snprintf(data, sizeof data, "JOULET_DATA_DIR=%s", scratch("real"));
+    snprintf(runtime, sizeof runtime, "XDG_RUNTIME_DIR=%s", scratch("runtime"));
+    mkdir(scratch("real"), 0700);
+    mkdir(scratch("real/joulet"), 0700);
+    mkdir(scratch("runtime"), 0700);
+    if (symlink(engine, scratch("real/joulet/engine")) != 0)
+        assert_int_equal(access(scratch("real/joulet/engine"), R_OK), 0);
+    const char *env[] = {data, runtime, NULL};
+    struct program made = {.env = env}, p = {.env = env};
+    program_run(&made, ARGS("model", "make", "--shape", "tiny", "-o", scratch("tiny.gguf")));
+    program_release(&made);
+    program_run(&p, ARGS("profile", "--engine", "private", "-m", scratch("tiny.gguf"), "--sim", "50", "--baseline", "2s",
+                         "--threads", "1", "--requests", "1", "-n", "24", "--level", level, "--json", "-o", scratch("p.json"),
+                         "one two three", more));
+    if (p.code)
+        fail_msg("ended with %d: %s", p.code, kept(&p.err));
+    program_release(&p);
+    char *text = scratch_read("p.json");
+    assert_non_null(text);
+    if (run_profile_from_json(text, strlen(text), out, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    free(text);
+}
+
+static const struct run_profile_row *row(const struct run_profile *p, int64_t layer, const char *component, const char *part)
+{
+    for (size_t i = 0; i < p->n_rows; i++)
+        if (!strcmp(p->rows[i].phase, "decode") && p->rows[i].layer == layer && !strcmp(p->rows[i].component, component) &&
+            !strcmp(p->rows[i].part, part))
+            return &p->rows[i];
+    fail_msg("no row of %s %s in layer %lld", component, part, (long long)layer);
+    return NULL;
+}
+
+static void components_of_a_real_engine(void **state)
+{
+    static const char *const in_layers[] = {"attention_norm", "attention", "ffn_norm", "ffn"};
+    struct run_profile p;
+    (void)state;
+    if (!engine)
+        skip();
+    read_profile("components", NULL, &p);
+    for (int64_t layer = 0; layer < 4; layer++)
+        for (size_t k = 0; k < JL_COUNT(in_layers); k++) {
+            const struct run_profile_row *r = row(&p, layer, in_layers[k], "");
+            assert_true(r->seconds > 0 && r->flop > 0 && r->bytes > 0);
+        }
+    assert_true(row(&p, -1, "head", "")->seconds > 0);
+    assert_int_equal(run_profile_phase(&p, "decode")->tokens, 23);
+    assert_non_null(run_profile_phase(&p, "tokenise"));
+    assert_non_null(run_profile_phase(&p, "sample"));
+    assert_true(p.how.stretches > 0.5 && p.how.stretches <= 1);
+    assert_int_equal(p.how.lost, 0);
+    assert_true(p.how.path[0] && strcmp(p.how.path, "stages") != 0);
+    run_profile_release(&p);
+}
+
+static void parts_of_components(void **state)
+{
+    static const char *const parts[][2] = {
+        {"attention", "qkv"}, {"attention", "scores"}, {"attention", "projection"}, {"ffn", "down"}};
+    struct run_profile p;
+    (void)state;
+    if (!engine)
+        skip();
+    read_profile("nodes", NULL, &p);
+    for (int64_t layer = 0; layer < 4; layer++)
+        for (size_t k = 0; k < JL_COUNT(parts); k++)
+            assert_true(row(&p, layer, parts[k][0], parts[k][1])->seconds < row(&p, layer, parts[k][0], "")->seconds);
+    assert_true(p.how.flash);
+    run_profile_release(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(components_of_a_real_engine), cmocka_unit_test(parts_of_components)};
+    return cmocka_run_group_tests(tests, begin, end);
+}
