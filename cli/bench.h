@@ -9,9 +9,11 @@
 struct bench_server {
     struct runtime_choice choice;
     bool open, warm;
-    size_t first;  /* cell that tells how it is started */
-    int parallel;  /* most streams of its cells */
-    int64_t watch; /* cell whose watch it has */
+    bool refused;            /* it did not start, and is not started again */
+    struct joulet_error why; /* of that */
+    size_t first;            /* cell that tells how it is started */
+    int parallel;            /* most streams of its cells */
+    int64_t watch;           /* cell whose watch it has */
 };
 /* A cell as it is sent: the arrays belong to it. */
 struct bench_cell {
@@ -43,6 +45,8 @@ struct bench {
     size_t idle_request;            /* first request after it */
     bool looked, extend;            /* the power of a request was compared with it; it is taken anew for that */
     size_t done, planned;           /* in this session */
+    bool spare;                     /* cells may fail, but for the first: the reason stands in `why` and is not said */
+    struct joulet_error why;        /* of the last failure */
 };
 
 /* bench_plan.c: the plan from a file and from options; CLI_DONE or an exit code. */

@@ -120,7 +120,9 @@ static void keep(struct level *l, struct job *j)
     if (j->st == JOULET_OK)
         q.check = plan_check(p, j->g.text.data ? j->g.text.data : "");
     session_request_unmeasured(s, &q);
-    if (j->st != JOULET_OK && j->st != JOULET_CANCELLED)
+    if (j->st != JOULET_OK && j->st != JOULET_CANCELLED && b->spare)
+        b->why = j->err;
+    else if (j->st != JOULET_OK && j->st != JOULET_CANCELLED)
         cli_warn(s->cli, "%s %lld: %s", p->category ? p->category : "prompt", (long long)p->number, j->err.message);
     b->done += j->st != JOULET_CANCELLED;
     l->ended++;

@@ -124,6 +124,12 @@ static const char *old_digest(const struct bench *b, size_t server)
     return b->old_digest;
 }
 
+static void refuse(struct bench *b, size_t server)
+{
+    b->servers[server].refused = b->spare;
+    b->servers[server].why = b->why;
+}
+
 static int start(struct bench *b, size_t server)
 {
     struct bench_server *v = &b->servers[server];
@@ -142,9 +148,12 @@ static int start(struct bench *b, size_t server)
         .digest = b->s.resumed ? old_digest(b, server) : NULL,
         .q = &x->q,
         .further = begun,
+        .why = b->spare ? &b->why : NULL,
     };
     int code = session_choose_as(&b->s, &v->choice, &ask);
     v->open = v->choice.engine != NULL; /* also of a model that is refused */
+    if (code != CLI_DONE)
+        refuse(b, server);
     v->warm = false;
     if (code != CLI_DONE)
         return code;
@@ -193,6 +202,13 @@ static void name_models(struct bench *b)
     jl_buf_release(&names);
 }
 
+/* A cell that need not be there does without its server. */
+static int start_or_spare(struct bench *b, size_t server)
+{
+    int code = start(b, server);
+    return b->servers[server].refused && server != b->cells[0].server && !atomic_load(&cli_cancel) ? CLI_DONE : code;
+}
+
 int bench_servers(struct bench *b)
 {
     b->servers = calloc(b->m.n_cells, sizeof *b->servers);
@@ -217,7 +233,7 @@ int bench_servers(struct bench *b)
             "of the machine between them is not cancelled");
     int code = CLI_DONE;
     for (size_t i = 0; code == CLI_DONE && i < b->n_servers && (b->together || i == 0); i++)
-        code = start(b, b->together ? i : b->cells[b->steps[0].cell].server);
+        code = start_or_spare(b, b->together ? i : b->cells[b->steps[0].cell].server);
     name_models(b);
     session_keep(&b->s);
     return code;
@@ -238,6 +254,8 @@ int bench_use(struct bench *b, size_t cell)
 {
     size_t server = b->cells[cell].server;
     bool fresh = false;
+    if (b->servers[server].refused)
+        return CLI_ENGINE;
     if (!b->servers[server].open) {
         for (size_t i = 0; i < b->n_servers; i++)
             stop(b, i);
@@ -254,8 +272,11 @@ int bench_use(struct bench *b, size_t cell)
     if (fresh || (cold && !b->idle_at))
         bench_idle(b);
     for (size_t i = 0; i < b->n_servers; i++)
-        if (b->servers[i].open && !b->servers[i].warm && !prepare(b, i))
-            return CLI_ENGINE;
+        if (b->servers[i].open && !b->servers[i].warm && !prepare(b, i)) {
+            refuse(b, i);
+            if (!b->spare || i == server || atomic_load(&cli_cancel))
+                return CLI_ENGINE;
+        }
     if (b->s.watch.choice != &b->servers[server].choice)
         session_watch_engine(&b->s, &b->servers[server].choice);
     return atomic_load(&cli_cancel) ? CLI_INTERRUPTED : CLI_DONE;

@@ -119,7 +119,9 @@ static enum joulet_status one(struct bench *b, const struct plan_step *step, boo
     if (st == JOULET_OK && !own)
         q.check = plan_check(p, g.text.data ? g.text.data : "");
     session_request(s, &q, 0);
-    if (st != JOULET_OK && st != JOULET_CANCELLED)
+    if (st != JOULET_OK && st != JOULET_CANCELLED && b->spare)
+        b->why = err;
+    else if (st != JOULET_OK && st != JOULET_CANCELLED)
         cli_warn(s->cli, "%s %lld: %s", p->category ? p->category : "prompt", (long long)p->number, err.message);
     generated_release(&g);
     run_request_release(&q);

@@ -197,6 +197,8 @@ struct session_ask {
     const char *digest;             /* the model must have this one; NULL: any */
     const struct generation *q;     /* as requests will be: an engine that loads on demand loads the model for them now */
     bool further;                   /* the run has begun: with another engine, or it is resumed */
+    struct joulet_error *why;       /* of one of many that are tried: takes the reason of a failure, which is not said then; what
+                                       its load draws is not asked. NULL */
 };
 int session_choose_as(struct session *s, struct runtime_choice *choice, const struct session_ask *ask);
 /* What the engine and the model are, into pairs of their own. */

@@ -364,12 +364,15 @@ int session_choose_as(struct session *s, struct runtime_choice *choice, const st
         .key = cli_str(c, "key"),
         .protocol = cli_str(c, "protocol"),
         .cancel = &cli_cancel,
-        .before_start = before_start,
+        .before_start = ask->why ? NULL : before_start,
         .user = s,
     };
     if (runtime_choose(choice, ask->engine, ask->model, &how, &err) != JOULET_OK) {
-        int code = cli_fail(c, &err);
-        keep_failed_load(s, choice, &err, ask->further);
+        int code = ask->why ? CLI_ENGINE : cli_fail(c, &err);
+        if (ask->why)
+            *ask->why = err;
+        if (!ask->why)
+            keep_failed_load(s, choice, &err, ask->further);
         /* A refused key or an unknown protocol is a failure of the engine too. */
         return code == CLI_USAGE || err.status == JOULET_CANCELLED ? code : CLI_ENGINE;
     }
@@ -397,7 +400,8 @@ int session_choose_as(struct session *s, struct runtime_choice *choice, const st
     session_watch_engine(s, choice);
     if (!ask->further)
         session_begin(s);
-    measure_load(s, choice);
+    if (!ask->why)
+        measure_load(s, choice);
     snprintf(s->level, sizeof s->level, "L1"); /* from here on the idle level is that with the model loaded */
     session_keep(s);
     return CLI_DONE;

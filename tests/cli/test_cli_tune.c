@@ -1,0 +1,215 @@
+/* `joulet tune` on the built program: a simulated llama-server whose settings change its energy, and a sensor that follows it.
+ * The settings that save are found, and what they save is the truth of the simulation. */
+#include "run/run.h"
+#include "tests/cli/program.h"
+#include "tests/cli/quick.h"
+#include "tests/sim_engine/sim_llama.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ANSWER 16
+
+/* A llama-server at scratch("bin/llama-server"), its power in scratch("curve"); `more` options of sim_llama. */
+static const char *server(const char *more)
+{
+    char script[2048];
+    const char *path = scratch("bin/llama-server");
+    mkdir(scratch("bin"), 0755);
+    unlink(scratch("curve"));
+    snprintf(script, sizeof script, "#!/bin/sh\nexec %s \"$@\" --sim-curve %s %s\n", SIM_LLAMA, scratch("curve"), more);
+    scratch_write("bin/llama-server", script);
+    scratch_write("curve", "0 10\n");
+    assert_int_equal(chmod(path, 0755), 0);
+    return path;
+}
+
+static const char *tiny_model(void)
+{
+    struct program p = {0};
+    if (access(scratch("tiny.gguf"), F_OK) != 0) {
+        program_run(&p, ARGS("model", "make", "--shape", "tiny", "--quant", "q8_0", "-o", scratch("tiny.gguf")));
+        assert_int_equal(p.code, 0);
+        program_release(&p);
+    }
+    return scratch("tiny.gguf");
+}
+
+/* A search of the settings whose values do not hang on the machine that runs the test. */
+static void tune(struct program *p, const char *more, const char *const *args)
+{
+    static char sim[512], engine[512], model[512], prompts[512];
+    const char *all[40] = {"tune",       NULL,    "--engine", NULL, "--sim",    NULL, "--prompts",  NULL,
+                           "--baseline", "300ms", "-n",       "16", "--budget", "2s", "--settings", "flash-attn,kv-type"};
+    snprintf(engine, sizeof engine, "%s", server(more));
+    snprintf(model, sizeof model, "%s", tiny_model());
+    scratch_write("prompts.txt", "one two three four five six seven eight nine ten\n");
+    snprintf(prompts, sizeof prompts, "%s", scratch("prompts.txt"));
+    snprintf(sim, sizeof sim, "follow:%s;period=2ms", scratch("curve"));
+    all[1] = model;
+    all[3] = engine;
+    all[5] = sim;
+    all[7] = prompts;
+    for (size_t i = 0; i < 20 && args[i]; i++)
+        all[16 + i] = args[i];
+    program_start(p, all);
+}
+
+static json_t *told(struct program *p)
+{
+    json_error_t e;
+    json_t *root = json_loadb(p->out.data ? p->out.data : "", p->out.len, JSON_DECODE_INT_AS_REAL, &e);
+    if (!root)
+        fail_msg("no JSON: %s\n%s\n%s", e.text, kept(&p->out), kept(&p->err));
+    return root;
+}
+
+static double real_of(const json_t *o, const char *key)
+{
+    return json_real_value(json_object_get(o, key));
+}
+
+static const json_t *tried(const json_t *root, const char *name)
+{
+    size_t i;
+    json_t *x;
+    json_array_foreach(json_object_get(root, "tried"), i,
+                       x) if (strcmp(json_string_value(json_object_get(x, "name")), name) == 0) return x;
+    fail_msg("%s was not tried", name);
+    return NULL;
+}
+
+static double true_saving(void)
+{
+    struct sim_settings before = sim_llama_settings(), after = before;
+    after.flash = true;
+    after.cache_bits = 8.5;
+    double prompt = 10 + 8; /* words, and what the template adds */
+    return 1 - sim_llama_request_j(&after, prompt, ANSWER) / sim_llama_request_j(&before, prompt, ANSWER);
+}
+
+/* ---- what it finds ------------------------------------------------------------------------------------------------- */
+
+static void the_settings_that_save_are_found(void **state)
+{
+    struct program p = {0};
+    (void)state;
+    tune(&p, "", ARGS("--json"));
+    program_end(&p);
+    assert_int_equal(p.code, 0);
+    json_t *root = told(&p);
+    const json_t *settings = json_object_get(json_object_get(root, "best"), "settings"),
+                 *saving = json_object_get(root, "saving");
+    assert_string_equal(json_string_value(json_object_get(settings, "flash-attention")), "on");
+    assert_string_equal(json_string_value(json_object_get(settings, "kv-type")), "q8_0");
+    assert_string_equal(json_string_value(json_object_get(saving, "verdict")), "different");
+    print_message("saving %.3f (%.3f to %.3f), truth %.3f\n", real_of(saving, "share"), real_of(saving, "share_lo"),
+                  real_of(saving, "share_hi"), true_saving());
+    assert_true(true_saving() > 0.3);
+    assert_true(fabs(real_of(saving, "share") - true_saving()) < 0.03);
+    assert_true(real_of(saving, "share_lo") > 0);
+    assert_true(real_of(tried(root, "KV q8_0"), "ratio") < 1);
+    assert_true(real_of(saving, "tokens_per_s") > real_of(saving, "defaults_tokens_per_s"));
+    const char *line = json_string_value(json_array_get(json_object_get(root, "commands"), 0));
+    must_say(line, " --flash-attn on");
+    must_say(line, " --cache-type-k q8_0 --cache-type-v q8_0");
+    assert_int_equal(json_array_size(json_object_get(root, "runs")), 3);
+    json_decref(root);
+    program_release(&p);
+
+    struct run r;
+    record_last(&r); /* the last comparison, as any plan */
+    assert_int_equal(r.n_cells, 2);
+    assert_string_equal(run_pairs_get(&r.cells[1].settings, "flash_attention"), "on");
+    run_release(&r);
+    program_run(&p, ARGS("compare", "last", "--metric", "j-per-token"));
+    assert_int_equal(p.code, 0);
+    must_say(kept(&p.out), "B uses ");
+    program_release(&p);
+}
+
+/* ---- what goes wrong ----------------------------------------------------------------------------------------------- */
+
+static void what_fails_is_left_out(void **state)
+{
+    struct program p = {0};
+    (void)state;
+    tune(&p, "--sim-refuse q8_0 --sim-die 1 1024", ARGS("--budget", "1s", "--settings", "flash-attn,kv-type,batch"));
+    program_end(&p);
+    assert_int_equal(p.code, 0);
+    must_say(kept(&p.err), "KV q8_0 is left out of the search: ");
+    must_say(kept(&p.err), "V cache quantization requires flash_attn");
+    must_say(kept(&p.err), "batch 1024 is left out of the search: ");
+    assert_int_equal(lines_of(kept(&p.err)), 2); /* a sentence each */
+    must_say(kept(&p.out), "refused");
+    must_say(kept(&p.out), "Best settings: flash attention on");
+    must_say(kept(&p.out), "joulet engine start --engine ");
+    must_say(kept(&p.out), "--engine-option flash-attn=on");
+    program_release(&p);
+}
+
+static void a_rate_that_nothing_keeps(void **state)
+{
+    struct program p = {0};
+    (void)state;
+    tune(&p, "", ARGS("--min-tokens-per-s", "100000", "--settings", "flash-attn", "--budget", "1s"));
+    program_end(&p);
+    assert_int_equal(p.code, 1);
+    must_say(kept(&p.err), "no setting that was tried keeps 100000 tokens/s");
+    must_say(kept(&p.out), "Nothing that was tried keeps 100000 tokens/s");
+    program_release(&p);
+}
+
+static void interrupted_it_tells_the_best_so_far(void **state)
+{
+    struct program p = {0};
+    (void)state;
+    tune(&p, "", ARGS("--budget", "1h", "--verbose", "--settings", "flash-attn"));
+    program_until_err(&p, "third round");
+    kill(p.pid, SIGINT);
+    program_end(&p);
+    assert_int_equal(p.code, 130);
+    must_say(kept(&p.out), "Interrupted. Best so far: ");
+    must_say(kept(&p.out), "joulet compare ");
+    program_release(&p);
+}
+
+static void bad_words_are_refused(void **state)
+{
+    static const struct {
+        const char *args[4], *says;
+    } rows[] = {
+        {{"--settings", "threads,colour"}, "there is no setting \"colour\" to try"},
+        {{"--settings", "power-cap"}, "there is nothing to try"},
+        {{"--engine", "http://127.0.0.1:1"}, "tune starts servers of its own"},
+        {{"--for", "speed"}, "speed"},
+        {{"nowhere.gguf"}, "there is no model nowhere.gguf"},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct program p = {0};
+        bool model = strcmp(rows[i].args[0], "nowhere.gguf") != 0;
+        program_run(&p, ARGS("tune", rows[i].args[0], model ? rows[i].args[1] : NULL, tiny_model()));
+        if (p.code != 2 || !strstr(kept(&p.err), rows[i].says))
+            fail_msg("row %zu: code %d, \"%s\"", i, p.code, kept(&p.err));
+        program_release(&p);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_settings_that_save_are_found),
+        cmocka_unit_test(what_fails_is_left_out),
+        cmocka_unit_test(a_rate_that_nothing_keeps),
+        cmocka_unit_test(interrupted_it_tells_the_best_so_far),
+        cmocka_unit_test(bad_words_are_refused),
+    };
+    return cmocka_run_group_tests(tests, scratch_open, scratch_close);
+}
