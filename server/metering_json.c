@@ -181,6 +181,7 @@ void metering_put_energy(struct metering *m, const struct metered *x, struct jl_
     put_per(out, &x->r, isnan(a.net_j) ? a.gross_j : a.net_j);
     jl_buf_printf(out, ",\"provisional\":%s,\"flags\":[", x->live || (x->entered && !x->final) ? "true" : "false");
     put_flag(out, a.weights_assumed && !isnan(a.gross_j), "weights assumed", &first);
+    put_flag(out, a.weights_off && !isnan(a.gross_j), "weights", &first);
     put_flag(out, x->entered && isnan(a.net_j) && !isnan(a.gross_j), "no baseline", &first);
     put_flag(out, elsewhere(m, x), "drawn elsewhere", &first);
     put_flag(out, x->assumed && !isnan(a.gross_j), "devices assumed", &first);
