@@ -341,9 +341,7 @@ static void put_lines(struct metering *m, const struct metered *x, struct jl_buf
     struct joulet_attributed a = metering_figures(m, x);
     const char *what = isnan(a.net_j) ? "gross" : "net";
     double energy_j = isnan(a.net_j) ? a.gross_j : a.net_j;
-    double tokens = x->r.pieces > 0 ? (double)x->r.pieces : NAN;
-    if (x->r.tokens.generated > 0)
-        tokens = (double)x->r.tokens.generated;
+    double tokens = x->r.tokens.generated > 0 ? (double)x->r.tokens.generated : x->came;
     if (!isfinite(energy_j))
         return;
     jl_buf_printf(out, "\"%s_joules\":%.4g,", what, energy_j);

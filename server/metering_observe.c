@@ -256,6 +256,8 @@ static void told_piece(void *state, uint32_t part, double tokens, bool thinking,
     (void)thinking;
     pthread_mutex_lock(&e->m->lock);
     struct exchange *p = part_of(e, part);
+    if (p)
+        p->x->came += isnan(tokens) ? 1 : tokens;
     if (p && p->request != NOWHERE) {
         joulet_attribution_tokens(e->m->attribution, p->request, tokens, t_ns, NULL);
         note_decoding(p, true);
