@@ -357,7 +357,7 @@ size_t metering_members(struct metering *m, const char *id, bool in_usage, char 
     until.tv_nsec += PATIENCE_NS;
     until.tv_sec += until.tv_nsec / JL_NS_PER_S;
     until.tv_nsec %= JL_NS_PER_S;
-    jl_buf_init(&b, size + 1);
+    jl_buf_init_unkept(&b, size + 1);
     bool locked = pthread_mutex_timedlock(&m->lock, &until) == 0;
     const struct metered *x = locked ? metering_find(m, id) : NULL, none = {.live = true, .engine = NOWHERE};
     if (in_usage && x)

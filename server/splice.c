@@ -11,7 +11,7 @@ void splicer_init(struct splicer *s, const struct splice_options *o)
     *s = (struct splicer){.o = *o};
     s->passes = o->form == SPLICE_NONE && !o->drop_usage;
     json_watch_init(&s->watch);
-    jl_buf_init(&s->held, SPLICE_HELD_MAX);
+    jl_buf_init_unkept(&s->held, SPLICE_HELD_MAX);
 }
 
 void splicer_release(struct splicer *s)
@@ -216,7 +216,7 @@ static void judge(struct splicer *s)
         give(s, line, n);
         return;
     }
-    jl_buf_init(&out, SPLICE_HELD_MAX + SPLICE_MEMBERS_MAX + 1);
+    jl_buf_init_unkept(&out, SPLICE_HELD_MAX + SPLICE_MEMBERS_MAX + 1);
     json_watch_init(&s->watch);
     bool goes = find_usage(line, n, s->o.drop_each, &from, &to);
     size_t added = s->added, dropped = s->dropped;
