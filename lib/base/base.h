@@ -41,8 +41,8 @@ bool jl_buf_printf(struct jl_buf *b, const char *fmt, ...) JL_PRINTF(2, 3);
 void jl_buf_drop(struct jl_buf *b, size_t n); /* removes the first n bytes */
 char *jl_buf_take(struct jl_buf *b);          /* the caller frees; b is as after init */
 
-/* For what lives shortly in one of thousands of threads: longer than the blocks that glibc keeps for the thread that frees them, of
- * which up to seven of each of 64 sizes stay in each thread, more and more of them the longer it lives. */
+/* For what lives shortly in one of thousands of threads: longer than the blocks that glibc keeps for the thread that frees them,
+ * of which up to seven of each of 64 sizes stay in each thread, more and more of them the longer it lives. */
 #define JL_UNKEPT ((size_t)1040)
 void *jl_malloc_unkept(size_t n); /* as malloc */
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SHORT  ((size_t)64)
+#define SHORT ((size_t)64)
 
 void jl_buf_init(struct jl_buf *b, size_t max)
 {
