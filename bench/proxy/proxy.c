@@ -163,6 +163,7 @@ static void serve(int upstream_port, int way, int tell_fd)
     struct server *s;
     struct joulet_error err;
     jl_open_files_most();
+    jl_heap_of_few(); /* as the program does */
     if (server_open(&s, &o, &err) != JOULET_OK) {
         fprintf(stderr, "%s\n", err.message);
         _exit(1);
