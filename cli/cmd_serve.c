@@ -227,6 +227,7 @@ static int serve_run(struct cli *c, int argc, char **argv)
     if (argc > 0)
         return cli_usage(c, "serve takes no argument '%s'; name an engine with --upstream %s", argv[0], argv[0]);
     terminal_signals_again();
+    jl_heap_of_few();
     struct serve_reload *r = &s.reload;
     int code = serve_upstreams_await(&r->upstreams, c, &err) == JOULET_OK ? CLI_DONE : cli_fail(c, &err);
     if (code == CLI_DONE)

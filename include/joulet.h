@@ -798,6 +798,7 @@ struct joulet_share {
     double u_sensor_j; /* the part of u_j that is the sensor's, and common to all of its requests */
     double prefill_j;  /* of net_j: until the step of its second token; all of it when that never came */
     double u_common_j; /* the part of u_sensor_j that all windows have in common: the sensor's gain */
+    bool weights_off;  /* in a part of its life the model was far from what was measured (7.3) */
 };
 typedef void joulet_shared(void *user, const struct joulet_share *share);
 
@@ -875,6 +876,7 @@ struct joulet_attributed {
     double u_sensor_j;    /* the part of u_j that all requests on a device have in common; NAN while it is not final */
     double unmeasured_s;  /* of its life, on the device of which least is known; of one that is final */
     double prefill_j;     /* of net_j: until the step of its second token; NAN while it is not final */
+    bool weights_off;     /* in a part of its life the model was far from what was measured (7.3) */
 };
 typedef void joulet_attributed_told(void *user, const struct joulet_attributed *a);
 

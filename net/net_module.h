@@ -50,6 +50,8 @@ void net_address_text(const struct sockaddr *a, char *out, size_t size);
 
 /* "http://host:port" of a URL, without user, path and query: what a sentence may show. */
 const char *net_url_origin(const char *url, char *buf, size_t size);
+#define NET_BASE64_SIZE(n) (((n) + 2) / 3 * 4 + 1)
+void net_base64(const void *bytes, size_t n, char *out); /* of NET_BASE64_SIZE(n), its NUL included */
 bool net_url_skips_proxy(const char *url); /* it is this machine, as far as is known without asking anyone (net_proxy.c) */
 /* Host without user, port and brackets. */
 bool net_url_host(const char *url, char *host, size_t size);

@@ -149,3 +149,22 @@ enum joulet_status net_untrusted(const char *where, const char *why, struct joul
         "meter in JOULET_METER_CA",
         where, why);
 }
+
+/* ---- base64 (RFC 4648, 4) ---------------------------------------------------------------------------------------------------
+ */
+
+void net_base64(const void *bytes, size_t n, char *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *in = bytes;
+    for (size_t i = 0; i < n; i += 3) {
+        unsigned char b[3] = {0};
+        size_t have = n - i < 3 ? n - i : 3;
+        memcpy(b, in + i, have);
+        *out++ = digits[b[0] >> 2];
+        *out++ = digits[(b[0] & 3) << 4 | b[1] >> 4];
+        *out++ = have > 1 ? digits[(b[1] & 15) << 2 | b[2] >> 6] : '=';
+        *out++ = have > 2 ? digits[b[2] & 63] : '=';
+    }
+    *out = '\0';
+}

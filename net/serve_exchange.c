@@ -282,15 +282,15 @@ enum joulet_status serve_exchange_open(struct net_exchange **out, struct net_poo
                                        struct joulet_error *err)
 {
     *out = NULL;
-    struct net_exchange *x = malloc(sizeof(*x));
+    struct net_exchange *x = jl_malloc_unkept(sizeof(*x));
     if (!x)
         return jl_fail(err, JOULET_MEMORY, "out of memory");
     *x = (struct net_exchange){.pool = p, .ask = *a};
     x->ask.idle_s = a->idle_s > 0 ? a->idle_s : IDLE_DEFAULT_S;
     x->ask.first_s = a->first_s > 0 ? a->first_s : x->ask.idle_s;
     x->pieces = a->body_len != 0 && !a->body;
-    jl_buf_init(&x->request, REQUEST_MAX);
-    jl_buf_init(&x->pending, SIZE_MAX);
+    jl_buf_init_unkept(&x->request, REQUEST_MAX);
+    jl_buf_init_unkept(&x->pending, SIZE_MAX);
     reply_init(&x->reply, strcmp(a->method, "HEAD") == 0);
     x->line = x->pieces ? NULL : serve_pool_take(p, a->origin); /* a kept one may be stale, and pieces cannot be sent twice */
     x->reused = x->line != NULL;

@@ -154,25 +154,6 @@ static enum joulet_status fail_to_connect(const struct connecting *c, const char
 
 /* ---- what is known of it ----------------------------------------------------------------------------------------------- */
 
-static char *base64(const char *in)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t n = strlen(in);
-    char *out = malloc((n + 2) / 3 * 4 + 1), *p = out;
-    for (size_t i = 0; out && i < n; i += 3) {
-        unsigned char b[3] = {0};
-        size_t have = n - i < 3 ? n - i : 3;
-        memcpy(b, in + i, have);
-        *p++ = digits[b[0] >> 2];
-        *p++ = digits[(b[0] & 3) << 4 | b[1] >> 4];
-        *p++ = have > 1 ? digits[(b[1] & 15) << 2 | b[2] >> 6] : '=';
-        *p++ = have > 2 ? digits[b[2] & 63] : '=';
-    }
-    if (out)
-        *p = '\0';
-    return out;
-}
-
 /* "Basic ..." of "http://user:password@host"; NULL: nobody is named, or no memory. */
 static char *login_of(const char *origin)
 {
@@ -181,7 +162,11 @@ static char *login_of(const char *origin)
     if (u && curl_url_set(u, CURLUPART_URL, origin, 0) == CURLUE_OK &&
         curl_url_get(u, CURLUPART_USER, &user, CURLU_URLDECODE) == CURLUE_OK) {
         curl_url_get(u, CURLUPART_PASSWORD, &password, CURLU_URLDECODE);
-        char *both = jl_strf("%s:%s", user, password ? password : ""), *coded = both ? base64(both) : NULL;
+        char *both = jl_strf("%s:%s", user, password ? password : "");
+        size_t n = both ? strlen(both) : 0;
+        char *coded = both ? malloc(NET_BASE64_SIZE(n)) : NULL;
+        if (coded)
+            net_base64(both, n, coded);
         out = coded ? jl_strf("Basic %s", coded) : NULL;
         free(both);
         free(coded);

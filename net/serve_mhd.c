@@ -69,7 +69,7 @@ struct net_call {
 static void *on_target(void *user, const char *target, struct MHD_Connection *connection)
 {
     /* Not calloc: glibc's does not take what its thread gave back, and each of thousands of threads would come to hold seven. */
-    struct net_call *call = malloc(sizeof(*call));
+    struct net_call *call = jl_malloc_unkept(sizeof(*call));
     if (!call)
         return NULL;
     *call = (struct net_call){.server = user, .connection = connection};

@@ -12,7 +12,7 @@
 void reply_init(struct reply *r, bool to_head)
 {
     *r = (struct reply){.to_head = to_head, .length = -1};
-    jl_buf_init(&r->text, REPLY_HEAD_MAX);
+    jl_buf_init_unkept(&r->text, REPLY_HEAD_MAX);
 }
 
 void reply_release(struct reply *r)
@@ -181,7 +181,7 @@ static enum reply_head take_head(struct reply *r, size_t n)
         return r->status ? REPLY_BAD : REPLY_NO_HTTP;
     if (r->status < 200)
         return REPLY_MORE;
-    r->headers = malloc(count_lines(at, n) * sizeof(*r->headers));
+    r->headers = jl_malloc_unkept(count_lines(at, n) * sizeof(*r->headers));
     if (!r->headers)
         return REPLY_NO_MEMORY;
     take_line(&at, end);

@@ -1,5 +1,6 @@
 /* ws.c - frames of RFC 6455, section 5, without any socket: the same code reads what a server sends to us and what a client sends
  * to its server through us. */
+#include "net/net_module.h"
 #include "net/net_ws.h"
 
 #include <string.h>
@@ -265,19 +266,12 @@ static void sha1(const char *text, size_t n, unsigned char out[20])
 
 void ws_accept(const char *key, char out[WS_ACCEPT_SIZE])
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     static const char constant[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    unsigned char sum[21] = {0};
+    unsigned char sum[20];
     char text[120];
     size_t n = strnlen(key, 64);
     memcpy(text, key, n);
     memcpy(text + n, constant, sizeof(constant) - 1);
     sha1(text, n + sizeof(constant) - 1, sum);
-    for (size_t i = 0; i < 7; i++) {
-        uint32_t v = (uint32_t)sum[3 * i] << 16 | (uint32_t)sum[3 * i + 1] << 8 | sum[3 * i + 2];
-        for (size_t k = 0; k < 4; k++)
-            out[4 * i + k] = digits[v >> (18 - 6 * k) & 63];
-    }
-    out[27] = '='; /* 20 bytes: the last digit pads */
-    out[28] = '\0';
+    net_base64(sum, sizeof sum, out);
 }

@@ -56,7 +56,7 @@ bool splice_ask_usage(const char *body, size_t n, bool each, struct jl_buf *out,
     struct json_watch w;
     struct body b = {0};
     json_watch_init(&w);
-    jl_buf_init(out, BODY_MAX);
+    jl_buf_init_unkept(out, BODY_MAX);
     *asks = false;
     for (size_t i = 0; i < n && !w.broken; i++) {
         i += json_watch_text(&w, body + i, n - i);

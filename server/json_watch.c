@@ -69,7 +69,7 @@ static void end_string(struct json_watch *w)
         value(w, true);
         return;
     }
-    bool there = w->depth == 1 || (w->depth == 2 && w->in_usage);
+    bool there = w->depth == 1 || (w->depth == 2 && (w->in_usage || w->in_timings));
     w->energy_next = there && is(w->word, "energy");
     w->has_energy |= w->energy_next;
     w->energy_source |= w->energy_depth && w->depth == w->energy_depth + 1 && is(w->word, "source");
@@ -102,6 +102,8 @@ static void open_one(struct json_watch *w, bool object)
     w->energy_next = false;
     if (w->depth == 1 && is(w->key, "usage") && object)
         w->has_usage = w->in_usage = w->empty[1] = true;
+    if (w->depth == 1 && is(w->key, "timings") && object)
+        w->in_timings = w->empty[1] = true;
     unsigned char bit = (unsigned char)(1u << w->depth % 8);
     w->objects[w->depth / 8] = (unsigned char)(object ? w->objects[w->depth / 8] | bit : w->objects[w->depth / 8] & ~bit);
     w->depth++;
@@ -129,6 +131,10 @@ static enum json_place close_one(struct json_watch *w, bool object)
     if (w->depth == 1 && w->in_usage) {
         w->in_usage = false;
         return JSON_USAGE_ENDS;
+    }
+    if (w->depth == 1 && w->in_timings) {
+        w->in_timings = false;
+        return JSON_TIMINGS_ENDS;
     }
     return JSON_INSIDE;
 }
@@ -201,7 +207,7 @@ enum json_place json_watch_byte(struct json_watch *w, char c)
     } else {
         if (w->depth == 1 && c != '}')
             w->empty[0] = false;
-        if (w->depth == 2 && w->in_usage && c != '}')
+        if (w->depth == 2 && (w->in_usage || w->in_timings) && c != '}')
             w->empty[1] = false;
         if (w->energy_depth && w->depth == w->energy_depth + 1 && c != '}')
             w->empty[2] = false;

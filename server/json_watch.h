@@ -11,10 +11,11 @@
 /* Where a byte stands. */
 enum json_place {
     JSON_INSIDE,
-    JSON_ENDS,        /* the last brace of the object */
-    JSON_USAGE_ENDS,  /* the last brace of its member "usage" */
-    JSON_ENERGY_ENDS, /* of its member "energy", or of that of its usage */
-    JSON_BROKEN       /* no JSON object, or one too deep: nothing is known any more */
+    JSON_ENDS,         /* the last brace of the object */
+    JSON_USAGE_ENDS,   /* the last brace of its member "usage" */
+    JSON_TIMINGS_ENDS, /* of its member "timings", as llama.cpp has it */
+    JSON_ENERGY_ENDS,  /* of its member "energy", or of that of its usage or timings */
+    JSON_BROKEN        /* no JSON object, or one too deep: nothing is known any more */
 };
 
 struct json_watch {
@@ -26,8 +27,8 @@ struct json_watch {
     size_t word_n;
     char key[JSON_WATCH_WORD]; /* the last one at the top */
     bool reason_key;           /* the last key, at any depth, tells why the answer ended */
-    bool empty[3];             /* nothing yet in the object, in its usage, in its energy */
-    bool in_usage;
+    bool empty[3];             /* nothing yet in the object, in its usage or timings, in its energy */
+    bool in_usage, in_timings;
     size_t energy_depth; /* inside that member: where it was opened; 0: not in it */
     bool energy_next;    /* the key that was read last opens it */
     bool energy_source;  /* it tells who measured */

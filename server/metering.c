@@ -88,6 +88,7 @@ static void add_time(struct joulet_attributed *sum, const struct joulet_attribut
     sum->u_sensor_j += a->u_sensor_j;
     sum->u_j = hypot(own, sum->u_sensor_j);
     sum->weights_assumed |= a->weights_assumed;
+    sum->weights_off |= a->weights_off;
 }
 
 void metering_is_final(struct metering *m, struct metered *x)

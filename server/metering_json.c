@@ -182,6 +182,7 @@ void metering_put_energy(struct metering *m, const struct metered *x, struct jl_
     put_per(out, &x->r, isnan(a.net_j) ? a.gross_j : a.net_j);
     jl_buf_printf(out, ",\"provisional\":%s,\"flags\":[", x->live || (x->entered && !x->final) ? "true" : "false");
     put_flag(out, a.weights_assumed && !isnan(a.gross_j), "weights assumed", &first);
+    put_flag(out, a.weights_off && !isnan(a.gross_j), "weights", &first);
     put_flag(out, x->entered && isnan(a.net_j) && !isnan(a.gross_j), "no baseline", &first);
     put_flag(out, elsewhere(m, x), "drawn elsewhere", &first);
     put_flag(out, x->assumed && !isnan(a.gross_j), "devices assumed", &first);
@@ -341,9 +342,7 @@ static void put_lines(struct metering *m, const struct metered *x, struct jl_buf
     struct joulet_attributed a = metering_figures(m, x);
     const char *what = isnan(a.net_j) ? "gross" : "net";
     double energy_j = isnan(a.net_j) ? a.gross_j : a.net_j;
-    double tokens = x->r.pieces > 0 ? (double)x->r.pieces : NAN;
-    if (x->r.tokens.generated > 0)
-        tokens = (double)x->r.tokens.generated;
+    double tokens = x->r.tokens.generated > 0 ? (double)x->r.tokens.generated : x->came;
     if (!isfinite(energy_j))
         return;
     jl_buf_printf(out, "\"%s_joules\":%.4g,", what, energy_j);
@@ -359,7 +358,7 @@ size_t metering_members(struct metering *m, const char *id, bool in_usage, char 
     until.tv_nsec += PATIENCE_NS;
     until.tv_sec += until.tv_nsec / JL_NS_PER_S;
     until.tv_nsec %= JL_NS_PER_S;
-    jl_buf_init(&b, size + 1);
+    jl_buf_init_unkept(&b, size + 1);
     bool locked = pthread_mutex_timedlock(&m->lock, &until) == 0;
     const struct metered *x = locked ? metering_find(m, id) : NULL, none = {.live = true, .engine = NOWHERE};
     if (in_usage && x)

@@ -262,6 +262,8 @@ static void told_piece(void *state, uint32_t part, double tokens, bool thinking,
     pthread_mutex_lock(&e->m->lock);
     metering_steps_until(e->m, t_ns);
     struct exchange *p = part_of(e, part);
+    if (p)
+        p->x->came += isnan(tokens) ? 1 : tokens;
     if (p && p->request != NOWHERE) {
         int64_t made_ns = t_ns;
         if (metering_steps_piece(e->m, &p->follower, &tokens, &made_ns))

@@ -119,6 +119,7 @@ struct metered {
     char id[20];
     bool used, live, final, entered;
     bool sourced;     /* its figures come from the joulet server that is its upstream */
+    double came;      /* tokens of its answer so far; a piece whose tokens are not told is one */
     uint32_t devices; /* it drew from */
     bool assumed;     /* which those are was not known */
     bool others;      /* other programs compute on them too */

@@ -11,7 +11,6 @@
 
 #define LOOK_EVERY_NS 50000000
 #define ALIGN         ((size_t)16)
-#define NOT_KEPT      ((size_t)1100) /* bytes: more than the caches of glibc's threads take */
 
 enum what { REQUEST, REQUEST_END, HEAD, CHUNK, CHUNK_UP, END, SKIP /* the rest of the ring is not used */ };
 
@@ -129,7 +128,7 @@ static const char *keep(char **at, const char *s)
 static struct watched *watched_new(const struct observed *x)
 {
     size_t text = text_size(x), n = sizeof(struct watched) + x->n_headers * sizeof(struct net_header) + text;
-    struct watched *w = malloc(n > NOT_KEPT ? n : NOT_KEPT);
+    struct watched *w = jl_malloc_unkept(n);
     if (w)
         *w = (struct watched){.text_n = text};
     return w;
@@ -186,7 +185,7 @@ void watched_head(struct watched *w, int status, const struct net_header *header
     struct jl_buf text;
     if (!w)
         return;
-    jl_buf_init(&text, 1 << 16);
+    jl_buf_init_unkept(&text, 1 << 16);
     for (size_t i = 0; i < n; i++) {
         jl_buf_add(&text, headers[i].name, strlen(headers[i].name) + 1);
         jl_buf_add(&text, headers[i].value, strlen(headers[i].value) + 1);

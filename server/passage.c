@@ -153,8 +153,8 @@ void *passage_begin(struct server *s, struct rules *rules, struct net_call *call
         return NULL;
     *p = (struct passage){
         .server = s, .rules = rules, .call = call, .head = head, .target = target, .t_last_ns = head->t_ns, .own = own};
-    jl_buf_init(&p->body, SERVER_BODY_WHOLE);
-    p->headers = malloc((head->n_headers + 4) * sizeof(*p->headers)); /* and those of ours */
+    jl_buf_init_unkept(&p->body, SERVER_BODY_WHOLE);
+    p->headers = jl_malloc_unkept((head->n_headers + 4) * sizeof(*p->headers)); /* and those of ours */
     if (!p->headers) {
         free(p);
         return NULL;
@@ -272,7 +272,7 @@ static void splice_rest(struct passage *p, char **rest, int64_t *length)
 
 static bool pass_head(struct passage *p, const struct net_reply *reply)
 {
-    struct net_header *headers = malloc((reply->n_headers + 2) * sizeof(*headers));
+    struct net_header *headers = jl_malloc_unkept((reply->n_headers + 2) * sizeof(*headers));
     if (!headers)
         return false;
     char *rest = take_rest(p, reply);

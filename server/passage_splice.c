@@ -9,7 +9,7 @@
 #include <strings.h>
 
 #define AT_ONCE   ((size_t)8192)
-#define OUT_LEAST ((size_t)1024)
+#define OUT_LEAST JL_UNKEPT
 #define RESERVE   ((size_t)720) /* bytes that an announced length grows by: more than the object ever has */
 
 /* ---- counts ------------------------------------------------------------------------------------------------------------ */
@@ -110,7 +110,7 @@ static void learn_usage(struct passage *p, bool timings)
 static char *source_member(const char *url)
 {
     struct jl_buf b;
-    jl_buf_init(&b, SPLICE_MEMBERS_MAX);
+    jl_buf_init_unkept(&b, SPLICE_MEMBERS_MAX);
     jl_buf_str(&b, "\"source\":");
     server_json_string(&b, url);
     if (!b.failed)

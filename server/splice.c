@@ -11,7 +11,7 @@ void splicer_init(struct splicer *s, const struct splice_options *o)
     *s = (struct splicer){.o = *o};
     s->passes = o->form == SPLICE_NONE && !o->drop_usage;
     json_watch_init(&s->watch);
-    jl_buf_init(&s->held, SPLICE_HELD_MAX);
+    jl_buf_init_unkept(&s->held, SPLICE_HELD_MAX);
 }
 
 void splicer_release(struct splicer *s)
@@ -65,6 +65,9 @@ static void before(struct splicer *s, enum json_place place, struct jl_buf *into
         bool counts = whole || w->no_choices || w->ended || strcmp(w->type, "message_delta") == 0;
         if (counts)
             put_in(s, false, w->empty[1], into);
+    } else if (place == JSON_TIMINGS_ENDS && s->o.form == SPLICE_USAGE) {
+        if (!whole && w->ended && !w->has_usage && !(s->o.asks_usage && !s->o.drop_usage))
+            put_in(s, false, w->empty[1], into);
     } else if (place == JSON_ENDS && (whole || json_watch_is_final(w, s->o.asks_usage && !s->o.drop_usage))) {
         put_in(s, false, w->empty[0], into);
     }
@@ -74,7 +77,7 @@ static void before(struct splicer *s, enum json_place place, struct jl_buf *into
 static bool watch_byte(struct splicer *s, const char *from, const char *at, struct jl_buf *into)
 {
     enum json_place place = json_watch_byte(&s->watch, *at);
-    if (place != JSON_ENDS && place != JSON_USAGE_ENDS && place != JSON_ENERGY_ENDS)
+    if (place == JSON_INSIDE || place == JSON_BROKEN)
         return false;
     s->timings |= place == JSON_ENDS && s->watch.has_timings;
     size_t was = s->added;
@@ -213,7 +216,7 @@ static void judge(struct splicer *s)
         give(s, line, n);
         return;
     }
-    jl_buf_init(&out, SPLICE_HELD_MAX + SPLICE_MEMBERS_MAX + 1);
+    jl_buf_init_unkept(&out, SPLICE_HELD_MAX + SPLICE_MEMBERS_MAX + 1);
     json_watch_init(&s->watch);
     bool goes = find_usage(line, n, s->o.drop_each, &from, &to);
     size_t added = s->added, dropped = s->dropped;

@@ -10,7 +10,8 @@ enum splice_framing { SPLICE_JSON, SPLICE_LINES, SPLICE_SSE };
 enum splice_form {
     SPLICE_NONE,   /* byte for byte */
     SPLICE_ENERGY, /* a member of the last object */
-    SPLICE_USAGE   /* a member of its "usage"; of the object itself when it has none */
+    SPLICE_USAGE   /* a member of its "usage"; when it has none, of llama.cpp's "timings", which clients show with it; else of the
+                      object itself */
 };
 /* Members to be put in, as `"energy":{...}`: no comma before or after. Called once at most, when the last object ends. 0: none.
  */

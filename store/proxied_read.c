@@ -204,27 +204,73 @@ static void read_request(sqlite3_stmt *q, struct store_proxied *r)
     " prefill_net_j, prefill_gross_j, prefill_u_b, prefill_u_idle, prefill_u_spec, prefill_u_event,"                             \
     " decode_net_j, decode_gross_j, decode_u_b, decode_u_idle, decode_u_spec, decode_u_event"
 
-enum joulet_status store_each_proxied(struct store *s, const struct store_wanted *w, bool body, store_proxied_row *row,
-                                      void *user, struct joulet_error *err)
+/* Told of each row that is wanted until it returns false. */
+typedef bool each_row(sqlite3_stmt *q, void *reader);
+
+static enum joulet_status each(struct store *s, const char *what, const struct store_wanted *w, bool accounts, each_row *row,
+                               void *reader, struct joulet_error *err)
 {
     sqlite3_stmt *q = NULL;
-    bool more = true;
     store_lock(s);
-    int rc = prepare_wanted(s, &q, body ? REQUEST_COLUMNS ", body FROM proxied" : REQUEST_COLUMNS " FROM proxied", w, false);
-    while (rc == SQLITE_OK && more) {
-        rc = sqlite3_step(q);
-        if (rc != SQLITE_ROW)
-            break;
-        struct store_proxied r;
-        read_request(q, &r);
-        more = row(user, &r);
-        rc = SQLITE_OK;
-    }
-    enum joulet_status st =
-        rc == SQLITE_DONE || rc == SQLITE_OK ? jl_ok(err) : store_fail(s, rc, "reading requests of the proxy", err);
+    int rc = prepare_wanted(s, &q, what, w, accounts);
+    if (rc == SQLITE_OK)
+        do
+            rc = sqlite3_step(q);
+        while (rc == SQLITE_ROW && row(q, reader));
+    enum joulet_status st = jl_ok(err);
+    if (rc != SQLITE_DONE && rc != SQLITE_ROW)
+        st = store_fail(s, rc, accounts ? "reading the accounts of the proxy" : "reading requests of the proxy", err);
     sqlite3_finalize(q);
     store_unlock(s);
     return st;
+}
+
+struct request_reader {
+    store_proxied_row *row;
+    void *user;
+};
+
+static bool each_request(sqlite3_stmt *q, void *reader)
+{
+    const struct request_reader *to = reader;
+    struct store_proxied r;
+    read_request(q, &r);
+    return to->row(to->user, &r);
+}
+
+enum joulet_status store_each_proxied(struct store *s, const struct store_wanted *w, bool body, store_proxied_row *row,
+                                      void *user, struct joulet_error *err)
+{
+    struct request_reader reader = {row, user};
+    return each(s, body ? REQUEST_COLUMNS ", body FROM proxied" : REQUEST_COLUMNS " FROM proxied", w, false, each_request,
+                &reader, err);
+}
+
+struct account_reader {
+    store_account_row *row;
+    void *user;
+};
+
+static bool each_account(sqlite3_stmt *q, void *reader)
+{
+    const struct account_reader *to = reader;
+    struct store_account a = {.proxy = sql_text(q, 0),
+                              .device = sql_text(q, 1),
+                              .from_wall_ns = sqlite3_column_int64(q, 2),
+                              .to_wall_ns = sqlite3_column_int64(q, 3),
+                              .provenance = (enum joulet_provenance)sqlite3_column_int64(q, 4),
+                              .j = {.measured_j = sql_real(q, 5),
+                                    .requests_j = sql_real(q, 6),
+                                    .idle_shares_j = sql_real(q, 7),
+                                    .vacant_j = sql_real(q, 8),
+                                    .keep_alive_j = sql_real(q, 9),
+                                    .other_j = sql_real(q, 10),
+                                    .residual_j = sql_real(q, 11),
+                                    .idle_device_j = sql_real(q, 15)},
+                              .shared_s = sql_real(q, 16),
+                              .unmeasured_s = sql_real(q, 12),
+                              .idle = {.power_w = sql_real(q, 13), .u_w = sql_real(q, 14), .sd_w = NAN}};
+    return to->row(to->user, &a);
 }
 
 enum joulet_status store_each_account(struct store *s, const struct store_wanted *w, store_account_row *row, void *user,
@@ -234,38 +280,8 @@ enum joulet_status store_each_account(struct store *s, const struct store_wanted
                                   "idle_shares_j, vacant_j, keep_alive_j,"
                                   " other_j, residual_j, unmeasured_s, idle_w, idle_u_w, idle_device_j, shared_s FROM accounts";
     struct store_wanted times = {.since_ns = w->since_ns, .until_ns = w->until_ns};
-    sqlite3_stmt *q = NULL;
-    bool more = true;
-    store_lock(s);
-    int rc = prepare_wanted(s, &q, columns, &times, true);
-    while (rc == SQLITE_OK && more) {
-        rc = sqlite3_step(q);
-        if (rc != SQLITE_ROW)
-            break;
-        struct store_account a = {.proxy = sql_text(q, 0),
-                                  .device = sql_text(q, 1),
-                                  .from_wall_ns = sqlite3_column_int64(q, 2),
-                                  .to_wall_ns = sqlite3_column_int64(q, 3),
-                                  .provenance = (enum joulet_provenance)sqlite3_column_int64(q, 4),
-                                  .j = {.measured_j = sql_real(q, 5),
-                                        .requests_j = sql_real(q, 6),
-                                        .idle_shares_j = sql_real(q, 7),
-                                        .vacant_j = sql_real(q, 8),
-                                        .keep_alive_j = sql_real(q, 9),
-                                        .other_j = sql_real(q, 10),
-                                        .residual_j = sql_real(q, 11),
-                                        .idle_device_j = sql_real(q, 15)},
-                                  .shared_s = sql_real(q, 16),
-                                  .unmeasured_s = sql_real(q, 12),
-                                  .idle = {.power_w = sql_real(q, 13), .u_w = sql_real(q, 14), .sd_w = NAN}};
-        more = row(user, &a);
-        rc = SQLITE_OK;
-    }
-    enum joulet_status st =
-        rc == SQLITE_DONE || rc == SQLITE_OK ? jl_ok(err) : store_fail(s, rc, "reading the accounts of the proxy", err);
-    sqlite3_finalize(q);
-    store_unlock(s);
-    return st;
+    struct account_reader reader = {row, user};
+    return each(s, columns, &times, true, each_account, &reader, err);
 }
 
 enum joulet_status store_freeze(struct store *s, struct joulet_error *err)

@@ -28,9 +28,11 @@ enum joulet_status jl_ok(struct joulet_error *err);
 struct jl_buf {
     char *data;
     size_t len, cap, max;
-    bool failed; /* out of memory or over max: data is what fitted, further writes do nothing */
+    size_t least; /* of its first block; 0: a short one */
+    bool failed;  /* out of memory or over max: data is what fitted, further writes do nothing */
 };
 void jl_buf_init(struct jl_buf *b, size_t max);
+void jl_buf_init_unkept(struct jl_buf *b, size_t max); /* its blocks are as those of jl_malloc_unkept */
 void jl_buf_release(struct jl_buf *b);
 void jl_buf_clear(struct jl_buf *b); /* len 0, memory and limit kept */
 bool jl_buf_add(struct jl_buf *b, const void *bytes, size_t n);
@@ -38,6 +40,11 @@ bool jl_buf_str(struct jl_buf *b, const char *s);
 bool jl_buf_printf(struct jl_buf *b, const char *fmt, ...) JL_PRINTF(2, 3);
 void jl_buf_drop(struct jl_buf *b, size_t n); /* removes the first n bytes */
 char *jl_buf_take(struct jl_buf *b);          /* the caller frees; b is as after init */
+
+/* For what lives shortly in one of thousands of threads: longer than the blocks that glibc keeps for the thread that frees them,
+ * of which up to seven of each of 64 sizes stay in each thread, more and more of them the longer it lives. */
+#define JL_UNKEPT ((size_t)1040)
+void *jl_malloc_unkept(size_t n); /* as malloc */
 
 /* ---- strings and numbers ------------------------------------------------------------------------------------------ */
 char *jl_strdup(const char *s);                      /* NULL in, NULL out; NULL on no memory */

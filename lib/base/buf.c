@@ -5,17 +5,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CACHED ((size_t)1024) /* bytes of the longest block that glibc's caches take, about */
+#define SHORT ((size_t)64)
 
 void jl_buf_init(struct jl_buf *b, size_t max)
 {
     *b = (struct jl_buf){.max = max};
 }
 
+void jl_buf_init_unkept(struct jl_buf *b, size_t max)
+{
+    *b = (struct jl_buf){.max = max, .least = JL_UNKEPT};
+}
+
+void *jl_malloc_unkept(size_t n)
+{
+    return malloc(n > JL_UNKEPT ? n : JL_UNKEPT);
+}
+
 void jl_buf_release(struct jl_buf *b)
 {
     free(b->data);
-    *b = (struct jl_buf){.max = b->max};
+    *b = (struct jl_buf){.max = b->max, .least = b->least};
 }
 
 void jl_buf_clear(struct jl_buf *b)
@@ -30,7 +40,7 @@ void jl_buf_clear(struct jl_buf *b)
  * would stay, in each of thousands of threads. */
 static char *longer(char *data, size_t len, size_t cap)
 {
-    if (!data || len >= CACHED)
+    if (!data || len >= JL_UNKEPT)
         return realloc(data, cap);
     char *more = realloc(NULL, cap);
     if (more) {
@@ -48,7 +58,7 @@ static bool reserve(struct jl_buf *b, size_t n)
     size_t need = b->len + n + 1;
     if (need <= b->cap)
         return true;
-    size_t cap = b->cap ? b->cap : 64;
+    size_t cap = b->cap ? b->cap : b->least ? b->least : SHORT;
     while (cap < need)
         cap = cap > SIZE_MAX / 2 ? need : cap * 2;
     if (cap > b->max + 1 && b->max < SIZE_MAX)
@@ -129,6 +139,6 @@ void jl_buf_drop(struct jl_buf *b, size_t n)
 char *jl_buf_take(struct jl_buf *b)
 {
     char *data = b->data ? b->data : calloc(1, 1);
-    *b = (struct jl_buf){.max = b->max};
+    *b = (struct jl_buf){.max = b->max, .least = b->least};
     return data;
 }

@@ -149,6 +149,7 @@ static void on_share(void *user, const struct joulet_share *share)
     part->common_j = share->u_common_j;
     part->final = true;
     r->weights_assumed |= share->weights_assumed;
+    r->weights_off |= share->weights_off;
     r->pending--;
     attribution_final(l->of, r);
 }

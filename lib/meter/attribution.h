@@ -65,7 +65,7 @@ struct attribution_request {
     size_t engine, next_free;
     bool used, ended, released; /* released: no more steps of it will come */
     bool silent, guessed, begun;
-    bool weights_assumed;
+    bool weights_assumed, weights_off;
     joulet_mark arrived, last;
     double prompt, context, computed; /* tokens it will compute, all before its answer; those that have their step */
     joulet_mark given_from, given_to; /* ends of the first and the last step that was given tokens of its prompt; 0: none */

@@ -29,8 +29,12 @@ void attribution_final(struct joulet_attribution *a, struct attribution_request 
 {
     if (r->pending)
         return;
-    struct joulet_attributed told = {
-        .id = r->id, .engine = r->engine, .final = true, .weights_assumed = r->weights_assumed, .unmeasured_s = r->unmeasured_s};
+    struct joulet_attributed told = {.id = r->id,
+                                     .engine = r->engine,
+                                     .final = true,
+                                     .weights_assumed = r->weights_assumed,
+                                     .unmeasured_s = r->unmeasured_s,
+                                     .weights_off = r->weights_off};
     double common2 = common_u2(a, r), u2 = common2, sensor_u2 = common2;
     for (size_t i = 0; i < a->engines[r->engine].n_ledgers; i++) {
         const struct attribution_part *p = &r->parts[i];

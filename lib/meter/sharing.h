@@ -31,6 +31,7 @@ struct sharing_request {
     double shared_s;                    /* integral of dt/n at its arrival */
     double sum_j, sum_u2, sum_common_j; /* of all windows, at its arrival */
     bool guessed;                       /* a part of its life was shared by assumed weights */
+    bool off;                           /* by weights that are far from what was measured */
     bool decoded_some;                  /* it got tokens behind its first one: */
     double prefill_j;                   /* what it had then */
 };
@@ -57,7 +58,8 @@ struct joulet_sharing {
     struct jl_equations learnt;
     double busy_windows, fit_at; /* windows seen, and the number at which weights are fitted again */
     int64_t fitted_ns;
-    unsigned large_carries;
+    unsigned large_carries;                                        /* windows running with much to carry */
+    double row_carry_j;                                            /* what was carried when so many of them began */
     bool in_joules;                                                /* weights are joules; else ratios only */
     double gathered[SHARING_TERMS], gathered_j, gathered_s, off_j; /* short windows, until they are long enough to learn from */
     joulet_shared *emit;

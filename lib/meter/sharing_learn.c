@@ -41,7 +41,6 @@ static void fit(struct joulet_sharing *s, joulet_mark t)
         return;
     bool assumed = s->w.assumed && s->busy_windows < SHARING_LEARNT;
     sharing_weigh(s, r.x, assumed);
-    s->large_carries = 0;
     s->fit_at = fmax(GROWTH * s->busy_windows, s->busy_windows + 1);
     jl_equations_scale(&s->learnt, FADE);
     if (s->fit_at > SHARING_LEARNT && s->busy_windows < SHARING_LEARNT)
@@ -71,17 +70,35 @@ static void add_gathered(struct joulet_sharing *s)
     s->gathered_j = s->gathered_s = 0;
 }
 
+/* While much is carried, what all who are there have is off. Where it becomes more and more the weights are wrong: what they were
+ * learnt from holds no longer, and would outweigh what comes. Otherwise a window was off, and the next ones make up for it. */
+static void look_at_carry(struct joulet_sharing *s, double model_j)
+{
+    double carry_j = fabs(s->carry_j);
+    s->large_carries = carry_j > CARRY_LARGE * model_j ? s->large_carries + 1 : 0;
+    if (s->large_carries % CARRY_ROW == 1) {
+        bool wrong = s->large_carries > 1 && carry_j > s->row_carry_j;
+        s->row_carry_j = carry_j;
+        if (wrong && !s->w.assumed) {
+            jl_equations_init(&s->learnt, SHARING_TERMS);
+            s->busy_windows = s->fit_at = s->off_j = 0;
+        }
+    }
+    for (size_t i = 0; i < s->n_requests && s->large_carries > CARRY_ROW; i++)
+        s->requests[i].off |= s->requests[i].used;
+}
+
 void sharing_learn(struct joulet_sharing *s, const struct sharing_sums *x, double net_j, double seconds, joulet_mark to)
 {
     for (size_t i = 0; i < SHARING_TERMS; i++)
         s->gathered[i] += x->row[i];
     s->gathered_j += net_j;
     s->gathered_s += seconds;
-    s->large_carries = fabs(s->carry_j) > CARRY_LARGE * x->model_j ? s->large_carries + 1 : 0;
+    look_at_carry(s, x->model_j);
     if (s->gathered_s < GATHER_S)
         return;
     add_gathered(s);
     bool due = s->busy_windows >= fmax(s->fit_at, FIRST_FIT) || (s->fitted_ns && jl_s(to - s->fitted_ns) >= REFIT_S);
-    if (due || (s->large_carries >= CARRY_ROW && s->busy_windows >= SHARING_LEARNT))
+    if (due)
         fit(s, to);
 }

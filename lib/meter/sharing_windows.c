@@ -88,6 +88,7 @@ static void emit(struct joulet_sharing *s, struct sharing_request *r)
                                  .u_j = hypot(r->energy_j * u_rel, s->w.u_share * r->energy_j),
                                  .idle_share_j = s->idle_w * (s->shared_s - r->shared_s),
                                  .weights_assumed = s->w.assumed || r->guessed,
+                                 .weights_off = r->off,
                                  .u_sensor_j = fabs(r->energy_j) * u_rel,
                                  .u_common_j = fabs(r->energy_j) * common_rel,
                                  .prefill_j = r->decoded_some ? r->prefill_j : r->energy_j};

@@ -42,6 +42,14 @@ void jl_memory_trim(void)
         dl_iterate_phdr(give_back, &page);
 }
 
+void jl_heap_of_few(void)
+{
+#ifdef M_ARENA_MAX
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    mallopt(M_ARENA_MAX, processors > 2 ? (int)processors : 2);
+#endif
+}
+
 void jl_heap_trim(void)
 {
 #ifdef __GLIBC__

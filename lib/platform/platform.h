@@ -167,6 +167,9 @@ struct jl_self {
 void jl_self_get(struct jl_self *out);
 /* Gives back read-only pages of programs and libraries; those needed again are read again. For commands that stay for long. */
 void jl_memory_trim(void);
+/* Before threads come by the thousand: the allocator makes as many parts for them as there are processors, not eight times as
+ * many. In each part room is left between blocks that stay, and so in fewer of them less is. */
+void jl_heap_of_few(void);
 void jl_heap_trim(void); /* gives back what was freed: when many threads have ended, the allocator holds much of it */
 int64_t jl_disk_free(const char *path); /* bytes for this user; -1 unknown */
 

@@ -123,11 +123,34 @@ static void test_leaves_nothing(void **state)
     assert_int_equal(held_after(20), once);
 }
 
+/* Of neither does a thread keep anything, however long they were. */
+static void test_unkept(void **state)
+{
+    (void)state;
+    free(jl_malloc_unkept(1));
+    size_t before = mallinfo2().uordblks;
+    for (size_t n = 0; n < 3000; n += 40) {
+        struct jl_buf b;
+        char *block = jl_malloc_unkept(n);
+        assert_non_null(block);
+        memset(block, 'x', n);
+        jl_buf_init_unkept(&b, 2500);
+        assert_int_equal(jl_buf_add(&b, block, n), n <= 2500);
+        assert_int_equal(b.len, n < 2500 ? n : 2500);
+        jl_buf_release(&b);
+        jl_buf_add(&b, block, n); /* as after init */
+        free(jl_buf_take(&b));
+        free(block);
+    }
+    assert_int_equal(mallinfo2().uordblks, before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_grows), cmocka_unit_test(test_every_limit),   cmocka_unit_test(test_long_line),
-        cmocka_unit_test(test_bytes), cmocka_unit_test(test_drop_and_take), cmocka_unit_test(test_leaves_nothing),
+        cmocka_unit_test(test_grows),  cmocka_unit_test(test_every_limit),   cmocka_unit_test(test_long_line),
+        cmocka_unit_test(test_bytes),  cmocka_unit_test(test_drop_and_take), cmocka_unit_test(test_leaves_nothing),
+        cmocka_unit_test(test_unkept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,6 +51,10 @@ static void serve(struct jl_process *p)
     assert_non_null(engine);
 }
 
+enum {
+    ENOUGH = 64, /* tokens that come in several pieces also where a busy vLLM puts many of them into one */
+};
+
 static struct generation asking(int64_t tokens)
 {
     static const char *const to_the_end[] = {"ignore_eos=true"};
@@ -68,15 +72,15 @@ static void one_request(void **state)
     for (int raw = 0; raw <= 1; raw++) {
         struct generated g;
         struct joulet_error err;
-        struct generation q = asking(24);
+        struct generation q = asking(ENOUGH);
         q.raw = raw;
         generated_init(&g);
         if (engine_generate(engine, &q, &g, NULL, NULL, &err) != JOULET_OK)
             fail_msg("%s", err.message);
-        assert_int_equal(g.tokens.generated, 24);
+        assert_int_equal(g.tokens.generated, ENOUGH);
         assert_true(g.tokens.prompt > 1);
         assert_string_equal(g.finish, "length");
-        assert_true(g.n_token_ns > 4); /* it streams */
+        assert_true(g.n_token_ns > 1); /* it streams */
         assert_true(g.t_first_ns < g.t_last_ns);
         generated_release(&g);
     }
@@ -91,14 +95,15 @@ static void beside(void **state)
         struct engine *e;
         struct generated g;
         struct joulet_error err;
-        struct generation q = asking(16);
+        struct generation q = asking(ENOUGH);
         q.seed = -1;
         generated_init(&g);
         if (engine_open_as(&e, engine->url, NULL, names[i], NULL, &err) != JOULET_OK ||
             engine_generate(e, &q, &g, NULL, NULL, &err) != JOULET_OK)
             fail_msg("%s: %s", names[i], err.message);
-        assert_int_equal(g.tokens.generated, 16);
-        assert_true(g.tokens.prompt > 1 && g.n_token_ns > 2);
+        assert_int_equal(g.tokens.generated, ENOUGH);
+        assert_true(g.tokens.prompt > 1);
+        assert_true(g.n_token_ns > 1);
         assert_string_equal(g.finish, "length");
         assert_string_equal(e->info.runtime, "vLLM");
         generated_release(&g);
@@ -133,7 +138,7 @@ struct stream {
 static void run_stream(void *arg)
 {
     struct stream *s = arg;
-    struct generation q = asking(64);
+    struct generation q = asking(4 * ENOUGH);
     s->status = engine_generate(engine, &q, &s->g, NULL, NULL, &s->err);
 }
 
@@ -151,7 +156,7 @@ static void four_at_once(void **state)
         jl_thread_join(s[i].thread);
         if (s[i].status != JOULET_OK)
             fail_msg("%s", s[i].err.message);
-        assert_int_equal(s[i].g.tokens.generated, 64);
+        assert_int_equal(s[i].g.tokens.generated, 4 * ENOUGH);
         last_first = s[i].g.t_first_ns > last_first ? s[i].g.t_first_ns : last_first;
         first_end = s[i].g.t_end_ns < first_end ? s[i].g.t_end_ns : first_end;
     }

@@ -170,6 +170,7 @@ struct proxy {
 };
 
 struct engine {
+    double more;         /* of the energy of its steps than the weights say */
     struct proxy *proxy; /* NULL: nobody looks, and the engine stands still now and then */
     uint64_t seed, next_id;
     struct guest guests[SLOTS];
@@ -277,7 +278,7 @@ static double play(struct engine *e, struct joulet_sharing *s, int steps, double
         double from_s = e->step_from_s;
         while (e->step_to_s >= window_s + .1) { /* the step is spread over the windows that it touches */
             double f = fmax(0, window_s + .1 - fmax(from_s, window_s)) / (e->step_to_s - e->step_from_s);
-            double in_window = (energy_j + f * e->step_j) * (1 + noise * (chance(e) - .5));
+            double in_window = (1 + e->more) * (energy_j + f * e->step_j) * (1 + noise * (chance(e) - .5));
             sum_j += in_window;
             if (e->proxy)
                 e->proxy->window_j[e->proxy->n_windows++] = in_window;
@@ -345,6 +346,41 @@ static void test_weights_are_learnt(void **state)
         all += e->true_j[told->shares[i].id];
     }
     assert_true(off / all < .03);
+    joulet_sharing_close(s);
+    free(told);
+    free(e);
+}
+
+/* What steps draw becomes six times as much at once: where the carry stays large all who were there are flagged, and the weights
+ * are soon right again. */
+static void test_weights_that_are_off(void **state)
+{
+    struct engine *e = calloc(1, sizeof *e);
+    struct told *told = calloc(1, sizeof *told);
+    struct joulet_sharing *s;
+    struct joulet_error err;
+    struct joulet_books books;
+    (void)state;
+    e->seed = 11;
+    ok(joulet_sharing_open(&s, 60, &truth, tell, told, &err), &err);
+    double handed_j = play(e, s, 3000, .02);
+    size_t before = told->n, off = 0;
+    for (size_t i = 0; i < before; i++)
+        off += told->shares[i].weights_off;
+    assert_int_equal(off, 0);
+    e->more = 5;
+    handed_j += play(e, s, 1500, .02);
+    size_t between = told->n;
+    for (size_t i = before; i < between; i++)
+        off += told->shares[i].weights_off;
+    assert_true(off > 0 && off < between - before);
+    handed_j += play(e, s, 1000, .02);
+    joulet_sharing_books(s, &books);
+    assert_true(fabs(books.residual_j) < 100);
+    assert_near(books.attributed_j + books.idle_j + books.residual_j, handed_j, 1e-9 * handed_j);
+    assert_near(books.weights.bp_j, 6 * truth.bp_j, .1 * 6 * truth.bp_j);
+    for (size_t i = between; i < told->n; i++)
+        assert_false(told->shares[i].weights_off);
     joulet_sharing_close(s);
     free(told);
     free(e);
@@ -560,6 +596,7 @@ int main(void)
         cmocka_unit_test(test_vector_unscaled),
         cmocka_unit_test(test_shares_of_a_busy_engine),
         cmocka_unit_test(test_weights_are_learnt),
+        cmocka_unit_test(test_weights_that_are_off),
         cmocka_unit_test(test_steps_inferred),
         cmocka_unit_test(test_steps_by_hand),
         cmocka_unit_test(test_places_and_requests_without_tokens),

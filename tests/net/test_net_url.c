@@ -126,6 +126,27 @@ static void escapes(void **state)
     }
 }
 
+/* The examples of RFC 4648, 10. */
+static void in_base64(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *in, *out;
+    } rows[] = {{"", ""},
+                {"f", "Zg=="},
+                {"fo", "Zm8="},
+                {"foo", "Zm9v"},
+                {"foob", "Zm9vYg=="},
+                {"fooba", "Zm9vYmE="},
+                {"foobar", "Zm9vYmFy"},
+                {"\xff\xfe\xfd", "//79"}};
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        char out[NET_BASE64_SIZE(6)];
+        net_base64(rows[i].in, strlen(rows[i].in), out);
+        assert_string_equal(out, rows[i].out);
+    }
+}
+
 static void checks(void **state)
 {
     (void)state;
@@ -196,8 +217,13 @@ static void which_proxy(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(which_proxy), cmocka_unit_test(local_or_not),           cmocka_unit_test(here_or_not),
-        cmocka_unit_test(ports),       cmocka_unit_test(origin_shows_no_secret), cmocka_unit_test(escapes),
+        cmocka_unit_test(which_proxy),
+        cmocka_unit_test(local_or_not),
+        cmocka_unit_test(here_or_not),
+        cmocka_unit_test(ports),
+        cmocka_unit_test(origin_shows_no_secret),
+        cmocka_unit_test(escapes),
+        cmocka_unit_test(in_base64),
         cmocka_unit_test(checks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

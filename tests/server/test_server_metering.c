@@ -98,6 +98,30 @@ static double look_at(const struct simulated *x, const char *id, size_t i)
     return net_j;
 }
 
+/* What chat programs show: joules of a stream, and of each of its tokens so far. A machine that is busy may see nothing of a
+ * stream before it ends; then another one is asked for. */
+static void look_at_lines(const struct simulated *x)
+{
+    static const char body[] = "{\"model\":\"sim-model\",\"stream\":true,\"max_tokens\":40,\"prompt\":\"twelve\"}";
+    char *request =
+        jl_strf("POST /v1/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Joulet-Inject: usage\r\nContent-Length: %zu\r\n\r\n%s",
+                sizeof body - 1, body);
+    bool told = false;
+    for (int i = 0; i < 100 && !told; i++) {
+        struct answer a;
+        double all_j, each_j;
+        ask(x->s.server, request, &a);
+        assert_true(a.whole);
+        const char *lines = strstr(a.body, "\"net_joules\":");
+        told = lines && sscanf(lines, "\"net_joules\":%lf,\"net_joules_per_token\":%lf,\"energy\":{", &all_j, &each_j) == 2;
+        if (told)
+            assert_true(all_j > 0 && all_j / each_j > 0.5 && all_j / each_j < 40.5);
+        answer_release(&a);
+    }
+    assert_true(told);
+    free(request);
+}
+
 static void requests_have_their_energy(void **state)
 {
     struct simulated x = {0};
@@ -129,6 +153,7 @@ static void requests_have_their_energy(void **state)
     assert_conserved(json_array_get(json_object_get(all, "devices"), 0));
     assert_near(sum_j, number(total, "requests_j"), 1e-6 * sum_j);
     json_decref(all);
+    look_at_lines(&x);
     stop(&x);
 }
 

@@ -138,6 +138,30 @@ static const struct {
      {.framing = SPLICE_SSE, .form = SPLICE_USAGE, .asks_usage = true},
      "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[],\"usage\":{\"a\":1}}\n\n",
      "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: {\"choices\":[],\"usage\":{\"a\":1," MEMBERS "}}\n\n"},
+    {"in the times of a stream without counts",
+     {.framing = SPLICE_SSE, .form = SPLICE_USAGE},
+     "data: {\"choices\":[{\"finish_reason\":null}],\"timings\":{\"a\":1}}\n\ndata: "
+     "{\"choices\":[{\"finish_reason\":\"stop\"}],\"timings\":{\"a\":1},\"x\":2}\n\ndata: [DONE]\n\n",
+     "data: {\"choices\":[{\"finish_reason\":null}],\"timings\":{\"a\":1}}\n\ndata: "
+     "{\"choices\":[{\"finish_reason\":\"stop\"}],\"timings\":{\"a\":1," MEMBERS "},\"x\":2}\n\ndata: [DONE]\n\n"},
+    {"empty times",
+     {.framing = SPLICE_SSE, .form = SPLICE_USAGE},
+     "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"timings\":{ }}\n\n",
+     "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"timings\":{ " MEMBERS "}}\n\n"},
+    {"times before the counts that were asked for",
+     {.framing = SPLICE_SSE, .form = SPLICE_USAGE, .asks_usage = true},
+     "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"timings\":{\"a\":1}}\n\ndata: "
+     "{\"choices\":[],\"timings\":{\"a\":1},\"usage\":{\"b\":1}}\n\n",
+     "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"timings\":{\"a\":1}}\n\ndata: "
+     "{\"choices\":[],\"timings\":{\"a\":1},\"usage\":{\"b\":1," MEMBERS "}}\n\n"},
+    {"times beside counts",
+     {.framing = SPLICE_JSON, .form = SPLICE_USAGE},
+     "{\"choices\":[{\"finish_reason\":\"stop\"}],\"timings\":{\"a\":1},\"usage\":{\"b\":1}}",
+     "{\"choices\":[{\"finish_reason\":\"stop\"}],\"timings\":{\"a\":1},\"usage\":{\"b\":1," MEMBERS "}}"},
+    {"in the times of a server behind us",
+     {.framing = SPLICE_SSE, .form = SPLICE_USAGE, .source = SOURCE},
+     "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"timings\":{\"a\":1,\"energy\":{\"net_j\":1}}}\n\n",
+     "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"timings\":{\"a\":1,\"energy\":{\"net_j\":1," SOURCE "}}}\n\n"},
     {"counts that only we asked for",
      {.framing = SPLICE_SSE, .form = SPLICE_ENERGY, .drop_usage = true},
      "data: {\"choices\":[{\"finish_reason\":null}],\"usage\":null}\n\ndata: "
