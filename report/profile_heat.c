@@ -92,8 +92,8 @@ static double mean_of(const struct profiled_map *m, size_t component, int64_t fr
 /* 0 to SHADES-1. */
 static int level_of(double j, double top_j)
 {
-    int i = top_j > 0 ? (int)(j / top_j * SHADES) : 0;
-    return i < 0 ? 0 : i >= SHADES ? SHADES - 1 : i;
+    double share = top_j > 0 ? j / top_j : 0;
+    return share <= 0 ? 0 : share >= 1 ? SHADES - 1 : (int)(share * SHADES);
 }
 
 /* Dark to bright, from the 256 colours that terminals share; without colours shades, without those characters. */

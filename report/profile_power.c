@@ -32,6 +32,12 @@ static int stage_index(struct chart *c, const char *stage)
     return c->n_stages++;
 }
 
+static int column_of(const struct chart *c, double t_s)
+{
+    double share = (t_s - c->from_s) / (c->to_s - c->from_s);
+    return !(share > 0) ? 0 : share >= 1 ? c->columns - 1 : (int)(share * c->columns);
+}
+
 /* Each sample is the mean power since the one before: columns get what lies inside them. */
 static void spread(struct chart *c, const struct run_profile *p)
 {
@@ -45,8 +51,8 @@ static void spread(struct chart *c, const struct run_profile *p)
             continue;
         }
         before = t;
-        int first = (int)((from - c->from_s) / step), last = (int)((t - c->from_s) / step);
-        for (int i = first < 0 ? 0 : first; i <= last && i < c->columns; i++) {
+        int first = column_of(c, from), last = column_of(c, t);
+        for (int i = first; i <= last; i++) {
             double lo = fmax(from, c->from_s + i * step), hi = fmin(t, c->from_s + (i + 1) * step);
             if (hi <= lo)
                 continue;
