@@ -5,6 +5,7 @@
 #include "cli/session.h"
 #include "llm/plans/grid.h"
 #include "llm/plans/plan.h"
+#include "profile/counts.h"
 #include "profile/measure.h"
 #include "run/profile.h"
 
@@ -67,6 +68,12 @@ void profile_against(struct profiling *x, int64_t tokens);
 /* profile_power.c */
 void profile_power_add(struct profiling *x);
 void profile_power_record(struct profiling *x);
+
+/* profile_facts.c: the roof that the profile's own rates make, facts for advice (run/profile.h), and the advice. decode: NULL
+ * where the model's shapes are not known. */
+void profile_roof(struct run_profile *p);
+void profile_tell(struct profiling *x, const struct profile_counts *decode, double steps);
+void profile_give_advice(struct run_profile *p);
 
 /* profile_record.c: phases, rows, how. */
 bool profile_record(struct profiling *x);

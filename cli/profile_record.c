@@ -3,7 +3,6 @@
  * out of decoding, tokenising out of prefill. */
 #include "cli/profile.h"
 #include "cli/session_span.h"
-#include "profile/counts.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -474,11 +473,14 @@ bool profile_record(struct profiling *x)
     if (x->probe && x->level != WIRE_STAGES)
         solve(&f);
     add_phases(&f);
+    profile_roof(&x->p);
+    profile_tell(x, f.counted ? &f.counts[MEASURE_DECODE] : NULL, f.tokens);
     if (x->probe && x->level != WIRE_STAGES) {
         add_rows(&f, MEASURE_PREFILL, f.prompts);
         add_rows(&f, MEASURE_DECODE, f.tokens);
         add_points(&f);
     }
+    profile_give_advice(&x->p);
     profile_power_record(x);
     x->p.seconds = jl_s(joulet_now() - x->s.run.start_ns);
     for (int p = 0; p < MEASURE_PHASES; p++)

@@ -1,0 +1,101 @@
+/* profile_facts.c - what a profile tells besides energies, for its roofline and for advice: the keys that run/profile.h names.
+ * What is not known is left out. */
+#include "cli/profile.h"
+#include "profile/advice.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void set(struct run_pairs *p, const char *key, double value)
+{
+    if (isfinite(value))
+        run_pairs_set(p, key, 'n', "%.15g", value);
+}
+
+static double number(const struct run_pairs *p, const char *key)
+{
+    double value = NAN;
+    const char *text = run_pairs_get(p, key);
+    return text && jl_parse_double(text, &value) ? value : NAN;
+}
+
+/* Phases of the engine's own computing have a place under the roof that the best rates of this profile make: the machine can do
+ * at least as much. Decode that moved bytes the fastest and computed less than prefill did waits for memory. */
+void profile_roof(struct run_profile *p)
+{
+    struct profile_machine m = {NAN, NAN};
+    for (size_t i = 0; i < p->n_phases; i++) {
+        const struct run_profile_phase *x = &p->phases[i];
+        if (!(x->seconds > 0) || !(x->flop > 0) || !(x->bytes > 0))
+            continue;
+        m.peak_flops = fmax(m.peak_flops, x->flop / x->seconds);
+        m.bytes_per_s = fmax(m.bytes_per_s, x->bytes / x->seconds);
+    }
+    for (size_t i = 0; i < p->n_phases; i++) {
+        struct run_profile_phase *x = &p->phases[i];
+        struct profile_count c = {.flop = x->flop, .weight_bytes = x->bytes};
+        struct profile_place place = profile_place(&c, &m);
+        x->least_s = place.least_s;
+        x->memory_bound = place.memory_bound;
+    }
+    set(&p->machine, "peak_flops", m.peak_flops);
+    set(&p->machine, "bytes_per_s", m.bytes_per_s);
+}
+
+static void tell_settings(struct profiling *x)
+{
+    struct run_pairs *to = &x->p.settings;
+    if (!x->choice.started) /* another's engine: who knows how it was started */
+        return;
+    double threads = (double)cli_int(x->cli, "threads", 0);
+    set(to, "threads", threads > 0 ? threads : number(&x->p.machine, "cores"));
+    set(to, "parallel", 1);
+    if (!run_pairs_get(to, "cache-type-k") && !run_pairs_get(to, "cache-type-v"))
+        run_pairs_set(to, "kv_type", 's', "f16");
+    if (x->m && x->level == WIRE_NODES && !run_pairs_get(to, "flash_attention"))
+        run_pairs_set(to, "flash_attention", 's', "%s", x->m->flash ? "on" : "off");
+}
+
+static void tell_requests(struct profiling *x)
+{
+    double n = 0, cut = 0, made = 0, tokens = 0, context = 0;
+    for (size_t i = 0; i < x->s.run.n_requests && i < x->n_passes; i++) {
+        const struct run_request *q = &x->s.run.requests[i];
+        if (x->passes[i] != MEASURE_PLAIN || q->outcome != RUN_OK || q->tokens.prompt < 0 || q->tokens.generated < 1)
+            continue;
+        double steps = (double)q->tokens.generated;
+        n++;
+        cut += q->finish && strcmp(q->finish, "length") == 0;
+        made += steps;
+        tokens += steps;
+        context += steps * ((double)q->tokens.prompt + steps / 2);
+    }
+    if (n == 0)
+        return;
+    set(&x->p.engine, "requests", n);
+    set(&x->p.engine, "requests_cut", cut);
+    set(&x->p.engine, "output_tokens", made / n);
+    set(&x->p.engine, "context_tokens", context / tokens);
+}
+
+void profile_tell(struct profiling *x, const struct profile_counts *decode, double steps)
+{
+    tell_settings(x);
+    tell_requests(x);
+    set(&x->p.model, "weight_bits", 8 * number(&x->p.model, "weight_bytes") / number(&x->p.model, "parameters"));
+    if (!decode || !(steps > 0))
+        return;
+    struct profile_count all = profile_counts_all(decode);
+    set(&x->p.engine, "step_bytes", profile_count_bytes(&all) / steps);
+    set(&x->p.engine, "step_weight_bytes", all.weight_bytes / steps);
+    set(&x->p.engine, "step_cache_bytes", all.cache_read_bytes / steps);
+}
+
+/* No advice on joules that may be none. */
+void profile_give_advice(struct run_profile *p)
+{
+    const struct run_profile_phase *decode = run_profile_phase(p, "decode");
+    if (decode && decode->joules > decode->joules_pm && !profile_advise_record(p))
+        run_profile_note(p, "out of memory for advice");
+}
