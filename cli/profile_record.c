@@ -17,6 +17,7 @@ struct filling {
     struct measure_result of[MEASURE_PHASES];
     struct profile_counts counts[MEASURE_PHASES];
     bool counted;
+    double stop_s; /* of each stretch: taken off its seconds, not its energy */
 };
 
 /* ---- work of the model ------------------------------------------------------------------------------------------------------
@@ -225,13 +226,16 @@ static void add_kind(struct filling *f, enum measure_phase phase, int layer, enu
 {
     const struct measure_of_phase *p = &f->x->m->phases[phase];
     const struct measure_times *t = &p->layers[layer];
-    double sum_s = 0, scale = units / p->layer_units;
-    for (int part = 0; part < WIRE_PARTS; part++)
+    double sum_s = 0, n = 0, scale = units / p->layer_units;
+    for (int part = 0; part < WIRE_PARTS; part++) {
         sum_s += t->s[kind][part];
+        n += t->n[kind][part];
+    }
     if (!(sum_s > 0))
         return;
     struct run_profile_row row = row_of(phase, layer - 1, measure_component_name(kind), "", sum_s * scale);
     row_energy(&f->of[phase], measure_kind_of(kind), units, &row);
+    row.seconds = fmax(0, row.seconds - n * f->stop_s * scale);
     row_work(f, phase, &row, WIRE_PART_NONE);
     run_profile_add_row(&f->x->p, &row);
     for (int part = 1; part < WIRE_PARTS; part++) {
@@ -240,6 +244,7 @@ static void add_kind(struct filling *f, enum measure_phase phase, int layer, enu
         row = row_of(phase, layer - 1, measure_component_name(kind), ring_part_name((enum wire_part)part),
                      t->s[kind][part] * scale);
         row_energy(&f->of[phase], measure_kind_of(kind), units, &row);
+        row.seconds = fmax(0, row.seconds - t->n[kind][part] * f->stop_s * scale);
         row_work(f, phase, &row, (enum wire_part)part);
         run_profile_add_row(&f->x->p, &row);
     }
@@ -476,6 +481,9 @@ bool profile_record(struct profiling *x)
     profile_roof(&x->p);
     profile_tell(x, f.counted ? &f.counts[MEASURE_DECODE] : NULL, f.tokens);
     if (x->probe && x->level != WIRE_STAGES) {
+        f.stop_s = measure_stop_s(x->m);
+        if (f.stop_s > 0)
+            run_profile_note(&x->p, "%.2g us of each stretch were its stop: they are taken off its time", 1e6 * f.stop_s);
         add_rows(&f, MEASURE_PREFILL, f.prompts);
         add_rows(&f, MEASURE_DECODE, f.tokens);
         add_points(&f);

@@ -125,6 +125,7 @@ static void time_part(struct measure *m, struct measure_of_phase *p, const struc
     if (r->layer >= m->layers)
         m->layers = r->layer + 1;
     p->layers[layer].s[r->kind][part] += jl_s(r->t1_ns - r->t0_ns);
+    p->layers[layer].n[r->kind][part]++;
     m->flash |= (r->flags & WIRE_FLASH) != 0;
     m->norm_inside |= (r->flags & WIRE_NORM_INSIDE) != 0;
 }
@@ -259,6 +260,17 @@ static void keep_paired(struct measure *m, const struct profile_step *s)
         m->failed = true;
     if (m->paired && m->n_paired < MEASURE_STEPS)
         m->paired[m->n_paired++] = *s;
+}
+
+double measure_stop_s(const struct measure *m)
+{
+    struct step_cost cost;
+    if (!steps_cost(m->paired, m->n_paired, &cost) || !(cost.low_s > 0))
+        return 0;
+    for (size_t i = 0; i < m->n_paired; i++)
+        if (m->paired[i].watched && m->paired[i].stops)
+            return step_stop_inside_s(&m->paired[i], cost.stop_s);
+    return 0;
 }
 
 static void step_ended(struct measure *m, const struct profile_step *s, uint32_t thread)

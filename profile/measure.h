@@ -43,6 +43,7 @@ enum measure_pass {
 /* Seconds of a stretch's kind, by layer and part; [0] is outside of layers. */
 struct measure_times {
     double s[WIRE_KINDS][WIRE_PARTS];
+    double n[WIRE_KINDS][WIRE_PARTS]; /* stretches: each ended at a stop */
 };
 struct measure_of_phase {
     struct joulet_stretch *stretches;
@@ -119,6 +120,10 @@ struct measure_result {
 bool measure_solve(const struct measure *m, enum measure_phase phase, double ratio, struct measure_result *out);
 /* The same by time alone: unit_j is shared by seconds, each kind at the same power. */
 void measure_by_time(const struct measure *m, enum measure_phase phase, double unit_j, struct measure_result *out);
+
+/* What of a stop lies inside the stretch that it ends (profile/steps.h), from the paired steps; 0 where their interval holds 0.
+ * Times in records are without it. Energies are not freed of it here but by `ratio`, which holds the same stops. */
+double measure_stop_s(const struct measure *m);
 
 /* Repeats that a sensor of such readings needs; false: a token is long enough for it, or repeats cannot help. */
 bool measure_plan(const struct measure *m, double reading_s, struct ring_control *out);

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "lib/platform/platform.h"
+#include "profile/measure.h"
 #include "profile/steps.h"
 
 #include <malloc.h>
@@ -315,6 +316,13 @@ static void cost_of_watching(void **state)
     assert_true(fabs(c.stop_s - 2e-6) < 1e-10);
     assert_true(c.low_s <= c.extra_s && c.extra_s <= c.high_s);
     assert_true(fabs(c.plain_s - 1.05e-3) < 2e-6);
+    static struct measure m; /* an interval that holds 0 takes nothing off */
+    m.paired = steps;
+    m.n_paired = 100;
+    assert_true(fabs(measure_stop_s(&m) - 2e-6) < 1e-10);
+    for (int i = 1; i < 100; i += 4)
+        steps[i].t1_ns = steps[i].t0_ns + 1000000;
+    assert_true(measure_stop_s(&m) == 0);
     for (int i = 0; i < 100; i++)
         steps[i].watched = 1;
     assert_true(steps_cost(steps, 100, &c));
