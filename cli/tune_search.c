@@ -92,12 +92,12 @@ static int joint_stage(struct tune *t, struct tune_stage *g, const struct tune_s
                        struct tune_candidate *choice)
 {
     struct tune_candidate c[4];
-    const struct tune_candidate *parts[TUNE_CANDIDATES_MAX];
+    const struct tune_candidate *parts[TUNE_CANDIDATES_MAX] = {NULL};
     size_t m = 2;
     for (size_t i = 0; i < n; i++)
         parts[i] = &good[i]->c;
     c[0] = t->candidates[0];
-    c[1] = *parts[0];
+    c[1] = good[0]->c;
     if (n > 2)
         tune_join(parts, 2, &c[m++]);
     tune_join(parts, n, &c[m++]);

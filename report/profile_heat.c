@@ -248,8 +248,8 @@ void profiled_heat(const struct profiled_view *v, const char *phase)
 static struct number layer_cell(const struct profiled_view *v, const struct profiled_map *m, size_t k, int64_t l)
 {
     size_t at = k * (size_t)m->layers + (size_t)l;
-    if (isnan(m->j[at]))
-        return isnan(m->limit_j[at]) ? (struct number){"-"} : number_f("< %s", profiled_si(m->limit_j[at], "J", v->style).text);
+    if (isnan(m->j[at]) && !isnan(m->limit_j[at]))
+        return number_f("< %s", profiled_si(m->limit_j[at], "J", v->style).text);
     return profiled_si(m->j[at], "J", v->style);
 }
 

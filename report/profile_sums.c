@@ -181,7 +181,9 @@ struct number profiled_joules(double j, double pm, double limit_j, const struct 
         scale = size >= 0.9995e-3 ? 1e3 : 1e6;
         unit = scale == 1e3 ? "mJ" : style->utf8 ? "\u00b5J" : "uJ";
     }
+    if (isnan(j) && !isnan(limit_j))
+        return number_f("< %s %s", number_digits(limit_j * scale, 2).text, unit);
     if (isnan(j))
-        return isnan(limit_j) ? (struct number){"-"} : number_f("< %s %s", number_digits(limit_j * scale, 2).text, unit);
+        return (struct number){"-"};
     return number_pm(j * scale, pm * scale, unit, style);
 }

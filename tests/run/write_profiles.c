@@ -13,7 +13,8 @@ static int write_one(const char *folder, enum profile_sample s)
     jl_buf_init(&b, RUN_JSON_MAX);
     profile_sample(&p, s);
     char *path = jl_strf("%s/%s.json", folder, profile_sample_name(s));
-    bool ok = path && run_profile_to_json(&p, &b, &err) == JOULET_OK && jl_write_file(path, b.data, b.len, 0644, &err) == JOULET_OK;
+    bool ok =
+        path && run_profile_to_json(&p, &b, &err) == JOULET_OK && jl_write_file(path, b.data, b.len, 0644, &err) == JOULET_OK;
     if (!ok)
         fprintf(stderr, "%s\n", path ? err.message : "out of memory");
     free(path);
