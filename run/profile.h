@@ -122,7 +122,7 @@ struct run_profile {
 
 void run_profile_init(struct run_profile *p); /* id, version, clock; all else unknown or empty */
 void run_profile_release(struct run_profile *p);
-/* Copies; NULL or false on no memory or above the limit. */
+/* Copies *x, which must not lie in the list itself; NULL or false on no memory or above the limit. */
 struct run_profile_phase *run_profile_add_phase(struct run_profile *p, const struct run_profile_phase *x);
 struct run_profile_row *run_profile_add_row(struct run_profile *p, const struct run_profile_row *x);
 struct run_profile_point *run_profile_add_point(struct run_profile *p, const struct run_profile_point *x);
