@@ -3,12 +3,12 @@
 #include "cli/cli.h"
 #include "cli/json.h"
 #include "cli/recompute.h"
+#include "cli/records.h"
 #include "report/figures_all.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define RESULT_MAX ((size_t)1 << 30)
 
@@ -197,22 +197,12 @@ static int runs_export(const struct cli *c, struct store *s, const char *id)
 
 /* ---- import and delete ------------------------------------------------------------------------------------------ */
 
-static enum joulet_status read_stdin(struct jl_buf *b, struct joulet_error *err)
-{
-    char bytes[65536];
-    ssize_t n;
-    while ((n = read(STDIN_FILENO, bytes, sizeof bytes)) > 0)
-        if (!jl_buf_add(b, bytes, (size_t)n))
-            return jl_fail(err, JOULET_LIMIT, "standard input is longer than %zu MiB, the most a record may have", b->max >> 20);
-    return n == 0 ? jl_ok(err) : jl_fail(err, JOULET_IO, "standard input cannot be read; name a file instead");
-}
-
 static enum joulet_status read_record(const char *path, struct run *r, struct joulet_error *err)
 {
     struct jl_buf b;
     struct joulet_error why;
     jl_buf_init(&b, RUN_JSON_MAX);
-    enum joulet_status st = strcmp(path, "-") ? jl_read_file(path, &b, err) : read_stdin(&b, err);
+    enum joulet_status st = records_text(path, &b, err);
     if (st == JOULET_OK) {
         st = run_from_json(b.data, b.len, r, &why);
         if (st != JOULET_OK)

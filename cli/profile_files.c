@@ -2,6 +2,7 @@
 #include "cli/profile_files.h"
 
 #include "cli/json.h"
+#include "cli/records.h"
 #include "report/profile.h"
 
 #include <errno.h>
@@ -111,22 +112,12 @@ static enum joulet_status find(const char *folder, const char *name, char *id, s
     return jl_ok(err);
 }
 
-static enum joulet_status read_stdin(struct jl_buf *b, struct joulet_error *err)
-{
-    char bytes[65536];
-    ssize_t n;
-    while ((n = read(STDIN_FILENO, bytes, sizeof bytes)) > 0)
-        if (!jl_buf_add(b, bytes, (size_t)n))
-            return jl_fail(err, JOULET_LIMIT, "standard input is longer than %zu MiB, the most a record may have", b->max >> 20);
-    return n == 0 ? jl_ok(err) : jl_fail(err, JOULET_IO, "standard input cannot be read; name a file instead");
-}
-
 static enum joulet_status read_profile(const char *path, struct run_profile *out, struct joulet_error *err)
 {
     struct jl_buf b;
     struct joulet_error why;
     jl_buf_init(&b, RUN_JSON_MAX);
-    enum joulet_status st = strcmp(path, "-") ? jl_read_file(path, &b, err) : read_stdin(&b, err);
+    enum joulet_status st = records_text(path, &b, err);
     if (st == JOULET_OK) {
         st = run_profile_from_json(b.data ? b.data : "", b.len, out, &why);
         if (st != JOULET_OK)

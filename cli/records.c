@@ -83,3 +83,18 @@ void records_release(struct records *r)
     free(r->items);
     store_close(r->store);
 }
+
+static enum joulet_status read_stdin(struct jl_buf *b, struct joulet_error *err)
+{
+    char bytes[65536];
+    ssize_t n;
+    while ((n = read(STDIN_FILENO, bytes, sizeof bytes)) > 0)
+        if (!jl_buf_add(b, bytes, (size_t)n))
+            return jl_fail(err, JOULET_LIMIT, "standard input is longer than %zu MiB, the most a record may have", b->max >> 20);
+    return n == 0 ? jl_ok(err) : jl_fail(err, JOULET_IO, "standard input cannot be read; name a file instead");
+}
+
+enum joulet_status records_text(const char *path, struct jl_buf *b, struct joulet_error *err)
+{
+    return strcmp(path, "-") ? jl_read_file(path, b, err) : read_stdin(b, err);
+}

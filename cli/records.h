@@ -14,5 +14,7 @@ struct records {
 /* The run of that name, as long as *r lives. Two names of one run give the same one. */
 enum joulet_status records_get(struct records *r, const char *name, const struct run **out, struct joulet_error *err);
 void records_release(struct records *r);
+/* The text of a record from a file, or from standard input for "-"; at most what *b may hold. */
+enum joulet_status records_text(const char *path, struct jl_buf *b, struct joulet_error *err);
 
 #endif
