@@ -148,7 +148,8 @@ static void axis(const struct profiled_view *v, const struct profiled_map *m, st
     struct jl_buf line;
     jl_buf_init(&line, 4096);
     jl_buf_printf(&line, "  %-*s", LABEL, "layer");
-    size_t begin = line.len, next = line.len;
+    const size_t begin = line.len;
+    size_t next = begin;
     for (int64_t l = 0; l < m->layers; l += s.group) {
         size_t at = begin + (size_t)(l / s.group) * (size_t)s.width;
         if (at < next)
