@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LARGE_PART 0.03 /* of a phase: rates of shorter components are those of caches, and of the clock */
+
 static void set(struct run_pairs *p, const char *key, double value)
 {
     if (isfinite(value))
@@ -20,17 +22,29 @@ static double number(const struct run_pairs *p, const char *key)
     return text && jl_parse_double(text, &value) ? value : NAN;
 }
 
-/* Phases of the engine's own computing have a place under the roof that the best rates of this profile make: the machine can do
- * at least as much. Decode that moved bytes the fastest and computed less than prefill did waits for memory. */
+static void reach(struct profile_machine *m, double flop, double bytes, double seconds)
+{
+    if (!(seconds > 0) || !(flop > 0) || !(bytes > 0))
+        return;
+    m->peak_flops = fmax(m->peak_flops, flop / seconds);
+    m->bytes_per_s = fmax(m->bytes_per_s, bytes / seconds);
+}
+
+/* The roof that the best rates of this profile make, those of a phase or of a component that takes a good part of one: the
+ * machine can do at least as much. */
 void profile_roof(struct run_profile *p)
 {
     struct profile_machine m = {NAN, NAN};
     for (size_t i = 0; i < p->n_phases; i++) {
         const struct run_profile_phase *x = &p->phases[i];
-        if (!(x->seconds > 0) || !(x->flop > 0) || !(x->bytes > 0))
-            continue;
-        m.peak_flops = fmax(m.peak_flops, x->flop / x->seconds);
-        m.bytes_per_s = fmax(m.bytes_per_s, x->bytes / x->seconds);
+        double watched_s = run_profile_sum(p, x->name, NULL, RUN_PROFILE_ALL_LAYERS).seconds;
+        reach(&m, x->flop, x->bytes, x->seconds);
+        for (int c = 0; c < PROFILE_COMPONENTS; c++) {
+            const char *name = profile_component_name((enum profile_component)c);
+            struct run_profile_row sum = run_profile_sum(p, x->name, name, RUN_PROFILE_ALL_LAYERS);
+            if (sum.seconds > LARGE_PART * watched_s)
+                reach(&m, sum.flop, sum.bytes, sum.seconds);
+        }
     }
     for (size_t i = 0; i < p->n_phases; i++) {
         struct run_profile_phase *x = &p->phases[i];

@@ -478,7 +478,6 @@ bool profile_record(struct profiling *x)
     if (x->probe && x->level != WIRE_STAGES)
         solve(&f);
     add_phases(&f);
-    profile_roof(&x->p);
     profile_tell(x, f.counted ? &f.counts[MEASURE_DECODE] : NULL, f.tokens);
     if (x->probe && x->level != WIRE_STAGES) {
         f.stop_s = measure_stop_s(x->m);
@@ -488,6 +487,7 @@ bool profile_record(struct profiling *x)
         add_rows(&f, MEASURE_DECODE, f.tokens);
         add_points(&f);
     }
+    profile_roof(&x->p);
     profile_give_advice(&x->p);
     profile_power_record(x);
     x->p.seconds = jl_s(joulet_now() - x->s.run.start_ns);

@@ -126,7 +126,7 @@ void profiled_how(const struct profiled_view *v)
         if (v->p->rows[i].flop > 0) {
             bool roof = v->peak_flops > 0 && v->bytes_per_s > 0;
             say(v, &first,
-                roof ? "expected is the share by the roofline, from the shapes of the model and the best rates that a phase of "
+                roof ? "expected is the share by the roofline, from the shapes of the model and the best rates that a part of "
                        "this profile reached"
                      : "expected is the share by bytes in decode and by FLOP in prefill, from the shapes of the model",
                 TONE_PLAIN);
