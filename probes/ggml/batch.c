@@ -170,9 +170,10 @@ static struct tally *tally_arrays(const struct batch *b)
     return &own;
 }
 
-int32_t llama_decode(struct context *c, struct batch b)
+typedef int32_t compute(struct context *c, struct batch b);
+
+static int32_t step_of(compute *real, struct context *c, struct batch b, enum wire_route route)
 {
-    REAL(llama_decode);
     if (!probe_begin())
         return real(c, b);
     struct step before;
@@ -181,23 +182,20 @@ int32_t llama_decode(struct context *c, struct batch b)
     step_begin(&before, c, b.n_tokens < 0 ? WIRE_UNKNOWN : (uint32_t)b.n_tokens);
     uint64_t t0 = probe_now();
     int32_t result = real(c, b);
-    step_end(&before, t0, &own, WIRE_DECODE, result);
+    step_end(&before, t0, &own, route, result);
     return result;
+}
+
+int32_t llama_decode(struct context *c, struct batch b)
+{
+    REAL(llama_decode);
+    return step_of(real, c, b, WIRE_DECODE);
 }
 
 int32_t llama_encode(struct context *c, struct batch b)
 {
     REAL(llama_encode);
-    if (!probe_begin())
-        return real(c, b);
-    struct step before;
-    probe_count(WIRE_N_DECODE);
-    tally_arrays(&b);
-    step_begin(&before, c, b.n_tokens < 0 ? WIRE_UNKNOWN : (uint32_t)b.n_tokens);
-    uint64_t t0 = probe_now();
-    int32_t result = real(c, b);
-    step_end(&before, t0, &own, WIRE_ENCODE, result);
-    return result;
+    return step_of(real, c, b, WIRE_ENCODE);
 }
 
 void llama_synchronize(struct context *c)
