@@ -70,6 +70,25 @@ static const struct run_profile_row *row(const struct run_profile *p, int64_t la
     return NULL;
 }
 
+/* Its own best rates are the roof: no phase comes above it. And what advice asks is told. */
+static void roof_and_facts(const struct run_profile *p)
+{
+    static const char *const machine[] = {"peak_flops", "bytes_per_s"}, *const model[] = {"weight_bits", "weight_bytes"},
+                             *const seen[] = {"requests", "output_tokens", "context_tokens", "step_bytes"};
+    static const char *const phases[] = {"prefill", "decode"};
+    for (size_t i = 0; i < JL_COUNT(machine); i++)
+        assert_non_null(run_pairs_get(&p->machine, machine[i]));
+    for (size_t i = 0; i < JL_COUNT(model); i++)
+        assert_non_null(run_pairs_get(&p->model, model[i]));
+    for (size_t i = 0; i < JL_COUNT(seen); i++)
+        assert_non_null(run_pairs_get(&p->engine, seen[i]));
+    assert_string_equal(run_pairs_get(&p->settings, "threads"), "1");
+    for (size_t i = 0; i < JL_COUNT(phases); i++) {
+        const struct run_profile_phase *x = run_profile_phase(p, phases[i]);
+        assert_true(x->least_s > 0 && x->least_s <= x->seconds * 1.000001);
+    }
+}
+
 static void components_of_a_real_engine(void **state)
 {
     static const char *const in_layers[] = {"attention_norm", "attention", "ffn_norm", "ffn"};
@@ -89,6 +108,7 @@ static void components_of_a_real_engine(void **state)
     assert_non_null(run_profile_phase(&p, "sample"));
     assert_true(p.how.stretches > 0.5 && p.how.stretches <= 1);
     assert_int_equal(p.how.lost, 0);
+    roof_and_facts(&p);
     assert_true(p.how.path[0] && strcmp(p.how.path, "stages") != 0);
     run_profile_release(&p);
 }
