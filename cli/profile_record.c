@@ -84,8 +84,17 @@ static void set_work(double *flop, double *bytes, const struct profile_count *c,
 
 static struct run_profile_phase phase_named(const char *name)
 {
-    struct run_profile_phase p = {
-        .tokens = -1, .steps = -1, .seconds = NAN, .joules = NAN, .joules_pm = NAN, .flop = NAN, .bytes = NAN, .least_s = NAN};
+    struct run_profile_phase p = {.tokens = -1,
+                                  .steps = -1,
+                                  .seconds = NAN,
+                                  .joules = NAN,
+                                  .joules_pm = NAN,
+                                  .flop = NAN,
+                                  .bytes = NAN,
+                                  .least_s = NAN,
+                                  .scaled_joules = NAN,
+                                  .scaled_joules_pm = NAN,
+                                  .scaled_seconds = NAN};
     snprintf(p.name, sizeof p.name, "%s", name);
     return p;
 }
@@ -487,6 +496,8 @@ bool profile_record(struct profiling *x)
         add_rows(&f, MEASURE_DECODE, f.tokens);
         add_points(&f);
     }
+    for (size_t i = 0; i < x->p.n_phases; i++)
+        run_profile_whole_phase(&x->p, &x->p.phases[i]);
     profile_roof(&x->p);
     profile_give_advice(&x->p);
     profile_power_record(x);

@@ -79,12 +79,15 @@ static void scaled(const struct profiled_view *v)
 {
     if (v->scale == 1)
         return;
-    const char *prefill = v->layers > 1 ? "in prefill the last one counts once, for it has less to do"
-                                        : "prefill cannot be scaled from one layer, for the last one has less to do";
-    char *text =
-        jl_strf("%lld of the %lld layers were in the model that ran: joules are of those, but energy of a token and shares "
-                "are of all %lld, the layers taken %s times; %s",
-                (long long)v->layers, (long long)v->layers_of, (long long)v->layers_of, number_digits(v->scale, 3).text, prefill);
+    const char *prefill = v->layers > 1
+                              ? "in prefill the last one counts once, for it has less to do"
+                              : "in prefill the last one has less to do, and there is no other: its feed-forward is taken at the "
+                                "joules that attention needs for a FLOP, which nobody measured";
+    char *text = jl_strf(
+        "%lld of the %lld layers were in the model that ran: joules are of those, but energy of a token and shares "
+        "are of all %lld, the layers taken %s times; %s; loading and what is shown against context, batch and prompt is of "
+        "what ran",
+        (long long)v->layers, (long long)v->layers_of, (long long)v->layers_of, number_digits(v->scale, 3).text, prefill);
     text_item(v->out, v->style, "scaled", NULL, text ? text : "", TONE_WARN);
     free(text);
 }

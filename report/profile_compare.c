@@ -100,7 +100,8 @@ static double whole_flop(const struct profiled_view *v, const char *phase, const
         const struct run_profile_row *r = &v->p->rows[i];
         if (strcmp(r->phase, phase) || r->part[0] || (component && strcmp(r->component, component)))
             continue;
-        flop += isnan(r->flop) ? 0 : r->flop * profiled_times(v, r); /* "rest" has none that is known */
+        double whole = run_profile_whole_row(v->p, r).flop;
+        flop += isnan(r->flop) ? 0 : whole; /* "rest" has none that is known */
         any = true;
     }
     return any ? flop : NAN;

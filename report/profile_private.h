@@ -6,7 +6,7 @@
 #include "report/profile.h"
 
 #define PARTS_MAX  64
-#define LAYERS_MAX 4096 /* that are drawn */
+#define LAYERS_MAX RUN_PROFILE_LAYERS_MAX /* that are drawn */
 
 /* A component, or a part of one, in one phase: summed over its layers. */
 struct profiled_sum {
@@ -40,9 +40,6 @@ void profiled_sum_phase(const struct profiled_view *v, const char *phase, bool p
 /* Energy of a phase as of the whole shape: what its layers have times `scale`, the rest once. NAN unknown. */
 double profiled_whole_phase(const struct profiled_view *v, const struct run_profile_phase *x, double *pm);
 double profiled_number(const struct run_pairs *p, const char *key); /* NAN when it is none */
-/* How often a row counts in the whole shape. The last layer of a prefill computes the feed-forward of the last token alone, so it
- * counts once and the others for the rest; NAN: there is no other. */
-double profiled_times(const struct profiled_view *v, const struct run_profile_row *r);
 struct number profiled_joules(double j, double pm, double limit_j, const struct report_style *style);
 struct number profiled_si(double x, const char *unit, const struct report_style *style); /* "12.4 MFLOP"; unknown "-" */
 struct number profiled_parameters(double n, const struct report_style *style); /* "1.24 B parameters", as models are named */

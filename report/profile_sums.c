@@ -1,5 +1,6 @@
 /* profiled_sums.c - components of a profile summed over layers. The +- of one component's layers hang on the same power, so they
- * add linearly (docs/method.md 8); of a model with fewer layers than its shape, what lies in layers counts for the missing. */
+ * add linearly (docs/method.md 8);
+ * of a model with fewer layers than its shape, what lies in layers counts for the missing (run/profile_scale.c). */
 #include "report/profile_private.h"
 
 #include <math.h>
@@ -14,40 +15,14 @@ double profiled_number(const struct run_pairs *p, const char *key)
     return text && jl_parse_double(text, &x) && isfinite(x) ? x : NAN;
 }
 
-static int64_t layer_count(const struct run_profile *p, const char *key)
-{
-    double x = profiled_number(&p->model, key);
-    if (isnan(x))
-        x = profiled_number(&p->settings, key);
-    return x >= 1 && x <= LAYERS_MAX ? (int64_t)x : -1;
-}
-
 void profiled_view_init(struct profiled_view *v, const struct run_profile *p, struct jl_buf *out,
                         const struct report_style *style)
 {
     *v = (struct profiled_view){.p = p, .style = style, .out = out, .scale = 1};
-    v->layers = layer_count(p, "layers");
-    v->layers_of = layer_count(p, "layers_of");
-    if (v->layers > 0 && v->layers_of > v->layers)
+    if (run_profile_layers(p, &v->layers, &v->layers_of))
         v->scale = (double)v->layers_of / (double)v->layers;
     v->peak_flops = profiled_number(&p->machine, "peak_flops");
     v->bytes_per_s = profiled_number(&p->machine, "bytes_per_s");
-}
-
-static bool in_layers(const struct run_profile_row *r)
-{
-    return r->layer >= 0 || jl_word_in("attention_norm,attention,ffn_norm,ffn,layer", ',', r->component);
-}
-
-double profiled_times(const struct profiled_view *v, const struct run_profile_row *r)
-{
-    if (v->scale == 1 || !in_layers(r))
-        return 1;
-    if (strcmp(r->phase, "prefill") || r->layer < 0)
-        return v->scale;
-    if (v->layers < 2)
-        return NAN;
-    return r->layer == v->layers - 1 ? 1 : (double)(v->layers_of - 1) / (double)(v->layers - 1);
 }
 
 /* In the order in which a token passes them; what is not known comes last. */
@@ -88,12 +63,17 @@ static double expected(const struct profiled_view *v, const struct run_profile_r
     return memory_bound ? r->bytes : r->flop;
 }
 
+static double most_of(const struct run_profile_row *r)
+{
+    return isnan(r->joules) ? r->limit_j : r->joules + (isnan(r->joules_pm) ? 0 : r->joules_pm);
+}
+
 static void add_row(const struct profiled_view *v, struct profiled_sums *s, const struct run_profile_row *r, bool memory_bound)
 {
     struct profiled_sum *x = sum_of(s, r);
-    double times = profiled_times(v, r);
-    double most = isnan(r->joules) ? r->limit_j : r->joules + (isnan(r->joules_pm) ? 0 : r->joules_pm);
+    struct run_profile_row whole = run_profile_whole_row(v->p, r);
     double middle = isnan(r->joules) ? r->limit_j / 2 : r->joules;
+    double whole_middle = isnan(r->joules) ? whole.limit_j / 2 : whole.joules, e = expected(v, &whole, memory_bound);
     if (!x)
         return;
     x->seconds += r->seconds;
@@ -101,20 +81,19 @@ static void add_row(const struct profiled_view *v, struct profiled_sums *s, cons
     x->bytes += r->bytes;
     x->joules += r->joules;
     x->joules_pm += r->joules_pm;
-    x->limit_j += most;
-    x->whole_j += times * r->joules;
-    x->whole_s += times * r->seconds;
-    x->whole_pm += times * r->joules_pm;
-    x->whole_limit_j += times * most;
-    x->expected_s += times * expected(v, r, memory_bound);
+    x->limit_j += most_of(r);
+    x->whole_j += whole.joules;
+    x->whole_s += whole.seconds;
+    x->whole_pm += whole.joules_pm;
+    x->whole_limit_j += most_of(&whole);
+    x->expected_s += e;
     if (r->part[0])
         return;
     s->seconds += isnan(r->seconds) ? 0 : r->seconds;
-    s->whole_s += isnan(r->seconds) ? 0 : times * r->seconds;
+    s->whole_s += isnan(r->seconds) ? 0 : whole.seconds;
     s->joules += isnan(middle) ? 0 : middle;
-    s->whole_j += isnan(middle) ? 0 : times * middle;
-    double e = expected(v, r, memory_bound);
-    s->expected_s += isnan(e) ? 0 : times * e;
+    s->whole_j += isnan(middle) ? 0 : whole_middle;
+    s->expected_s += isnan(e) ? 0 : e;
 }
 
 void profiled_sum_phase(const struct profiled_view *v, const char *phase, bool parts, struct profiled_sums *out)
@@ -135,15 +114,14 @@ void profiled_sum_phase(const struct profiled_view *v, const char *phase, bool p
 
 double profiled_whole_phase(const struct profiled_view *v, const struct run_profile_phase *x, double *pm)
 {
-    struct profiled_sums s;
+    struct run_profile_phase whole = *x;
     *pm = x->joules_pm;
-    if (v->scale == 1)
+    if (v->scale == 1 || (strcmp(x->name, "prefill") && strcmp(x->name, "decode")))
         return x->joules;
-    profiled_sum_phase(v, x->name, false, &s);
-    if (!s.n)
-        return !strcmp(x->name, "prefill") || !strcmp(x->name, "decode") ? NAN : x->joules;
-    *pm = x->joules_pm * s.whole_j / s.joules; /* the same share of a larger figure */
-    return x->joules * s.whole_j / s.joules;
+    if (!run_profile_whole_phase(v->p, &whole))
+        return NAN;
+    *pm = whole.scaled_joules_pm;
+    return whole.scaled_joules;
 }
 
 struct number profiled_si(double x, const char *unit, const struct report_style *style)

@@ -17,6 +17,7 @@ enum {
     RUN_PROFILE_ADVICE_MAX = 100
 };
 #define RUN_PROFILE_ALL_LAYERS (-2)
+#define RUN_PROFILE_LAYERS_MAX 4096 /* of a model */
 
 /* Energies are net of the idle level, in J, over the whole phase as the engine runs without the probe. NAN unknown. */
 struct run_profile_phase {
@@ -27,6 +28,8 @@ struct run_profile_phase {
     double flop, bytes;       /* of the model's shapes; NAN where they say nothing */
     bool memory_bound;        /* by the roofline; false also where the machine is not known */
     double least_s;           /* roofline time; NAN */
+    /* As of all layers of the shape, where the model was made with fewer (run_profile_whole_phase); NAN: it has them all. */
+    double scaled_joules, scaled_joules_pm, scaled_seconds;
 };
 
 /* One component of one layer in one phase. */
@@ -136,6 +139,14 @@ const char *run_profile_stage(const struct run_profile *p, double t_s);
 /* Sums over rows without part; NAN when one of them is unknown. component NULL: all; layer RUN_PROFILE_ALL_LAYERS: all. Their +-
  * are added in quadrature, which is too little for layers of one component: those hang on the same power. */
 struct run_profile_row run_profile_sum(const struct run_profile *p, const char *phase, const char *component, int64_t layer);
+
+/* Layers of the model, and of the shape that it was made of; true: it has fewer of them. -1 unknown. */
+bool run_profile_layers(const struct run_profile *p, int64_t *layers, int64_t *layers_of);
+/* The row as of all layers of the shape (profile_scale.c); NAN: the layers that ran do not tell. Prefill of a model of one layer
+ * assumes that its feed-forward takes the joules and seconds for a FLOP that attention takes. */
+struct run_profile_row run_profile_whole_row(const struct run_profile *p, const struct run_profile_row *r);
+/* Fills in what of *x is scaled, from its rows; false: nothing is, or there are no rows. */
+bool run_profile_whole_phase(const struct run_profile *p, struct run_profile_phase *x);
 
 /* JSON: one indented object and '\n'; export, import, export gives the same bytes. JOULET_FORMAT, JOULET_NEWER. */
 enum joulet_status run_profile_to_json(const struct run_profile *p, struct jl_buf *out, struct joulet_error *err);

@@ -48,6 +48,9 @@ const struct field profile_phase_fields[] = {
     ROW(run_profile_phase, "bytes", FIELD_REAL, bytes),
     ROW(run_profile_phase, "memory_bound", FIELD_BOOL, memory_bound),
     ROW(run_profile_phase, "least_s", FIELD_REAL, least_s),
+    ROW(run_profile_phase, "scaled_joules", FIELD_REAL, scaled_joules),
+    ROW(run_profile_phase, "scaled_joules_pm", FIELD_REAL, scaled_joules_pm),
+    ROW(run_profile_phase, "scaled_seconds", FIELD_REAL, scaled_seconds),
     END,
 };
 

@@ -105,7 +105,14 @@ static void add_components(struct run_profile *p, const struct shape *s, const c
 static void add_phase(struct run_profile *p, const char *name, int64_t tokens, int64_t steps, double seconds, double joules)
 {
     struct run_profile_row sum = {.seconds = NAN, .flop = 0, .bytes = 0};
-    struct run_profile_phase x = {.tokens = tokens, .steps = steps, .flop = NAN, .bytes = NAN, .least_s = NAN};
+    struct run_profile_phase x = {.tokens = tokens,
+                                  .steps = steps,
+                                  .flop = NAN,
+                                  .bytes = NAN,
+                                  .least_s = NAN,
+                                  .scaled_joules = NAN,
+                                  .scaled_joules_pm = NAN,
+                                  .scaled_seconds = NAN};
     double known = 0;
     for (size_t i = 0; i < p->n_rows; i++) {
         const struct run_profile_row *r = &p->rows[i];

@@ -274,14 +274,104 @@ static void stages_are_found(void **state)
     run_profile_release(&p);
 }
 
+/* ---- fewer layers than the shape ---------------------------------------------------------------------------------- */
+
+static void add_row(struct run_profile *p, const char *phase, int64_t layer, const char *component, double joules, double flop)
+{
+    struct run_profile_row r = {
+        .layer = layer, .seconds = joules / 10, .joules = joules, .joules_pm = joules / 20, .limit_j = NAN, .flop = flop};
+    snprintf(r.phase, sizeof r.phase, "%s", phase);
+    snprintf(r.component, sizeof r.component, "%s", component);
+    run_profile_add_row(p, &r);
+}
+
+/* A shape of 80 layers whose every layer costs the same, of which so many ran: in decode 2 J of attention and 5 of feed-forward,
+ * in prefill of 30 tokens 60 J and 150 J, but for the last layer, whose feed-forward sees one token. 3 J of head. */
+static void few_layers(struct run_profile *p, int layers)
+{
+    struct run_profile_phase phase = {.name = "decode", .tokens = 10, .joules = 3 + 7 * layers, .seconds = 1};
+    run_profile_init(p);
+    run_pairs_set(&p->model, "layers", 'n', "%d", layers);
+    run_pairs_set(&p->model, "layers_of", 'n', "80");
+    for (int l = 0; l < layers; l++) {
+        bool last = l == layers - 1;
+        add_row(p, "decode", l, "attention", 2, 10 * 40);
+        add_row(p, "decode", l, "ffn", 5, 10 * 100);
+        add_row(p, "prefill", l, "attention", 60, 30 * 40);
+        add_row(p, "prefill", l, "ffn", last ? 8 : 150, last ? 100 : 30 * 100);
+    }
+    add_row(p, "decode", -1, "head", 3, 500);
+    add_row(p, "prefill", -1, "head", 3, 500);
+    run_profile_add_phase(p, &phase);
+    phase = (struct run_profile_phase){.name = "prefill", .tokens = 30, .joules = 3 + 60 * layers + 150 * (layers - 1) + 8};
+    phase.seconds = phase.joules / 10;
+    run_profile_add_phase(p, &phase);
+}
+
+/* What all 80 would have drawn is known; from one layer too where attention and feed-forward need the same for a FLOP. */
+static void missing_layers_count_as_those_that_ran(void **state)
+{
+    static const int layers[] = {1, 2, 4, 79};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(layers); i++) {
+        struct run_profile p;
+        few_layers(&p, layers[i]);
+        for (size_t k = 0; k < p.n_phases; k++)
+            assert_true(run_profile_whole_phase(&p, &p.phases[k]));
+        const struct run_profile_phase *decode = run_profile_phase(&p, "decode"), *prefill = run_profile_phase(&p, "prefill");
+        assert_near(decode->scaled_joules, 3 + 7 * 80, 1e-9);
+        assert_near(prefill->scaled_joules, 3 + 60 * 80 + 150 * 79 + 8, 1e-9);
+        assert_near(prefill->scaled_seconds, (3 + 60 * 80 + 150 * 79 + 8) / 10.0, 1e-9);
+        run_profile_release(&p);
+    }
+}
+
+static void what_has_all_layers_is_not_scaled(void **state)
+{
+    struct run_profile p;
+    struct run_profile_phase phase = {.name = "decode", .tokens = 10, .joules = 5, .scaled_joules = NAN};
+    (void)state;
+    run_profile_init(&p);
+    run_pairs_set(&p.model, "layers", 'n', "2");
+    add_row(&p, "decode", 0, "ffn", 5, 100);
+    assert_false(run_profile_whole_phase(&p, &phase));
+    assert_true(isnan(phase.scaled_joules));
+    assert_near(run_profile_whole_row(&p, &p.rows[0]).joules, 5, 1e-12);
+    run_profile_release(&p);
+}
+
+/* A whole layer in one piece says nothing of its feed-forward; rows that nobody resolved keep their limit. */
+static void what_one_layer_does_not_tell_is_unknown(void **state)
+{
+    struct run_profile p;
+    (void)state;
+    few_layers(&p, 1);
+    add_row(&p, "prefill", 0, "layer", 5, 100);
+    assert_true(isnan(run_profile_whole_row(&p, &p.rows[p.n_rows - 1]).joules));
+    p.rows[0].joules = p.rows[0].joules_pm = NAN;
+    p.rows[0].limit_j = 0.5;
+    struct run_profile_row whole = run_profile_whole_row(&p, &p.rows[0]);
+    assert_true(isnan(whole.joules));
+    assert_near(whole.limit_j, 40, 1e-12);
+    run_profile_release(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(samples_survive),           cmocka_unit_test(values_are_kept),
-        cmocka_unit_test(what_was_read_can_grow),    cmocka_unit_test(half_characters_are_readable),
-        cmocka_unit_test(bad_values_are_named),      cmocka_unit_test(good_changes_are_read),
-        cmocka_unit_test(lists_have_limits),         cmocka_unit_test(every_cut_is_refused),
-        cmocka_unit_test(tables_have_their_columns), cmocka_unit_test(stages_are_found),
+        cmocka_unit_test(samples_survive),
+        cmocka_unit_test(values_are_kept),
+        cmocka_unit_test(what_was_read_can_grow),
+        cmocka_unit_test(half_characters_are_readable),
+        cmocka_unit_test(bad_values_are_named),
+        cmocka_unit_test(good_changes_are_read),
+        cmocka_unit_test(lists_have_limits),
+        cmocka_unit_test(every_cut_is_refused),
+        cmocka_unit_test(tables_have_their_columns),
+        cmocka_unit_test(stages_are_found),
+        cmocka_unit_test(missing_layers_count_as_those_that_ran),
+        cmocka_unit_test(what_has_all_layers_is_not_scaled),
+        cmocka_unit_test(what_one_layer_does_not_tell_is_unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
