@@ -49,7 +49,7 @@ fuzz: ## every fuzzer for FUZZ_SECONDS, or the one named by T
 bench: ## the benches, one JSON object a line; T=overhead runs one
 	@tools/bench $(T)
 
-soak: ## an hour (MINUTES) of `joulet serve` with 2000 open streams: does its memory stay flat? T=crowd: 10 000 connections
+soak: ## an hour (MINUTES) of `joulet serve` with 2000 open streams: does its memory stay flat? T=crowd: 10 000 connections; T=profile: joulet profile
 	@tools/soak '$(or $(T),proxy)' $(MINUTES)
 
 accuracy: ## the accuracy table into docs/accuracy.md, from a seed used once; SEED=N WINDOWS=N another

@@ -17,6 +17,15 @@ struct profile_power {
     double step_s, until_s;
 };
 
+/* A profile may go on for days: of its requests only so many are kept, thinned out evenly, and so are its spans of stages. */
+#define PROFILE_REQUESTS 1024
+#define PROFILE_SPANS    4096
+struct profile_bound {
+    uint64_t keep_every, turns[MEASURE_PASSES]; /* one request in so many, of each kind of pass */
+    uint64_t requests;                          /* sent in all */
+    double shortest_s;                          /* spans that are shorter are left out */
+};
+
 struct profiling {
     const struct cli *cli;
     struct session s;
@@ -43,6 +52,7 @@ struct profiling {
     struct grid_levels lengths, batches; /* of prompts; of sequences at once; n 0: not asked for */
     joulet_mark until;                   /* of --duration */
     struct profile_power *power;
+    struct profile_bound bound;
 };
 
 /* profile_engine.c: options and environment of an engine with its probe; what it tells after the first request. */
@@ -64,6 +74,12 @@ void profile_series(struct profiling *x);
 
 /* profile_against.c: the same prompts to a model with one component less. */
 void profile_against(struct profiling *x, int64_t tokens);
+
+/* profile_bound.c */
+void profile_span(struct profiling *x, const char *stage, double from_s, double to_s);
+void profile_thin_requests(
+    struct profiling *x); /* after each request: its text goes, and it itself or others where they are many */
+void profile_bound_note(struct profiling *x);
 
 /* profile_power.c */
 void profile_power_add(struct profiling *x);

@@ -62,8 +62,7 @@ static void wait_span(struct profiling *x, const struct run_request *q)
     for (size_t i = 0; i < q->n_windows; i++) {
         const struct run_window *w = &q->windows[i];
         bool known = !strcmp(w->name, "prefill") || !strcmp(w->name, "decode");
-        run_profile_add_span(&x->p, known ? w->name : "wait", jl_s(w->start_ns - x->s.run.start_ns),
-                             jl_s(w->end_ns - x->s.run.start_ns));
+        profile_span(x, known ? w->name : "wait", jl_s(w->start_ns - x->s.run.start_ns), jl_s(w->end_ns - x->s.run.start_ns));
     }
 }
 
@@ -98,6 +97,8 @@ bool profile_pass(struct profiling *x, enum measure_pass pass, const char *promp
     }
     if (kept)
         wait_span(x, &s->run.requests[s->run.n_requests - 1]);
+    if (kept)
+        profile_thin_requests(x);
     profile_power_add(x);
     if (st != JOULET_OK && st != JOULET_CANCELLED)
         cli_warn(x->cli, "%s", err.message);
@@ -146,7 +147,7 @@ static int idle_level(struct profiling *x)
     joulet_mark to = joulet_mark_now(s->meter);
     joulet_wait_covered(s->meter, to, 3.0, NULL);
     session_baseline(s, from, to);
-    run_profile_add_span(&x->p, "idle", jl_s(from - s->run.start_ns), jl_s(to - s->run.start_ns));
+    profile_span(x, "idle", jl_s(from - s->run.start_ns), jl_s(to - s->run.start_ns));
     profile_power_add(x);
     return CLI_DONE;
 }

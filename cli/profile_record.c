@@ -501,6 +501,7 @@ bool profile_record(struct profiling *x)
     profile_roof(&x->p);
     profile_give_advice(&x->p);
     profile_power_record(x);
+    profile_bound_note(x);
     x->p.seconds = jl_s(joulet_now() - x->s.run.start_ns);
     for (int p = 0; p < MEASURE_PHASES; p++)
         profile_counts_release(&f.counts[p]);

@@ -125,7 +125,7 @@ static void measure_batch(struct profiling *x, const struct stream *all, size_t 
     session_window(&x->s, "batch", from, to, x->s.idle, false);
     const struct run_window *w = &x->s.run.windows[x->s.run.n_windows - 1];
     add_point(x, "batch", "decode", (double)n, tokens, jl_s(to - from), &w->energy.total);
-    run_profile_add_span(&x->p, "decode", jl_s(from - x->s.run.start_ns), jl_s(to - x->s.run.start_ns));
+    profile_span(x, "decode", jl_s(from - x->s.run.start_ns), jl_s(to - x->s.run.start_ns));
 }
 
 static bool one_batch(struct profiling *x, size_t n, int64_t tokens)

@@ -10,8 +10,9 @@
 #include <string.h>
 
 #define MEMORY_WITHOUT_STORE ((size_t)256 << 20) /* traces of long runs then stay in memory */
-#define CLOCKS_APART_S       5.0                 /* the wall clock may have been corrected since the run was begun */
-#define FAST_S               5e-3                /* period of a counter whose every reading counts in a profile */
+#define MEMORY_OF_PROFILE    ((size_t)12 << 20) /* each request is measured when it has ended, and a profile may go on for days */
+#define CLOCKS_APART_S       5.0                /* the wall clock may have been corrected since the run was begun */
+#define FAST_S               5e-3               /* period of a counter whose every reading counts in a profile */
 #define FASTEST_S            0.5e-3
 #define READY_TIMEOUT_S      5.0 /* a vendor library that takes longer joins no run */
 
@@ -123,10 +124,11 @@ static int open_meter(struct session *s)
     o.gauges = true;
     o.sink = session_sink_samples;
     o.sink_user = s->sink;
-    o.memory_bytes = s->store ? 0 : MEMORY_WITHOUT_STORE;
+    bool profile = strcmp(s->run.kind, "profile") == 0;
+    o.memory_bytes = profile ? MEMORY_OF_PROFILE : s->store ? 0 : MEMORY_WITHOUT_STORE;
     struct joulet_error err;
     enum joulet_status status = cli_meters_check(c, &o, &err);
-    if (status == JOULET_OK && !o.interval_ns && strcmp(s->run.kind, "profile") == 0)
+    if (status == JOULET_OK && !o.interval_ns && profile)
         o.interval_ns = every_reading(&o);
     if (status == JOULET_OK)
         status = joulet_open(&s->meter, &o, &err);

@@ -39,6 +39,7 @@ enum joulet_status measure_open(struct measure **out, struct joulet_error *err)
         return jl_fail(err, JOULET_MEMORY, "out of memory");
     (*out)->source = MEASURE_WATCHED;
     (*out)->pass_from_ns = INT64_MAX; /* nothing counts before the first request */
+    (*out)->keep_every = 1;
     return jl_ok(err);
 }
 
@@ -51,8 +52,10 @@ void measure_close(struct measure *m)
         for (size_t c = 0; c < MEASURE_CHANNELS; c++)
             free(m->channels[p][c].trace.samples);
     }
-    if (m)
+    if (m) {
         free(m->paired);
+        free(m->kept);
+    }
     free(m);
 }
 
@@ -66,6 +69,11 @@ void measure_from(struct measure *m, enum measure_pass source)
         m->channels[MEASURE_DECODE][c].trace.n = 0;
 }
 
+static bool counts(const struct measure *m)
+{
+    return m->pass == m->source || (m->source == MEASURE_AGAIN && m->pass == MEASURE_WATCHED);
+}
+
 void measure_begin(struct measure *m, enum measure_pass pass, int64_t from_ns)
 {
     m->pass = pass;
@@ -74,6 +82,7 @@ void measure_begin(struct measure *m, enum measure_pass pass, int64_t from_ns)
     m->has_before = false;
     m->prefill_from_ns = m->prefill_to_ns = m->decode_from_ns = m->decode_to_ns = 0;
     steps_init(&m->steps);
+    m->keeping = counts(m) && measure_keep(m, from_ns);
 }
 
 /* ---- a step ------------------------------------------------------------------------------------------------------------ */
@@ -91,6 +100,17 @@ static bool room(struct measure *m, struct measure_of_phase *p, struct joulet_st
             m->failed = true;
     }
     return !p->full && !m->failed;
+}
+
+/* A step is kept whole or not at all, and nothing after one that was not. */
+static bool fits(struct measure *m, struct measure_of_phase *p, const struct profile_step *s)
+{
+    if (!p->full && p->n_stretches + m->n_pending <= MEASURE_STRETCHES)
+        return true;
+    if (!p->full)
+        p->until_ns = s->t0_ns;
+    p->full = true;
+    return false;
 }
 
 static void keep_stretch(struct measure *m, struct measure_of_phase *p, const struct ring_record *r, enum measure_kind kind)
@@ -139,18 +159,14 @@ static bool is_again(const struct measure *m, uint32_t thread)
     return false;
 }
 
-static bool counts(const struct measure *m)
-{
-    return m->pass == m->source || (m->source == MEASURE_AGAIN && m->pass == MEASURE_WATCHED);
-}
-
 /* The stretches of a step into its phase; kind_s gets their seconds. */
 static void take_pending(struct measure *m, const struct profile_step *s, uint32_t thread, enum measure_phase phase, bool again,
                          double kind_s[MEASURE_KINDS])
 {
     struct measure_of_phase *p = &m->phases[phase];
-    bool regress = m->pass == m->source || (phase == MEASURE_PREFILL && counts(m));
+    bool regress = m->keeping && (m->pass == m->source || (phase == MEASURE_PREFILL && counts(m)));
     size_t left = 0;
+    regress = regress && fits(m, p, s);
     if (!again && s->watched == s->graphs && s->graphs)
         p->layer_units += phase == MEASURE_DECODE ? (double)s->decoded : !m->prefill_from_ns;
     for (size_t i = 0; i < m->n_pending; i++) {
@@ -211,7 +227,7 @@ static void end_token(struct measure *m, int64_t next_ns)
     }
     p->units += tokens;
     p->seconds += length_s;
-    if (m->pass == m->source)
+    if (m->keeping && m->pass == m->source)
         keep_unmodified(m, p, b->t0_ns, next_ns);
 }
 
@@ -363,9 +379,14 @@ static void add_span(struct measure *m, enum measure_phase phase, size_t channel
     }
 }
 
+static int64_t earlier(int64_t to_ns, const struct measure_of_phase *p)
+{
+    return p->full && p->until_ns < to_ns ? p->until_ns : to_ns;
+}
+
 void measure_samples(struct measure *m, size_t channel, const struct joulet_trace *t, double idle_w, double u_idle_w)
 {
-    if (channel >= MEASURE_CHANNELS || !counts(m))
+    if (channel >= MEASURE_CHANNELS || !m->keeping)
         return;
     if (channel >= m->n_channels)
         m->n_channels = channel + 1;
@@ -373,8 +394,10 @@ void measure_samples(struct measure *m, size_t channel, const struct joulet_trac
         m->channels[p][channel].idle_w = idle_w;
         m->channels[p][channel].u_idle_w = u_idle_w;
     }
-    if (m->prefill_to_ns > m->prefill_from_ns && !m->phases[MEASURE_PREFILL].full)
-        add_span(m, MEASURE_PREFILL, channel, t, m->prefill_from_ns, m->prefill_to_ns);
-    if (m->pass == m->source && m->decode_to_ns > m->decode_from_ns && !m->phases[MEASURE_DECODE].full)
-        add_span(m, MEASURE_DECODE, channel, t, m->decode_from_ns, m->decode_to_ns);
+    int64_t prefill_to = earlier(m->prefill_to_ns, &m->phases[MEASURE_PREFILL]);
+    int64_t decode_to = earlier(m->decode_to_ns, &m->phases[MEASURE_DECODE]);
+    if (prefill_to > m->prefill_from_ns)
+        add_span(m, MEASURE_PREFILL, channel, t, m->prefill_from_ns, prefill_to);
+    if (m->pass == m->source && decode_to > m->decode_from_ns)
+        add_span(m, MEASURE_DECODE, channel, t, m->decode_from_ns, decode_to);
 }

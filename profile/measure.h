@@ -33,9 +33,12 @@ enum measure_pass {
     MEASURE_PASSES
 };
 
-#define MEASURE_LAYERS    1024
-#define MEASURE_STRETCHES ((size_t)1 << 20) /* kept for the regression of a phase; later ones count in times only */
-#define MEASURE_SAMPLES   ((size_t)1 << 19)
+#define MEASURE_LAYERS 1024
+/* Kept for the regression of a phase. When half of it is full every second pass of each kind is dropped from it, and from then on
+ * every second one is not kept: what is kept is of the whole profile, however long. In times all of them count. */
+#define MEASURE_STRETCHES ((size_t)1 << 18)
+#define MEASURE_SAMPLES   ((size_t)1 << 17)
+#define MEASURE_KEPT      ((size_t)4096) /* passes */
 #define MEASURE_STEPS     ((size_t)8192) /* kept for the cost of stops */
 #define MEASURE_CHANNELS  8
 #define MEASURE_BUCKETS   18 /* of context: below 64 tokens, then doubling */
@@ -56,7 +59,8 @@ struct measure_of_phase {
     uint64_t first_n[MEASURE_KINDS], again_n[MEASURE_KINDS];
     double kind_s[MEASURE_KINDS]; /* of unmodified steps that were watched; the rest too */
     double units, seconds;        /* tokens or prompts that those are of; their time */
-    bool full;
+    bool full;                    /* in this pass; */
+    int64_t until_ns;             /* from then on nothing of it was kept */
 };
 struct measure_bucket {
     double kind_s[MEASURE_KINDS], tokens, positions; /* positions: their sum */
@@ -66,10 +70,20 @@ struct measure_channel {
     struct joulet_trace trace; /* the strings of its channel are the meter's */
     double idle_w, u_idle_w;
 };
+/* A pass whose stretches and samples are kept for the regression. */
+struct measure_kept {
+    int64_t from_ns;
+    enum measure_pass pass;
+    bool drop;
+};
 struct measure {
     enum measure_pass pass;
     enum measure_pass source; /* the kind of pass that components come from */
     int64_t pass_from_ns;
+    bool keeping; /* this pass */
+    struct measure_kept *kept;
+    size_t n_kept;
+    uint64_t keep_every, turns[MEASURE_PASSES]; /* one pass in so many; passes that could have been kept */
     struct steps steps;
     struct ring_record pending[4096]; /* stretches of the step that has not ended */
     size_t n_pending;
@@ -95,12 +109,15 @@ enum joulet_status measure_open(struct measure **out, struct joulet_error *err);
 void measure_close(struct measure *m);
 /* From now on components come from passes of this kind; what was kept for the regression of others is dropped. */
 void measure_from(struct measure *m, enum measure_pass source);
-/* A request begins; records from before it do not count. */
+/* A request begins; records from before it do not count. Here what is kept for the regression is thinned out (measure_keep.c). */
 void measure_begin(struct measure *m, enum measure_pass pass, int64_t from_ns);
 void measure_record(struct measure *m, const struct ring_record *r);
 void measure_end(struct measure *m);
 /* Samples of one channel over the request that has ended: those of its prefill and its decode. */
 void measure_samples(struct measure *m, size_t channel, const struct joulet_trace *t, double idle_w, double u_idle_w);
+
+/* Of a pass that begins: whether it is kept for the regression; drops others when there are too many. */
+bool measure_keep(struct measure *m, int64_t from_ns);
 
 /* Seconds of each kind in a token of decoding without repetition; false when none was watched. */
 bool measure_token(const struct measure *m, double token_s[MEASURE_KINDS]);
