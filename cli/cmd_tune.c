@@ -83,6 +83,7 @@ static int take_options(struct tune *t)
     jl_machine_get(&m);
     t->ask.cores = m.cores;
     t->ask.threads = m.threads > 0 ? m.threads : 1;
+    t->plan.threads = m.cores > 0 && m.cores < m.threads ? m.cores : m.threads;
     t->ask.gpu = jl_gpu_here();
     t->ask.settings = cli_str(c, "settings");
     t->ask.context = t->plan.context = cli_int(c, "context", -1);

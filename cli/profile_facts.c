@@ -57,6 +57,16 @@ void profile_roof(struct run_profile *p)
     set(&p->machine, "bytes_per_s", m.bytes_per_s);
 }
 
+/* One format for both, or none is told. */
+static void tell_cache(struct run_pairs *to)
+{
+    const char *k = run_pairs_get(to, "engine_option_cache-type-k"), *v = run_pairs_get(to, "engine_option_cache-type-v");
+    k = k ? k : "f16";
+    v = v ? v : "f16";
+    if (strcmp(k, v) == 0)
+        run_pairs_set(to, "kv_type", 's', "%s", k);
+}
+
 static void tell_settings(struct profiling *x)
 {
     struct run_pairs *to = &x->p.settings;
@@ -65,8 +75,10 @@ static void tell_settings(struct profiling *x)
     double threads = (double)cli_int(x->cli, "threads", 0);
     set(to, "threads", threads > 0 ? threads : number(&x->p.machine, "cores"));
     set(to, "parallel", 1);
-    if (!run_pairs_get(to, "cache-type-k") && !run_pairs_get(to, "cache-type-v"))
-        run_pairs_set(to, "kv_type", 's', "f16");
+    tell_cache(to);
+    const char *flash = run_pairs_get(to, "engine_option_flash-attn");
+    if (flash && jl_word_in("on,off", ',', flash))
+        run_pairs_set(to, "flash_attention", 's', "%s", flash);
     if (x->m && x->level == WIRE_NODES && !run_pairs_get(to, "flash_attention"))
         run_pairs_set(to, "flash_attention", 's', "%s", x->m->flash ? "on" : "off");
 }

@@ -23,14 +23,37 @@ struct filling {
 /* ---- work of the model ------------------------------------------------------------------------------------------------------
  */
 
+/* An option that the engine was started with (session_settings); NULL: it was not. */
+static const char *engine_option(const struct run_profile *p, const char *option)
+{
+    char key[96];
+    snprintf(key, sizeof key, "engine_option_%s", option);
+    return run_pairs_get(&p->settings, key);
+}
+
+/* Tokens of a step of prefill. */
+static double piece_of(const struct run_profile *p)
+{
+    static const char *const options[] = {"ubatch-size", "batch-size"};
+    double piece = PIECE;
+    for (size_t i = 0; i < JL_COUNT(options); i++) {
+        int64_t n;
+        const char *text = engine_option(p, options[i]);
+        if (text && jl_parse_i64(text, &n) && n > 0)
+            piece = i == 0 ? (double)n : fmin(piece, (double)n);
+    }
+    return piece;
+}
+
 static void count_requests(struct filling *f, const struct profile_shape *shape)
 {
+    double piece = piece_of(&f->x->p);
     for (size_t i = 0; i < f->x->s.run.n_requests; i++) {
         const struct run_request *q = &f->x->s.run.requests[i];
         if (f->x->passes[i] != MEASURE_PLAIN || q->outcome != RUN_OK || q->tokens.prompt < 1 || q->tokens.generated < 1)
             continue;
-        double prompt = (double)q->tokens.prompt;
-        profile_count_prefill(&f->counts[MEASURE_PREFILL], shape, 0, prompt, PIECE);
+        double prompt = (double)q->tokens.prompt, cached = q->tokens.cached > 0 ? (double)q->tokens.cached : 0;
+        profile_count_prefill(&f->counts[MEASURE_PREFILL], shape, cached, prompt - cached, piece);
         profile_count_decode(&f->counts[MEASURE_DECODE], shape, prompt, (double)q->tokens.generated - 1, 1);
     }
 }
@@ -60,7 +83,13 @@ static void count_work(struct filling *f)
         run_profile_note(&f->x->p, "%s", err.message);
         return;
     }
-    if (profile_shape_init(&shape, &model, NULL, NULL, &err) == JOULET_OK) {
+    const char *k = engine_option(&f->x->p, "cache-type-k"), *v = engine_option(&f->x->p, "cache-type-v");
+    if (profile_shape_init(&shape, &model, k ? gguf_type_find(k) : NULL, v ? gguf_type_find(v) : NULL, &err) == JOULET_OK) {
+        if (shape.window_unknown)
+            run_profile_note(&f->x->p,
+                             "the model's file names a window of attention of %lld tokens, but not in which layers: the "
+                             "work of attention is counted as if it saw all",
+                             (long long)model.window);
         f->counted = profile_counts_init(&f->counts[0], &shape, &err) == JOULET_OK &&
                      profile_counts_init(&f->counts[1], &shape, &err) == JOULET_OK;
         if (f->counted)
@@ -458,6 +487,14 @@ static void describe_how(struct profiling *x)
     h->flash = x->m->flash;
 }
 
+/* Nobody leaves layers out to see whether each draws what the others do (8.2). */
+static void tell_layers(struct run_profile *p)
+{
+    for (size_t i = 0; i < p->n_rows; i++)
+        if (p->rows[i].layer >= 0 && (isfinite(p->rows[i].joules) || isfinite(p->rows[i].limit_j)))
+            snprintf(p->how.layers_power, sizeof p->how.layers_power, "assumed");
+}
+
 static void take_pairs(struct profiling *x)
 {
     struct run *r = &x->s.run;
@@ -495,6 +532,7 @@ bool profile_record(struct profiling *x)
         add_rows(&f, MEASURE_PREFILL, f.prompts);
         add_rows(&f, MEASURE_DECODE, f.tokens);
         add_points(&f);
+        tell_layers(&x->p);
     }
     for (size_t i = 0; i < x->p.n_phases; i++)
         run_profile_whole_phase(&x->p, &x->p.phases[i]);

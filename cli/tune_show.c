@@ -113,12 +113,24 @@ static void put_best(struct jl_buf *out, const struct tune *t)
         jl_buf_printf(out, "Nothing that was tried keeps %.6g tokens/s.\n", t->least_rate);
 }
 
+static void put_command(struct jl_buf *out, const struct tune *t, enum tune_use use)
+{
+    jl_buf_str(out, "  ");
+    tune_command(out, use, &t->plan, tune_best(t));
+    jl_buf_str(out, "\n");
+}
+
+/* The private engine is no program on PATH: who has another llama-server is told its line apart. */
 static void put_commands(struct jl_buf *out, const struct tune *t)
 {
-    for (int use = TUNE_LLAMA_SERVER; use <= TUNE_BENCH; use++) {
-        jl_buf_str(out, "  ");
-        tune_command(out, (enum tune_use)use, &t->plan, tune_best(t));
-        jl_buf_str(out, "\n");
+    bool private_engine = strcmp(t->plan.engine, "private") == 0;
+    if (!private_engine)
+        put_command(out, t, TUNE_LLAMA_SERVER);
+    put_command(out, t, TUNE_ENGINE_START);
+    put_command(out, t, TUNE_BENCH);
+    if (private_engine) {
+        jl_buf_str(out, "For a llama-server of your own, as it was measured:\n");
+        put_command(out, t, TUNE_LLAMA_SERVER);
     }
 }
 

@@ -110,6 +110,11 @@ void profiled_how(const struct profiled_view *v)
         say(v, &first,
             "< is an upper limit: the component is too small to be resolved, and holds no more than that in 97.5 of 100 cases",
             TONE_PLAIN);
+    if (!strcmp(h->layers_power, "assumed"))
+        say(v, &first,
+            "a layer has its own seconds at the power of the kind: that a kind draws the same in each layer is assumed, not "
+            "measured",
+            TONE_PLAIN);
     if (h->flash)
         say(v, &first, "flash attention computes scores, softmax and values as one node, so they are one figure", TONE_PLAIN);
     if (h->estimated)

@@ -84,6 +84,7 @@ struct run_profile_how {
     int64_t windows, records, lost;
     double measured_j, measured_pm; /* net, of the plain engine over the decode that components are of */
     bool flash;                     /* scores, softmax and values are one node */
+    char layers_power[16];          /* "assumed": a kind has the same power in each layer; "" no energy by layer */
     bool estimated;                 /* the sensor is an estimate */
 };
 

@@ -33,6 +33,7 @@ const struct field profile_how_fields[] = {
     ROW(run_profile_how, "measured_j", FIELD_REAL, measured_j),
     ROW(run_profile_how, "measured_pm", FIELD_REAL, measured_pm),
     ROW(run_profile_how, "flash", FIELD_BOOL, flash),
+    ROW(run_profile_how, "layers_power", FIELD_CHARS, layers_power),
     ROW(run_profile_how, "estimated", FIELD_BOOL, estimated),
     END,
 };

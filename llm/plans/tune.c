@@ -262,32 +262,61 @@ static void put_choice(struct jl_buf *b, enum tune_use use, const struct tune_ch
         }
 }
 
+/* NULL: the candidate does not choose it. */
+static const char *chosen(const struct tune_candidate *c, const char *key)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (strcmp(c->choices[i].key, key) == 0)
+            return c->choices[i].value;
+    return NULL;
+}
+
+static int64_t chosen_number(const struct tune_candidate *c, const char *key, int64_t otherwise)
+{
+    int64_t n;
+    const char *value = chosen(c, key);
+    return value && jl_parse_i64(value, &n) ? n : otherwise;
+}
+
+/* What the measured server was told besides the choices: llama-server by itself takes another context and other slots. */
+static void put_measured(struct jl_buf *b, const struct tune_plan *p, const struct tune_candidate *c)
+{
+    int64_t context = chosen_number(c, "context", p->context > 0 ? p->context : CONTEXT_DEFAULT);
+    int64_t streams = chosen_number(c, "streams", 1), threads = chosen_number(c, "threads", p->threads);
+    if (threads > 0)
+        jl_buf_printf(b, " --threads %lld", (long long)threads);
+    jl_buf_printf(b, " --ctx-size %lld --parallel %lld", (long long)(context * streams), (long long)streams);
+}
+
+static bool is_measured(const char *key)
+{
+    return strcmp(key, "threads") == 0 || strcmp(key, "context") == 0 || strcmp(key, "streams") == 0;
+}
+
 void tune_command(struct jl_buf *out, enum tune_use use, const struct tune_plan *p, const struct tune_candidate *c)
 {
-    const char *model = p->model, *own = p->engine && strcmp(p->engine, "private") != 0 ? p->engine : NULL;
-    bool context = p->context > 0;
-    for (size_t i = 0; i < c->n; i++) {
-        if (strcmp(c->choices[i].key, "model") == 0)
-            model = c->choices[i].value;
-        context &= strcmp(c->choices[i].key, "context") != 0;
-    }
+    const char *model = chosen(c, "model"), *own = p->engine && strcmp(p->engine, "private") != 0 ? p->engine : NULL;
     if (use == TUNE_LLAMA_SERVER)
         put_word(out, own ? own : "llama-server");
     else
         jl_buf_str(out, use == TUNE_BENCH ? "joulet bench" : "joulet engine start");
-    if (use == TUNE_BENCH) {
+    if (use == TUNE_BENCH || (use == TUNE_ENGINE_START && p->engine)) {
         jl_buf_str(out, " --engine ");
         put_word(out, own ? own : "private");
     }
-    if (use == TUNE_ENGINE_START && own) {
-        jl_buf_str(out, " --engine ");
-        put_word(out, own);
-    }
     jl_buf_str(out, " -m ");
-    put_word(out, model);
-    if (context)
-        jl_buf_printf(out, " --%s %lld", use == TUNE_LLAMA_SERVER ? "ctx-size" : "context", (long long)p->context);
+    put_word(out, model ? model : p->model);
+    if (use == TUNE_LLAMA_SERVER)
+        put_measured(out, p, c);
+    else if (p->context > 0 && !chosen(c, "context"))
+        jl_buf_printf(out, " --context %lld", (long long)p->context);
+    if (use == TUNE_BENCH && p->prompts) {
+        jl_buf_str(out, " --prompts ");
+        put_word(out, p->prompts);
+        if (p->max_tokens > 0)
+            jl_buf_printf(out, " -n %lld", (long long)p->max_tokens);
+    }
     for (size_t i = 0; i < c->n; i++)
-        if (strcmp(c->choices[i].key, "model") != 0)
+        if (strcmp(c->choices[i].key, "model") != 0 && !(use == TUNE_LLAMA_SERVER && is_measured(c->choices[i].key)))
             put_choice(out, use, &c->choices[i]);
 }

@@ -41,11 +41,13 @@ struct tune_plan {
     const char *title, *prompts, *engine, *model;
     int64_t repeat, max_tokens, context; /* context -1: not given */
     double baseline_s;
+    int threads; /* of a server of ours that is not told; 0: not known */
 };
 /* Text of a plan with a cell for each candidate; malloc'ed, NULL on no memory. */
 char *tune_plan_text(const struct tune_plan *p, const struct tune_candidate *c, size_t n);
 
-/* How to use a candidate: with the engine itself, with a server of joulet's in the background, and to measure it again. */
+/* How to use a candidate: with the engine itself, told all that the measured one was; with a server of joulet's in the
+ * background, which has the same defaults; and to measure it again with the same prompts. */
 enum tune_use { TUNE_LLAMA_SERVER, TUNE_ENGINE_START, TUNE_BENCH };
 void tune_command(struct jl_buf *out, enum tune_use use, const struct tune_plan *p, const struct tune_candidate *c);
 

@@ -42,13 +42,14 @@ static const char *tiny_model(void)
 }
 
 /* A search of the settings whose values do not hang on the machine that runs the test. */
-static void tune(struct program *p, const char *more, const char *const *args)
+static void tune_files(struct program *p, const char *more, const char *const *args, const char *file, const char *other)
 {
     static char sim[512], engine[512], model[512], prompts[512];
     const char *all[40] = {"tune",       NULL,    "--engine", NULL, "--sim",    NULL, "--prompts",  NULL,
                            "--baseline", "300ms", "-n",       "16", "--budget", "2s", "--settings", "flash-attn,kv-type"};
+    size_t n = 16;
     snprintf(engine, sizeof engine, "%s", server(more));
-    snprintf(model, sizeof model, "%s", tiny_model());
+    snprintf(model, sizeof model, "%s", file);
     scratch_write("prompts.txt", "one two three four five six seven eight nine ten\n");
     snprintf(prompts, sizeof prompts, "%s", scratch("prompts.txt"));
     snprintf(sim, sizeof sim, "follow:%s;period=2ms", scratch("curve"));
@@ -57,8 +58,14 @@ static void tune(struct program *p, const char *more, const char *const *args)
     all[5] = sim;
     all[7] = prompts;
     for (size_t i = 0; i < 20 && args[i]; i++)
-        all[16 + i] = args[i];
+        all[n++] = args[i];
+    all[n] = other;
     program_start(p, all);
+}
+
+static void tune(struct program *p, const char *more, const char *const *args)
+{
+    tune_files(p, more, args, tiny_model(), NULL);
 }
 
 static json_t *told(struct program *p)
@@ -134,6 +141,70 @@ static void the_settings_that_save_are_found(void **state)
     program_release(&p);
 }
 
+/* All layers are on the GPU by themselves, where they draw twice what they draw on the processor. */
+static void fewer_layers_on_a_gpu(void **state)
+{
+    char devices[600];
+    const char *env[] = {devices, NULL};
+    struct program p = {.env = env};
+    (void)state;
+    mkdir(scratch("dev"), 0755);
+    mkdir(scratch("dev/dri"), 0755);
+    scratch_write("dev/dri/renderD128", "");
+    snprintf(devices, sizeof devices, "JOULET_DEVFS=%s", scratch("dev"));
+    tune(&p, "--sim-gpu yes", ARGS("--json", "--settings", "gpu-layers"));
+    program_end(&p);
+    assert_int_equal(p.code, 0);
+    json_t *root = told(&p);
+    const json_t *best = json_object_get(root, "best"), *saving = json_object_get(root, "saving");
+    assert_int_equal(json_array_size(json_object_get(root, "tried")), 4); /* the defaults, none, half, all */
+    assert_string_equal(json_string_value(json_object_get(best, "name")), "GPU layers 0");
+    assert_string_equal(json_string_value(json_object_get(saving, "verdict")), "different");
+    assert_true(fabs(real_of(saving, "share") - 0.5) < 0.05);
+    assert_true(real_of(saving, "tokens_per_s") < real_of(saving, "defaults_tokens_per_s"));
+    must_say(json_string_value(json_array_get(json_object_get(root, "commands"), 0)), " --n-gpu-layers 0");
+    must_say(json_string_value(json_array_get(json_object_get(root, "commands"), 1)), " --gpu-layers 0");
+    json_decref(root);
+    program_release(&p);
+}
+
+static void fewer_bits_a_weight(void **state)
+{
+    struct program p = {0}, made = {0};
+    char q4[512], q8[512];
+    (void)state;
+    snprintf(q4, sizeof q4, "%s", scratch("tiny-q4_0.gguf"));
+    snprintf(q8, sizeof q8, "%s", scratch("tiny-q8_0.gguf"));
+    program_run(&made, ARGS("model", "make", "--shape", "tiny", "--quant", "q4_0", "-o", q4));
+    assert_int_equal(made.code, 0);
+    program_release(&made);
+    assert_int_equal(rename(tiny_model(), q8), 0);
+    tune_files(&p, "", ARGS("--settings", "power-cap"), q8, q4);
+    program_end(&p);
+    assert_int_equal(p.code, 0);
+    must_say(kept(&p.out), "tiny-q8_0.gguf: least J/token");
+    must_say(kept(&p.out), "Best settings: tiny-q4_0.gguf");
+    must_say(kept(&p.out), q4);
+    program_release(&p);
+}
+
+/* The simulated engine answers one after the other, so that nothing can be saved: that the search runs, with as many prompts a
+ * round as there are requests at once at most, and says what it found. */
+static void requests_at_once(void **state)
+{
+    struct program p = {0};
+    (void)state;
+    tune(&p, "", ARGS("--json", "--settings", "streams", "-n", "4", "--budget", "1s"));
+    program_end(&p);
+    assert_int_equal(p.code, 0);
+    json_t *root = told(&p);
+    assert_int_equal(json_array_size(json_object_get(root, "tried")), 4);
+    assert_true(real_of(tried(root, "streams 8"), "rounds") >= 2);
+    assert_true(real_of(tried(root, "streams 8"), "j_per_token") > 0);
+    json_decref(root);
+    program_release(&p);
+}
+
 /* ---- what goes wrong ----------------------------------------------------------------------------------------------- */
 
 static void what_fails_is_left_out(void **state)
@@ -206,6 +277,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_settings_that_save_are_found),
+        cmocka_unit_test(fewer_layers_on_a_gpu),
+        cmocka_unit_test(fewer_bits_a_weight),
+        cmocka_unit_test(requests_at_once),
         cmocka_unit_test(what_fails_is_left_out),
         cmocka_unit_test(a_rate_that_nothing_keeps),
         cmocka_unit_test(interrupted_it_tells_the_best_so_far),

@@ -1,6 +1,7 @@
 /* sim_llama.c - settings to times and powers (sim_llama.h). */
 #include "tests/sim_engine/sim_llama.h"
 
+#include <math.h>
 #include <stddef.h>
 
 #define CONTEXT 40 /* tokens; a step is taken for one length of the cache */
@@ -44,6 +45,15 @@ void sim_llama_config(const struct sim_settings *s, struct sim_config *out)
     out->decode_ms = 1e3 * step.s;
     out->prefill_w = m.idle_w + prompt.j / prompt.s;
     out->prefill_ms = 1e3 * prompt.s / PROMPT;
+}
+
+void sim_llama_on_gpu(struct sim_config *c, double share)
+{
+    double faster = 1 - 0.5 * fmin(share, 1), more = 1 + 3 * fmin(share, 1);
+    c->decode_ms *= faster;
+    c->prefill_ms *= faster;
+    c->decode_w = c->idle_w + more * (c->decode_w - c->idle_w);
+    c->prefill_w = c->idle_w + more * (c->prefill_w - c->idle_w);
 }
 
 double sim_llama_request_j(const struct sim_settings *s, double prompt, double answer)

@@ -1,6 +1,7 @@
 /* sim_llama_main.c - stands in for llama-server where settings must count. Takes its options; beside them
  *   --sim-curve FILE    where its power goes
  *   --sim-threads yes   -t counts; else it has as many threads as its cores, whatever machine runs the test
+ *   --sim-gpu yes       -ngl counts: layers on its GPU are sooner done, and draw more than that saves (sim_llama_on_gpu)
  *   --sim-refuse VALUE  an option with this value ends it at its start, as the real one does with what it cannot do
  *   --sim-die N VALUE   with an option of this value it dies in its Nth generation */
 #include "tests/sim_engine/sim_llama.h"
@@ -17,8 +18,21 @@ struct line {
     char *model;
     int port;
     int64_t context;
-    bool refused, dies, threads;
+    bool refused, dies, threads, gpu;
+    int gpu_layers; /* -1: all of them */
 };
+
+/* The file's own number format, where its name tells it. */
+static void weights_of(struct line *l, const char *file)
+{
+    static const struct {
+        const char *name;
+        double bits;
+    } rows[] = {{"-q4_0.", 4.5}, {"-q8_0.", 8.5}, {"-f16.", 16}};
+    for (size_t i = 0; i < JL_COUNT(rows); i++)
+        if (strstr(file, rows[i].name))
+            l->s.weight_bits = rows[i].bits;
+}
 
 static void option(struct line *l, const char *name, const char *value)
 {
@@ -34,8 +48,12 @@ static void option(struct line *l, const char *name, const char *value)
         l->port = atoi(value);
     else if (strcmp(name, "-c") == 0)
         l->context = atoi(value);
-    else if (strcmp(name, "-m") == 0)
+    else if (strcmp(name, "-ngl") == 0)
+        l->gpu_layers = atoi(value);
+    else if (strcmp(name, "-m") == 0) {
         l->model = jl_strdup(strrchr(value, '/') ? strrchr(value, '/') + 1 : value);
+        weights_of(l, value);
+    }
 }
 
 /* Ours first: they say what the others do. */
@@ -48,6 +66,8 @@ static void take(struct line *l, int argc, char **argv)
             l->refuse = argv[i + 1];
         else if (strcmp(argv[i], "--sim-threads") == 0)
             l->threads = true;
+        else if (strcmp(argv[i], "--sim-gpu") == 0)
+            l->gpu = true;
         else if (strcmp(argv[i], "--sim-die") == 0 && i + 2 < argc) {
             l->dies_at = argv[i + 1];
             l->dies_with = argv[i + 2];
@@ -72,7 +92,7 @@ static int serve(struct sim_engine *e)
 
 int main(int argc, char **argv)
 {
-    struct line l = {.s = sim_llama_settings(), .context = 4096};
+    struct line l = {.s = sim_llama_settings(), .context = 4096, .gpu_layers = -1};
     struct sim_config c;
     struct joulet_error err;
     char fault[64];
@@ -83,6 +103,8 @@ int main(int argc, char **argv)
         return 1;
     }
     sim_llama_config(&l.s, &c);
+    if (l.gpu)
+        sim_llama_on_gpu(&c, l.gpu_layers < 0 ? 1 : l.gpu_layers / (double)SIM_LLAMA_LAYERS);
     c.key = getenv("LLAMA_API_KEY");
     c.port = l.port;
     c.curve = l.curve;
