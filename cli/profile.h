@@ -91,6 +91,10 @@ void profile_roof(struct run_profile *p);
 void profile_tell(struct profiling *x, const struct profile_counts *decode, double steps);
 void profile_give_advice(struct run_profile *p);
 
+/* profile_work.c: work of the plain requests; false: the shapes are not known, and a note says why. Release counts in any case.
+ */
+bool profile_work(struct profiling *x, struct profile_counts counts[MEASURE_PHASES]);
+
 /* profile_record.c: phases, rows, how. */
 bool profile_record(struct profiling *x);
 

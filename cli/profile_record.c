@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIECE 512.0 /* tokens of a step of prefill in llama.cpp */
+#define LONGEST_STOP 0.9 /* of a stretch */
 
 struct filling {
     struct profiling *x;
@@ -19,88 +19,6 @@ struct filling {
     bool counted;
     double stop_s; /* of each stretch: taken off its seconds, not its energy */
 };
-
-/* ---- work of the model ------------------------------------------------------------------------------------------------------
- */
-
-/* An option that the engine was started with (session_settings); NULL: it was not. */
-static const char *engine_option(const struct run_profile *p, const char *option)
-{
-    char key[96];
-    snprintf(key, sizeof key, "engine_option_%s", option);
-    return run_pairs_get(&p->settings, key);
-}
-
-/* Tokens of a step of prefill. */
-static double piece_of(const struct run_profile *p)
-{
-    static const char *const options[] = {"ubatch-size", "batch-size"};
-    double piece = PIECE;
-    for (size_t i = 0; i < JL_COUNT(options); i++) {
-        int64_t n;
-        const char *text = engine_option(p, options[i]);
-        if (text && jl_parse_i64(text, &n) && n > 0)
-            piece = i == 0 ? (double)n : fmin(piece, (double)n);
-    }
-    return piece;
-}
-
-static void count_requests(struct filling *f, const struct profile_shape *shape)
-{
-    double piece = piece_of(&f->x->p);
-    for (size_t i = 0; i < f->x->s.run.n_requests; i++) {
-        const struct run_request *q = &f->x->s.run.requests[i];
-        if (f->x->passes[i] != MEASURE_PLAIN || q->outcome != RUN_OK || q->tokens.prompt < 1 || q->tokens.generated < 1)
-            continue;
-        double prompt = (double)q->tokens.prompt, cached = q->tokens.cached > 0 ? (double)q->tokens.cached : 0;
-        profile_count_prefill(&f->counts[MEASURE_PREFILL], shape, cached, prompt - cached, piece);
-        profile_count_decode(&f->counts[MEASURE_DECODE], shape, prompt, (double)q->tokens.generated - 1, 1);
-    }
-}
-
-static void describe_shape(struct run_pairs *p, const struct profile_shape *shape)
-{
-    double bytes = 0;
-    for (int k = 0; k < PROFILE_PARTS; k++) {
-        bytes += shape->weights[k].bytes + shape->weights[k].expert_bytes;
-        for (size_t l = 0; l < shape->n_layers; l++)
-            bytes += shape->layers[l].weights[k].bytes + shape->layers[l].weights[k].expert_bytes;
-    }
-    run_pairs_set(p, "weight_bytes", 'n', "%.15g", bytes);
-    run_pairs_set(p, "hidden", 'n', "%.15g", shape->hidden);
-    run_pairs_set(p, "vocabulary", 'n', "%.15g", shape->vocab);
-}
-
-static void count_work(struct filling *f)
-{
-    const char *path = run_pairs_get(&f->x->p.model, "path");
-    struct gguf_model model;
-    struct profile_shape shape;
-    struct joulet_error err;
-    if (!path)
-        return;
-    if (gguf_read_model(path, &model, &err) != JOULET_OK) {
-        run_profile_note(&f->x->p, "%s", err.message);
-        return;
-    }
-    const char *k = engine_option(&f->x->p, "cache-type-k"), *v = engine_option(&f->x->p, "cache-type-v");
-    if (profile_shape_init(&shape, &model, k ? gguf_type_find(k) : NULL, v ? gguf_type_find(v) : NULL, &err) == JOULET_OK) {
-        if (shape.window_unknown)
-            run_profile_note(&f->x->p,
-                             "the model's file names a window of attention of %lld tokens, but not in which layers: the "
-                             "work of attention is counted as if it saw all",
-                             (long long)model.window);
-        f->counted = profile_counts_init(&f->counts[0], &shape, &err) == JOULET_OK &&
-                     profile_counts_init(&f->counts[1], &shape, &err) == JOULET_OK;
-        if (f->counted)
-            count_requests(f, &shape);
-        describe_shape(&f->x->p.model, &shape);
-        profile_shape_release(&shape);
-    } else {
-        run_profile_note(&f->x->p, "%s", err.message);
-    }
-    gguf_model_release(&model);
-}
 
 static void set_work(double *flop, double *bytes, const struct profile_count *c, bool known)
 {
@@ -260,20 +178,39 @@ static struct run_profile_row row_of(enum measure_phase phase, int64_t layer, co
     return row;
 }
 
+static double without_stops(const struct filling *f, const struct measure_times *t, enum wire_kind kind, int part)
+{
+    return fmax(0, t->s[kind][part] - t->n[kind][part] * f->stop_s);
+}
+
+/* No stop takes longer than the shortest stretch that ends at one: an estimate above that is noise. */
+static double believable_stop_s(const struct measure *m, double stop_s)
+{
+    for (int p = 0; p < MEASURE_PHASES; p++)
+        for (int layer = 0; m->phases[p].layers && layer <= m->layers; layer++)
+            for (int kind = 0; kind < WIRE_KINDS; kind++)
+                for (int part = 0; part < WIRE_PARTS; part++) {
+                    const struct measure_times *t = &m->phases[p].layers[layer];
+                    if (t->n[kind][part] > 0)
+                        stop_s = fmin(stop_s, LONGEST_STOP * t->s[kind][part] / t->n[kind][part]);
+                }
+    return stop_s;
+}
+
 static void add_kind(struct filling *f, enum measure_phase phase, int layer, enum wire_kind kind, double units)
 {
     const struct measure_of_phase *p = &f->x->m->phases[phase];
     const struct measure_times *t = &p->layers[layer];
-    double sum_s = 0, n = 0, scale = units / p->layer_units;
+    double sum_s = 0, own_s = 0, scale = units / p->layer_units;
     for (int part = 0; part < WIRE_PARTS; part++) {
         sum_s += t->s[kind][part];
-        n += t->n[kind][part];
+        own_s += without_stops(f, t, kind, part);
     }
     if (!(sum_s > 0))
         return;
     struct run_profile_row row = row_of(phase, layer - 1, measure_component_name(kind), "", sum_s * scale);
     row_energy(&f->of[phase], measure_kind_of(kind), units, &row);
-    row.seconds = fmax(0, row.seconds - n * f->stop_s * scale);
+    row.seconds = own_s * scale; /* no part of it is longer */
     row_work(f, phase, &row, WIRE_PART_NONE);
     run_profile_add_row(&f->x->p, &row);
     for (int part = 1; part < WIRE_PARTS; part++) {
@@ -282,7 +219,7 @@ static void add_kind(struct filling *f, enum measure_phase phase, int layer, enu
         row = row_of(phase, layer - 1, measure_component_name(kind), ring_part_name((enum wire_part)part),
                      t->s[kind][part] * scale);
         row_energy(&f->of[phase], measure_kind_of(kind), units, &row);
-        row.seconds = fmax(0, row.seconds - t->n[kind][part] * f->stop_s * scale);
+        row.seconds = without_stops(f, t, kind, part) * scale;
         row_work(f, phase, &row, (enum wire_part)part);
         run_profile_add_row(&f->x->p, &row);
     }
@@ -520,13 +457,13 @@ bool profile_record(struct profiling *x)
     for (size_t i = 0; i < x->s.run.n_notes; i++)
         run_profile_note(&x->p, "%s", x->s.run.notes[i]);
     take_pairs(x);
-    count_work(&f);
+    f.counted = profile_work(x, f.counts);
     if (x->probe && x->level != WIRE_STAGES)
         solve(&f);
     add_phases(&f);
     profile_tell(x, f.counted ? &f.counts[MEASURE_DECODE] : NULL, f.tokens);
     if (x->probe && x->level != WIRE_STAGES) {
-        f.stop_s = measure_stop_s(x->m);
+        f.stop_s = believable_stop_s(x->m, measure_stop_s(x->m));
         if (f.stop_s > 0)
             run_profile_note(&x->p, "%.2g us of each stretch were its stop: they are taken off its time", 1e6 * f.stop_s);
         add_rows(&f, MEASURE_PREFILL, f.prompts);

@@ -138,6 +138,7 @@ static void must_add_up(const struct run_profile *p)
     assert_true(p->n_trace > 10 && p->n_spans >= 5 && p->n_points > 0);
     assert_non_null(p->sensor);
     assert_non_null(run_pairs_get(&p->model, "layers"));
+    assert_string_equal(p->how.layers_power, "assumed");
 }
 
 /* ---- the three paths ----------------------------------------------------------------------------------------------------- */
@@ -222,6 +223,40 @@ static void an_engine_that_tells_nothing_is_said_to(void **state)
     program_release(&p);
 }
 
+/* Work is counted for the cache and the pieces that the engine was told. */
+static void work_is_of_the_settings(void **state)
+{
+    static const struct way w = {.sensor = "",
+                                 .slower = "1",
+                                 .tokens = "8",
+                                 .requests = "1",
+                                 .more = "SIM_STATIC=1",
+                                 .option = "--engine-option",
+                                 .value = "cache-type-k=q8_0"};
+    struct program p;
+    struct run_profile r;
+    struct gguf_model file;
+    struct profile_shape s;
+    struct profile_counts c;
+    (void)state;
+    profile(&w, &p);
+    assert_int_equal(p.code, 0);
+    program_release(&p);
+    read_profile("p.json", &r);
+    assert_null(run_pairs_get(&r.settings, "kv_type")); /* keys have 8 bits, values 16 */
+    const struct run_profile_phase *decode = run_profile_phase(&r, "decode"), *prefill = run_profile_phase(&r, "prefill");
+    assert_int_equal(gguf_read_model(model(), &file, NULL), JOULET_OK);
+    assert_int_equal(profile_shape_init(&s, &file, gguf_type_find("q8_0"), NULL, NULL), JOULET_OK);
+    assert_int_equal(profile_counts_init(&c, &s, NULL), JOULET_OK);
+    profile_count_decode(&c, &s, (double)prefill->tokens, (double)decode->tokens, 1);
+    struct profile_count all = profile_counts_all(&c);
+    assert_true(fabs(decode->bytes / profile_count_bytes(&all) - 1) < 1e-9);
+    profile_counts_release(&c);
+    profile_shape_release(&s);
+    gguf_model_release(&file);
+    run_profile_release(&r);
+}
+
 static void stages_of_any_engine(void **state)
 {
     struct quick k;
@@ -303,6 +338,7 @@ int main(void)
         cmocka_unit_test(without_repeats_a_slow_counter_gives_shares_of_time),
         cmocka_unit_test(sampled_graphs_give_shares_of_time),
         cmocka_unit_test(an_engine_that_tells_nothing_is_said_to),
+        cmocka_unit_test(work_is_of_the_settings),
         cmocka_unit_test(stages_of_any_engine),
         cmocka_unit_test(what_a_model_has_less_is_a_limit_when_it_is_not_seen),
         cmocka_unit_test(bad_input_starts_nothing),
