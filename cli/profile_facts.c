@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define WAIT_S     0.1  /* before a request is taken up: less is its way through the engine */
+#define WAIT_SHARE 0.1  /* of the time to its first token */
 #define LARGE_PART 0.03 /* of a phase: rates of shorter components are those of caches, and of the clock */
 
 static void set(struct run_pairs *p, const char *key, double value)
@@ -57,10 +59,12 @@ void profile_roof(struct run_profile *p)
     set(&p->machine, "bytes_per_s", m.bytes_per_s);
 }
 
-/* One format for both, or none is told. */
+/* One format for both, or none is told: as our options or the environment of the server say, else the engine's own. */
 static void tell_cache(struct run_pairs *to)
 {
     const char *k = run_pairs_get(to, "engine_option_cache-type-k"), *v = run_pairs_get(to, "engine_option_cache-type-v");
+    k = k ? k : getenv("LLAMA_ARG_CACHE_TYPE_K");
+    v = v ? v : getenv("LLAMA_ARG_CACHE_TYPE_V");
     k = k ? k : "f16";
     v = v ? v : "f16";
     if (strcmp(k, v) == 0)
@@ -70,8 +74,10 @@ static void tell_cache(struct run_pairs *to)
 static void tell_settings(struct profiling *x)
 {
     struct run_pairs *to = &x->p.settings;
-    if (!x->choice.started) /* another's engine: who knows how it was started */
+    if (!x->choice.started) { /* another's engine: who knows how it was started */
+        set(to, "parallel", number(&x->p.engine, "slots"));
         return;
+    }
     double threads = (double)cli_int(x->cli, "threads", 0);
     set(to, "threads", threads > 0 ? threads : number(&x->p.machine, "cores"));
     set(to, "parallel", 1);
@@ -81,6 +87,63 @@ static void tell_settings(struct profiling *x)
         run_pairs_set(to, "flash_attention", 's', "%s", flash);
     if (x->m && x->level == WIRE_NODES && !run_pairs_get(to, "flash_attention"))
         run_pairs_set(to, "flash_attention", 's', "%s", x->m->flash ? "on" : "off");
+}
+
+/* Time that a request waited before the engine took it up: as the engine tells, else what its first token took besides the
+ * prompt. NAN: neither is known. */
+static double waited_s(const struct run_request *q)
+{
+    double load_s = isnan(q->server_load_s) ? 0 : q->server_load_s;
+    return isnan(q->server_queue_s) ? q->ttft_s - q->server_prompt_s - load_s : q->server_queue_s;
+}
+
+/* Of an engine that others ask too; one of ours has nobody else. */
+static void tell_queue(struct profiling *x)
+{
+    double known = 0, queued = 0;
+    for (size_t i = 0; i < x->s.run.n_requests && i < x->n_passes; i++) {
+        const struct run_request *q = &x->s.run.requests[i];
+        double wait_s = waited_s(q);
+        if (x->passes[i] != MEASURE_PLAIN || q->outcome != RUN_OK || isnan(wait_s))
+            continue;
+        known++;
+        queued += wait_s > WAIT_S && wait_s > WAIT_SHARE * q->ttft_s;
+    }
+    if (known > 0 && !x->choice.started)
+        set(&x->p.engine, "requests_queued", queued);
+}
+
+/* From the end of a request to the load before the next one: an engine that keeps no model loads again and again. */
+static void tell_gaps(struct profiling *x)
+{
+    double sum_s = 0, most_s = NAN, n = 0;
+    int64_t end_ns = 0;
+    for (size_t i = 0; i < x->s.run.n_requests; i++) {
+        const struct run_request *q = &x->s.run.requests[i];
+        for (size_t k = 0; k < q->n_windows; k++) {
+            const struct run_window *w = &q->windows[k];
+            if (end_ns && !strcmp(w->name, "load") && w->start_ns >= end_ns) {
+                sum_s += jl_s(w->start_ns - end_ns);
+                most_s = fmax(most_s, jl_s(w->start_ns - end_ns));
+                n++;
+            }
+        }
+        end_ns = q->n_windows ? q->windows[q->n_windows - 1].end_ns : end_ns;
+    }
+    if (n == 0)
+        return;
+    set(&x->p.engine, "between_loads_s", sum_s / n);
+    set(&x->p.engine, "between_loads_most_s", most_s);
+}
+
+/* What the loaded model draws while nothing is asked: the idle level with it, less that before our server was started. */
+static void tell_loaded(struct profiling *x)
+{
+    double more_w = x->p.how.idle_w - x->s.unloaded_w;
+    if (!x->choice.started || isnan(more_w))
+        return;
+    set(&x->p.engine, "loaded_idle_w", more_w);
+    set(&x->p.engine, "loaded_idle_pm_w", hypot(x->p.how.idle_w_pm, 2 * x->s.unloaded_u_w));
 }
 
 static void tell_requests(struct profiling *x)
@@ -107,6 +170,9 @@ static void tell_requests(struct profiling *x)
 
 void profile_tell(struct profiling *x, const struct profile_counts *decode, double steps)
 {
+    tell_queue(x);
+    tell_gaps(x);
+    tell_loaded(x);
     tell_settings(x);
     tell_requests(x);
     set(&x->p.model, "weight_bits", 8 * number(&x->p.model, "weight_bytes") / number(&x->p.model, "parameters"));

@@ -104,6 +104,10 @@ static enum joulet_status find(const char *folder, const char *name, char *id, s
     if (found == 1)
         snprintf(id, size, "%s", names[at]);
     jl_free_list(names, n);
+    if (!n)
+        return jl_fail(err, JOULET_NOT_FOUND,
+                       "there is no profile yet in %s and no file \"%s\"; `joulet profile -m MODEL.gguf` makes a profile", folder,
+                       name);
     if (found > 1)
         return jl_fail(err, JOULET_USAGE, "%zu profiles begin with \"%s\": give more of the id", found, name);
     if (!found)
@@ -166,6 +170,8 @@ static void json_entry(struct jl_buf *out, const struct run_profile *p, bool fir
     cli_json_string(out, p->how.path[0] ? p->how.path : NULL);
     cli_json_key(out, &begin, "estimated");
     jl_buf_str(out, p->how.estimated ? "true" : "false");
+    cli_json_key(out, &begin, "simulated");
+    jl_buf_str(out, p->how.simulated > 0 ? "true" : "false");
     cli_json_key(out, &begin, "decode_j_per_token");
     cli_json_number(out, decode && tokens > 0 ? decode->joules / tokens : NAN);
     jl_buf_str(out, "}");

@@ -46,6 +46,21 @@ static struct run_profile_phase phase_named(const char *name)
     return p;
 }
 
+/* An engine that keeps no model loads it for a request, and says how long that took. */
+static void add_loads_of(struct run_profile_phase *p, const struct run_request *q)
+{
+    for (size_t i = 0; i < q->n_windows; i++) {
+        const struct run_window *w = &q->windows[i];
+        if (strcmp(w->name, "load") != 0)
+            continue;
+        bool first = isnan(p->seconds);
+        p->seconds = first ? run_window_s(w) : p->seconds + run_window_s(w);
+        p->joules = first ? w->energy.total.net_j : p->joules + w->energy.total.net_j;
+        p->joules_pm = first ? w->energy.total.net_pm_j : hypot(p->joules_pm, w->energy.total.net_pm_j);
+        p->steps = first ? 1 : p->steps + 1;
+    }
+}
+
 static void add_load(struct filling *f)
 {
     struct run_profile_phase p = phase_named("load");
@@ -57,8 +72,12 @@ static void add_load(struct filling *f)
         p.seconds = run_window_s(w);
         p.joules = w->energy.total.net_j;
         p.joules_pm = w->energy.total.net_pm_j;
+        p.steps = 1;
         run_profile_add_span(&f->x->p, "load", jl_s(w->start_ns - r->start_ns), jl_s(w->end_ns - r->start_ns));
     }
+    for (size_t i = 0; i < r->n_requests && i < f->x->n_passes; i++)
+        if (f->x->passes[i] == MEASURE_PLAIN)
+            add_loads_of(&p, &r->requests[i]);
     if (!isnan(p.seconds))
         run_profile_add_phase(&f->x->p, &p);
 }
@@ -394,20 +413,21 @@ static void describe_how(struct profiling *x)
 {
     struct run_profile_how *h = &x->p.how;
     double u2 = 0;
-    bool simulated = false;
     struct jl_buf names;
     jl_buf_init(&names, 4096);
+    h->simulated = 0;
     for (size_t i = 0; i < x->s.n_channels; i++) {
         const struct joulet_channel *c = &x->s.run.channels[i];
         if (!c->in_total || !session_has_energy(c))
             continue;
         jl_buf_printf(&names, "%s%s", names.len ? " + " : "", c->id);
         h->estimated |= c->provenance == JOULET_ESTIMATED;
-        simulated |= c->provenance == JOULET_SIMULATED;
+        if (c->provenance == JOULET_SIMULATED)
+            h->simulated = 1;
         h->idle_w = isnan(h->idle_w) ? x->s.idle[i].power_w : h->idle_w + x->s.idle[i].power_w;
         u2 += x->s.idle[i].u_w * x->s.idle[i].u_w;
     }
-    if (simulated)
+    if (h->simulated > 0)
         run_profile_note(&x->p, "the sensor is simulated or replayed: its joules are not those of this machine");
     h->idle_w_pm = 2 * sqrt(u2);
     x->p.sensor = jl_buf_take(&names);

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define RESULT_MAX ((size_t)1 << 30)
 
@@ -30,19 +31,26 @@ static enum joulet_status write_trace(const char *path, const struct run_profile
     return st;
 }
 
+/* Nothing lies beside a device, a pipe or standard output. */
+static bool is_file(const char *path)
+{
+    struct stat st;
+    return path && strcmp(path, "-") != 0 && (stat(path, &st) != 0 || S_ISREG(st.st_mode));
+}
+
 static int show_csv(const struct cli *c, const struct run_profile *p)
 {
     struct jl_buf out;
     struct joulet_error err;
     const char *path = cli_str(c, "output");
+    bool trace = p->n_trace && is_file(path);
     jl_buf_init(&out, RESULT_MAX);
-    enum joulet_status st = run_profile_to_csv(p, &out, &err);
-    if (st == JOULET_OK && path && strcmp(path, "-") && p->n_trace)
-        st = write_trace(path, p, &err);
-    if (st == JOULET_OK)
-        return write_result(c, &out);
-    jl_buf_release(&out);
-    return cli_fail(c, &err);
+    if (run_profile_to_csv(p, &out, &err) != JOULET_OK) {
+        jl_buf_release(&out);
+        return cli_fail(c, &err);
+    }
+    int code = write_result(c, &out);
+    return code == CLI_DONE && trace && write_trace(path, p, &err) != JOULET_OK ? cli_fail(c, &err) : code;
 }
 
 static int show_json(const struct cli *c, const struct run_profile *p)

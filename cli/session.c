@@ -182,7 +182,7 @@ static int take_channels(struct session *s)
 
 int session_open(struct session *s, const struct cli *c, const char *kind)
 {
-    *s = (struct session){.cli = c, .level = "L0"};
+    *s = (struct session){.cli = c, .level = "L0", .unloaded_w = NAN, .unloaded_u_w = NAN};
     run_cpu_time_init(&s->watch.cpu);
     run_init(&s->run, kind);
     if (cli_str(c, "run-id") && !run_id_set(&s->run, cli_str(c, "run-id"))) {

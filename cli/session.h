@@ -44,6 +44,7 @@ struct session {
     struct session_factors *factors;   /* what changes during the run: emission factors */
     size_t n_channels;                 /* of the meter when the run began; indices as in run.channels */
     struct joulet_baseline *idle;      /* n_channels; the level that net figures use */
+    double unloaded_w, unloaded_u_w;   /* idle power of the whole before a server of ours was started; NAN unknown */
     char level[8];                     /* "L0" without a model server, "L1" with the model loaded */
     joulet_mark opened;                /* samples are there from then on: a locked database may have kept us waiting before */
     joulet_mark last_end;              /* end of the last activity measured; 0 none */

@@ -272,6 +272,23 @@ static void before_start(void *user)
     session_prepare(user);
 }
 
+/* What the loaded model adds to it is seen when the level with it is known. */
+static void keep_unloaded(struct session *s)
+{
+    double power_w = 0, u2 = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_channels; i++) {
+        const struct joulet_channel *c = &s->run.channels[i];
+        if (!c->in_total || (c->quantity != JOULET_ENERGY && c->quantity != JOULET_POWER))
+            continue;
+        power_w += s->idle[i].power_w;
+        u2 += s->idle[i].u_w * s->idle[i].u_w;
+        n++;
+    }
+    s->unloaded_w = n ? power_w : NAN;
+    s->unloaded_u_w = sqrt(u2);
+}
+
 static void measure_load(struct session *s, const struct runtime_choice *choice)
 {
     joulet_mark from = choice->load.from_ns, to = choice->load.to_ns;
@@ -283,6 +300,7 @@ static void measure_load(struct session *s, const struct runtime_choice *choice)
     if (!known)
         session_baseline_short(s, from, 0, 0);
     session_window(s, "load", from, to, s->idle, false);
+    keep_unloaded(s);
     for (size_t i = 0; i < s->n_channels; i++)
         s->idle[i] = (struct joulet_baseline)JOULET_BASELINE_NONE;
     s->last_end = to;

@@ -18,15 +18,22 @@
 #define CAP          0.8
 #define MUCH_LESS    0.4
 #define BATCH        4
-#define SHORTER      0.75 /* of the limit of an answer */
-#define SENSOR       1.04 /* the joules of the record err by so much, and with them the shares */
-#define UNPACKING    0.15 /* of prefill, where narrow numbers are unpacked before they are multiplied */
+#define LOAD_SHARE   0.1     /* of a request: a smaller load is not worth a thought */
+#define LONGEST_S    86400.0 /* of staying loaded: what draws less than can be seen is not followed further */
+#define SHORTER      0.75    /* of the limit of an answer */
+#define SENSOR       1.04    /* the joules of the record err by so much, and with them the shares */
+#define UNPACKING    0.15    /* of prefill, where narrow numbers are unpacked before they are multiplied */
 
 const struct profile_facts profile_facts_none = {.model = "MODEL",
                                                  .threads = -1,
                                                  .cores = -1,
                                                  .queued_share = NAN,
                                                  .slots = -1,
+                                                 .batch = -1,
+                                                 .alone_j = NAN,
+                                                 .alone_pm_j = NAN,
+                                                 .batch_j = NAN,
+                                                 .batch_pm_j = NAN,
                                                  .weight_bits = NAN,
                                                  .decode_j = NAN,
                                                  .prefill_j = NAN,
@@ -41,11 +48,13 @@ const struct profile_facts profile_facts_none = {.model = "MODEL",
                                                  .loads = -1,
                                                  .load_j = NAN,
                                                  .loaded_idle_w = NAN,
+                                                 .loaded_idle_pm_w = NAN,
                                                  .between_s = NAN,
                                                  .longest_s = NAN,
                                                  .output_tokens = NAN,
                                                  .output_limit = NAN,
                                                  .cut_share = NAN,
+                                                 .requests = NAN,
                                                  .idle_w = NAN,
                                                  .limit_w = NAN,
                                                  .draw_w = NAN};
@@ -101,12 +110,32 @@ static bool rule_threads(const struct profile_facts *f, struct profile_advice *a
     return true;
 }
 
+/* The profile decoded several answers at once, and their tokens took less: what they took less is measured, and is saved by
+ * requests that come together. */
+static bool rule_batch_seen(const struct profile_facts *f, struct profile_advice *a)
+{
+    char vary[64];
+    double ratio = f->batch_j / f->alone_j;
+    double pm = ratio * hypot(f->batch_pm_j / f->batch_j, f->alone_pm_j / f->alone_j);
+    if (f->slots < 1 || f->batch <= f->slots || !(f->alone_j > f->alone_pm_j) || !(f->batch_j > 0) || !(1 - ratio > pm))
+        return false;
+    between(a, (1 - ratio - pm) * decode_share(f) / SENSOR, fmin(1, (1 - ratio + pm) * decode_share(f) * SENSOR));
+    say(a->why, sizeof a->why, "a token took %.3g J with one answer at a time and %.3g J with %d at once", f->alone_j, f->batch_j,
+        f->batch);
+    say(a->action, sizeof a->action, "let the engine take %d requests at once, if so many come together", f->batch);
+    say(vary, sizeof vary, "streams=%d,%d", f->slots, f->batch);
+    plan(a, f, vary);
+    return true;
+}
+
 /* Requests wait while each step reads all weights for one of them. b together read them once: at most all of their share of what
  * is moved is divided by b, and little of it where computing then is the limit. */
 static bool rule_batch(const struct profile_facts *f, struct profile_advice *a)
 {
     char vary[64];
     double weights = f->weight_bytes / f->decode_bytes * decode_share(f);
+    if (rule_batch_seen(f, a))
+        return true;
     if (!(f->queued_share > 0.1) || f->slots < 1 || f->slots >= BATCH || !f->memory_bound)
         return false;
     double divided = 1 - (double)f->slots / BATCH;
@@ -166,22 +195,56 @@ static bool rule_flash_attention(const struct profile_facts *f, struct profile_a
     return true;
 }
 
+static void keep_alive_plan(const struct profile_facts *f, struct profile_advice *a, double seconds)
+{
+    say(a->bench, sizeof a->bench, "joulet bench -m %s --vary keep-alive=0s,%.0fs --repeat 10", f->model, seconds);
+    say(a->compare, sizeof a->compare, "joulet compare last");
+}
+
+/* Of one load it is not known when the next request will come. But up to some time to stay loaded costs less than to load again:
+ * at that time nothing is saved, and of a request that comes at once the whole load. */
+static bool rule_keep_alive_even(const struct profile_facts *f, struct profile_advice *a)
+{
+    double request_j = (f->decode_j + f->prefill_j) / f->requests, pm_w = f->loaded_idle_pm_w;
+    double most_w = fmax(f->loaded_idle_w, 0) + pm_w, even_s = fmin(LONGEST_S, floor(0.9 * f->load_j / most_w));
+    if (f->loads != 1 || !(f->load_j > LOAD_SHARE * request_j) || !(request_j > 0) || !(most_w >= 0) || !(even_s >= 1))
+        return false;
+    double whole_j = request_j + f->load_j;
+    between(a, 0, fmin(1, 1.1 * f->load_j / whole_j));
+    if (f->loaded_idle_w > pm_w)
+        say(a->why, sizeof a->why,
+            "a load took %.3g J, as much as %.2g requests, and with the model loaded the machine waits with %.2g (up to %.2g) W "
+            "more",
+            f->load_j, f->load_j / request_j, f->loaded_idle_w, most_w);
+    else
+        say(a->why, sizeof a->why,
+            "a load took %.3g J, as much as %.2g requests, and the loaded model was not seen to draw anything while it waits, at "
+            "most %.2g W",
+            f->load_j, f->load_j / request_j, most_w);
+    say(a->action, sizeof a->action, "keep the model loaded where the next request comes within %.0f s", even_s);
+    keep_alive_plan(f, a, even_s);
+    return true;
+}
+
 /* Loading again costs more than to stay loaded would have: no guess but a sum, doubtful by a tenth. The model then also stays for
- * as long once more, after the last request. */
+ * as long once more, after the last request. Where it is not known what a loaded model draws while it waits, the whole idle power
+ * is more than that. */
 static bool rule_keep_alive(const struct profile_facts *f, struct profile_advice *a)
 {
     double longest_s = isnan(f->longest_s) ? f->between_s : f->longest_s;
-    double kept_j = f->loaded_idle_w * f->between_s, after_j = f->loaded_idle_w * longest_s;
+    double loaded_w = isnan(f->loaded_idle_w) ? f->idle_w : f->loaded_idle_w;
+    double kept_j = loaded_w * f->between_s, after_j = loaded_w * longest_s;
     double whole_j = f->decode_j + f->prefill_j + f->loads * f->load_j;
+    if (rule_keep_alive_even(f, a))
+        return true;
     if (f->loads < 2 || !(f->load_j > 0) || !(kept_j + after_j / (f->loads - 1) < f->load_j))
         return false;
     double loads_j = (f->loads - 1) * f->load_j, idle_j = (f->loads - 1) * kept_j + after_j;
     between(a, (0.9 * loads_j - 1.1 * idle_j) / whole_j, fmin(1, (1.1 * loads_j - 0.9 * idle_j) / whole_j));
-    say(a->why, sizeof a->why, "%d loads of %.0f J each; to stay loaded for the %.0f s between them takes %.0f J", f->loads,
+    say(a->why, sizeof a->why, "%d loads of %.3g J each; to stay loaded for the %.2g s between them takes %.2g J", f->loads,
         f->load_j, f->between_s, kept_j);
-    say(a->action, sizeof a->action, "keep the model loaded for %.0f s", ceil(longest_s));
-    say(a->bench, sizeof a->bench, "joulet bench -m %s --vary keep-alive=0s,%.0fs --repeat 10", f->model, ceil(longest_s));
-    say(a->compare, sizeof a->compare, "joulet compare last");
+    say(a->action, sizeof a->action, "keep the model loaded for %.0f s", fmax(1, ceil(longest_s)));
+    keep_alive_plan(f, a, fmax(1, ceil(longest_s)));
     return true;
 }
 
@@ -202,6 +265,20 @@ static bool rule_output(const struct profile_facts *f, struct profile_advice *a)
     return true;
 }
 
+/* How the limit of a device is set, by whoever makes it. */
+static void cap_action(const struct profile_facts *f, struct profile_advice *a)
+{
+    int w = (int)(CAP * f->limit_w), n = f->limited ? (int)strcspn(f->limited, ". ") : 0;
+    if (n && jl_starts(f->limited, "amd"))
+        say(a->action, sizeof a->action, "limit the power of %.*s to %d W (rocm-smi --setpoweroverdrive %d, as root)", n,
+            f->limited, w, w);
+    else if (n && jl_starts(f->limited, "cpu"))
+        say(a->action, sizeof a->action, "limit the power of %.*s to %d W (its long-term limit, in powercap or in the firmware)",
+            n, f->limited, w);
+    else
+        say(a->action, sizeof a->action, "limit the power to %d W (nvidia-smi -pl %d, as root)", w, w);
+}
+
 /* At its limit while it waits for memory: the clock of the cores is higher than it need be. All that the limit takes off the
  * power above idle is saved at best, in both phases. Where that is much, the clock falls so far that the longer time takes it
  * back. */
@@ -212,7 +289,7 @@ static bool rule_power_cap(const struct profile_facts *f, struct profile_advice 
         return false;
     between(a, -0.25 * less, SENSOR * less);
     say(a->why, sizeof a->why, "%.0f W of a limit of %.0f W in decode, which waits for memory", f->draw_w, f->limit_w);
-    say(a->action, sizeof a->action, "limit the power to %.0f W (nvidia-smi -pl, as root)", CAP * f->limit_w);
+    cap_action(f, a);
     say(a->bench, sizeof a->bench, "joulet bench -m %s --repeat 10 (before, and again with the limit)", f->model);
     say(a->compare, sizeof a->compare, "joulet compare ID-OF-THE-FIRST last");
     return true;

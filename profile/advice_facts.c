@@ -63,15 +63,51 @@ static double scores_share(const struct run_profile *p, const char *phase_name)
     return isfinite(j) && phase->joules > 0 ? j / phase->joules : all_s > 0 ? s / all_s : NAN;
 }
 
-/* Limit of the one GPU that the energy is of; with several devices their sum says nothing of one limit. */
-static double power_limit(const struct run_profile *p)
+/* Limit of the one device that the energy is of; with several devices their sum says nothing of one limit. */
+static void power_limit(const struct run_profile *p, struct profile_facts *f)
 {
-    if (!p->sensor || strncmp(p->sensor, "gpu", 3) != 0 || strchr(p->sensor, '+'))
-        return NAN;
-    char *key = jl_strf("%.*s_power_limit_w", (int)strcspn(p->sensor, ". "), p->sensor);
-    double w = key ? number(&p->machine, key) : NAN;
-    free(key);
-    return w;
+    static const char *const devices[] = {"gpu", "amd", "cpu"};
+    if (!p->sensor || strchr(p->sensor, '+'))
+        return;
+    for (size_t i = 0; i < JL_COUNT(devices); i++) {
+        if (!jl_starts(p->sensor, devices[i]))
+            continue;
+        char *key = jl_strf("%.*s_power_limit_w", (int)strcspn(p->sensor, ". "), p->sensor);
+        f->limit_w = key ? number(&p->machine, key) : NAN;
+        f->limited = p->sensor;
+        free(key);
+    }
+}
+
+static bool is_batch(const struct run_profile_point *x)
+{
+    return strcmp(x->series, "batch") == 0 && strcmp(x->phase, "decode") == 0 && !x->component[0];
+}
+
+/* Of the batches that were measured the one whose tokens took least, beside one answer at a time: measured so, or the requests of
+ * the profile. */
+static void take_batches(const struct run_profile *p, struct profile_facts *f)
+{
+    const struct run_profile_phase *decode = run_profile_phase(p, "decode");
+    const struct run_profile_point *best = NULL;
+    if (decode && decode->tokens > 0) {
+        f->alone_j = decode->joules / (double)decode->tokens;
+        f->alone_pm_j = decode->joules_pm / (double)decode->tokens;
+    }
+    for (size_t i = 0; i < p->n_points; i++) {
+        const struct run_profile_point *x = &p->points[i];
+        if (is_batch(x) && x->x == 1) {
+            f->alone_j = x->joules;
+            f->alone_pm_j = x->joules_pm;
+        } else if (is_batch(x) && x->x < 1000 && x->joules > 0 && (!best || x->joules < best->joules)) {
+            best = x;
+        }
+    }
+    if (!best)
+        return;
+    f->batch = (int)best->x;
+    f->batch_j = best->joules;
+    f->batch_pm_j = best->joules_pm;
 }
 
 static void take_phases(const struct run_profile *p, struct profile_facts *f)
@@ -112,14 +148,17 @@ struct profile_facts profile_facts_of(const struct run_profile *p)
     f.flash_attention = on_off(run_pairs_get(&p->settings, "flash_attention"));
     f.cache_bits = bits_of(run_pairs_get(&p->settings, "kv_type"));
     f.loaded_idle_w = number(&p->engine, "loaded_idle_w");
+    f.loaded_idle_pm_w = number(&p->engine, "loaded_idle_pm_w");
     f.between_s = number(&p->engine, "between_loads_s");
     f.longest_s = number(&p->engine, "between_loads_most_s");
     f.scores_share = scores_share(p, "decode");
     f.prefill_scores_share = scores_share(p, "prefill");
     f.output_limit = number(&p->settings, "max_tokens");
     f.idle_w = p->how.idle_w;
-    f.limit_w = power_limit(p);
+    f.requests = requests;
+    power_limit(p, &f);
     take_phases(p, &f);
+    take_batches(p, &f);
     return f;
 }
 

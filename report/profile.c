@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { LABEL_MOST = 10 };
+
 /* ---- what was profiled ------------------------------------------------------------------------------------------- */
 
 static void add_fact(struct jl_buf *b, const char *value, const char *unit)
@@ -64,12 +66,18 @@ static void facts(const struct profiled_view *v)
     jl_buf_release(&b);
 }
 
+/* What the joules are worth, in one word: the worst of their sensors. */
+static const char *source_of(const struct run_profile *p)
+{
+    bool known = p->sensor && *p->sensor;
+    return p->how.simulated > 0 ? "simulated" : p->how.estimated ? "estimated" : known ? "measured" : "no energy known";
+}
+
 static void heading(const struct profiled_view *v)
 {
     char *text = jl_strf("profile %s", v->p->id), *clean = text ? text_clean(text, v->style) : NULL;
-    bool known = v->p->sensor && *v->p->sensor;
-    const char *source = v->p->how.estimated ? "estimated" : known ? "measured" : "no energy known";
-    text_rule(v->out, v->style, clean ? clean : "", source, v->p->how.estimated || !known ? TONE_WARN : TONE_STRONG);
+    const char *source = source_of(v->p);
+    text_rule(v->out, v->style, clean ? clean : "", source, strcmp(source, "measured") ? TONE_WARN : TONE_STRONG);
     free(text);
     free(clean);
     facts(v);
@@ -94,27 +102,50 @@ static void scaled(const struct profiled_view *v)
 
 /* ---- advice and notes -------------------------------------------------------------------------------------------- */
 
+/* What a rule is about, in a word that fits beside it. */
+static const char *subject(const char *rule)
+{
+    static const struct {
+        const char *rule, *word;
+    } rows[] = {{"quantisation", "weights"}, {"context", "cache"},         {"flash_attention", "attention"},
+                {"keep_alive", "loading"},   {"output_length", "answers"}, {"power_cap", "power"}};
+    for (size_t i = 0; i < JL_COUNT(rows); i++)
+        if (!strcmp(rows[i].rule, rule))
+            return rows[i].word;
+    return strlen(rule) < LABEL_MOST ? rule : "";
+}
+
+static void advice_line(const struct profiled_view *v, const char *before, const char *text)
+{
+    char *line = *text ? jl_strf("%s %s", before, text) : NULL;
+    if (line)
+        text_item(v->out, v->style, "", NULL, line, TONE_PLAIN);
+    free(line);
+}
+
+static void one_advice(const struct profiled_view *v, const struct run_profile_advice *a)
+{
+    char *rule = text_clean(subject(a->rule), v->style);
+    struct number saving = number_pm(100 * a->saving, 100 * a->saving_pm, "%", v->style);
+    bool loads = !strcmp(a->rule, "keep_alive");
+    char *head = jl_strf("%s: saves %s of the energy of requests%s%s", a->action, saving.text, loads ? " and loads" : "",
+                         a->saving < a->saving_pm ? ", or costs some" : "");
+    text_item(v->out, v->style, rule ? rule : "", NULL, head ? head : "", TONE_STRONG);
+    advice_line(v, "because:", a->why);
+    advice_line(v, "try it: ", a->bench);
+    advice_line(v, "compare:", a->compare);
+    free(head);
+    free(rule);
+}
+
 static void advice(const struct profiled_view *v)
 {
-    if (v->p->n_advice) {
-        jl_buf_str(v->out, "\n");
-        text_rule(v->out, v->style, "what would save energy", "", TONE_PLAIN);
-    }
-    for (size_t i = 0; i < v->p->n_advice; i++) {
-        const struct run_profile_advice *a = &v->p->advice[i];
-        char *action = text_clean(a->action, v->style), *rule = text_clean(a->rule, v->style);
-        struct number saving = number_pm(100 * a->saving, 100 * a->saving_pm, "%", v->style);
-        char *strong = jl_strf("%s: saves %s", action ? action : "", saving.text);
-        text_item(v->out, v->style, rule, strong, NULL, TONE_PLAIN);
-        text_item(v->out, v->style, "", NULL, a->why, TONE_PLAIN);
-        if (a->bench[0])
-            text_item(v->out, v->style, "", NULL, a->bench, TONE_FAINT);
-        if (a->compare[0])
-            text_item(v->out, v->style, "", NULL, a->compare, TONE_FAINT);
-        free(strong);
-        free(action);
-        free(rule);
-    }
+    if (!v->p->n_advice)
+        return;
+    jl_buf_str(v->out, "\n");
+    text_rule(v->out, v->style, "what would save energy", "", TONE_PLAIN);
+    for (size_t i = 0; i < v->p->n_advice; i++)
+        one_advice(v, &v->p->advice[i]);
 }
 
 static void notes(const struct profiled_view *v)
@@ -160,7 +191,7 @@ void report_profile(struct jl_buf *out, const struct run_profile *p, const struc
 /* ---- list -------------------------------------------------------------------------------------------------------- */
 
 static const struct grid_column list_columns[] = {{"profile", false, 0},    {"started (UTC)", false, 4},
-                                                  {"model", false, 0},      {"decode, a token", true, 0},
+                                                  {"model", false, 6},      {"decode, a token", true, 0},
                                                   {"components", false, 1}, {"source", false, 2}};
 
 struct report_profile_list {
@@ -194,9 +225,8 @@ void report_profile_list_add(struct report_profile_list *l, const struct run_pro
     char *t = strchr(started, 'T');
     if (t)
         *t = ' ';
-    const char *const cells[] = {
-        p->id, started, what ? what : "", token.text, path && *path ? path : "-", p->how.estimated ? "estimated" : "measured"};
-    grid_add(&l->g, p->how.estimated ? TONE_WARN : TONE_PLAIN, cells);
+    const char *const cells[] = {p->id, started, what ? what : "", token.text, path && *path ? path : "-", source_of(p)};
+    grid_add(&l->g, strcmp(source_of(p), "measured") ? TONE_WARN : TONE_PLAIN, cells);
     free(what);
     free(path);
 }

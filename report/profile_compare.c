@@ -56,6 +56,21 @@ static void differing_pair(struct pair *c, const char *what, const struct run_pa
     differing_text(c, what, run_pairs_get(a, key), run_pairs_get(b, key), then);
 }
 
+/* In words for who has not read the manual. */
+static const char *path_name(const char *path)
+{
+    static const struct {
+        const char *path, *words;
+    } rows[] = {{"plain", "from plain decoding"},
+                {"lock-in", "by executing them again"},
+                {"time", "as shares of time"},
+                {"stages", "none, stages alone"}};
+    for (size_t i = 0; i < JL_COUNT(rows); i++)
+        if (!strcmp(rows[i].path, path))
+            return rows[i].words;
+    return path;
+}
+
 static void find_reasons(struct pair *c)
 {
     const struct run_profile *a = c->a.p, *b = c->b.p;
@@ -65,7 +80,13 @@ static void find_reasons(struct pair *c)
                a->how.estimated && b->how.estimated ? "both"
                : a->how.estimated                   ? "A"
                                                     : "B");
-    differing_text(c, "path", a->how.path, b->how.path, "components are not found alike, phases are");
+    if (a->how.simulated > 0 || b->how.simulated > 0)
+        reason(c, "energy of %s is of a simulated or replayed sensor: it says nothing of a machine",
+               a->how.simulated > 0 && b->how.simulated > 0 ? "both"
+               : a->how.simulated > 0                       ? "A"
+                                                            : "B");
+    differing_text(c, "way to the components", path_name(a->how.path), path_name(b->how.path),
+                   "components are not found alike, phases are");
     if (!strcmp(a->how.path, "time") && !strcmp(b->how.path, "time"))
         reason(c, "components of both are shares of time: their differences are those of time, and have no interval (%s)",
                text_about(c->a.style));
@@ -254,7 +275,7 @@ static void normalised_row(struct grid *g, const struct pair *c, const struct li
 static void normalised(const struct pair *c)
 {
     static const struct grid_column columns[] = {
-        {"a token, for each", false, 0}, {"A", true, 0}, {"B", true, 0}, {"B against A", true, 0}};
+        {"a token, for each", false, 0}, {"A", true, 1}, {"B", true, 2}, {"B against A", true, 0}};
     struct grid g;
     grid_init(&g, columns, JL_COUNT(columns));
     for (size_t i = 0; i < c->n; i++) {
@@ -271,7 +292,7 @@ void report_profile_compare(struct jl_buf *out, const struct run_profile *a, con
                             const struct report_style *style)
 {
     static const struct grid_column columns[] = {
-        {"energy of a token", false, 0}, {"A", true, 0}, {"B", true, 0}, {"B against A", true, 0}, {"for each FLOP", true, 1}};
+        {"energy of a token", false, 0}, {"A", true, 1}, {"B", true, 2}, {"B against A", true, 0}, {"for each FLOP", true, 3}};
     struct pair c;
     struct grid g;
     compare(&c, a, b, out, style);

@@ -199,6 +199,7 @@ void report_profile_data(struct jl_buf *out, const struct run_profile *p)
     put_count(out, "layers_of", v.layers_of > 0 ? v.layers_of : v.layers);
     put_real(out, "scale", v.scale);
     put_bool(out, "estimated", p->how.estimated);
+    put_bool(out, "simulated", p->how.simulated > 0);
     put_text(out, "path", p->how.path);
     jl_buf_str(out, "\n");
     sankey(&v);

@@ -78,8 +78,8 @@ static void unresolved_phases(const struct profiled_view *v)
 
 void profiled_phases(const struct profiled_view *v)
 {
-    static const struct grid_column columns[] = {{"phase", false, 0}, {"time", true, 1},        {"tokens", true, 3},
-                                                 {"energy", true, 0}, {"a token", true, 0},     {"share", true, 0},
+    static const struct grid_column columns[] = {{"phase", false, 0}, {"time", true, 2},        {"tokens", true, 3},
+                                                 {"energy", true, 1}, {"a token", true, 0},     {"share", true, 0},
                                                  {"mean W", true, 2}, {"of roofline", true, 4}, {"limited by", false, 5}};
     struct grid g;
     double all_j = 0;

@@ -86,19 +86,22 @@ struct run_profile_how {
     bool flash;                     /* scores, softmax and values are one node */
     char layers_power[16];          /* "assumed": a kind has the same power in each layer; "" no energy by layer */
     bool estimated;                 /* the sensor is an estimate */
+    int64_t simulated;              /* 1: it is simulated or replayed, so its joules are of no real machine; -1 unknown */
 };
 
 /* Keys that advice (profile/advice_facts.c) and views read; what is not known is left out, and no rule fires on it:
- *   machine   peak_flops, bytes_per_s (of the roofline); cores; gpu0_power_limit_w, ... (facts of the sensors)
+ *   machine   peak_flops, bytes_per_s (of the roofline); cores; gpu0_power_limit_w, amd0_..., cpu0_... (facts of the sensors)
  *   settings  threads, parallel (requests that the engine takes at once), flash_attention ("on", "off"), kv_type ("f16", ...),
  *             max_tokens
- *   model     layers, layers_of and parameters_of (of a shape that has more layers than were run: views scale); path (as -m takes
- * it; else name), weight_bits (mean of a weight) engine    what was seen of it: requests, requests_queued (that waited for a
- * slot), requests_cut (that ended at their limit), output_tokens (mean of a request), context_tokens (in the cache of one request
- * in decode, mean), step_bytes, step_weight_bytes, step_cache_bytes (of one decode step: all, weights, cache read;
- * profile/counts.h), loaded_idle_w (more idle power with the model loaded), between_loads_s (from an unloading to the next load,
- *             mean), between_loads_most_s (the longest)
- * Phases "load" (steps: how many), "prefill" and "decode", and their rows with part "scores" where nodes were watched. */
+ *   model     layers, layers_of and parameters_of (of a shape that has more layers than were run: views scale); path (as -m
+ *             takes it; else name), weight_bits (mean of a weight)
+ *   engine    what was seen of it: requests, requests_queued (that waited for a slot), requests_cut (that ended at their limit),
+ *             output_tokens (mean of a request), context_tokens (in the cache of one request in decode, mean), step_bytes,
+ *             step_weight_bytes, step_cache_bytes (of one decode step: all, weights, cache read; profile/counts.h),
+ *             loaded_idle_w, loaded_idle_pm_w (more idle power with the model loaded), between_loads_s (from the end of a
+ *             request to the next load, mean), between_loads_most_s (the longest)
+ * Phases "load" (steps: how many), "prefill" and "decode", their rows with part "scores" where nodes were watched, and points of
+ * the series "batch". */
 struct run_profile {
     char id[40];
     char *title, *version; /* of joulet */

@@ -35,6 +35,7 @@ const struct field profile_how_fields[] = {
     ROW(run_profile_how, "flash", FIELD_BOOL, flash),
     ROW(run_profile_how, "layers_power", FIELD_CHARS, layers_power),
     ROW(run_profile_how, "estimated", FIELD_BOOL, estimated),
+    ROW(run_profile_how, "simulated", FIELD_MAYBE, simulated),
     END,
 };
 

@@ -4,6 +4,8 @@
 
 #include "profile/advice.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* A decode that waits for memory, and nothing else that could be said of it. */
@@ -120,6 +122,142 @@ static const struct {
     {"power_cap", {"290 W", "300 W"}, "joulet bench -m m.gguf", cap, limit_unknown, -.25 * 60 / 260, 1.04 * 60 / 260},
 };
 
+/* Further triggers of a rule, each with a near case in which it is silent. */
+static void batch_seen(struct profile_facts *f)
+{
+    f->batch = 4, f->alone_j = 2, f->alone_pm_j = .06, f->batch_j = 1, f->batch_pm_j = .04;
+}
+static void one_load(struct profile_facts *f)
+{
+    f->requests = 10, f->load_j = 100, f->loaded_idle_w = .5, f->loaded_idle_pm_w = 2;
+}
+static void one_load_that_draws(struct profile_facts *f)
+{
+    one_load(f);
+    f->loaded_idle_w = 4, f->loaded_idle_pm_w = 1;
+}
+static void loads_without_idle(struct profile_facts *f)
+{
+    f->loads = 3, f->loaded_idle_w = NAN, f->between_s = f->longest_s = .5;
+}
+static void cap_of_a_card(struct profile_facts *f)
+{
+    f->draw_w = 290, f->limited = "amd0.board";
+}
+static void cap_of_a_processor(struct profile_facts *f)
+{
+    f->draw_w = 290, f->limited = "cpu0.package";
+}
+static void batch_no_cheaper(struct profile_facts *f)
+{
+    f->batch_j = 1.95;
+}
+static void small_load(struct profile_facts *f)
+{
+    f->load_j = .9;
+}
+static void dear_to_keep(struct profile_facts *f)
+{
+    f->loaded_idle_w = 150;
+}
+static void long_gaps(struct profile_facts *f)
+{
+    f->between_s = f->longest_s = 50; /* 40 W for so long is more than a load */
+}
+static void far_from_it(struct profile_facts *f)
+{
+    f->draw_w = 200;
+}
+
+static const struct {
+    const char *rule, *why[5], *action, *bench;
+    void (*fires)(struct profile_facts *), (*silent)(struct profile_facts *);
+    double least, most;
+} further[] = {
+    {"batch",
+     {"2 J", "1 J", "4 at once"},
+     "4 requests",
+     "--vary streams=1,4",
+     batch_seen,
+     batch_no_cheaper,
+     .475 * .8 / 1.04,
+     .525 * .8 * 1.04},
+    {"keep_alive", {"100 J", "10 requests", "at most 2.5 W"}, "36 s", "keep-alive=0s,36s", one_load, small_load, 0, 1},
+    {"keep_alive",
+     {"100 J", "10 requests", "4 (up to 5) W"},
+     "18 s",
+     "keep-alive=0s,18s",
+     one_load_that_draws,
+     dear_to_keep,
+     0,
+     1},
+    {"keep_alive",
+     {"3 loads", "0.5 s", "20 J"},
+     "1 s",
+     "keep-alive=0s,1s",
+     loads_without_idle,
+     long_gaps,
+     (180 - 1.1 * 60) / 400.,
+     (220 - .9 * 60) / 400.},
+    {"power_cap",
+     {"290 W"},
+     "rocm-smi --setpoweroverdrive 240",
+     "joulet bench",
+     cap_of_a_card,
+     far_from_it,
+     -.25 * 60 / 260,
+     1.04 * 60 / 260},
+    {"power_cap", {"290 W"}, "cpu0 to 240 W", "joulet bench", cap_of_a_processor, far_from_it, -.25 * 60 / 260, 1.04 * 60 / 260},
+};
+
+static void further_triggers(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(further); i++) {
+        struct profile_advice a[PROFILE_RULES];
+        struct profile_facts f = quiet();
+        further[i].fires(&f);
+        assert_int_equal(profile_advise(&f, a), 1);
+        assert_string_equal(a[0].rule, further[i].rule);
+        for (size_t k = 0; k < JL_COUNT(further[i].why) && further[i].why[k]; k++)
+            if (!strstr(a[0].why, further[i].why[k]))
+                fail_msg("%s: '%s' does not say '%s'", further[i].rule, a[0].why, further[i].why[k]);
+        if (!strstr(a[0].action, further[i].action))
+            fail_msg("%s: '%s' does not say '%s'", further[i].rule, a[0].action, further[i].action);
+        assert_non_null(strstr(a[0].bench, further[i].bench));
+        assert_near(a[0].saving - a[0].saving_pm, further[i].least, 1e-3);
+        assert_near(a[0].saving + a[0].saving_pm, further[i].most, 1e-3);
+        further[i].silent(&f);
+        assert_int_equal(profile_advise(&f, a), 0);
+    }
+}
+
+/* Requests that come within the time it names, each loading for itself before and none but the first after: what that saves lies
+ * inside, whatever the gaps. */
+static void staying_loaded_saves_what_is_said(void **state)
+{
+    struct jl_rng rng = {7};
+    (void)state;
+    for (int round = 0; round < 500; round++) {
+        struct profile_advice a[PROFILE_RULES];
+        struct profile_facts f = quiet();
+        double kept_s, kept_j = 0, requests_j, requests = 10;
+        int n = 2 + (int)jl_rng_below(&rng, 30);
+        f.requests = requests;
+        f.load_j = 10 + 100 * jl_rng_uniform(&rng);
+        f.loaded_idle_w = jl_rng_uniform(&rng) * 3 - 1;
+        f.loaded_idle_pm_w = .2 + jl_rng_uniform(&rng);
+        double true_w = fmax(0, f.loaded_idle_w + f.loaded_idle_pm_w * (2 * jl_rng_uniform(&rng) - 1));
+        assert_int_equal(profile_advise(&f, a), 1);
+        assert_int_equal(sscanf(strstr(a[0].bench, "0s,"), "0s,%lfs", &kept_s), 1);
+        for (int i = 1; i < n; i++)
+            kept_j += true_w * kept_s * jl_rng_uniform(&rng);
+        requests_j = n * (f.decode_j + f.prefill_j) / requests;
+        double saving = ((n - 1) * f.load_j - kept_j) / (requests_j + n * f.load_j);
+        assert_true(fabs(saving - a[0].saving) <= a[0].saving_pm);
+    }
+}
+
 static void each_rule_fires_on_its_numbers(void **state)
 {
     (void)state;
@@ -173,6 +311,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_rule_fires_on_its_numbers),
+        cmocka_unit_test(further_triggers),
+        cmocka_unit_test(staying_loaded_saves_what_is_said),
         cmocka_unit_test(nothing_known_nothing_said),
         cmocka_unit_test(the_largest_first),
     };

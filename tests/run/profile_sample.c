@@ -196,10 +196,18 @@ static void add_advice(struct run_profile *p)
 {
     struct run_profile_advice a = {.saving = 0.08, .saving_pm = 0.03};
     snprintf(a.rule, sizeof a.rule, "threads");
-    snprintf(a.why, sizeof a.why, "8 threads run on 4 cores, and decoding moves 18.4 of the 20 GB/s that the memory gives");
+    snprintf(a.why, sizeof a.why, "8 threads on 4 cores, while decode waits for memory");
     snprintf(a.action, sizeof a.action, "use 4 threads");
-    snprintf(a.bench, sizeof a.bench, "joulet bench --model llama-1b --threads 4,8 --repeat 5");
-    snprintf(a.compare, sizeof a.compare, "joulet compare last --by threads");
+    snprintf(a.bench, sizeof a.bench, "joulet bench --engine private -m llama-1b.gguf --vary threads=8,4 --repeat 10");
+    snprintf(a.compare, sizeof a.compare, "joulet compare last");
+    run_profile_add_advice(p, &a);
+    a = (struct run_profile_advice){.rule = "keep_alive", .saving = 0.06, .saving_pm = 0.06};
+    snprintf(a.why, sizeof a.why,
+             "a load took 11 J, as much as 0.1 requests, and the loaded model was not seen to draw anything while it waits, at "
+             "most 0.4 W");
+    snprintf(a.action, sizeof a.action, "keep the model loaded where the next request comes within 24 s");
+    snprintf(a.bench, sizeof a.bench, "joulet bench -m llama-1b.gguf --vary keep-alive=0s,24s --repeat 10");
+    snprintf(a.compare, sizeof a.compare, "joulet compare last");
     run_profile_add_advice(p, &a);
 }
 
@@ -231,6 +239,7 @@ static void explain(struct run_profile_how *h, enum profile_sample s)
         snprintf(h->reason, sizeof h->reason, "the sensor is an estimate from processor time, which is alike for all components");
     snprintf(h->level, sizeof h->level, "%s", stages ? "stages" : s == PROFILE_MOE ? "nodes" : "components");
     h->estimated = time;
+    h->simulated = 0;
     h->idle_w = idle_w;
     h->idle_w_pm = 0.2;
     if (stages)

@@ -1,6 +1,7 @@
 /* profiled_server.c - stands in for a llama-server with joulet's probe inside: its command line and its API, steps made of
  * components of known power, a ring file in JOULET_PROBE_DIR. SIM_CURVE: file of its power; SIM_SLOWER: factor on all times;
- * SIM_REFUSES: nothing can be executed again; SIM_STATIC: nothing is told. */
+ * SIM_REFUSES: nothing can be executed again; SIM_STATIC: nothing is told; SIM_LOAD_MS: so long it draws SIM_LOAD_WATTS before it
+ * listens. */
 #include "tests/sim_engine/sim_probe.h"
 
 #include <signal.h>
@@ -15,6 +16,18 @@ static const char *option(int argc, char **argv, const char *name)
         if (strcmp(argv[i], name) == 0)
             return argv[i + 1];
     return NULL;
+}
+
+/* Two lines of its curve, as the engine writes them. */
+static void load(const char *curve, const char *ms)
+{
+    FILE *f = curve && ms ? fopen(curve, "ae") : NULL;
+    if (!f)
+        return;
+    int64_t now = jl_mono_ns();
+    fprintf(f, "%lld %g\n", (long long)now, SIM_IDLE_WATTS + SIM_LOAD_WATTS);
+    fclose(f);
+    usleep((useconds_t)(atof(ms) * 1e3));
 }
 
 int main(int argc, char **argv)
@@ -35,9 +48,14 @@ int main(int argc, char **argv)
     c.port = atoi(port);
     c.model = model;
     c.curve = getenv("SIM_CURVE");
+    c.slots = option(argc, argv, "-np") ? atoi(option(argc, argv, "-np")) : 1;
     c.idle_w = SIM_IDLE_WATTS;
     struct sim_probe *p =
         folder && !getenv("SIM_STATIC") ? sim_probe_open(folder, slower ? atof(slower) : 1, getenv("SIM_REFUSES") != NULL) : NULL;
+    if (!p && slower) {
+        c.prefill_ms *= atof(slower);
+        c.decode_ms *= atof(slower);
+    }
     if (p) {
         c.step = sim_probe_step;
         c.step_user = p;
@@ -46,6 +64,7 @@ int main(int argc, char **argv)
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGINT);
     sigprocmask(SIG_BLOCK, &ends, NULL);
+    load(c.curve, getenv("SIM_LOAD_MS"));
     struct sim_engine *e = sim_engine_start(&c, &err);
     if (!e) {
         fprintf(stderr, "%s\n", err.message);

@@ -21,6 +21,7 @@ struct sim_config {
     int64_t tokens; /* made when the request names no limit */
     int64_t eos;    /* an end token (without text) is the so-manieth; 0: never */
     int64_t context;
+    int slots;                               /* generations at once, which together draw as one does; 0 and 1: one */
     const char *model, *key, *curve, *truth; /* key, curve, truth may be NULL */
     bool openai;                             /* no llama.cpp routes, no timings */
     bool stamps; /* its timings say when it sent its pieces, as those of real engines do, not when it meant to */

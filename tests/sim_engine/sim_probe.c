@@ -55,6 +55,7 @@ struct sim_probe *sim_probe_open(const char *folder, double slower, bool refuses
     struct sim_probe *p = calloc(1, sizeof(*p));
     int64_t now = jl_mono_ns();
     char path[4096];
+    const char *level = getenv("JOULET_PROBE_LEVEL");
     size_t bytes = WIRE_HEAD_BYTES + RECORDS * sizeof(struct wire_record);
     snprintf(path, sizeof(path), "%s/" WIRE_FILE, folder, (long long)getpid(), (unsigned long long)now);
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -74,7 +75,7 @@ struct sim_probe *sim_probe_open(const char *folder, double slower, bool refuses
     *p->head = (struct wire_head){.version = WIRE_VERSION,
                                   .head_bytes = WIRE_HEAD_BYTES,
                                   .record_bytes = sizeof(struct wire_record),
-                                  .level = WIRE_COMPONENTS,
+                                  .level = level && strcmp(level, "nodes") == 0 ? WIRE_NODES : WIRE_COMPONENTS,
                                   .capacity = RECORDS,
                                   .pid = getpid(),
                                   .start_ns = (uint64_t)now,
@@ -124,19 +125,36 @@ struct step {
     bool watched;
 };
 
+static void tell(struct step *s, const struct sim_part *part, int layer, bool again, enum wire_part below, int64_t from,
+                 int64_t to)
+{
+    record(s->p, &(struct wire_record){.kind = (uint16_t)part->kind,
+                                       .layer = (int16_t)layer,
+                                       .tokens = s->tokens,
+                                       .b = wire_place(below, 0),
+                                       .flags = (uint16_t)(s->flags | (again ? WIRE_REPEATED : 0)),
+                                       .t0_ns = (uint64_t)from,
+                                       .t1_ns = (uint64_t)to});
+    s->stops += !again;
+}
+
+/* At level nodes attention is told in three parts, without flash attention. */
+static void tell_nodes(struct step *s, const struct sim_part *part, int layer, int64_t end)
+{
+    int64_t third = (end - s->t_ns) / 3;
+    tell(s, part, layer, false, WIRE_QKV, s->t_ns, s->t_ns + third);
+    tell(s, part, layer, false, WIRE_SCORES, s->t_ns + third, s->t_ns + 2 * third);
+    tell(s, part, layer, false, WIRE_PROJECTION, s->t_ns + 2 * third, end);
+}
+
 static void run_part(struct step *s, const struct sim_part *part, int layer, bool again)
 {
     int64_t end = s->t_ns + jl_ns(part->ms * 1e-3 * s->scale);
     sim_engine_power(s->p->engine, s->t_ns, SIM_IDLE_WATTS + part->watts);
-    if (s->watched) {
-        record(s->p, &(struct wire_record){.kind = (uint16_t)part->kind,
-                                           .layer = (int16_t)layer,
-                                           .tokens = s->tokens,
-                                           .flags = (uint16_t)(s->flags | (again ? WIRE_REPEATED : 0)),
-                                           .t0_ns = (uint64_t)s->t_ns,
-                                           .t1_ns = (uint64_t)end});
-        s->stops += !again;
-    }
+    if (s->watched && s->p->head->level == WIRE_NODES && part->kind == WIRE_ATTENTION && !again)
+        tell_nodes(s, part, layer, end);
+    else if (s->watched)
+        tell(s, part, layer, again, WIRE_PART_NONE, s->t_ns, end);
     if (again)
         atomic_fetch_add(&s->p->head->counts[WIRE_N_REPEATS], 1);
     s->t_ns = end;

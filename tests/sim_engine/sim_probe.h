@@ -19,6 +19,7 @@ extern const size_t sim_part_count;
 #define SIM_REST_MS    1.2 /* after each graph: sampling and the engine's loop */
 #define SIM_REST_WATTS 15.0
 #define SIM_IDLE_WATTS 20.0
+#define SIM_LOAD_WATTS 80.0
 #define SIM_WIDE       3.0 /* a prompt takes so many times as long as a token */
 /* Net joules of all stretches of a kind in a token, and of the whole token. WIRE_NONE: the rest. */
 double sim_component_j(enum wire_kind kind);

@@ -16,9 +16,10 @@ static void health(struct sim_connection *c)
 static void props(struct sim_connection *c)
 {
     const struct sim_config *f = &c->engine->config;
-    char *body = jl_strf("{\"default_generation_settings\":{\"params\":{\"seed\":4294967295},\"n_ctx\":%lld},\"total_slots\":1,"
-                         "\"model_alias\":\"%s\",\"model_path\":\"/models/%s.gguf\",\"build_info\":\"b11669-sim\"}",
-                         (long long)f->context, f->model, f->model);
+    char *body =
+        jl_strf("{\"default_generation_settings\":{\"params\":{\"seed\":4294967295},\"n_ctx\":%lld},\"total_slots\":%d,"
+                "\"model_alias\":\"%s\",\"model_path\":\"%s%s.gguf\",\"build_info\":\"b11669-sim\"}",
+                (long long)f->context, f->slots > 1 ? f->slots : 1, f->model, *f->model == '/' ? "" : "/models/", f->model);
     sim_reply(c, 200, JSON, body ? body : "");
     free(body);
 }
