@@ -347,6 +347,7 @@ static void cost_of_probe(struct profiling *x, struct run_profile_how *h)
         h->stops_pm = (cost.high_s - cost.low_s) / 2 / cost.plain_s;
     }
     h->stretches = x->m->graph_s > 0 ? x->m->stretch_s / x->m->graph_s : NAN;
+    h->between = x->m->graph_s > 0 ? x->m->stop_s / x->m->graph_s : NAN;
 }
 
 static const char *path_name(enum joulet_components_path p)

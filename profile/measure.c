@@ -295,6 +295,7 @@ static void step_ended(struct measure *m, const struct profile_step *s, uint32_t
     if (s->watched && s->watched == s->graphs && !s->repeated) {
         m->graph_s += jl_s(s->graph_ns);
         m->stretch_s += jl_s(s->stretch_ns);
+        m->stop_s += jl_s(s->stop_ns);
     }
     if (m->pass == MEASURE_PAIRED)
         keep_paired(m, s);

@@ -96,9 +96,9 @@ struct measure {
     struct measure_bucket buckets[MEASURE_BUCKETS];
     struct profile_step *paired;
     size_t n_paired;
-    double stretch_s, graph_s;                                            /* of watched graphs without repeats */
-    double load_s, tokenise_s, sample_s, detokenise_s;                    /* in plain passes, but the load */
-    double all_sample_s[MEASURE_PASSES];                                  /* by kind of pass */
+    double stretch_s, stop_s, graph_s;                 /* of watched graphs without repeats; stop_s: between stretches */
+    double load_s, tokenise_s, sample_s, detokenise_s; /* in plain passes, but the load */
+    double all_sample_s[MEASURE_PASSES];               /* by kind of pass */
     int64_t prefill_from_ns, prefill_to_ns, decode_from_ns, decode_to_ns; /* of this pass; 0 none */
     uint64_t records, steps_seen, prompts[MEASURE_PASSES];
     double decoded[MEASURE_PASSES];  /* tokens by kind of pass */

@@ -13,16 +13,17 @@ void steps_init(struct steps *s)
     memset(s, 0, sizeof(*s));
 }
 
-static struct profile_step *open_of(struct steps *s, uint32_t thread)
+static struct step_thread *thread_of(struct steps *s, uint32_t thread)
 {
     for (int i = 0; i < STEP_THREADS; i++) {
-        if (s->threads[i].used && s->threads[i].thread == thread)
-            return &s->threads[i].open;
-        if (s->threads[i].used)
+        struct step_thread *t = &s->threads[i];
+        if (t->used && t->thread == thread)
+            return t;
+        if (t->used)
             continue;
-        s->threads[i].used = true;
-        s->threads[i].thread = thread;
-        return &s->threads[i].open;
+        t->used = true;
+        t->thread = thread;
+        return t;
     }
     s->dropped++;
     return NULL;
@@ -39,12 +40,34 @@ static void add_sequence(struct profile_step *p, const struct ring_record *r)
     p->n_sequences++;
 }
 
-static void add_stretch(struct profile_step *p, const struct ring_record *r)
+/* Stretches of one graph follow each other; what passes between them, no engine without stops would wait for. */
+static void follow(struct step_graph *g, const struct ring_record *r)
+{
+    if (!g->begun || g->number != r->c || g->source != r->source)
+        *g = (struct step_graph){.begun = true, .number = r->c, .source = r->source, .t0_ns = r->t0_ns, .end_ns = r->t0_ns};
+    g->between_ns += r->t0_ns > g->end_ns ? r->t0_ns - g->end_ns : 0;
+    g->end_ns = r->t1_ns;
+    g->stretches++;
+}
+
+/* Not where stretches of it were lost: they would count as time between the others. */
+static void end_graph(struct step_graph *g, struct profile_step *p, const struct ring_record *r)
+{
+    if (g->begun && g->number == r->c && g->source == r->source && g->stretches >= r->b) {
+        p->stop_ns += g->between_ns;
+        p->open_ns += g->t0_ns > r->t0_ns ? g->t0_ns - r->t0_ns : 0;
+        p->close_ns += r->t1_ns > g->end_ns ? r->t1_ns - g->end_ns : 0;
+    }
+    g->begun = false;
+}
+
+static void add_stretch(struct profile_step *p, struct step_graph *g, const struct ring_record *r)
 {
     if (r->flags & WIRE_REPEATED) {
         p->repeated = true;
         return;
     }
+    follow(g, r);
     p->kind_ns[r->kind] += r->t1_ns - r->t0_ns;
     p->kind_n[r->kind]++;
     p->stretch_ns += r->t1_ns - r->t0_ns;
@@ -53,9 +76,10 @@ static void add_stretch(struct profile_step *p, const struct ring_record *r)
 bool steps_add(struct steps *s, const struct ring_record *r, struct profile_step *out)
 {
     bool of_step = r->kind == WIRE_STEP || r->kind == WIRE_SEQUENCE || r->kind >= WIRE_GRAPH;
-    struct profile_step *p = of_step ? open_of(s, r->thread) : NULL;
-    if (!p)
+    struct step_thread *t = of_step ? thread_of(s, r->thread) : NULL;
+    if (!t)
         return false;
+    struct profile_step *p = &t->open;
     if (r->kind == WIRE_SEQUENCE) {
         add_sequence(p, r);
     } else if (r->kind == WIRE_GRAPH) {
@@ -64,8 +88,9 @@ bool steps_add(struct steps *s, const struct ring_record *r, struct profile_step
         p->stops += r->b;
         p->nodes += r->a;
         p->graph_ns += r->t1_ns - r->t0_ns;
+        end_graph(&t->graph, p, r);
     } else if (r->kind != WIRE_STEP) {
-        add_stretch(p, r);
+        add_stretch(p, &t->graph, r);
     } else {
         p->t0_ns = r->t0_ns;
         p->t1_ns = r->t1_ns;
@@ -134,8 +159,8 @@ bool steps_cost(const struct profile_step *steps, size_t n, struct step_cost *ou
 
 double step_stop_inside_s(const struct profile_step *p, double stop_s)
 {
-    double between_s = p->stops && p->stretch_ns > 0 ? jl_s(p->graph_ns - p->stretch_ns) / p->stops : 0;
-    return stop_s > between_s ? stop_s - fmax(0, between_s) : 0;
+    double between_s = p->stops ? jl_s(p->stop_ns) / p->stops : 0;
+    return stop_s > between_s ? stop_s - between_s : 0;
 }
 
 double step_stretch_s(const struct ring_record *r, double inside_s)
@@ -154,5 +179,6 @@ void step_without_stops(struct profile_step *p, double stop_s)
     }
     off = stop_s > 0 ? jl_ns(stop_s * p->stops) : 0;
     p->graph_ns = p->graph_ns - off > p->stretch_ns ? p->graph_ns - off : p->stretch_ns;
+    p->stop_ns = off ? 0 : p->stop_ns;
     p->stops = 0;
 }

@@ -20,16 +20,22 @@ struct profile_step {
     uint32_t n_sequences; /* in it, also beyond those kept */
     struct step_sequence sequences[STEP_SEQUENCES];
     uint32_t graphs, watched, stops, nodes;
-    int64_t graph_ns, stretch_ns;
-    int64_t kind_ns[WIRE_KINDS]; /* of stretches, first executions */
+    int64_t graph_ns, stretch_ns, stop_ns; /* stop_ns: between one stretch and the next, in the probe and the scheduler's loop */
+    int64_t open_ns, close_ns;             /* of watched graphs: before their first stretch, after their last */
+    int64_t kind_ns[WIRE_KINDS];           /* of stretches, first executions */
     uint32_t kind_n[WIRE_KINDS];
     bool failed, repeated;
 };
 struct steps {
-    struct {
+    struct step_thread {
         uint32_t thread;
         bool used;
         struct profile_step open;
+        struct step_graph {
+            bool begun;
+            uint32_t number, source, stretches;
+            int64_t t0_ns, end_ns, between_ns; /* of its first stretch; of its last one so far; of what lies between them */
+        } graph;                               /* whose stretches come */
     } threads[STEP_THREADS];
     uint64_t dropped; /* records of threads without room */
 };
@@ -47,9 +53,10 @@ struct step_cost {
 };
 bool steps_cost(const struct profile_step *steps, size_t n, struct step_cost *out); /* false: out of memory */
 
-/* What of a stop lies inside the stretch that it ends: stop_s less what lies between stretches, which none of them holds. 0 where
- * the cost is not known, or not above 0. On devices that compute on their own a stop waits for them, which no stretch would:
- * whoever uses times of stretches takes this off each of them first (by step_without_stops, or step_stretch_s of a record). */
+/* What of a stop lies inside the stretch that it ends: stop_s less what the clock saw between stretches, which none of them
+ * holds. 0 where the cost is not known, or not above 0. On devices that compute on their own a stop waits for them, which no
+ * stretch would: whoever uses times of stretches takes this off each of them first (by step_without_stops, or step_stretch_s of a
+ * record). */
 double step_stop_inside_s(const struct profile_step *watched, double stop_s);
 double step_stretch_s(const struct ring_record *stretch, double inside_s); /* at least 0 */
 /* Times of kinds, of all stretches and of graphs become what they would have been without stops; `stops` becomes 0. */

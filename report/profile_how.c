@@ -83,6 +83,8 @@ static void probe_line(const struct profiled_view *v, bool *first)
     if (isfinite(h->stretches))
         jl_buf_printf(&b, "%sstretches explain %s %% of the time of graphs", b.len ? "; " : "",
                       number_digits(100 * h->stretches, 3).text);
+    if (isfinite(h->between) && h->between >= 0.001)
+        jl_buf_printf(&b, ", the stops between them %s %%", number_digits(100 * h->between, 2).text);
     if (h->lost > 0)
         jl_buf_printf(&b, "%s%lld of %lld records were lost", b.len ? "; " : "", (long long)h->lost,
                       (long long)(h->lost + h->records));

@@ -79,7 +79,7 @@ struct run_profile_how {
     double closure;                       /* sum of components over what was measured, before any scaling */
     double instrumented, instrumented_pm; /* J of a token with the probe over without */
     double stops, stops_pm;               /* share of a decoding step that the stops take, paired steps */
-    double stretches;                     /* share of graph time that stretches explain */
+    double stretches, between;            /* shares of graph time: of stretches; at the stops between them */
     double lag_s, rise_s, idle_w, idle_w_pm;
     int64_t windows, records, lost;
     double measured_j, measured_pm; /* net, of the plain engine over the decode that components are of */

@@ -23,6 +23,7 @@ const struct field profile_how_fields[] = {
     ROW(run_profile_how, "stops", FIELD_REAL, stops),
     ROW(run_profile_how, "stops_pm", FIELD_REAL, stops_pm),
     ROW(run_profile_how, "stretches", FIELD_REAL, stretches),
+    ROW(run_profile_how, "between", FIELD_REAL, between),
     ROW(run_profile_how, "lag_s", FIELD_REAL, lag_s),
     ROW(run_profile_how, "rise_s", FIELD_REAL, rise_s),
     ROW(run_profile_how, "idle_w", FIELD_REAL, idle_w),

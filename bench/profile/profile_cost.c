@@ -3,7 +3,7 @@
  * machine cancels; requests go on until the 95 % interval is narrow enough. Also how much of the time of graphs the stretches
  * explain at each level, and how large the file is. One JSON object a line; nothing where no llama-server is installed.
  *
- * profile_cost [--model FILE] [--steps N] [--width PERCENT] [--threads N] */
+ * profile_cost [--model FILE] [--steps N] [--width PERCENT] [--threads N] [--only FIGURE] */
 #include "lib/platform/platform.h"
 #include "llm/gguf/gguf.h"
 #include "llm/runtime_private.h"
@@ -26,6 +26,7 @@ struct asked {
     size_t steps;      /* at most */
     double width;      /* of the interval, % of a step */
     int threads;       /* 0: one, then two */
+    const char *only;  /* beginning of a figure; "": all */
 };
 static char folder[64];
 
@@ -39,7 +40,8 @@ struct served {
     struct profile_step *steps;
     size_t n, cap;
     struct ring_info info;
-    int64_t graph_ns, stretch_ns; /* of watched graphs */
+    int64_t graph_ns, stretch_ns, stop_ns, open_ns, close_ns; /* of watched graphs */
+    uint64_t stops;
     long long file_bytes;
 };
 
@@ -131,6 +133,10 @@ static bool collect(struct served *s)
             bool whole = p.graphs > 0 && p.watched == p.graphs && !p.failed;
             s->graph_ns += whole ? p.graph_ns : 0;
             s->stretch_ns += whole ? p.stretch_ns : 0;
+            s->stop_ns += whole ? p.stop_ns : 0;
+            s->open_ns += whole ? p.open_ns : 0;
+            s->close_ns += whole ? p.close_ns : 0;
+            s->stops += whole ? p.stops : 0;
             if (!keep(s, &p))
                 return false;
         }
@@ -235,7 +241,13 @@ static void explained(const char *model, const char *name)
             return;
         if (ask(&s) && collect(&s)) {
             snprintf(figure, sizeof figure, "explained.%s.%s", name, levels[i]);
-            print(figure, 0, 100 * (double)s.stretch_ns / (double)s.graph_ns, "%", 99, true, "");
+            double whole = (double)s.graph_ns;
+            char more[256];
+            snprintf(more, sizeof more,
+                     ", \"stretches\": %.4g, \"stops\": %.4g, \"before\": %.4g, \"after\": %.4g, \"between_us\": %.4g",
+                     100 * (double)s.stretch_ns / whole, 100 * (double)s.stop_ns / whole, 100 * (double)s.open_ns / whole,
+                     100 * (double)s.close_ns / whole, 1e-3 * (double)s.stop_ns / (double)s.stops);
+            print(figure, 0, 100 * (double)(s.stretch_ns + s.stop_ns) / whole, "%", 99, true, more);
             if (i == 0)
                 print("file", 0, (double)s.file_bytes / 1e6, "MB", 100, false, ", \"grows\": false");
         }
@@ -263,12 +275,10 @@ static char *model_of(const char *shape, enum gguf_quant quant)
 
 static bool read_options(int argc, char **argv, struct asked *a)
 {
-    static const struct option options[] = {{"model", required_argument, NULL, 'm'},
-                                            {"steps", required_argument, NULL, 's'},
-                                            {"width", required_argument, NULL, 'w'},
-                                            {"threads", required_argument, NULL, 't'},
-                                            {0}};
-    for (int o; (o = getopt_long(argc, argv, "m:s:w:t:", options, NULL)) != -1;)
+    static const struct option options[] = {{"model", required_argument, NULL, 'm'}, {"steps", required_argument, NULL, 's'},
+                                            {"width", required_argument, NULL, 'w'}, {"threads", required_argument, NULL, 't'},
+                                            {"only", required_argument, NULL, 'o'},  {0}};
+    for (int o; (o = getopt_long(argc, argv, "m:s:w:t:o:", options, NULL)) != -1;)
         switch (o) {
         case 'm':
             a->model = optarg;
@@ -282,10 +292,18 @@ static bool read_options(int argc, char **argv, struct asked *a)
         case 't':
             a->threads = atoi(optarg);
             break;
+        case 'o':
+            a->only = optarg;
+            break;
         default:
             return false;
         }
     return optind == argc && a->steps > 0 && a->width > 0;
+}
+
+static bool wanted(const struct asked *a, const char *figure)
+{
+    return jl_starts(figure, a->only) || jl_starts(a->only, figure);
 }
 
 static bool there_is_an_engine(void)
@@ -300,9 +318,9 @@ static bool there_is_an_engine(void)
 
 int main(int argc, char **argv)
 {
-    struct asked a = {.steps = 2400, .width = 0.3};
+    struct asked a = {.steps = 2400, .width = 0.3, .only = ""};
     if (!read_options(argc, argv, &a)) {
-        fprintf(stderr, "usage: profile_cost [--model FILE] [--steps N] [--width PERCENT] [--threads N]\n");
+        fprintf(stderr, "usage: profile_cost [--model FILE] [--steps N] [--width PERCENT] [--threads N] [--only FIGURE]\n");
         return 2;
     }
     if (!there_is_an_engine()) {
@@ -317,16 +335,16 @@ int main(int argc, char **argv)
     }
     char *model = a.model ? jl_strdup(a.model) : model_of("llama-3.2-1b", GGUF_Q4_0), *experts = model_of("tiny-moe", GGUF_Q8_0);
     for (int t = 1; t <= 2 && model; t++) {
-        if (a.threads && a.threads != t)
+        if ((a.threads && a.threads != t) || !wanted(&a, "decode."))
             continue;
         double each = decode_cost(&a, model, t);
         sampled_cost(model, t, each);
     }
-    if (model) {
+    if (model && wanted(&a, "stages.stops"))
         stage_stops(model);
+    if (model && wanted(&a, a.model ? "explained.model" : "explained.llama-3.2-1b"))
         explained(model, a.model ? "model" : "llama-3.2-1b");
-    }
-    if (experts)
+    if (experts && wanted(&a, "explained.tiny-moe"))
         explained(experts, "tiny-moe");
     rmdir(folder);
     free(model);

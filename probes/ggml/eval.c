@@ -137,9 +137,8 @@ void ggml_backend_sched_free(struct sched *key)
 
 /* ---- the callback --------------------------------------------------------------------------------------------------------- */
 
-static bool is_place(const struct scheduler *s, enum mark m)
+static bool is_place(enum mark m)
 {
-    (void)s;
     return probe_settings.level == WIRE_LAYERS ? names_layer_mark(m) : m != MARK_NONE;
 }
 
@@ -154,9 +153,8 @@ static bool asked(struct scheduler *s, struct ggml_tensor *t)
     s->asked++;
     s->mark = names_mark(ggml.name(t), &s->layer);
     s->user_wants = s->user && s->user(t, true, s->user_data);
-    if (probe_settings.level == WIRE_NODES)
-        return !names_is_view(ggml.operation(t)) || s->user_wants;
-    return is_place(s, s->mark) || s->user_wants;
+    s->ours = probe_settings.level == WIRE_NODES ? !names_is_view(ggml.operation(t)) : is_place(s->mark);
+    return s->ours || s->user_wants;
 }
 
 /* A layer's own places are passed by at level layers: what lies between two layers is one. */
@@ -171,9 +169,8 @@ static enum wire_kind stretch_of(struct scheduler *s, uint16_t *flags)
     return s->mark == MARK_HEAD ? WIRE_HEAD : WIRE_EMBEDDING;
 }
 
-static int layer_of(const char *name)
+static int layer_of(const char *name, size_t n)
 {
-    size_t n = names_base(name);
     int layer = 0;
     if (name[n] != '-' || name[n + 1] < '0' || name[n + 1] > '9')
         return -1;
@@ -182,17 +179,30 @@ static int layer_of(const char *name)
     return layer;
 }
 
+/* What a name means is looked up once: at level nodes this runs hundreds of times a token. */
+static enum wire_part part_of(enum wire_kind kind, uint32_t name_index, const char *name, const char *operation)
+{
+    static _Atomic uint8_t known[WIRE_NAMES + 1][WIRE_KINDS]; /* part plus 1 */
+    uint8_t part = atomic_load_explicit(&known[name_index][kind], memory_order_relaxed);
+    if (part == 0 || name_index == 0) {
+        part = (uint8_t)(names_part(kind, name, operation) + 1);
+        atomic_store_explicit(&known[name_index][kind], part, memory_order_relaxed);
+    }
+    return (enum wire_part)(part - 1);
+}
+
 static void node_done(struct scheduler *s, struct ggml_tensor *t, struct wire_record *r)
 {
     const char *name = ggml.name(t), *operation = ggml.operation(t);
-    int layer = layer_of(name);
     size_t base = names_base(name);
+    int layer = layer_of(name, base);
+    uint32_t index = probe_name(name, base, operation);
     s->in_layer = layer >= 0 ? layer : s->from == MARK_EMBEDDING || s->from == MARK_LAYER ? -1 : s->in_layer;
     enum wire_kind kind = names_inside(s->from, s->in_layer);
     bool flash = strncmp(operation, "FLASH_ATTN", 10) == 0;
     r->kind = (uint16_t)kind;
     r->layer = (int16_t)s->in_layer;
-    r->b = wire_place(names_part(kind, name, operation), probe_name(name, base, operation));
+    r->b = wire_place(part_of(kind, index, name, operation), index);
     r->flags = flash ? WIRE_FLASH : 0;
 }
 
@@ -223,7 +233,7 @@ static bool callback(struct ggml_tensor *t, bool ask, void *user)
     struct scheduler *s = user;
     if (ask)
         return asked(s, t);
-    if (probe_settings.level == WIRE_NODES ? !names_is_view(ggml.operation(t)) : is_place(s, s->mark))
+    if (s->ours)
         stopped(s, t);
     return !s->user_wants || s->user(t, false, s->user_data);
 }

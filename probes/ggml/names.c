@@ -107,7 +107,7 @@ bool names_is_view(const char *operation)
 {
     static const char *const views[] = {"NONE", "VIEW", "RESHAPE", "PERMUTE", "TRANSPOSE"};
     for (size_t i = 0; i < sizeof(views) / sizeof(views[0]); i++)
-        if (strcmp(operation, views[i]) == 0)
+        if (operation[0] == views[i][0] && strcmp(operation, views[i]) == 0)
             return true;
     return false;
 }

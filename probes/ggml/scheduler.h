@@ -19,6 +19,7 @@ struct scheduler {
     eval_callback user; /* of somebody else: chained */
     void *user_data;
     bool known, installed, watched, user_wants, slow_device;
+    bool ours;       /* the node asked about is a place to stop at */
     bool repeating;  /* stretches of this graph are executed again, or looked at for that */
     uint64_t builds; /* of its graph: the engine sets its callback then */
     /* the stretch that is open */

@@ -273,7 +273,8 @@ static void tokens_by_sequence(void **state)
             assert_int_equal(p.watched, 1);
             assert_int_equal(p.stops, 3 * 4 + 3);
             assert_int_equal(p.kind_n[WIRE_FFN], 3);
-            assert_true(p.stretch_ns <= p.graph_ns && p.graph_ns <= p.t1_ns - p.t0_ns);
+            assert_int_equal(p.stretch_ns + p.stop_ns + p.open_ns + p.close_ns, p.graph_ns);
+            assert_true(p.graph_ns <= p.t1_ns - p.t0_ns);
             n++;
         }
         assert_int_equal(n, 10);

@@ -237,7 +237,8 @@ static void a_recorded_answer(void **state)
         assert_int_equal(p.graphs, 1);
         assert_int_equal(p.stops, 4 * 4 + 3);
         assert_int_equal(p.n_sequences, 1);
-        assert_true(p.stretch_ns > 0.9 * (double)p.graph_ns && p.stretch_ns <= p.graph_ns);
+        assert_true(p.stretch_ns + p.stop_ns > 0.99 * (double)p.graph_ns);
+        assert_int_equal(p.stretch_ns + p.stop_ns + p.open_ns + p.close_ns, p.graph_ns);
         for (int k = WIRE_EMBEDDING; k < WIRE_KINDS; k++)
             stretches += p.kind_n[k];
         if (p.decoded != 1)
@@ -331,10 +332,10 @@ static void cost_of_watching(void **state)
     assert_true(steps_cost(steps, 0, &c));
 }
 
-/* Two kinds in one step, three stops of 40 us of which 10 lie between stretches. */
+/* Two kinds in one step, three stops of 40 us of which 10 lie between stretches; 10 us before the first stretch. */
 static void stops_are_taken_off(void **state)
 {
-    struct profile_step p = {.graph_ns = 1000000, .stretch_ns = 970000, .stops = 3}, same;
+    struct profile_step p = {.graph_ns = 1010000, .stretch_ns = 970000, .stop_ns = 30000, .stops = 3}, same;
     const struct ring_record r = {.t0_ns = 5, .t1_ns = 100005};
     (void)state;
     p.kind_ns[WIRE_ATTENTION] = 950000;
@@ -350,7 +351,8 @@ static void stops_are_taken_off(void **state)
     assert_int_equal(p.kind_ns[WIRE_ATTENTION], 890000);
     assert_int_equal(p.kind_ns[WIRE_FFN], 0); /* shorter than what is believed of its stop */
     assert_int_equal(p.stretch_ns, 890000);
-    assert_int_equal(p.graph_ns, 890000); /* 880 us by the stops, but not less than its stretches */
+    assert_int_equal(p.graph_ns, 890000); /* less by the three stops, and as long as its stretches at least */
+    assert_int_equal(p.stop_ns, 0);
     assert_int_equal(p.stops, 0);
     for (int i = 0; i < 3; i++) { /* not known, none, in error below 0: nothing is taken off */
         const double none[] = {NAN, 0, -1e-6};
@@ -358,8 +360,46 @@ static void stops_are_taken_off(void **state)
         step_without_stops(&p, none[i]);
         assert_int_equal(p.kind_ns[WIRE_ATTENTION], 950000);
         assert_int_equal(p.stretch_ns, 970000);
-        assert_int_equal(p.graph_ns, 1000000);
+        assert_int_equal(p.graph_ns, 1010000);
+        assert_int_equal(p.stop_ns, 30000);
     }
+}
+
+/* A graph of two stretches, as a reader gets it. */
+static bool a_graph(struct steps *s, int64_t at, uint32_t number, uint32_t stops, bool second, struct profile_step *out)
+{
+    const struct ring_record records[] = {
+        {.kind = WIRE_ATTENTION, .c = number, .thread = 7, .t0_ns = at + 3, .t1_ns = at + 40},
+        {.kind = WIRE_FFN, .c = number, .thread = 7, .t0_ns = at + 45, .t1_ns = at + 90},
+        {.kind = WIRE_FFN, .flags = WIRE_REPEATED, .c = number, .thread = 7, .t0_ns = at + 200, .t1_ns = at + 245},
+        {.kind = WIRE_GRAPH, .flags = WIRE_WATCHED, .b = stops, .c = number, .thread = 7, .t0_ns = at, .t1_ns = at + 100},
+        {.kind = WIRE_STEP, .thread = 7, .t0_ns = at, .t1_ns = at + 101},
+    };
+    bool ended = false;
+    for (size_t i = 0; i < JL_COUNT(records); i++)
+        if (i != 1 || second)
+            ended = steps_add(s, &records[i], out);
+    return ended;
+}
+
+/* Graph time is stretches, stops between them, what comes before and after: nothing is missing, nothing counted twice. */
+static void time_between_stretches_is_of_stops(void **state)
+{
+    struct steps *s = calloc(1, sizeof(*s));
+    struct profile_step p;
+    (void)state;
+    assert_true(a_graph(s, 1000, 1, 2, true, &p));
+    assert_int_equal(p.stretch_ns, 82);
+    assert_int_equal(p.stop_ns, 5);
+    assert_int_equal(p.open_ns, 3);
+    assert_int_equal(p.close_ns, 10);
+    assert_int_equal(p.stretch_ns + p.stop_ns + p.open_ns + p.close_ns, p.graph_ns);
+    assert_true(a_graph(s, 5000, 2, 2, true, &p)); /* what lies between two graphs is of neither */
+    assert_int_equal(p.stop_ns, 5);
+    assert_true(a_graph(s, 9000, 3, 2, false, &p)); /* a stretch was lost: the gap it leaves is no stop */
+    assert_int_equal(p.stretch_ns, 37);
+    assert_int_equal(p.stop_ns + p.open_ns + p.close_ns, 0);
+    free(s);
 }
 
 /* An hour of 1B at nodes is 100 million records at most; what reads them keeps none. */
@@ -397,6 +437,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stops_are_taken_off),
+        cmocka_unit_test(time_between_stretches_is_of_stops),
         cmocka_unit_test(a_long_stream_takes_no_memory),
         cmocka_unit_test(read_while_it_is_written),
         cmocka_unit_test(what_was_overwritten_is_lost),
