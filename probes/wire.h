@@ -80,7 +80,8 @@ enum wire_flag {
     WIRE_FAILED = 16,     /* the call failed */
     WIRE_REFUSED = 32,    /* this stretch cannot be repeated exactly */
 };
-#define wire_segment(kind)     ((uint16_t)((unsigned)(kind) << 8)) /* into flags: which kind is repeated while this ran */
+#define wire_segment(kind)                                                                                                       \
+    ((uint16_t)((unsigned)(kind) << 8)) /* into flags: which kind is repeated while this ran; of a step its turn */
 #define wire_segment_of(flags) ((unsigned)(flags) >> 8)
 
 struct wire_record {
@@ -120,7 +121,10 @@ struct wire_name {
 };
 
 /* What a reader asks of the writer while it runs; all 0, as in a new file: what the writer was started with. */
-enum wire_watch { WIRE_AS_SET, WIRE_WATCH_NONE, WIRE_WATCH_ALL };
+enum wire_watch { WIRE_AS_SET, WIRE_WATCH_NONE, WIRE_WATCH_ALL, WIRE_WATCH_TURNS };
+/* WIRE_WATCH_TURNS: each step of a thread in another way, in random order within four, so that what the probe itself costs can be
+ * seen in one process. A step tells its way in the high byte of its flags; of one without the probe it tells nothing else. */
+enum wire_turn { WIRE_TURN_NONE, WIRE_TURN_OFF, WIRE_TURN_STAGES, WIRE_TURN_AS_SET, WIRE_TURN_ALL, WIRE_TURNS };
 enum wire_again { WIRE_AGAIN_NORM, WIRE_AGAIN_ATTENTION, WIRE_AGAIN_FFN, WIRE_AGAIN_HEAD, WIRE_AGAIN };
 struct wire_control {
     _Atomic uint32_t watch;             /* enum wire_watch: which graphs are stopped */

@@ -98,6 +98,7 @@ bool steps_add(struct steps *s, const struct ring_record *r, struct profile_step
         p->context = r->source;
         p->tokens = r->tokens;
         p->failed = r->flags & WIRE_FAILED;
+        p->turn = wire_segment_of(r->flags) < WIRE_TURNS ? (enum wire_turn)wire_segment_of(r->flags) : WIRE_TURN_NONE;
         *out = *p;
         memset(p, 0, sizeof(*p));
         return true;
@@ -127,6 +128,20 @@ static void interval(const double *x, size_t n, struct step_cost *out)
     out->high_s = high > (double)(n - 1) ? NAN : x[(size_t)high];
 }
 
+/* Frees both. */
+static bool medians(double *extra, double *plain, struct step_cost *out)
+{
+    bool whole = extra && plain;
+    if (whole && out->pairs > 0) {
+        out->plain_s = jl_median(plain, out->pairs);
+        out->extra_s = jl_median(extra, out->pairs);
+        interval(extra, out->pairs, out);
+    }
+    free(extra);
+    free(plain);
+    return whole;
+}
+
 bool steps_cost(const struct profile_step *steps, size_t n, struct step_cost *out)
 {
     double *extra = malloc((n + 1) * sizeof(*extra)), *plain = malloc((n + 1) * sizeof(*plain));
@@ -143,16 +158,46 @@ bool steps_cost(const struct profile_step *steps, size_t n, struct step_cost *ou
         plain[out->pairs++] = b->watched ? beside : middle;
         stops += b->watched ? b->stops : a->stops;
     }
-    bool whole = extra && plain;
-    if (whole && out->pairs > 0) {
-        out->plain_s = jl_median(plain, out->pairs);
-        out->extra_s = jl_median(extra, out->pairs);
-        interval(extra, out->pairs, out);
-        out->stop_s = stops > 0 ? out->extra_s / (stops / (double)out->pairs) : NAN;
-    }
-    free(extra);
-    free(plain);
+    bool whole = medians(extra, plain, out);
+    out->stop_s = stops > 0 ? out->extra_s / (stops / (double)out->pairs) : NAN;
     return whole;
+}
+
+/* Four steps of one token each, every turn once, and the one after them. */
+static bool four_turns(const struct profile_step *s, const struct profile_step *of[WIRE_TURNS])
+{
+    for (int i = 0; i < WIRE_TURNS; i++)
+        of[i] = NULL;
+    for (int i = 0; i < WIRE_TURNS; i++)
+        if (s[i].tokens != 1 || s[i].failed || s[i].context != s[0].context || s[i].turn == WIRE_TURN_NONE)
+            return false;
+    for (int i = 0; i < WIRE_TURNS - WIRE_TURN_OFF; i++) {
+        if (of[s[i].turn])
+            return false;
+        of[s[i].turn] = &s[i];
+    }
+    return true;
+}
+
+static double until_next_s(const struct profile_step *s)
+{
+    return jl_s(s[1].t0_ns - s[0].t0_ns);
+}
+
+bool steps_turn_cost(const struct profile_step *steps, size_t n, enum wire_turn turn, struct step_cost *out)
+{
+    double *extra = malloc((n + 1) * sizeof(*extra)), *plain = malloc((n + 1) * sizeof(*plain));
+    const struct profile_step *of[WIRE_TURNS];
+    *out = (struct step_cost){0, NAN, NAN, NAN, NAN, NAN};
+    for (size_t i = 0; extra && plain && i + WIRE_TURNS <= n; i++) {
+        if (!four_turns(&steps[i], of))
+            continue;
+        plain[out->pairs] = until_next_s(of[WIRE_TURN_OFF]);
+        extra[out->pairs] = until_next_s(of[turn]) - plain[out->pairs];
+        out->pairs++;
+        i += WIRE_TURNS - WIRE_TURN_OFF - 1;
+    }
+    return medians(extra, plain, out);
 }
 
 /* ---- without it --------------------------------------------------------------------------------------------------------- */

@@ -20,6 +20,7 @@ struct profile_step {
     uint32_t n_sequences; /* in it, also beyond those kept */
     struct step_sequence sequences[STEP_SEQUENCES];
     uint32_t graphs, watched, stops, nodes;
+    enum wire_turn turn; /* WIRE_TURN_NONE but while the probe measures what it costs; of WIRE_TURN_OFF only t0, t1 and tokens */
     int64_t graph_ns, stretch_ns, stop_ns; /* stop_ns: between one stretch and the next, in the probe and the scheduler's loop */
     int64_t open_ns, close_ns;             /* of watched graphs: before their first stretch, after their last */
     int64_t kind_ns[WIRE_KINDS];           /* of stretches, first executions */
@@ -52,6 +53,9 @@ struct step_cost {
     double stop_s;                 /* extra by stop; NAN */
 };
 bool steps_cost(const struct profile_step *steps, size_t n, struct step_cost *out); /* false: out of memory */
+/* The same for steps in turns (probes/wire.h): those of one turn against the one without the probe among the same four, from the
+ * begin of a step to that of the next one, and so with all that the engine does in between. stop_s stays NAN. */
+bool steps_turn_cost(const struct profile_step *steps, size_t n, enum wire_turn turn, struct step_cost *out);
 
 /* What of a stop lies inside the stretch that it ends: stop_s less what the clock saw between stretches, which none of them
  * holds. 0 where the cost is not known, or not above 0. On devices that compute on their own a stop waits for them, which no

@@ -19,7 +19,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TOKENS 100 /* of a request */
+#define TOKENS       100 /* of a request */
+#define TURNS_OF_ALL "0" /* for every: the probe chooses, and takes turns */
+#define TURNS        4   /* times as many steps: each is of one of four kinds */
 
 struct asked {
     const char *model; /* NULL: written */
@@ -53,7 +55,8 @@ static bool start(struct served *s, const char *model, int threads, const char *
     snprintf(dir, sizeof dir, "JOULET_PROBE_DIR=%s", folder);
     snprintf(lev, sizeof lev, "JOULET_PROBE_LEVEL=%s", level);
     snprintf(ev, sizeof ev, "JOULET_PROBE_EVERY=%s", every);
-    const char *const env[] = {dir, lev, ev, NULL};
+    const char *turns = strcmp(every, TURNS_OF_ALL) == 0 ? "JOULET_PROBE_TURNS=1" : NULL;
+    const char *const env[] = {dir, lev, ev, turns, NULL};
     struct runtime_start how = {.model = model,
                                 .context_length = 2 * TOKENS + 64,
                                 .threads = threads,
@@ -172,52 +175,86 @@ static void print(const char *name, int threads, double value, const char *unit,
     fflush(stdout);
 }
 
-/* Extra of a decoding step whose graph is watched, in % of one without stops; NAN: it failed. */
-static double decode_cost(const struct asked *a, const char *model, int threads)
+static double width_of(const struct step_cost *c)
+{
+    double width = 100 * (c->high_s - c->low_s) / c->plain_s;
+    return isfinite(width) ? width : INFINITY;
+}
+
+/* Extra of a decoding step whose graph is watched, in % of one without stops. */
+static void decode_cost(const struct asked *a, const char *model, int threads)
 {
     struct served s;
     struct step_cost c = {.pairs = 0};
-    double width = INFINITY, value = NAN;
+    double width = INFINITY;
     if (!start(&s, model, threads, "components", "2"))
-        return NAN;
+        return;
     for (size_t steps = 0; steps < a->steps && !(width < a->width); steps += TOKENS) {
         if (!ask(&s) || !collect(&s) || !steps_cost(s.steps, s.n, &c))
             break;
-        width = 100 * (c.high_s - c.low_s) / c.plain_s;
-        width = isfinite(width) ? width : INFINITY;
+        width = width_of(&c);
     }
     if (c.pairs) {
         char more[256];
-        value = 100 * c.extra_s / c.plain_s;
         snprintf(more, sizeof more,
                  ", \"low\": %.4g, \"high\": %.4g, \"pairs\": %zu, \"step_ms\": %.4g, \"stop_us\": %.4g, \"baseline\": 0",
                  100 * c.low_s / c.plain_s, 100 * c.high_s / c.plain_s, c.pairs, 1e3 * c.plain_s, 1e6 * c.stop_s);
-        print("decode.components", threads, value, "%", threads == 1 ? 1 : 1.5, false, more);
+        print("decode.components", threads, 100 * c.extra_s / c.plain_s, "%", threads == 1 ? 1 : 1.5, false, more);
         print("decode.interval", threads, width, "%", a->width, false, "");
     }
     stop(&s);
-    return value;
 }
 
-/* The same for the graphs that the probe chooses by itself, and none at stages. */
-static void sampled_cost(const char *model, int threads, double each)
+static double watched_share(const struct served *s)
+{
+    size_t all = 0, watched = 0;
+    for (size_t i = 0; i < s->n; i++) {
+        bool counts = s->steps[i].turn == WIRE_TURN_AS_SET && s->steps[i].tokens == 1;
+        all += counts;
+        watched += counts && s->steps[i].watched;
+    }
+    return all ? (double)watched / (double)all : NAN;
+}
+
+/* Each against the step without the probe, in % of that. At stages the interval must hold 0. */
+static void print_turns(const struct asked *a, const struct served *s, const struct step_cost costs[WIRE_TURNS], int threads)
+{
+    const struct {
+        const char *name;
+        double goal;
+    } rows[WIRE_TURNS] = {[WIRE_TURN_STAGES] = {"decode.stages", 0},
+                          [WIRE_TURN_AS_SET] = {"decode.sampled", 0.5},
+                          [WIRE_TURN_ALL] = {"decode.each", threads == 1 ? 1 : 1.5}};
+    for (int t = WIRE_TURN_STAGES; t < WIRE_TURNS; t++) {
+        const struct step_cost *c = &costs[t];
+        double value = 100 * c->extra_s / c->plain_s, low = 100 * c->low_s / c->plain_s, high = 100 * c->high_s / c->plain_s;
+        char more[256];
+        if (!isfinite(low) || !isfinite(high)) /* too few steps */
+            continue;
+        snprintf(more, sizeof more, ", \"low\": %.4g, \"high\": %.4g, \"pairs\": %zu, \"step_ms\": %.4g, \"watched\": %.3g", low,
+                 high, c->pairs, 1e3 * c->plain_s, t == WIRE_TURN_AS_SET ? watched_share(s) : t == WIRE_TURN_ALL);
+        print(rows[t].name, threads, t == WIRE_TURN_STAGES ? fmax(0, low) : value, "%", rows[t].goal, false, more);
+    }
+    print("decode.turns_interval", threads, width_of(&costs[WIRE_TURN_STAGES]), "%", a->width, false, "");
+}
+
+/* Steps without the probe, at stages, as it chooses by itself, and with every graph watched, among each other. */
+static void turns_cost(const struct asked *a, const char *model, int threads)
 {
     struct served s;
-    size_t decode = 0, watched = 0;
-    if (!start(&s, model, threads, "components", "0"))
+    struct step_cost costs[WIRE_TURNS];
+    bool ok = false;
+    if (!start(&s, model, threads, "components", TURNS_OF_ALL))
         return;
-    bool ok = true;
-    for (int i = 0; i < 3 && ok; i++)
+    for (size_t steps = 0; steps < TURNS * a->steps && (!ok || width_of(&costs[WIRE_TURN_STAGES]) > a->width); steps += TOKENS) {
         ok = ask(&s) && collect(&s);
-    for (size_t i = 0; i < s.n; i++) {
-        bool plain = s.steps[i].decoded > 0 && s.steps[i].prefilled == 0;
-        decode += plain;
-        watched += plain && s.steps[i].watched;
+        for (int t = WIRE_TURN_STAGES; ok && t < WIRE_TURNS; t++)
+            ok = steps_turn_cost(s.steps, s.n, (enum wire_turn)t, &costs[t]);
+        if (!ok)
+            break;
     }
-    char more[96];
-    snprintf(more, sizeof more, ", \"watched\": %zu, \"of\": %zu", watched, decode);
-    if (ok && decode)
-        print("decode.sampled", threads, each * (double)watched / (double)decode, "%", 0.5, false, more);
+    if (ok)
+        print_turns(a, &s, costs, threads);
     stop(&s);
 }
 
@@ -337,8 +374,10 @@ int main(int argc, char **argv)
     for (int t = 1; t <= 2 && model; t++) {
         if ((a.threads && a.threads != t) || !wanted(&a, "decode."))
             continue;
-        double each = decode_cost(&a, model, t);
-        sampled_cost(model, t, each);
+        if (wanted(&a, "decode.components"))
+            decode_cost(&a, model, t);
+        if (wanted(&a, "decode.turns"))
+            turns_cost(&a, model, t);
     }
     if (model && wanted(&a, "stages.stops"))
         stage_stops(model);

@@ -22,6 +22,7 @@ static _Atomic uint32_t steps;
 
 __thread struct step probe_step = {.tokens = WIRE_UNKNOWN};
 __thread uint64_t probe_waited_ns;
+__thread uint8_t probe_turn;
 
 /* ---- tallies -------------------------------------------------------------------------------------------------------------- */
 
@@ -62,6 +63,7 @@ static void tally_add(struct tally *t, int32_t sequence, uint32_t position)
 void llama_batch_ext_clear(struct batch_ext *b)
 {
     REAL(llama_batch_ext_clear);
+    probe_turn = WIRE_TURN_NONE; /* the next step begins, and its tokens are counted whatever its turn */
     struct tally *t = probe_on() ? tally_of(b, true) : NULL;
     if (t)
         tally_clear(t);
@@ -117,9 +119,36 @@ static uint16_t context_number(struct context *c)
     return UINT16_MAX;
 }
 
+/* The way of the next step; in random order within four, so that neighbours differ in nothing else. */
+static uint8_t next_turn(void)
+{
+    enum { N = WIRE_TURNS - WIRE_TURN_OFF };
+    static __thread struct {
+        uint8_t order[N], at;
+        uint64_t random;
+    } turns = {.at = N};
+    const struct wire_head *h = atomic_load_explicit(&probe_head, memory_order_acquire);
+    if (!h || atomic_load_explicit(&h->control.watch, memory_order_relaxed) != WIRE_WATCH_TURNS)
+        return WIRE_TURN_NONE;
+    if (turns.at == N) {
+        for (turns.at = 0; turns.at < N; turns.at++)
+            turns.order[turns.at] = (uint8_t)(WIRE_TURN_OFF + turns.at);
+        for (uint32_t i = N - 1; i > 0; i--) {
+            turns.random = turns.random * 6364136223846793005u + 1442695040888963407u + probe_settings.seed;
+            uint32_t j = (uint32_t)(turns.random >> 33) % (i + 1);
+            uint8_t other = turns.order[i];
+            turns.order[i] = turns.order[j];
+            turns.order[j] = other;
+        }
+        turns.at = 0;
+    }
+    return turns.order[turns.at++];
+}
+
 static void step_begin(struct step *before, struct context *c, uint32_t tokens)
 {
     *before = probe_step;
+    probe_turn = next_turn();
     probe_step = (struct step){.context = c, .tokens = tokens, .source = context_number(c)};
 }
 
@@ -128,7 +157,8 @@ static void step_end(const struct step *before, uint64_t t0, const struct tally 
     uint64_t t1 = probe_now();
     uint32_t number = atomic_fetch_add_explicit(&steps, 1, memory_order_relaxed);
     struct wire_record r = {.t0_ns = t0, .t1_ns = t1, .layer = -1, .source = probe_step.source, .c = number};
-    for (uint32_t i = 0; t && i < t->n; i++) {
+    uint8_t turn = probe_turn;
+    for (uint32_t i = 0; t && i < t->n && turn != WIRE_TURN_OFF; i++) {
         r.kind = WIRE_SEQUENCE;
         r.tokens = t->count[t->used[i]];
         r.a = t->used[i];
@@ -139,8 +169,10 @@ static void step_end(const struct step *before, uint64_t t0, const struct tally 
     r.tokens = probe_step.tokens;
     r.a = (uint32_t)route;
     r.b = (uint32_t)result;
-    r.flags = result ? WIRE_FAILED : 0;
+    r.flags = (uint16_t)((result ? WIRE_FAILED : 0) | wire_segment(turn));
+    probe_turn = WIRE_TURN_NONE; /* this record is written in every turn: it tells which it was */
     probe_record(&r);
+    probe_turn = turn;
     probe_step = *before;
 }
 
@@ -151,8 +183,8 @@ int32_t llama_process(struct context *c, int type, struct batch_ext *b)
         return real(c, type, b);
     struct tally *t = tally_of(b, false);
     struct step before;
-    probe_count(WIRE_N_PROCESS);
     step_begin(&before, c, t ? t->tokens : WIRE_UNKNOWN);
+    probe_count(WIRE_N_PROCESS);
     uint64_t t0 = probe_now();
     int32_t result = real(c, type, b);
     step_end(&before, t0, t, type == 0 ? WIRE_PROCESS_ENCODE : WIRE_PROCESS_DECODE, result);
@@ -177,9 +209,9 @@ static int32_t step_of(compute *real, struct context *c, struct batch b, enum wi
     if (!probe_begin())
         return real(c, b);
     struct step before;
-    probe_count(WIRE_N_DECODE);
     tally_arrays(&b);
     step_begin(&before, c, b.n_tokens < 0 ? WIRE_UNKNOWN : (uint32_t)b.n_tokens);
+    probe_count(WIRE_N_DECODE);
     uint64_t t0 = probe_now();
     int32_t result = real(c, b);
     step_end(&before, t0, &own, route, result);

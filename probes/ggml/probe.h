@@ -15,13 +15,13 @@ extern struct probe_settings {
     uint32_t every;              /* 0: chosen */
     uint64_t records;            /* capacity of the ring */
     uint32_t repeat[WIRE_KINDS]; /* further executions of each kind of stretch */
-    bool repeats, verify;
+    bool repeats, verify, turns;
     uint64_t segment_ns, seed;
     uint32_t repeat_rows; /* in graphs of at most so many tokens */
 } probe_settings;
 
 /* Before the first call that computes or loads: makes the file. Later, in a child of fork() and when it could not be made: false.
- */
+ * Also true in a step without the probe. */
 bool probe_begin(void);
 extern struct wire_head *_Atomic probe_head; /* NULL: nothing is recorded */
 void probe_record(const struct wire_record *r);
@@ -29,9 +29,11 @@ void probe_count(enum wire_count c);
 void probe_remark(const char *text);                                    /* the first is kept, and said on stderr */
 uint32_t probe_name(const char *name, size_t n, const char *operation); /* 1.., 0: no room */
 
+extern __thread uint8_t probe_turn; /* enum wire_turn of this thread's step: of one without the probe nothing is recorded */
+
 static inline struct wire_head *probe_on(void)
 {
-    return atomic_load_explicit(&probe_head, memory_order_acquire);
+    return probe_turn == WIRE_TURN_OFF ? NULL : atomic_load_explicit(&probe_head, memory_order_acquire);
 }
 
 static inline uint64_t probe_now(void)

@@ -141,6 +141,7 @@ static void make_ring(void)
     h->start_wall_ns = (uint64_t)wall.tv_sec * 1000000000u + (uint64_t)wall.tv_nsec;
     h->every = probe_settings.every;
     atomic_store(&h->repeats, probe_settings.repeats);
+    atomic_store(&h->control.watch, probe_settings.turns ? WIRE_WATCH_TURNS : WIRE_AS_SET);
     pthread_atfork(NULL, NULL, in_child);
     atomic_thread_fence(memory_order_release);
     memcpy(h->magic, WIRE_MAGIC, sizeof(h->magic)); /* last: a reader waits for it */
@@ -156,7 +157,7 @@ bool probe_begin(void)
     }
     while (atomic_load_explicit(&state, memory_order_acquire) == 1) /* another thread is at it: once in the life of a process */
         sched_yield();
-    return probe_on() != NULL;
+    return atomic_load_explicit(&probe_head, memory_order_acquire) != NULL;
 }
 
 __attribute__((constructor)) static void read_settings(void)
@@ -169,6 +170,7 @@ __attribute__((constructor)) static void read_settings(void)
     s->segment_ns = number("JOULET_PROBE_SEGMENT_MS", 450, 1, 60000) * 1000000u;
     s->seed = number("JOULET_PROBE_SEED", 1, 0, UINT64_MAX);
     s->repeat_rows = (uint32_t)number("JOULET_PROBE_REPEAT_ROWS", 1, 1, 1u << 20);
+    s->turns = number("JOULET_PROBE_TURNS", 0, 0, 1) == 1;
     s->verify = number("JOULET_PROBE_VERIFY", 0, 0, 1) == 1;
     if (s->folder && s->level == WIRE_COMPONENTS)
         read_repeats(secure_getenv("JOULET_PROBE_REPEAT"));

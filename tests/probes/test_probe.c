@@ -95,7 +95,9 @@ static void probed(struct told *t, const char *program, const char *arguments, c
     snprintf(dir, sizeof(dir), "JOULET_PROBE_DIR=%s", scratch_path("rings"));
     snprintf(l, sizeof(l), "JOULET_PROBE_LEVEL=%s", level);
     snprintf(e, sizeof(e), "JOULET_PROBE_EVERY=%s", every);
-    const char *const env[] = {"LD_PRELOAD=" PROBE, dir, l, e, "JOULET_PROBE_RECORDS=8192", NULL};
+    bool turns = strcmp(every, "turns") == 0;
+    const char *const env[] = {"LD_PRELOAD=" PROBE,         dir, l, turns ? "JOULET_PROBE_TURNS=1" : e,
+                               "JOULET_PROBE_RECORDS=8192", NULL};
     int64_t pid = engine(program, arguments, env, t->said);
     assert_string_equal(t->said, plain);
     char *path = ring_find(scratch_path("rings"), pid);
@@ -365,6 +367,46 @@ static void one_graph_in_so_many(void **state)
     free(t.records);
 }
 
+/* Each of four steps in another way; of those without the probe there is no more than when they ran. */
+static void steps_in_turns(void **state)
+{
+    static const char *const ways[] = {"dense decode 400", "dense process 400", "dense foreign 400"};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(ways); i++) {
+        struct told t;
+        struct steps *s = malloc(sizeof(*s));
+        struct profile_step p;
+        size_t n = 0, of[WIRE_TURNS] = {0}, watched[WIRE_TURNS] = {0};
+        unsigned seen = 0;
+        probed(&t, ENGINE, ways[i], "components", "turns");
+        steps_init(s);
+        for (size_t k = 0; k < t.n; k++) {
+            if (!steps_add(s, &t.records[k], &p))
+                continue;
+            assert_int_equal(p.tokens, n == 0 ? 7 : n % 4 == 3 ? 6 : 1); /* whatever the turn */
+            assert_int_equal(p.graphs, p.turn == WIRE_TURN_OFF ? 0 : 1);
+            assert_int_equal(p.n_sequences > 0, p.turn != WIRE_TURN_OFF);
+            of[p.turn]++;
+            watched[p.turn] += p.watched;
+            seen |= 1u << p.turn;
+            if (++n % 4 == 0) {
+                assert_int_equal(seen,
+                                 1u << WIRE_TURN_OFF | 1u << WIRE_TURN_STAGES | 1u << WIRE_TURN_AS_SET | 1u << WIRE_TURN_ALL);
+                seen = 0;
+            }
+        }
+        for (int k = WIRE_TURN_OFF; k < WIRE_TURNS; k++)
+            assert_int_equal(of[k], 100);
+        assert_int_equal(watched[WIRE_TURN_OFF] + watched[WIRE_TURN_STAGES], 0);
+        assert_int_equal(watched[WIRE_TURN_ALL], 100);
+        assert_in_range(watched[WIRE_TURN_AS_SET], 1, 50);
+        assert_int_equal(t.kinds[WIRE_GRAPH], 300);
+        assert_int_equal(t.kinds[WIRE_FFN], 3 * (100 + watched[WIRE_TURN_AS_SET]));
+        free(s);
+        free(t.records);
+    }
+}
+
 /* ---- where nothing can be told ------------------------------------------------------------------------------------------- */
 
 static void nothing_without_being_asked(void **state)
@@ -492,6 +534,7 @@ int main(void)
         cmocka_unit_test(only_names_of_the_engine),
         cmocka_unit_test(a_graph_may_be_ended),
         cmocka_unit_test(one_graph_in_so_many),
+        cmocka_unit_test(steps_in_turns),
         cmocka_unit_test(nothing_without_being_asked),
         cmocka_unit_test(an_engine_linked_statically),
         cmocka_unit_test(why_nothing_is_seen),

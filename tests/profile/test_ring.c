@@ -332,6 +332,32 @@ static void cost_of_watching(void **state)
     assert_true(steps_cost(steps, 0, &c));
 }
 
+/* Steps of one token in turns; those that watch take 30 us longer, and the engine is slower from step to step. */
+static void cost_of_turns(void **state)
+{
+    enum { N = 401 };
+    static const enum wire_turn order[4][4] = {{1, 2, 3, 4}, {4, 2, 1, 3}, {3, 4, 2, 1}, {2, 1, 4, 3}};
+    static struct profile_step steps[N];
+    struct step_cost c;
+    int64_t t = 0;
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        enum wire_turn turn = order[i / 4 % 4][i % 4];
+        steps[i] = (struct profile_step){.t0_ns = t, .t1_ns = t + 500, .tokens = 1, .turn = turn};
+        t += 1000000 + 10 * i + (turn == WIRE_TURN_ALL ? 30000 : 0);
+    }
+    assert_true(steps_turn_cost(steps, N, WIRE_TURN_ALL, &c));
+    assert_int_equal(c.pairs, 100);
+    assert_true(fabs(c.extra_s - 30e-6) < 1e-7 && c.low_s <= c.extra_s && c.extra_s <= c.high_s && isnan(c.stop_s));
+    assert_true(steps_turn_cost(steps, N, WIRE_TURN_STAGES, &c));
+    assert_true(fabs(c.extra_s) < 1e-7 && fabs(c.plain_s - 1.002e-3) < 1e-6);
+    steps[100].tokens = 5; /* a prompt: its four do not count, nor those whose last is followed by it */
+    assert_true(steps_turn_cost(steps, N, WIRE_TURN_ALL, &c));
+    assert_int_equal(c.pairs, 98);
+    assert_true(steps_turn_cost(steps, 4, WIRE_TURN_ALL, &c)); /* when the fourth ended is not known */
+    assert_int_equal(c.pairs, 0);
+}
+
 /* Two kinds in one step, three stops of 40 us of which 10 lie between stretches; 10 us before the first stretch. */
 static void stops_are_taken_off(void **state)
 {
@@ -448,6 +474,7 @@ int main(void)
         cmocka_unit_test(a_recorded_answer),
         cmocka_unit_test(recorded_nodes),
         cmocka_unit_test(cost_of_watching),
+        cmocka_unit_test(cost_of_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
