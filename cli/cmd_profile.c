@@ -147,13 +147,17 @@ const struct command cmd_profile = {
         "are executed again in random order; where neither tells them apart they are shares of time, and the profile says why.\n"
         "An engine that runs already (--engine URL) and --coarse give stages only.\n"
         "\n"
-        "Profiles are files in the data folder. `show` draws one again (--layers: a line for each layer; --csv, --json, --data\n"
-        "for programs), `compare` puts two beside each other per token, per parameter and per FLOP, `list` and `delete` say\n"
-        "which there are. ID is the id of a profile, the beginning of one, `last`, or a file (docs/profile-record.md).",
+        "Profiles are files in the data folder. `show` draws one again (--phase: of one phase; --layers: a line for each "
+        "layer),\n"
+        "or writes it for programs: --json the record, --csv its components and, with -o FILE.csv, the power over time in\n"
+        "FILE.trace.csv, --data what charts need. `compare` puts two beside each other per token, per parameter and per FLOP,\n"
+        "`list` shows which there are, `delete` removes some. ID is the id of a profile, the beginning of one, `last`, or a\n"
+        "file (docs/profile-record.md).",
     .examples = "joulet profile -m model.gguf\n  a minute of the nine prompts\n"
                 "joulet profile -m model.gguf --requests 4 -n 128 \"Why is the sky blue?\"\n  four answers of 128 tokens\n"
                 "joulet profile --coarse --engine http://127.0.0.1:11434\n  stages of an engine that runs\n"
                 "joulet profile show last --layers\n  every layer of the last profile in numbers\n"
+                "joulet profile show last --csv -o parts.csv\n  components as a table, and parts.trace.csv beside it\n"
                 "joulet profile compare last 20261122-1200\n  what another model or quantisation changes\n",
     .run = run_profile_command,
     .verbs = "show compare list delete",

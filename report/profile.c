@@ -190,9 +190,9 @@ void report_profile(struct jl_buf *out, const struct run_profile *p, const struc
 
 /* ---- list -------------------------------------------------------------------------------------------------------- */
 
-static const struct grid_column list_columns[] = {{"profile", false, 0},    {"started (UTC)", false, 4},
-                                                  {"model", false, 6},      {"decode, a token", true, 0},
-                                                  {"components", false, 1}, {"source", false, 2}};
+static const struct grid_column list_columns[] = {{"profile", false, 0},       {"started (UTC)", false, 4},
+                                                  {"model", false, 6},         {"decode, a token", true, 0},
+                                                  {"components by", false, 1}, {"source", false, 2}};
 
 struct report_profile_list {
     struct grid g;
@@ -204,6 +204,18 @@ struct report_profile_list *report_profile_list_new(void)
     if (l)
         grid_init(&l->g, list_columns, JL_COUNT(list_columns));
     return l;
+}
+
+/* How the energy came to the components, in a word or two. */
+static const char *way_of(const char *path)
+{
+    static const struct {
+        const char *path, *words;
+    } rows[] = {{"plain", "regression"}, {"lock-in", "repetition"}, {"time", "time shares"}, {"stages", "stages only"}};
+    for (size_t i = 0; i < JL_COUNT(rows); i++)
+        if (!strcmp(rows[i].path, path))
+            return rows[i].words;
+    return path;
 }
 
 void report_profile_list_add(struct report_profile_list *l, const struct run_profile *p, const struct report_style *style)
@@ -219,7 +231,7 @@ void report_profile_list_add(struct report_profile_list *l, const struct run_pro
                             : name   ? report_model_name(name)
                                      : "",
                             style),
-         *path = text_clean(p->how.path, style);
+         *path = text_clean(way_of(p->how.path), style);
     jl_format_time(started, sizeof started, p->started_wall_ns);
     started[strlen(started) > 16 ? 16 : strlen(started)] = '\0';
     char *t = strchr(started, 'T');

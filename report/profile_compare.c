@@ -214,7 +214,7 @@ static struct number change_text(struct difference d, const struct report_style 
 {
     if (isnan(d.change))
         return (struct number){"-"};
-    if (d.change >= 1 && d.change > d.pm) /* "2.60 times" reads better than "160 % more" */
+    if (d.change >= 0.9 && d.change > d.pm) /* "2.60 times" reads better than "160 % more" */
         return number_pm(1 + d.change, d.pm, "times", style);
     if (isfinite(d.pm) && fabs(d.change) <= d.pm)
         return number_f("none seen (%s%s %%)", text_pm(style), number_digits(100 * d.pm, 2).text);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LABEL = 16, FIGURES = 25, CELL_MAX = 3, SHADES = 10, NARROW = 72, NUMBERS = 7, GAP = 2, BESIDE = 3 };
+enum { LABEL = 16, FIGURES = 25, CELL_MAX = 6, SHADES = 10, NARROW = 72, NUMBERS = 7, GAP = 2, BESIDE = 3 };
 
 /* ---- the map ----------------------------------------------------------------------------------------------------- */
 

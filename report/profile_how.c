@@ -101,6 +101,73 @@ static bool any_limit(const struct run_profile *p)
     return false;
 }
 
+static void expected_line(const struct profiled_view *v, bool *first)
+{
+    bool work = false, roof = v->peak_flops > 0 && v->bytes_per_s > 0;
+    for (size_t i = 0; i < v->p->n_rows; i++)
+        work |= v->p->rows[i].flop > 0;
+    if (work)
+        say(v, first,
+            roof ? "expected is the share by the roofline, from the shapes of the model and the best rates that a part of this "
+                   "profile reached; of roofline is how near a part comes to the best rate at moving data (mem) or at computing "
+                   "(comp)"
+                 : "expected is the share by bytes in decode and by FLOP in prefill, from the shapes of the model",
+            TONE_PLAIN);
+}
+
+/* ---- words ------------------------------------------------------------------------------------------------------- */
+
+struct meaning {
+    const char *name, *said, *words;
+};
+static const struct meaning stages[] = {
+    {"load", "load", "the model is read into memory"}, {"tokenise", "tokenise", "the prompt is cut into tokens, pieces of words"},
+    {"prefill", "prefill", "the prompt is read"},      {"decode", "decode", "the answer is made, token by token"},
+    {"sample", "sample", "the next token is picked"},  {"detokenise", "detokenise", "tokens become text"},
+};
+static const struct meaning components[] = {
+    {"embedding", "embedding", "the numbers of a token are looked up"},
+    {"attention", "attention", "a token looks back at those before it"},
+    {"ffn", "ffn", "feed-forward, each token by itself, with most of the weights"},
+    {"attention_norm", "norms", "numbers are scaled before attention, ffn and head"},
+    {"head", "head", "every token that could follow is rated"},
+    {"rest", "rest", "what the engine does in between"},
+};
+
+static bool has_component(const struct run_profile *p, const char *name)
+{
+    for (size_t i = 0; i < p->n_rows; i++)
+        if (!strcmp(p->rows[i].component, name))
+            return true;
+    return false;
+}
+
+static void add_meaning(struct jl_buf *b, const struct meaning *m)
+{
+    jl_buf_printf(b, "%s%s: %s", b->len ? "; " : "", m->said, m->words);
+}
+
+/* What stages and components are, for someone who sees them for the first time: those that are shown. */
+static void meanings(const struct profiled_view *v)
+{
+    struct jl_buf b;
+    bool first = true;
+    jl_buf_init(&b, 4096);
+    for (size_t i = 0; i < JL_COUNT(stages); i++)
+        if (run_profile_phase(v->p, stages[i].name))
+            add_meaning(&b, &stages[i]);
+    for (int below = 0; below < 2; below++) {
+        if (b.len)
+            text_item(v->out, v->style, first ? "words" : "", NULL, b.data, TONE_FAINT);
+        first = first && !b.len;
+        jl_buf_clear(&b);
+        for (size_t i = 0; i < JL_COUNT(components) && !below; i++)
+            if (has_component(v->p, components[i].name))
+                add_meaning(&b, &components[i]);
+    }
+    jl_buf_release(&b);
+}
+
 void profiled_how(const struct profiled_view *v)
 {
     const struct run_profile_how *h = &v->p->how;
@@ -129,14 +196,6 @@ void profiled_how(const struct profiled_view *v)
         say(v, &first, text, TONE_PLAIN);
         free(text);
     }
-    for (size_t i = 0; i < v->p->n_rows; i++)
-        if (v->p->rows[i].flop > 0) {
-            bool roof = v->peak_flops > 0 && v->bytes_per_s > 0;
-            say(v, &first,
-                roof ? "expected is the share by the roofline, from the shapes of the model and the best rates that a part of "
-                       "this profile reached"
-                     : "expected is the share by bytes in decode and by FLOP in prefill, from the shapes of the model",
-                TONE_PLAIN);
-            break;
-        }
+    expected_line(v, &first);
+    meanings(v);
 }
