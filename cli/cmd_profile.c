@@ -68,7 +68,9 @@ static void keep(struct profiling *x)
 static int measured(struct profiling *x)
 {
     session_settings(&x->s, &x->q);
-    int code = profile_engine(x);
+    int code = profile_against_prepare(x);
+    if (code == CLI_DONE)
+        code = profile_engine(x);
     if (code == CLI_DONE)
         code = profile_passes(x);
     if (code != CLI_DONE)
@@ -84,6 +86,7 @@ static int measured(struct profiling *x)
 static void release(struct profiling *x)
 {
     profile_engine_release(x);
+    profile_against_release(x);
     plan_release(&x->plan);
     session_files_release(&x->files);
     run_profile_release(&x->p);

@@ -53,10 +53,13 @@ struct profiling {
     joulet_mark until;                   /* of --duration */
     struct profile_power *power;
     struct profile_bound bound;
+    struct profile_against *against; /* NULL: not asked for */
 };
 
 /* profile_engine.c: options and environment of an engine with its probe; what it tells after the first request. */
 int profile_engine(struct profiling *x);
+int profile_engine_start(struct profiling *x, struct runtime_choice *choice, const char *beside); /* NULL: the model asked for */
+int profile_slots(const struct profiling *x);                                                     /* of a server of our own */
 bool profile_probe_found(struct profiling *x);
 void profile_watch(struct profiling *x, enum measure_pass pass);
 void profile_drain(struct profiling *x);
@@ -64,16 +67,26 @@ void profile_engine_release(struct profiling *x);
 
 /* profile_passes.c */
 int profile_passes(struct profiling *x);
+int profile_idle(struct profiling *x); /* measures the idle level for --baseline */
 bool profile_pass(struct profiling *x, enum measure_pass pass, const char *prompt, int64_t max_tokens);
+/* Samples of a request's time, to those that find the components. */
+void profile_samples(struct profiling *x, joulet_mark from, joulet_mark to);
 /* Sums over the requests of one kind of pass. */
 void profile_sum(struct profiling *x, enum measure_pass pass, struct run_sums *out);
 
 /* profile_series.c: energy of a token against the length of the prompt, and against how many sequences there are at once. */
 int profile_series_read(struct profiling *x);
-void profile_series(struct profiling *x);
+void profile_series(struct profiling *x, int64_t tokens);
+void profile_point(struct profiling *x, const char *series, const char *phase, double at, double tokens, double seconds,
+                   const struct joulet_energy *e); /* energies and seconds of all these tokens */
+/* profile_batch.c: so many answers at once; false: it failed. tokens: of each. */
+bool profile_batch(struct profiling *x, size_t n, int64_t tokens);
 
-/* profile_against.c: the same prompts to a model with one component less. */
+/* profile_against.c: the same prompts to a model with one component less. Prepare, before anything is started: looks for what is
+ * wrong, and writes that model; CLI_DONE or an exit code. Release removes it. */
+int profile_against_prepare(struct profiling *x);
 void profile_against(struct profiling *x, int64_t tokens);
+void profile_against_release(struct profiling *x);
 
 /* profile_bound.c */
 void profile_span(struct profiling *x, const char *stage, double from_s, double to_s);

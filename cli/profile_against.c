@@ -1,44 +1,43 @@
 /* profile_against.c - differential runs: the same prompts to a model that joulet made and to one with one component less, in
- * turns, on two servers. What a layer, a part of the feed-forward, some heads or words of the vocabulary cost is the difference;
- * a single head is below what most sensors resolve, and then an upper limit. */
+ * turns, on two servers that are started alike. What a layer, a part of the feed-forward, some heads or words of the vocabulary
+ * cost is the difference (profile/difference.h); a single head is below what most sensors resolve, and then an upper limit.
+ *
+ * The smaller model is written before anything is measured, so that what cannot be is said at once, and removed at the end
+ * whatever happened in between, unless it was there before. */
 #include "cli/profile.h"
+#include "lib/platform/platform.h"
 #include "llm/gguf/gguf.h"
+#include "profile/difference.h"
+#include "profile/probe.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define ROUNDS 3
-#define SEED   1 /* of `joulet model make`, unless it is told another */
+#define ROUNDS         6                    /* even: drift cancels between those that begin with one and those with the other */
+#define OVERHEAD_BYTES ((int64_t)200 << 20) /* of a server besides weights and cache */
+#define CONTEXT        4096
+#define WARM_TOKENS    16
 
-struct against {
+struct profile_against {
     struct profiling *x;
     const char *what;
-    struct gguf_shape whole, less;
-    enum gguf_quant quant;
+    struct gguf_made whole;
+    struct gguf_shape less;
     char *path;
+    bool ours;        /* written for this profile */
     int all, changed; /* layers, width, heads or words */
-    double j[2][ROUNDS], tokens[2][ROUNDS], seconds[2];
-    size_t n[2];
+    char *ring_path;  /* of the server beside */
+    struct profile_answer answers[2][ROUNDS];
+    size_t n;
 };
 
-/* The shape and the format that the file was made with. */
-static bool find_shape(struct against *a, const char *path)
-{
-    static const enum gguf_quant quants[] = {GGUF_Q4_0, GGUF_Q8_0, GGUF_F16, GGUF_F32};
-    for (size_t i = 0; gguf_shape_get(i, &a->whole); i++)
-        for (size_t q = 0; q < JL_COUNT(quants); q++)
-            if (gguf_is_written(path, &a->whole, quants[q], SEED)) {
-                a->quant = quants[q];
-                return true;
-            }
-    return false;
-}
+/* ---- the model with less ----------------------------------------------------------------------------------------------- */
 
-static bool change(struct against *a, struct joulet_error *err)
+static enum joulet_status change(struct profile_against *a, struct joulet_error *err)
 {
-    const struct gguf_shape *s = &a->whole;
+    const struct gguf_shape *s = &a->whole.shape;
     const struct {
         const char *what;
         int all, left;
@@ -46,134 +45,297 @@ static bool change(struct against *a, struct joulet_error *err)
                 {"ffn", s->ffn, s->ffn * 7 / 8 / 256 * 256},
                 {"heads", s->heads, s->heads - s->kv_heads},
                 {"vocab", s->vocab, s->vocab / 2 / 64 * 64}};
-    char text[40];
+    char text[40] = "";
+    int left = 0;
     for (size_t i = 0; i < JL_COUNT(rows); i++) {
         if (strcmp(rows[i].what, a->what) != 0)
             continue;
         a->all = rows[i].all;
-        a->changed = rows[i].all - rows[i].left;
-        snprintf(text, sizeof text, "%s=%d", a->what, rows[i].left);
+        left = rows[i].left;
+        a->changed = a->all - left;
+        snprintf(text, sizeof text, "%s=%d", a->what, left);
     }
-    a->less = a->whole;
-    return gguf_shape_change(&a->less, text, err) == JOULET_OK;
+    if (left < 1)
+        return jl_fail(err, JOULET_USAGE, "--against %s: %s has so few that nothing would be left with less: take another shape",
+                       a->what, s->name);
+    a->less = *s;
+    return gguf_shape_change(&a->less, text, err);
 }
 
-static bool make(struct against *a, struct joulet_error *err)
+static double cache_bytes(const struct profiling *x, const struct gguf_shape *s)
+{
+    double slots = profile_slots(x);
+    double context = (double)cli_int(x->cli, "context", CONTEXT);               /* of each slot */
+    return 2.0 * 2.0 * s->layers * s->kv_heads * s->head_dim * slots * context; /* keys and values of 16 bits */
+}
+
+/* Both lie in memory at the same time. */
+static enum joulet_status check_memory(const struct profile_against *a, struct joulet_error *err)
+{
+    struct jl_machine m;
+    const struct gguf_shape *shapes[] = {&a->whole.shape, &a->less};
+    double need = 0;
+    for (size_t i = 0; i < JL_COUNT(shapes); i++)
+        need += (double)(gguf_shape_bytes(shapes[i], a->whole.quant) + OVERHEAD_BYTES) + cache_bytes(a->x, shapes[i]);
+    jl_machine_get(&m);
+    if (m.memory_available_bytes <= 0 || need <= (double)m.memory_available_bytes)
+        return jl_ok(err);
+    return jl_fail(
+        err, JOULET_MEMORY,
+        "--against: two models beside each other need %.1f GB of memory and %.1f GB are free: take a smaller shape, or a "
+        "shorter --context",
+        need / 1e9, (double)m.memory_available_bytes / 1e9);
+}
+
+static bool progress(void *user, double done)
+{
+    (void)user;
+    (void)done;
+    return !atomic_load(&cli_cancel);
+}
+
+/* One that is there already is taken; else the file has a name of its own, so that none of the user's is written over. */
+static enum joulet_status make(struct profile_against *a, struct joulet_error *err)
 {
     char *dir = runtime_models_dir(err);
-    a->path = dir ? jl_strf("%s/%s-%s.gguf", dir, a->less.name, gguf_quant_name(a->quant)) : NULL;
+    const char *quant = gguf_quant_name(a->whole.quant);
+    if (!dir)
+        return err->status;
+    a->path = jl_strf("%s/%s-%s.gguf", dir, a->less.name, quant);
+    if (a->path && !gguf_is_written(a->path, &a->less, a->whole.quant, a->whole.seed)) {
+        free(a->path);
+        a->path = jl_strf("%s/%s-%s-against-%lld.gguf", dir, a->less.name, quant, (long long)getpid());
+        a->ours = true;
+    }
     free(dir);
     if (!a->path)
-        return false;
-    cli_say(a->x->cli, "writing %s", a->path);
-    return gguf_is_written(a->path, &a->less, a->quant, SEED) ||
-           gguf_write(a->path, &a->less, a->quant, SEED, NULL, NULL, err) == JOULET_OK;
+        return jl_fail(err, JOULET_MEMORY, "out of memory");
+    if (!a->ours)
+        return jl_ok(err);
+    cli_say(a->x->cli, "writing %s, which is removed in the end", a->path);
+    return gguf_write(a->path, &a->less, a->whole.quant, a->whole.seed, progress, NULL, err);
 }
 
-/* One answer of one of the two: plain, and kept apart from the profile's own requests. */
-static bool one(struct against *a, int which, const char *prompt, int64_t tokens)
+static char *model_path(struct profiling *x)
 {
-    if (!profile_pass(a->x, MEASURE_ASIDE, prompt, tokens))
-        return false;
-    const struct run_request *q = &a->x->s.run.requests[a->x->s.run.n_requests - 1];
-    const struct run_window *w = q->n_windows ? &q->windows[q->n_windows - 1] : NULL;
-    if (!w || strcmp(w->name, "decode") != 0 || q->tokens.generated < 2)
-        return true;
-    a->seconds[which] += run_window_s(w);
-    a->j[which][a->n[which]] = w->energy.total.net_j;
-    a->tokens[which][a->n[which]++] = (double)q->tokens.generated - 1;
-    return true;
+    const char *engine = cli_str(x->cli, "engine"), *model = cli_str(x->cli, "model");
+    struct joulet_error err;
+    char *path = NULL;
+    if (engine && strstr(engine, "://"))
+        return NULL;
+    if (model)
+        return runtime_model_find(model);
+    return runtime_model_only(&path, &err) == JOULET_OK ? path : NULL;
 }
 
-static void point(struct against *a, const char *label, double place, double tokens, double seconds, double j, double pm)
+int profile_against_prepare(struct profiling *x)
 {
-    struct run_profile_point p = {.series = "model", .phase = "decode", .x = place, .tokens = tokens, .seconds = seconds};
-    snprintf(p.label, sizeof p.label, "%s", label);
-    p.joules = j;
-    p.joules_pm = pm;
-    run_profile_add_point(&a->x->p, &p);
+    struct joulet_error err = {0};
+    struct profile_against *a;
+    if (!cli_str(x->cli, "against"))
+        return CLI_DONE;
+    a = x->against = calloc(1, sizeof *a);
+    if (!a)
+        return CLI_FAILED;
+    a->x = x;
+    a->what = cli_str(x->cli, "against");
+    char *path = model_path(x);
+    bool made = path && gguf_find_made(path, &a->whole);
+    free(path);
+    if (!made)
+        return cli_usage(x->cli, "--against needs a model that `joulet model make` has written, on a server of our own");
+    if (change(a, &err) != JOULET_OK)
+        return cli_usage(x->cli, "%s", err.message);
+    return check_memory(a, &err) == JOULET_OK && make(a, &err) == JOULET_OK ? CLI_DONE : cli_fail(x->cli, &err);
 }
 
-static void report(struct against *a)
+void profile_against_release(struct profiling *x)
 {
-    double j[2] = {NAN, NAN}, pm[2] = {NAN, NAN}, tokens[2] = {0, 0};
-    char label[48];
-    for (int i = 0; i < 2; i++) {
-        if (!a->n[i])
-            return;
-        joulet_ratio_of_sums(a->j[i], a->tokens[i], a->n[i], &j[i], &pm[i]);
-        for (size_t k = 0; k < a->n[i]; k++)
-            tokens[i] += a->tokens[i][k];
-        snprintf(label, sizeof label, "%s %d", a->what, i ? a->all - a->changed : a->all);
-        point(a, label, i, tokens[i], a->seconds[i] / tokens[i], j[i], pm[i]);
+    struct profile_against *a = x->against;
+    if (a && a->path && a->ours)
+        unlink(a->path);
+    if (a && a->ring_path)
+        unlink(a->ring_path);
+    if (a) {
+        free(a->path);
+        free(a->ring_path);
     }
-    double d = j[0] - j[1], u = hypot(pm[0], pm[1]);
-    snprintf(label, sizeof label, "%d %s of it", a->changed, a->what);
-    point(a, label, 2, tokens[0], a->seconds[0] / tokens[0] - a->seconds[1] / tokens[1], d, u);
-    if (fabs(d) > u)
-        run_profile_note(&a->x->p, "%d of %d %s: %.3g J +- %.2g of a token, %.2g J each", a->changed, a->all, a->what, d, u,
-                         d / a->changed);
-    else
-        run_profile_note(&a->x->p, "%d of %d %s: not resolved, at most %.3g J of a token, %.2g J each", a->changed, a->all,
-                         a->what, fmax(0, d) + u, (fmax(0, d) + u) / a->changed);
+    free(a);
+    x->against = NULL;
 }
+
+/* ---- both in turns ------------------------------------------------------------------------------------------------------ */
 
 /* The second server; its load and its idle level are its own matter. */
-static bool start(struct against *a, struct runtime_choice *other)
+static bool start(struct profile_against *a, struct runtime_choice *other)
 {
     struct profiling *x = a->x;
-    const struct session_ask ask = {.engine = cli_given(x->cli, "engine") ? cli_str(x->cli, "engine") : "private",
-                                    .model = a->path,
-                                    .context = cli_int(x->cli, "context", -1),
-                                    .threads = (int)cli_int(x->cli, "threads", 0),
-                                    .gpu_layers = (int)cli_int(x->cli, "gpu-layers", -1),
-                                    .parallel = 1,
-                                    .q = &x->q,
-                                    .further = true};
     struct joulet_baseline *idle = calloc(x->s.n_channels + 1, sizeof *idle);
     if (!idle)
         return false;
     memcpy(idle, x->s.idle, x->s.n_channels * sizeof *idle);
-    int code = session_choose_as(&x->s, other, &ask);
+    int code = profile_engine_start(x, other, a->path);
     memcpy(x->s.idle, idle, x->s.n_channels * sizeof *idle);
     free(idle);
     return code == CLI_DONE;
 }
 
-static void compare(struct against *a, int64_t tokens)
+/* One request to the server beside: what is told of it goes into rings of its own. */
+static bool ask_other(struct profile_against *a, struct runtime_choice *other, const char *prompt, int64_t tokens)
 {
     struct profiling *x = a->x;
-    struct runtime_choice ours = x->choice, other = {.server.process = {.pid = -1, .ended = true}};
-    const char *prompt = x->prompt ? x->prompt : x->plan.prompts[0].text;
-    bool ok = start(a, &other);
-    for (int i = 0; ok && i < ROUNDS && !atomic_load(&cli_cancel); i++) {
-        cli_say(x->cli, "against %s, round %d", a->less.name, i + 1);
-        ok = one(a, 0, prompt, tokens);
-        x->choice = other;
-        ok = ok && one(a, 1, prompt, tokens);
-        other = x->choice;
-        x->choice = ours;
+    struct runtime_choice ours = x->choice;
+    char *ring_path = x->ring_path;
+    bool probe = x->probe;
+    x->choice = *other;
+    x->ring_path = a->ring_path;
+    x->probe = probe && a->ring_path;
+    bool ok = profile_pass(x, MEASURE_ASIDE, prompt, tokens);
+    x->probe = probe;
+    x->ring_path = ring_path;
+    *other = x->choice;
+    x->choice = ours;
+    return ok;
+}
+
+/* The first request pages the weights in and lets the probe find its place: it does not count, as that of the first server. */
+static bool warm(struct profile_against *a, struct runtime_choice *other, const char *prompt)
+{
+    struct joulet_error err;
+    bool ok = ask_other(a, other, prompt, WARM_TOKENS);
+    if (ok && a->x->probe && probe_check(other->server.process.pid, a->x->folder, &a->ring_path, &err) != JOULET_OK)
+        run_profile_note(&a->x->p, "the model with less ran without the probe: %s", err.message);
+    return ok && profile_pass(a->x, MEASURE_ASIDE, prompt, WARM_TOKENS);
+}
+
+/* The last request that was asked, if it can be counted. */
+static void keep_answer(struct profile_against *a, size_t which, size_t round)
+{
+    struct profile_answer *to = &a->answers[which][round];
+    const struct run_request *q = &a->x->s.run.requests[a->x->s.run.n_requests - 1];
+    const struct run_window *w = q->n_windows ? &q->windows[q->n_windows - 1] : NULL;
+    *to = (struct profile_answer){NAN, 0, NAN};
+    if (w && strcmp(w->name, "decode") == 0 && q->tokens.generated > 1)
+        *to = (struct profile_answer){w->energy.total.net_j, (double)q->tokens.generated - 1, run_window_s(w)};
+}
+
+static bool one_round(struct profile_against *a, struct runtime_choice *other, const char *prompt, int64_t tokens)
+{
+    bool ok = true;
+    for (int turn = 0; ok && turn < 2; turn++) {
+        bool less = (a->n % 2 == 0) == (turn == 1);
+        ok = less ? ask_other(a, other, prompt, tokens) : profile_pass(a->x, MEASURE_ASIDE, prompt, tokens);
+        if (ok)
+            keep_answer(a, less, a->n);
     }
-    runtime_choice_release(&other);
-    report(a);
+    a->n += ok;
+    return ok;
+}
+
+/* ---- what comes of it ---------------------------------------------------------------------------------------------------- */
+
+static void add_point(struct profile_against *a, const char *label, double place, double s, double j, double pm, double limit_j)
+{
+    struct run_profile_point p = {.series = "model", .phase = "decode", .x = place, .seconds = s, .joules = j, .joules_pm = pm};
+    double tokens = 0;
+    for (size_t i = 0; i < a->n; i++)
+        tokens += a->answers[place == 1][i].tokens;
+    snprintf(p.label, sizeof p.label, "%s", label);
+    p.tokens = tokens;
+    p.limit_j = limit_j;
+    run_profile_add_point(&a->x->p, &p);
+}
+
+/* Standard uncertainty of the idle level of the total, and of the gain of the sensor that knows its own least. */
+static void common(const struct profiling *x, double *u_idle_w, double *gain)
+{
+    double u2 = 0, spec = 0;
+    for (size_t i = 0; i < x->s.n_channels; i++) {
+        const struct joulet_channel *c = &x->s.run.channels[i];
+        if (!c->in_total || !isfinite(x->s.idle[i].u_w))
+            continue;
+        u2 += x->s.idle[i].u_w * x->s.idle[i].u_w;
+        spec = fmax(spec, c->spec);
+    }
+    *u_idle_w = sqrt(u2);
+    *gain = spec / sqrt(3);
+}
+
+struct words {
+    const char *what, *all, *few, *one; /* few: of what was taken away */
+};
+static const struct words words[] = {{"layers", "layers", "layers", "layer"},
+                                     {"ffn", "columns of the feed-forward in every layer", "columns", "column"},
+                                     {"heads", "attention heads in every layer", "heads", "head"},
+                                     {"vocab", "words of the vocabulary", "words", "word"}};
+
+static const struct words *words_of(const char *what)
+{
+    size_t i = 0;
+    while (i + 1 < JL_COUNT(words) && strcmp(words[i].what, what) != 0)
+        i++;
+    return &words[i];
+}
+
+static void say(struct profile_against *a, const struct profile_difference *d)
+{
+    const struct words *w = words_of(a->what);
+    struct run_profile *p = &a->x->p;
+    if (d->resolved)
+        run_profile_note(p, "%d of %d %s cost %.3g J +- %.2g of a token, %.2g J each %s", a->changed, a->all, w->all, d->less_j,
+                         d->less_pm, d->less_j / a->changed, w->one);
+    else
+        run_profile_note(p, "%d of %d %s are not resolved: at most %.3g J of a token, %.2g J each %s", a->changed, a->all, w->all,
+                         d->limit_j, d->limit_j / a->changed, w->one);
+    if (d->reversed)
+        run_profile_note(p, "the model with less took more than the whole one: something else changed meanwhile, and the limit "
+                            "means nothing");
+}
+
+static void report(struct profile_against *a)
+{
+    const struct words *w = words_of(a->what);
+    struct profile_difference d;
+    double u_idle_w, gain;
+    char label[48];
+    common(a->x, &u_idle_w, &gain);
+    profile_difference(a->answers[0], a->answers[1], a->n, u_idle_w, gain, &d);
+    if (d.rounds < 2) {
+        run_profile_note(&a->x->p, "--against %s: fewer than two answers of each model were measured, so nothing is compared",
+                         a->what);
+        return;
+    }
+    for (int i = 0; i < 2; i++) {
+        snprintf(label, sizeof label, "%d %s", i ? a->all - a->changed : a->all, w->few);
+        add_point(a, label, i, d.s[i], d.j[i], d.pm[i], NAN);
+    }
+    snprintf(label, sizeof label, "%d of them", a->changed);
+    add_point(a, label, 2, d.less_s, d.less_j, d.less_pm, d.limit_j);
+    snprintf(label, sizeof label, "one %s", w->one);
+    add_point(a, label, 3, d.less_s / a->changed, d.less_j / a->changed, d.less_pm / a->changed, d.limit_j / a->changed);
+    say(a, &d);
 }
 
 void profile_against(struct profiling *x, int64_t tokens)
 {
-    struct joulet_error err;
-    struct against a = {.x = x, .what = cli_str(x->cli, "against")};
-    if (!a.what)
+    struct profile_against *a = x->against;
+    struct runtime_choice other = {.server.process = {.pid = -1, .ended = true}};
+    if (!a)
         return;
-    if (!x->choice.started || !x->choice.model_file || !find_shape(&a, x->choice.model_file)) {
-        cli_warn(x->cli,
-                 "--against needs a model that `joulet model make` has written, on a server of our own: nothing was compared");
-        run_profile_note(
-            &x->p, "--against needs a model that `joulet model make` has written, on a server of our own: nothing was compared");
-        return;
+    const char *prompt = x->prompt ? x->prompt : x->plan.prompts[0].text;
+    struct joulet_baseline *idle = calloc(x->s.n_channels + 1, sizeof *idle);
+    bool ok = idle && start(a, &other) && warm(a, &other, prompt);
+    if (ok)
+        memcpy(idle, x->s.idle, x->s.n_channels * sizeof *idle);
+    ok = ok && profile_idle(x) == CLI_DONE; /* with both loaded */
+    for (int i = 0; ok && i < ROUNDS && !atomic_load(&cli_cancel); i++) {
+        cli_say(x->cli, "%s against %s, round %d of %d", a->whole.shape.name, a->less.name, i + 1, ROUNDS);
+        ok = one_round(a, &other, prompt, tokens);
     }
-    if (change(&a, &err) && make(&a, &err))
-        compare(&a, tokens);
-    else
-        cli_warn(x->cli, "%s", err.message);
-    free(a.path);
+    if (other.started)
+        report(a);
+    runtime_choice_release(&other);
+    if (idle && a->n)
+        memcpy(x->s.idle, idle, x->s.n_channels * sizeof *idle);
+    free(idle);
 }

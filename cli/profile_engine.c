@@ -7,7 +7,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define ENVIRONMENT 5
+#define ENVIRONMENT 6
+#define ROWS_MOST   16 /* sequences of a batch whose stretches are executed again; prompts are longer */
+
+int profile_slots(const struct profiling *x)
+{
+    return x->batches.n ? (int)x->batches.tokens[x->batches.n - 1] : 1;
+}
 
 static bool wants_probe(const struct profiling *x)
 {
@@ -23,6 +29,7 @@ static bool fill_environment(struct profiling *x, const char *out[ENVIRONMENT], 
     texts[1] = jl_strf("JOULET_PROBE_LEVEL=%s", ring_level_name(x->level));
     texts[2] = jl_strf("JOULET_PROBE_EVERY=%lld", (long long)(x->every > 1 ? x->every : 2));
     texts[3] = jl_strdup("JOULET_PROBE_RECORDS=1048576");
+    texts[4] = jl_strf("JOULET_PROBE_REPEAT_ROWS=%d", profile_slots(x) < ROWS_MOST ? profile_slots(x) : ROWS_MOST);
     bool ok = true;
     for (int i = 0; i < ENVIRONMENT - 1; i++) {
         ok = ok && texts[i];
@@ -32,45 +39,46 @@ static bool fill_environment(struct profiling *x, const char *out[ENVIRONMENT], 
     return ok;
 }
 
-static int choose(struct profiling *x, bool with_probe)
+/* Another model beside the one that runs is started as that one was: what differs between them is the model alone. */
+int profile_engine_start(struct profiling *x, struct runtime_choice *choice, const char *beside)
 {
     const struct cli *c = x->cli;
     const char *environment[ENVIRONMENT];
-    char *texts[ENVIRONMENT] = {NULL};
+    char *texts[ENVIRONMENT] = {NULL}, *program = NULL;
     struct session_ask ask = {
         .engine = cli_str(c, "engine"),
-        .model = cli_str(c, "model"),
+        .model = beside ? beside : cli_str(c, "model"),
         .context = cli_int(c, "context", -1),
         .threads = (int)cli_int(c, "threads", 0),
         .gpu_layers = (int)cli_int(c, "gpu-layers", -1),
-        .parallel = x->batches.n ? (int)x->batches.tokens[x->batches.n - 1] : 1,
+        .parallel = profile_slots(x),
         .q = &x->q,
+        .further = beside != NULL,
     };
-    bool ok = !with_probe || fill_environment(x, environment, texts);
+    bool with_probe = x->library && x->folder, ok = !with_probe || fill_environment(x, environment, texts);
     if (with_probe) {
         ask.preload = x->library;
         ask.environment = environment;
     }
-    int code = ok ? session_choose_as(&x->s, &x->choice, &ask) : CLI_FAILED;
+    if (beside && !ask.engine) /* the same program, not whatever answers meanwhile */
+        ask.engine = x->choice.server.private_engine ? "private" : (program = runtime_on_path());
+    int code = ok ? session_choose_as(&x->s, choice, &ask) : CLI_FAILED;
     for (int i = 0; i < ENVIRONMENT; i++)
         free(texts[i]);
+    free(program);
     return code;
 }
 
 int profile_engine(struct profiling *x)
 {
     struct joulet_error err;
-    bool with_probe = wants_probe(x);
-    if (with_probe) {
-        x->library = probe_library(&err);
-        x->folder = x->library ? probe_folder(&err) : NULL;
-        if (!x->folder) {
-            cli_warn(x->cli, "%s", err.message);
-            run_profile_note(&x->p, "%s", err.message);
-            with_probe = false;
-        }
+    x->library = wants_probe(x) ? probe_library(&err) : NULL;
+    x->folder = x->library ? probe_folder(&err) : NULL;
+    if (wants_probe(x) && !x->folder) {
+        cli_warn(x->cli, "%s", err.message);
+        run_profile_note(&x->p, "%s", err.message);
     }
-    return choose(x, with_probe);
+    return profile_engine_start(x, &x->choice, NULL);
 }
 
 /* The engine has answered once, so that a probe that sees anything has seen it. */

@@ -40,8 +40,7 @@ static bool remember(struct profiling *x, enum measure_pass pass)
     return true;
 }
 
-/* Samples of the request's time, to those that find the components. */
-static void hand_samples(struct profiling *x, joulet_mark from, joulet_mark to)
+void profile_samples(struct profiling *x, joulet_mark from, joulet_mark to)
 {
     size_t channel = 0;
     for (size_t i = 0; i < x->s.n_channels; i++) {
@@ -93,7 +92,7 @@ bool profile_pass(struct profiling *x, enum measure_pass pass, const char *promp
     if (x->probe) {
         measure_end(x->m);
         if (st == JOULET_OK)
-            hand_samples(x, from, to);
+            profile_samples(x, from, to);
     }
     if (kept)
         wait_span(x, &s->run.requests[s->run.n_requests - 1]);
@@ -136,7 +135,7 @@ static int64_t fitting_tokens(const struct profiling *x)
 
 /* ---- in turns -------------------------------------------------------------------------------------------------------------- */
 
-static int idle_level(struct profiling *x)
+int profile_idle(struct profiling *x)
 {
     struct session *s = &x->s;
     int64_t given = cli_given(x->cli, "baseline") ? cli_duration_ns(x->cli, "baseline") : jl_ns(IDLE_S);
@@ -204,7 +203,7 @@ int profile_passes(struct profiling *x)
     if (!first_request(x))
         return atomic_load(&cli_signal) ? 128 + atomic_load(&cli_signal) : CLI_ENGINE;
     profile_probe_found(x);
-    int code = idle_level(x);
+    int code = profile_idle(x);
     if (code != CLI_DONE)
         return code;
     int64_t tokens = fitting_tokens(x);
@@ -217,7 +216,7 @@ int profile_passes(struct profiling *x)
         done += ok;
     }
     if (done && ok && !atomic_load(&cli_cancel)) {
-        profile_series(x);
+        profile_series(x, tokens);
         profile_against(x, tokens);
     }
     return done ? CLI_DONE : atomic_load(&cli_signal) ? 128 + atomic_load(&cli_signal) : CLI_ENGINE;

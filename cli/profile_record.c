@@ -284,7 +284,7 @@ static void add_points(struct filling *f)
     const struct measure_result *r = &f->of[MEASURE_DECODE];
     for (size_t b = 0; r->known && b < MEASURE_BUCKETS; b++) {
         const struct measure_bucket *k = &f->x->m->buckets[b];
-        struct run_profile_point all = {.series = "position", .phase = "decode"};
+        struct run_profile_point all = {.series = "position", .phase = "decode", .limit_j = NAN};
         double u2 = 0;
         if (!(k->tokens > 0))
             continue;

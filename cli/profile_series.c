@@ -1,8 +1,7 @@
 /* profile_series.c - what a token costs against what is varied: the length of the prompt, and how many sequences are decoded at
- * once. Plain requests, measured as any others; the probe has no part in them. */
+ * once (profile_batch.c). Plain requests, measured as any others; the probe has no part in them. */
 #include "cli/profile.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +10,7 @@
 #define REPEATS      2
 #define SEED         7
 #define BATCH_MOST   64
-#define BATCH_TOKENS 256 /* of an answer in a batch: a slot's context is a part of the whole */
+#define BATCH_TOKENS 256 /* of an answer in a batch, at most */
 
 int profile_series_read(struct profiling *x)
 {
@@ -26,10 +25,10 @@ int profile_series_read(struct profiling *x)
     return CLI_DONE;
 }
 
-static void add_point(struct profiling *x, const char *series, const char *phase, double at, double tokens, double seconds,
-                      const struct joulet_energy *e)
+void profile_point(struct profiling *x, const char *series, const char *phase, double at, double tokens, double seconds,
+                   const struct joulet_energy *e)
 {
-    struct run_profile_point p = {.x = at, .tokens = tokens};
+    struct run_profile_point p = {.x = at, .tokens = tokens, .limit_j = NAN};
     if (!(tokens > 0))
         return;
     snprintf(p.series, sizeof p.series, "%s", series);
@@ -82,91 +81,20 @@ static bool one_length(struct profiling *x, const struct grid_words *words, size
         }
     }
     if (asked > 0)
-        add_point(x, "prompt", "prefill", tokens / asked, tokens, seconds, &sum);
+        profile_point(x, "prompt", "prefill", tokens / asked, tokens, seconds, &sum);
     return ok;
 }
 
-/* ---- batches ------------------------------------------------------------------------------------------------------------------
- */
-
-struct stream {
-    pthread_t thread;
-    bool started;
-    struct profiling *x;
-    struct generation ask;
-    struct generated g;
-    enum joulet_status status;
-};
-
-static void *answer(void *user)
-{
-    struct stream *t = user;
-    t->status = engine_generate(t->x->choice.engine, &t->ask, &t->g, NULL, NULL, NULL);
-    return NULL;
-}
-
-/* While all of them decode: from the last first token to the first last one. */
-static void measure_batch(struct profiling *x, const struct stream *all, size_t n)
-{
-    joulet_mark from = 0, to = INT64_MAX;
-    double tokens = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (all[i].status != JOULET_OK || !all[i].g.n_token_ns)
-            return;
-        from = all[i].g.token_ns[0] > from ? all[i].g.token_ns[0] : from;
-        joulet_mark last = all[i].g.token_ns[all[i].g.n_token_ns - 1];
-        to = last < to ? last : to;
-    }
-    for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < all[i].g.n_token_ns; k++)
-            tokens += all[i].g.token_ns[k] > from && all[i].g.token_ns[k] <= to;
-    if (to <= from)
-        return;
-    session_window(&x->s, "batch", from, to, x->s.idle, false);
-    const struct run_window *w = &x->s.run.windows[x->s.run.n_windows - 1];
-    add_point(x, "batch", "decode", (double)n, tokens, jl_s(to - from), &w->energy.total);
-    profile_span(x, "decode", jl_s(from - x->s.run.start_ns), jl_s(to - x->s.run.start_ns));
-}
-
-static bool one_batch(struct profiling *x, size_t n, int64_t tokens)
-{
-    struct stream *all = calloc(n, sizeof *all);
-    bool ok = all != NULL;
-    profile_watch(x, MEASURE_ASIDE);
-    for (size_t i = 0; ok && i < n; i++) {
-        all[i].x = x;
-        all[i].ask = x->q;
-        all[i].ask.model = x->choice.model;
-        all[i].ask.max_tokens = tokens;
-        all[i].ask.prompt = x->prompt ? x->prompt : x->plan.prompts[0].text;
-        generated_init(&all[i].g);
-        all[i].started = pthread_create(&all[i].thread, NULL, answer, &all[i]) == 0;
-        ok = all[i].started;
-    }
-    for (size_t i = 0; all && i < n; i++)
-        if (all[i].started)
-            pthread_join(all[i].thread, NULL);
-    if (ok)
-        measure_batch(x, all, n);
-    for (size_t i = 0; all && i < n; i++)
-        if (all[i].x)
-            generated_release(&all[i].g);
-    free(all);
-    profile_power_add(x);
-    return ok;
-}
-
-void profile_series(struct profiling *x)
+void profile_series(struct profiling *x, int64_t tokens)
 {
     struct grid_words words;
     bool ok = true, known = x->lengths.n && learn_words(x, &words);
-    int64_t tokens = cli_int(x->cli, "max-tokens", BATCH_TOKENS);
     for (size_t i = 0; ok && known && i < x->lengths.n && !atomic_load(&cli_cancel); i++) {
         cli_say(x->cli, "prompts of %lld tokens", (long long)x->lengths.tokens[i]);
         ok = one_length(x, &words, i);
     }
     for (size_t i = 0; ok && i < x->batches.n && !atomic_load(&cli_cancel); i++) {
         cli_say(x->cli, "%lld answers at once", (long long)x->batches.tokens[i]);
-        ok = one_batch(x, (size_t)x->batches.tokens[i], tokens < BATCH_TOKENS ? tokens : BATCH_TOKENS);
+        ok = profile_batch(x, (size_t)x->batches.tokens[i], tokens < BATCH_TOKENS ? tokens : BATCH_TOKENS);
     }
 }

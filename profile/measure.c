@@ -195,6 +195,15 @@ static void take_pending(struct measure *m, const struct profile_step *s, uint32
     m->n_pending = left;
 }
 
+static void drop_pending(struct measure *m, uint32_t thread)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < m->n_pending; i++)
+        if (m->pending[i].thread != thread)
+            m->pending[left++] = m->pending[i];
+    m->n_pending = left;
+}
+
 static size_t bucket_of(uint32_t position)
 {
     size_t b = 0;
@@ -235,6 +244,11 @@ static void decode_step(struct measure *m, const struct profile_step *s, uint32_
 {
     double kind_s[MEASURE_KINDS] = {0};
     bool again = is_again(m, thread);
+    if (m->sequences && s->decoded != m->sequences) { /* some have not begun, or are done */
+        drop_pending(m, thread);
+        m->has_before = false;
+        return;
+    }
     end_token(m, s->t0_ns);
     take_pending(m, s, thread, MEASURE_DECODE, again, kind_s);
     if (!m->decode_from_ns)

@@ -79,6 +79,7 @@ struct measure_kept {
 struct measure {
     enum measure_pass pass;
     enum measure_pass source; /* the kind of pass that components come from */
+    size_t sequences;         /* decoding counts where so many sequences have a token each; 0: however many */
     int64_t pass_from_ns;
     bool keeping; /* this pass */
     struct measure_kept *kept;

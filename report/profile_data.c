@@ -179,6 +179,7 @@ static void series(const struct profiled_view *v)
         put_real(v->out, "x", x->x);
         put_real(v->out, "j_per_token", x->joules);
         put_real(v->out, "j_per_token_pm", x->joules_pm);
+        put_real(v->out, "limit_j_per_token", x->limit_j);
         put_real(v->out, "s_per_token", x->seconds);
         put_end(v->out, '}');
         jl_buf_str(v->out, "\n");

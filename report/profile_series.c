@@ -68,13 +68,19 @@ static struct number place_text(const struct run_profile_point *x)
     return x->x == trunc(x->x) ? number_plain(x->x) : number_digits(x->x, 3);
 }
 
+/* What is not resolved is a limit. */
+static struct number whole_text(const struct run_profile_point *x, const struct report_style *style)
+{
+    return profiled_joules(isnan(x->limit_j) ? x->joules : NAN, x->joules_pm, x->limit_j, style);
+}
+
 /* One place: the whole, its bar, and the components. */
 static void place_row(struct grid *g, const struct line *l, const struct run_profile_point *x)
 {
     const struct report_style *style = l->v->style;
     const struct run_profile_point *whole = point_at(l, x, "");
     struct number at = place_text(x), parts[SERIES_COLUMNS];
-    struct number energy = whole ? profiled_joules(whole->joules, whole->joules_pm, NAN, style) : (struct number){"-"};
+    struct number energy = whole ? whole_text(whole, style) : (struct number){"-"};
     struct number time = number_s(whole ? whole->seconds : NAN, style);
     char *label = text_clean(x->label, style);
     struct jl_buf bar;

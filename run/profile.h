@@ -53,6 +53,7 @@ struct run_profile_point {
     double x;           /* tokens in the context, sequences at once, tokens of the prompt; of a model its place */
     double tokens;
     double seconds, joules, joules_pm; /* of one token */
+    double limit_j;                    /* what it is at most (97.5 %), where joules are not resolved; NAN */
 };
 
 struct run_profile_sample {

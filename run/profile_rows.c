@@ -82,6 +82,7 @@ const struct field profile_point_fields[] = {
     ROW(run_profile_point, "seconds", FIELD_REAL, seconds),
     ROW(run_profile_point, "joules", FIELD_REAL, joules),
     ROW(run_profile_point, "joules_pm", FIELD_REAL, joules_pm),
+    ROW(run_profile_point, "limit_j", FIELD_REAL, limit_j),
     END,
 };
 

@@ -133,3 +133,39 @@ bool gguf_is_written(const char *path, const struct gguf_shape *shape, enum gguf
     gguf_layout_release(&layout);
     return same;
 }
+
+/* "-layers4-ffn512": what was changed of a shape, in the order of its name. */
+static bool change_again(struct gguf_shape *s, const char *rest)
+{
+    char change[32];
+    while (*rest == '-') {
+        size_t key = strcspn(++rest, "0123456789"), n = key + strspn(rest + key, "0123456789");
+        if (!key || n == key || (rest[n] && rest[n] != '-') || n + 2 > sizeof change)
+            return false;
+        snprintf(change, sizeof change, "%.*s=%.*s", (int)key, rest, (int)(n - key), rest + key);
+        if (gguf_shape_change(s, change, NULL) != JOULET_OK)
+            return false;
+        rest += n;
+    }
+    return *rest == '\0';
+}
+
+bool gguf_find_made(const char *path, struct gguf_made *out)
+{
+    static const char tail[] = "-synthetic";
+    struct gguf_head h;
+    struct joulet_error err;
+    size_t n;
+    if (gguf_read_head(path, &h, &err) != JOULET_OK || h.seed < 0 || !gguf_quant_find(h.quantisation, &out->quant))
+        return false;
+    n = strlen(h.name);
+    if (n <= sizeof tail - 1 || strcmp(h.name + n - (sizeof tail - 1), tail) != 0)
+        return false;
+    h.name[n - (sizeof tail - 1)] = '\0';
+    out->seed = (uint64_t)h.seed;
+    for (size_t i = 0; gguf_shape_get(i, &out->shape); i++)
+        if (jl_starts(h.name, out->shape.name) && change_again(&out->shape, h.name + strlen(out->shape.name)) &&
+            gguf_is_written(path, &out->shape, out->quant, out->seed))
+            return true;
+    return false;
+}

@@ -37,10 +37,19 @@ enum joulet_status gguf_write(const char *path, const struct gguf_shape *shape, 
 /* Whether the file is what gguf_write would write, as its head and its size tell. */
 bool gguf_is_written(const char *path, const struct gguf_shape *shape, enum gguf_quant quant, uint64_t seed);
 
+struct gguf_made { /* what a model of gguf_write was written from */
+    struct gguf_shape shape;
+    enum gguf_quant quant;
+    uint64_t seed;
+};
+/* False: gguf_write did not write this file, or wrote a shape that is not known any more. */
+bool gguf_find_made(const char *path, struct gguf_made *out);
+
 struct gguf_head {
     char architecture[64], name[256], quantisation[16];
     int64_t params, context_length, layers, hidden, heads, kv_heads, vocab, tensors, bytes;
     int64_t layers_of, params_of; /* of the shape that it has fewer layers than; -1: it has them all */
+    int64_t seed;                 /* of a model that gguf_write wrote; -1 */
     char digest[65];              /* SHA-256 of the head and the size: names the file without reading all of it */
 };
 enum joulet_status gguf_read_head(const char *path, struct gguf_head *out, struct joulet_error *err);

@@ -18,7 +18,7 @@
 /* What the head says, before it is judged. */
 struct facts {
     struct gguf_text architecture, name;
-    int64_t layers_of, params_of;
+    int64_t layers_of, params_of, seed;
     int64_t file_type, layers, context, hidden, heads, kv_heads, vocab, tokens;
     int64_t alignment;
 };
@@ -37,6 +37,7 @@ static void read_key(struct gguf_cursor *c, struct facts *f, struct gguf_model *
         {gguf_is(key, "general.alignment"), &f->alignment},
         {gguf_is(key, "joulet.layers_of"), &f->layers_of},
         {gguf_is(key, "joulet.parameters_of"), &f->params_of},
+        {gguf_is(key, "joulet.seed"), &f->seed},
         {gguf_is(rest, "block_count"), &f->layers},
         {gguf_is(rest, "context_length"), &f->context},
         {gguf_is(rest, "embedding_length"), &f->hidden},
@@ -188,6 +189,7 @@ static enum joulet_status read_all(const uint8_t *bytes, size_t n, struct gguf_h
     struct gguf_cursor c = {.at = bytes, .left = n};
     struct facts f = {.layers_of = -1,
                       .params_of = -1,
+                      .seed = -1,
                       .file_type = -1,
                       .layers = -1,
                       .context = -1,
@@ -222,6 +224,7 @@ static enum joulet_status read_all(const uint8_t *bytes, size_t n, struct gguf_h
     bool fewer = f.layers > 0 && f.layers_of > f.layers;
     out->layers_of = fewer ? f.layers_of : -1;
     out->params_of = fewer ? f.params_of : -1;
+    out->seed = f.seed;
     out->context_length = f.context;
     out->hidden = f.hidden;
     out->heads = f.heads;

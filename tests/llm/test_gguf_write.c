@@ -84,6 +84,34 @@ static void fewer_layers_are_told(void **state)
     assert_true(h.layers == 4 && h.layers_of == -1 && h.params_of == -1);
 }
 
+/* What a file was written from is found again from its head, changes included. */
+static void what_was_written_is_found(void **state)
+{
+    static const struct {
+        const char *changes[2];
+        enum gguf_quant quant;
+        uint64_t seed;
+    } rows[] = {{{NULL, NULL}, GGUF_Q4_0, 1}, {{"layers=2", NULL}, GGUF_Q8_0, 7}, {{"ffn=512", "heads=4"}, GGUF_F16, 1}};
+    const char *path = scratch_path("found.gguf");
+    struct gguf_made made;
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct gguf_shape s = tiny();
+        for (int k = 0; k < 2 && rows[i].changes[k]; k++)
+            assert_int_equal(gguf_shape_change(&s, rows[i].changes[k], NULL), JOULET_OK);
+        assert_int_equal(gguf_write(path, &s, rows[i].quant, rows[i].seed, NULL, NULL, NULL), JOULET_OK);
+        assert_true(gguf_find_made(path, &made));
+        assert_string_equal(made.shape.name, s.name);
+        assert_true(made.shape.layers == s.layers && made.shape.ffn == s.ffn && made.shape.heads == s.heads &&
+                    made.shape.layers_of == s.layers_of && made.quant == rows[i].quant && made.seed == rows[i].seed);
+    }
+    struct gguf_shape s = tiny();
+    snprintf(s.name, sizeof s.name, "tiny-layers2-"); /* names that say nothing known */
+    assert_int_equal(gguf_write(path, &s, GGUF_Q4_0, 1, NULL, NULL, NULL), JOULET_OK);
+    assert_false(gguf_find_made(path, &made));
+    assert_false(gguf_find_made(scratch_path("nowhere.gguf"), &made));
+}
+
 static void size_is_foretold(void **state)
 {
     static const enum gguf_quant quants[] = {GGUF_F16, GGUF_Q8_0, GGUF_Q4_0};
@@ -346,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bytes_are_fixed_by_the_seed),
         cmocka_unit_test(fewer_layers_are_told),
+        cmocka_unit_test(what_was_written_is_found),
         cmocka_unit_test(size_is_foretold),
         cmocka_unit_test(quantiles_are_normal),
         cmocka_unit_test(halves_round_to_even),

@@ -163,7 +163,7 @@ static void add_trace(struct run_profile *p)
 static void add_points(struct run_profile *p, double token_s, double token_j)
 {
     static const double positions[] = {128, 512, 2048, 4096}, batches[] = {1, 2, 4, 8}, prompts[] = {32, 128, 512};
-    struct run_profile_point x = {.tokens = 100};
+    struct run_profile_point x = {.tokens = 100, .limit_j = NAN};
     snprintf(x.phase, sizeof x.phase, "decode");
     for (size_t i = 0; i < JL_COUNT(positions); i++) {
         snprintf(x.series, sizeof x.series, "position");

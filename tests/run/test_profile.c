@@ -95,7 +95,7 @@ static void what_was_read_can_grow(void **state)
 static void half_characters_are_readable(void **state)
 {
     struct run_profile p, again;
-    struct run_profile_point x = {.series = "model"};
+    struct run_profile_point x = {.series = "model", .limit_j = NAN};
     (void)state;
     profile_sample(&p, PROFILE_EMPTY);
     memset(x.label, 'a', sizeof x.label - 2);

@@ -1,7 +1,9 @@
 /* profiled_server.c - stands in for a llama-server with joulet's probe inside: its command line and its API, steps made of
- * components of known power, a ring file in JOULET_PROBE_DIR. SIM_CURVE: file of its power; SIM_SLOWER: factor on all times;
- * SIM_REFUSES: nothing can be executed again; SIM_STATIC: nothing is told; SIM_LOAD_MS: so long it draws SIM_LOAD_WATTS before it
- * listens. */
+ * components of known power, a ring file in JOULET_PROBE_DIR, slots. A model of fewer layers, heads, words or a narrower
+ * feed-forward, by its file's name, takes as much less as the shape "tiny" would. SIM_CURVE: file of its power; SIM_SLOWER:
+ * factor on all times; SIM_REFUSES: nothing can be executed again; SIM_STATIC: nothing is told; SIM_CONTEXT, SIM_PROMPT: tokens
+ * with which attention and prompts take twice their time; SIM_HEADS: share of attention's time that goes with its heads;
+ * SIM_LOAD_MS: so long it draws SIM_LOAD_WATTS before it listens; SIM_STEPS: steps also where nobody asks for a ring. */
 #include "tests/sim_engine/sim_probe.h"
 
 #include <signal.h>
@@ -30,6 +32,32 @@ static void load(const char *curve, const char *ms)
     usleep((useconds_t)(atof(ms) * 1e3));
 }
 
+/* Of the number behind `key` in the name of the model, the share of `all`; 1: it is not there. */
+static double share_of(const char *model, const char *key, double all)
+{
+    const char *at = strstr(model, key);
+    return at ? atof(at + strlen(key)) / all : 1;
+}
+
+static double number(const char *variable, double otherwise)
+{
+    const char *text = getenv(variable);
+    return text ? atof(text) : otherwise;
+}
+
+static struct sim_probe_options options_of(const char *model)
+{
+    struct sim_probe_options o = {.slower = number("SIM_SLOWER", 1),
+                                  .refuses = getenv("SIM_REFUSES") != NULL,
+                                  .context = number("SIM_CONTEXT", 0),
+                                  .prompt = number("SIM_PROMPT", 0)};
+    o.layers = strstr(model, "-layers") ? SIM_LAYERS - 1 : SIM_LAYERS;
+    o.ffn = share_of(model, "-ffn", 1024);
+    o.head = share_of(model, "-vocab", 2048);
+    o.attention = 1 - number("SIM_HEADS", 1) * (1 - share_of(model, "-heads", 8));
+    return o;
+}
+
 int main(int argc, char **argv)
 {
     struct sim_config c;
@@ -37,7 +65,7 @@ int main(int argc, char **argv)
     sigset_t ends;
     int signal_number;
     char model[256] = "sim";
-    const char *folder = getenv("JOULET_PROBE_DIR"), *slower = getenv("SIM_SLOWER"), *port = option(argc, argv, "--port");
+    const char *folder = getenv("JOULET_PROBE_DIR"), *port = option(argc, argv, "--port");
     const char *file = option(argc, argv, "-m");
     if (!port || !file)
         return 1;
@@ -50,11 +78,11 @@ int main(int argc, char **argv)
     c.curve = getenv("SIM_CURVE");
     c.slots = option(argc, argv, "-np") ? atoi(option(argc, argv, "-np")) : 1;
     c.idle_w = SIM_IDLE_WATTS;
-    struct sim_probe *p =
-        folder && !getenv("SIM_STATIC") ? sim_probe_open(folder, slower ? atof(slower) : 1, getenv("SIM_REFUSES") != NULL) : NULL;
-    if (!p && slower) {
-        c.prefill_ms *= atof(slower);
-        c.decode_ms *= atof(slower);
+    struct sim_probe_options o = options_of(model);
+    struct sim_probe *p = (folder || getenv("SIM_STEPS")) && !getenv("SIM_STATIC") ? sim_probe_open(folder, &o) : NULL;
+    if (!p) {
+        c.prefill_ms *= o.slower;
+        c.decode_ms *= o.slower;
     }
     if (p) {
         c.step = sim_probe_step;

@@ -1,5 +1,5 @@
 /* sim_engine.c - settings, life and books of the simulated engine: one thread accepts, one serves each connection, one generation
- * runs at a time. */
+ * runs at a time, or as many as there are slots (sim_batch.c). */
 #include "tests/sim_engine/sim_internal.h"
 
 #include <arpa/inet.h>
@@ -329,8 +329,11 @@ struct sim_engine *sim_engine_start(const struct sim_config *c, struct joulet_er
         jl_fail(err, JOULET_IO, "port %d cannot be listened on: %s", c->port, strerror(errno));
     } else if (open_books(e, err)) {
         sim_power(e, e->t_start_ns, c->idle_w);
+        e->batch = c->step && c->slots > 1 ? sim_batch_open(e) : NULL;
         if (pthread_create(&e->acceptor, NULL, accept_all, e) == 0)
             return e;
+        sim_batch_stop(e->batch);
+        sim_batch_close(e->batch);
         jl_fail(err, JOULET_MEMORY, "no thread could be started");
     }
     release(e);
@@ -344,6 +347,8 @@ void sim_engine_stop(struct sim_engine *e)
     atomic_store(&e->stopping, true);
     shutdown(e->listen_fd, SHUT_RDWR);
     pthread_join(e->acceptor, NULL);
+    sim_batch_stop(e->batch);
     reap(e, true);
+    sim_batch_close(e->batch);
     release(e);
 }

@@ -13,6 +13,12 @@ struct sim_fault {
     int64_t request; /* only this generation (0 is the first); -1: all */
 };
 
+#define SIM_SLOTS 64
+struct sim_row { /* of a step: so many tokens of one sequence, behind `position` in its cache */
+    int64_t tokens, position;
+    int slot;
+};
+
 struct sim_config {
     int port;                     /* 0: a free one */
     double overhead_ms;           /* from the request to the start of prefill */
@@ -21,15 +27,15 @@ struct sim_config {
     int64_t tokens; /* made when the request names no limit */
     int64_t eos;    /* an end token (without text) is the so-manieth; 0: never */
     int64_t context;
-    int slots;                               /* generations at once, which together draw as one does; 0 and 1: one */
+    int slots; /* generations at once; 0 and 1: one. They share their steps, or draw together as one does */
     const char *model, *key, *curve, *truth; /* key, curve, truth may be NULL */
     bool openai;                             /* no llama.cpp routes, no timings */
     bool stamps; /* its timings say when it sent its pieces, as those of real engines do, not when it meant to */
     struct sim_fault faults[16];
     size_t n_faults;
-    /* In place of prefill_ms, decode_ms and their watts: a step of so many tokens begins at t_ns, `position` tokens are in the
-     * cache. Writes what it draws (sim_engine_power) and returns how long it takes, ns. Called before it begins. NULL: none. */
-    int64_t (*step)(void *user, int64_t t_ns, int64_t tokens, int64_t position);
+    /* In place of prefill_ms, decode_ms and their watts: a step of these rows begins at t_ns. Writes what it draws
+     * (sim_engine_power) and returns how long it takes, ns. Called before it begins. NULL: none. */
+    int64_t (*step)(void *user, int64_t t_ns, const struct sim_row *rows, size_t n);
     void *step_user;
 };
 void sim_config_init(struct sim_config *c);

@@ -407,13 +407,13 @@ static bool make_steps(struct job *j)
 {
     const struct sim_config *f = &j->e->config;
     int64_t t = j->t.t_prefill_ns;
-    t += f->step(f->step_user, t, j->prompt - j->cached, j->cached);
+    t += f->step(f->step_user, t, &(struct sim_row){j->prompt - j->cached, j->cached, 0}, 1);
     for (int64_t i = 0; i < j->tokens; i++) {
         int64_t now = jl_mono_ns();
         t = t > now ? t : now;
         if (i == 0)
             j->t.t_decode_ns = t;
-        int64_t next = i + 1 < j->tokens ? t + f->step(f->step_user, t, 1, j->prompt + i) : t;
+        int64_t next = i + 1 < j->tokens ? t + f->step(f->step_user, t, &(struct sim_row){1, j->prompt + i, 0}, 1) : t;
         if (i + 1 == j->tokens)
             tell_power(j, t, f->idle_w);
         if (!sim_wait_until(j->c, t))
@@ -425,6 +425,24 @@ static bool make_steps(struct job *j)
     }
     j->t.t_end_ns = t;
     return true;
+}
+
+/* Steps that are made for several at once. */
+static bool make_shared_steps(struct job *j)
+{
+    int seat = sim_batch_take(j->e->batch, j->prompt, j->cached, j->tokens);
+    bool ok = seat >= 0;
+    for (int64_t i = 0; ok && i < j->tokens; i++) {
+        int64_t t = sim_batch_wait(j->e->batch, seat, i + 1);
+        if (i == 0)
+            j->t.t_decode_ns = t;
+        j->t_announced = j->t.t_end_ns = t;
+        j->t.generated_tokens = i + 1;
+        ok = t >= 0 && (!j->stream || send_token(j, i));
+    }
+    if (seat >= 0)
+        sim_batch_leave(j->e->batch, seat);
+    return ok;
 }
 
 static void finish(struct job *j)
@@ -463,10 +481,12 @@ static void run(struct job *j)
         return;
     }
     if (f->step) {
-        if ((!j->stream || sim_stream_begin(j->c)) && make_steps(j))
+        bool shared = j->e->batch, ok = (!j->stream || sim_stream_begin(j->c)) && (shared ? make_shared_steps(j) : make_steps(j));
+        if (ok)
             finish(j);
-        else
+        else if (!shared) /* its power is that of the others too */
             break_off(j, outcome_of(j));
+        j->c->broken |= !ok;
         return;
     }
     tell_power(j, t->t_prefill_ns, f->prefill_w);

@@ -42,6 +42,7 @@ struct sim_engine {
     char *last_body;
     char last_prompt[65];
     atomic_bool busy;
+    struct sim_batch *batch; /* NULL: one generation at a time */
 };
 
 /* sim_http.c */
@@ -60,6 +61,16 @@ const struct sim_fault *sim_fault_of(const struct sim_engine *e, int64_t request
 void sim_power(struct sim_engine *e, int64_t t_ns, double watts);
 void sim_add_truth(struct sim_engine *e, const struct sim_truth *t);
 void sim_die(struct sim_engine *e);
+
+/* sim_batch.c */
+struct sim_batch *sim_batch_open(struct sim_engine *e);
+void sim_batch_stop(struct sim_batch *b);  /* who waits is let go */
+void sim_batch_close(struct sim_batch *b); /* after that, and when nobody waits any more */
+/* A slot for a generation, when one is free; -1: the engine stops. */
+int sim_batch_take(struct sim_batch *b, int64_t prompt, int64_t cached, int64_t tokens);
+/* Until so many of its tokens are made: when the last one was; -1: the engine stops. */
+int64_t sim_batch_wait(struct sim_batch *b, int seat, int64_t made);
+void sim_batch_leave(struct sim_batch *b, int seat);
 
 /* sim_routes.c */
 void sim_answer(struct sim_connection *c, const struct sim_http *q);

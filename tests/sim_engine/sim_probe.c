@@ -11,8 +11,9 @@
 #define RECORDS 65536u
 
 const struct sim_part sim_parts[] = {
-    {WIRE_EMBEDDING, 0.05, 15}, {WIRE_ATTENTION_NORM, 0.3, 40}, {WIRE_ATTENTION, 2.4, 30}, {WIRE_FFN_NORM, 0.3, 40},
-    {WIRE_FFN, 3.0, 95},        {WIRE_OUTPUT_NORM, 0.3, 40},    {WIRE_HEAD, 4.5, 60},
+    {WIRE_EMBEDDING, 0.05, 15, 0.5, 0}, {WIRE_ATTENTION_NORM, 0.3, 40, 0.1, 0}, {WIRE_ATTENTION, 2.4, 30, 0.5, 0.02},
+    {WIRE_FFN_NORM, 0.3, 40, 0.1, 0},   {WIRE_FFN, 3.0, 95, 0.15, 0.03},        {WIRE_OUTPUT_NORM, 0.3, 40, 0.1, 0},
+    {WIRE_HEAD, 4.5, 60, 0.15, 0.03},
 };
 const size_t sim_part_count = JL_COUNT(sim_parts);
 
@@ -20,8 +21,7 @@ struct sim_probe {
     struct sim_engine *engine;
     struct wire_head *head;
     struct wire_record *records;
-    double slower;
-    bool refuses; /* to execute anything again */
+    struct sim_probe_options o;
     uint32_t graph;
     struct jl_rng rng;
     int order[WIRE_AGAIN + 1], at, n; /* segments of this block; -1 the one without repeats */
@@ -33,32 +33,87 @@ static bool in_layers(enum wire_kind k)
     return k == WIRE_ATTENTION_NORM || k == WIRE_ATTENTION || k == WIRE_FFN_NORM || k == WIRE_FFN;
 }
 
-double sim_component_j(enum wire_kind kind)
+static int layers_of(const struct sim_probe_options *o)
 {
-    double j = kind == WIRE_NONE ? SIM_REST_MS * 1e-3 * SIM_REST_WATTS : 0;
+    return o->layers > 0 ? o->layers : SIM_LAYERS;
+}
+
+static double or_one(double x)
+{
+    return x > 0 ? x : 1;
+}
+
+/* Seconds and watts of one stretch in a step of n sequences. */
+static double part_s(const struct sim_probe_options *o, const struct sim_part *part, size_t n, double position)
+{
+    double s = part->ms * 1e-3 * o->slower * (1 + part->more_time * (double)(n - 1));
+    if (part->kind == WIRE_ATTENTION)
+        s *= or_one(o->attention) * (o->context > 0 ? 1 + position / o->context : 1);
+    else if (part->kind == WIRE_FFN)
+        s *= or_one(o->ffn);
+    else if (part->kind == WIRE_HEAD)
+        s *= or_one(o->head);
+    return s;
+}
+
+static double part_w(const struct sim_part *part, size_t n)
+{
+    return part->watts * (1 + part->more_power * (double)(n - 1));
+}
+
+static double rest_s(const struct sim_probe_options *o, size_t n)
+{
+    return SIM_REST_MS * 1e-3 * o->slower * (1 + SIM_MORE_REST * (double)(n - 1));
+}
+
+double sim_step_j(const struct sim_probe_options *o, enum wire_kind kind, size_t n, double position)
+{
+    double j = kind == WIRE_NONE ? rest_s(o, n) * SIM_REST_WATTS : 0;
     for (size_t i = 0; i < sim_part_count; i++)
         if (sim_parts[i].kind == kind)
-            j = sim_parts[i].ms * 1e-3 * sim_parts[i].watts * (in_layers(kind) ? SIM_LAYERS : 1);
+            j += part_s(o, &sim_parts[i], n, position) * part_w(&sim_parts[i], n) * (in_layers(kind) ? layers_of(o) : 1);
     return j;
+}
+
+double sim_whole_step_j(const struct sim_probe_options *o, size_t n, double position)
+{
+    double j = sim_step_j(o, WIRE_NONE, n, position);
+    for (size_t i = 0; i < sim_part_count; i++)
+        j += sim_step_j(o, sim_parts[i].kind, n, position);
+    return j;
+}
+
+static double wide(const struct sim_probe_options *o, double tokens)
+{
+    return SIM_WIDE * (o->prompt > 0 ? 1 + tokens / o->prompt : 1);
+}
+
+double sim_prompt_j(const struct sim_probe_options *o, double tokens)
+{
+    return wide(o, tokens) * (sim_whole_step_j(o, 1, 0) - sim_step_j(o, WIRE_NONE, 1, 0));
+}
+
+static const struct sim_probe_options plain = {.slower = 1};
+
+double sim_component_j(enum wire_kind kind)
+{
+    return sim_step_j(&plain, kind, 1, 0);
 }
 
 double sim_component_token_j(void)
 {
-    double j = sim_component_j(WIRE_NONE);
-    for (size_t i = 0; i < sim_part_count; i++)
-        j += sim_component_j(sim_parts[i].kind);
-    return j;
+    return sim_whole_step_j(&plain, 1, 0);
 }
 
-struct sim_probe *sim_probe_open(const char *folder, double slower, bool refuses)
+struct sim_probe *sim_probe_open(const char *folder, const struct sim_probe_options *o)
 {
     struct sim_probe *p = calloc(1, sizeof(*p));
     int64_t now = jl_mono_ns();
     char path[4096];
     const char *level = getenv("JOULET_PROBE_LEVEL");
     size_t bytes = WIRE_HEAD_BYTES + RECORDS * sizeof(struct wire_record);
-    snprintf(path, sizeof(path), "%s/" WIRE_FILE, folder, (long long)getpid(), (unsigned long long)now);
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    snprintf(path, sizeof(path), "%s/" WIRE_FILE, folder ? folder : "", (long long)getpid(), (unsigned long long)now);
+    int fd = folder ? open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : memfd_create("ring", MFD_CLOEXEC);
     void *at =
         fd >= 0 && ftruncate(fd, (off_t)bytes) == 0 ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) : MAP_FAILED;
     if (fd >= 0)
@@ -69,8 +124,7 @@ struct sim_probe *sim_probe_open(const char *folder, double slower, bool refuses
     }
     p->head = at;
     p->records = (struct wire_record *)((char *)at + WIRE_HEAD_BYTES);
-    p->slower = slower;
-    p->refuses = refuses;
+    p->o = *o;
     p->rng = (struct jl_rng){1};
     *p->head = (struct wire_head){.version = WIRE_VERSION,
                                   .head_bytes = WIRE_HEAD_BYTES,
@@ -119,7 +173,8 @@ static void record(struct sim_probe *p, const struct wire_record *r)
 struct step {
     struct sim_probe *p;
     int64_t t_ns;
-    double scale;
+    double scale, position;
+    size_t n; /* sequences */
     uint32_t tokens, stops;
     uint16_t flags;
     bool watched;
@@ -149,8 +204,8 @@ static void tell_nodes(struct step *s, const struct sim_part *part, int layer, i
 
 static void run_part(struct step *s, const struct sim_part *part, int layer, bool again)
 {
-    int64_t end = s->t_ns + jl_ns(part->ms * 1e-3 * s->scale);
-    sim_engine_power(s->p->engine, s->t_ns, SIM_IDLE_WATTS + part->watts);
+    int64_t end = s->t_ns + jl_ns(part_s(&s->p->o, part, s->n, s->position) * s->scale);
+    sim_engine_power(s->p->engine, s->t_ns, SIM_IDLE_WATTS + part_w(part, s->n));
     if (s->watched && s->p->head->level == WIRE_NODES && part->kind == WIRE_ATTENTION && !again)
         tell_nodes(s, part, layer, end);
     else if (s->watched)
@@ -170,7 +225,7 @@ static const struct sim_part *part_of(enum wire_kind kind)
 
 static void run_kind(struct step *s, enum wire_kind kind, bool again)
 {
-    for (int layer = 0; layer < (in_layers(kind) ? SIM_LAYERS : 1); layer++)
+    for (int layer = 0; layer < (in_layers(kind) ? layers_of(&s->p->o) : 1); layer++)
         run_part(s, part_of(kind), in_layers(kind) ? layer : -1, again);
 }
 
@@ -178,7 +233,7 @@ static void run_graph(struct step *s)
 {
     static const enum wire_kind layer[] = {WIRE_ATTENTION_NORM, WIRE_ATTENTION, WIRE_FFN_NORM, WIRE_FFN};
     run_kind(s, WIRE_EMBEDDING, false);
-    for (int l = 0; l < SIM_LAYERS; l++)
+    for (int l = 0; l < layers_of(&s->p->o); l++)
         for (size_t k = 0; k < JL_COUNT(layer); k++)
             run_part(s, part_of(layer[k]), l, false);
     run_kind(s, WIRE_OUTPUT_NORM, false);
@@ -194,7 +249,7 @@ static int segment(struct sim_probe *p, int64_t now)
     bool any = false;
     for (int g = 0; g < WIRE_AGAIN; g++)
         any |= atomic_load(&p->head->control.again[g]) > 0;
-    if (!any || p->refuses)
+    if (!any || p->o.refuses)
         return -1;
     if (now >= p->segment_until_ns) {
         if (p->at >= p->n) {
@@ -219,15 +274,43 @@ static bool watches(struct sim_probe *p)
     return asked == WIRE_AS_SET ? jl_rng_below(&p->rng, 2) == 0 : asked == WIRE_WATCH_ALL;
 }
 
-int64_t sim_probe_step(void *probe, int64_t t_ns, int64_t tokens, int64_t position)
+static void tell_sequences(struct sim_probe *p, const struct step *s, int64_t t_ns, const struct sim_row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        record(p, &(struct wire_record){.kind = WIRE_SEQUENCE,
+                                        .layer = -1,
+                                        .tokens = (uint32_t)rows[i].tokens,
+                                        .a = (uint32_t)rows[i].slot,
+                                        .b = (uint32_t)rows[i].position,
+                                        .t0_ns = (uint64_t)t_ns,
+                                        .t1_ns = (uint64_t)s->t_ns});
+    record(p, &(struct wire_record){
+                  .kind = WIRE_STEP, .layer = -1, .tokens = s->tokens, .t0_ns = (uint64_t)t_ns, .t1_ns = (uint64_t)s->t_ns});
+}
+
+static void begin_step(struct step *s, struct sim_probe *p, int64_t t_ns, const struct sim_row *rows, size_t n)
+{
+    double position = 0, tokens = 0;
+    for (size_t i = 0; i < n; i++) {
+        position += (double)rows[i].position / (double)n;
+        tokens += (double)rows[i].tokens;
+    }
+    bool prompt = rows[0].tokens > 1;
+    *s = (struct step){.p = p,
+                       .t_ns = t_ns,
+                       .scale = prompt ? wide(&p->o, tokens) : 1,
+                       .position = prompt ? 0 : position,
+                       .n = n,
+                       .tokens = (uint32_t)tokens,
+                       .watched = watches(p)};
+}
+
+int64_t sim_probe_step(void *probe, int64_t t_ns, const struct sim_row *rows, size_t n)
 {
     struct sim_probe *p = probe;
-    struct step s = {.p = p,
-                     .t_ns = t_ns,
-                     .scale = p->slower * (tokens > 1 ? SIM_WIDE : 1),
-                     .tokens = (uint32_t)tokens,
-                     .watched = watches(p)};
-    int group = tokens == 1 ? segment(p, t_ns) : -1;
+    struct step s;
+    begin_step(&s, p, t_ns, rows, n);
+    int group = rows[0].tokens == 1 ? segment(p, t_ns) : -1;
     s.flags = group >= 0 ? wire_segment(groups[group][0]) : 0;
     p->graph++;
     atomic_fetch_add(&p->head->counts[WIRE_N_GRAPHS], 1);
@@ -245,15 +328,8 @@ int64_t sim_probe_step(void *probe, int64_t t_ns, int64_t tokens, int64_t positi
                                     .flags = (uint16_t)(s.flags | (s.watched ? WIRE_WATCHED : 0)),
                                     .t0_ns = (uint64_t)t_ns,
                                     .t1_ns = (uint64_t)graph_end});
-    record(p, &(struct wire_record){.kind = WIRE_SEQUENCE,
-                                    .layer = -1,
-                                    .tokens = s.tokens,
-                                    .b = (uint32_t)position,
-                                    .t0_ns = (uint64_t)t_ns,
-                                    .t1_ns = (uint64_t)s.t_ns});
-    record(p, &(struct wire_record){
-                  .kind = WIRE_STEP, .layer = -1, .tokens = s.tokens, .t0_ns = (uint64_t)t_ns, .t1_ns = (uint64_t)s.t_ns});
-    int64_t end = s.t_ns + jl_ns(SIM_REST_MS * 1e-3 * p->slower);
+    tell_sequences(p, &s, t_ns, rows, n);
+    int64_t end = s.t_ns + jl_ns(rest_s(&p->o, n));
     sim_engine_power(p->engine, s.t_ns, SIM_IDLE_WATTS + SIM_REST_WATTS);
     record(p, &(struct wire_record){
                   .kind = WIRE_SAMPLE, .layer = -1, .t0_ns = (uint64_t)s.t_ns, .t1_ns = (uint64_t)(s.t_ns + (end - s.t_ns) / 2)});

@@ -1,0 +1,212 @@
+/* profile_batch.c - several answers at once: what a token costs against the batch, and where the probe looks, what of it each
+ * component takes. Everything is measured while all of the answers decode, from the last first token to the first last one. A
+ * batch has components of its own (profile/measure.h): that a kind draws the same power in every batch is not assumed. */
+#include "cli/profile.h"
+#include "cli/session_span.h"
+
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define PLAIN_PASSES 2
+#define AGAIN_PASSES 2 /* of the slow sensor's repeats */
+#define DRAIN_NS     50000000
+
+struct stream {
+    pthread_t thread;
+    bool started;
+    struct profiling *x;
+    struct generation ask;
+    struct generated g;
+    enum joulet_status status;
+};
+
+struct batch {
+    struct profiling *x;
+    size_t n;
+    int64_t tokens;
+    struct measure *m; /* NULL: no components */
+};
+/* While all decode. */
+struct together {
+    double tokens, seconds;
+    struct joulet_energy e;
+};
+
+static void *answer(void *user)
+{
+    struct stream *t = user;
+    t->status = engine_generate(t->x->choice.engine, &t->ask, &t->g, NULL, NULL, NULL);
+    return NULL;
+}
+
+/* The ring is read meanwhile, before it comes round. */
+static void join(struct profiling *x, struct stream *t)
+{
+    struct timespec until;
+    int ended = t->started ? ETIMEDOUT : 0;
+    while (ended == ETIMEDOUT) {
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += DRAIN_NS;
+        until.tv_sec += until.tv_nsec / JL_NS_PER_S;
+        until.tv_nsec %= JL_NS_PER_S;
+        ended = pthread_timedjoin_np(t->thread, NULL, &until);
+        profile_drain(x);
+    }
+}
+
+static bool ask_all(struct batch *b, struct stream *all)
+{
+    struct profiling *x = b->x;
+    bool ok = true;
+    for (size_t i = 0; ok && i < b->n; i++) {
+        all[i].x = x;
+        all[i].ask = x->q;
+        all[i].ask.model = x->choice.model;
+        all[i].ask.max_tokens = b->tokens;
+        all[i].ask.prompt = x->prompt ? x->prompt : x->plan.prompts[0].text;
+        generated_init(&all[i].g);
+        ok = all[i].started = pthread_create(&all[i].thread, NULL, answer, &all[i]) == 0;
+    }
+    for (size_t i = 0; i < b->n; i++)
+        join(x, &all[i]);
+    return ok;
+}
+
+/* From the last first token to the first last one; false: one failed, or they never were all at it. */
+static bool common_span(const struct stream *all, size_t n, joulet_mark *from, joulet_mark *to, double *tokens)
+{
+    *from = 0;
+    *to = INT64_MAX;
+    *tokens = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (all[i].status != JOULET_OK || !all[i].g.n_token_ns)
+            return false;
+        joulet_mark first = all[i].g.token_ns[0], last = all[i].g.token_ns[all[i].g.n_token_ns - 1];
+        *from = first > *from ? first : *from;
+        *to = last < *to ? last : *to;
+    }
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < all[i].g.n_token_ns; k++)
+            *tokens += all[i].g.token_ns[k] > *from && all[i].g.token_ns[k] <= *to;
+    return *to > *from;
+}
+
+static bool measure_span(struct batch *b, const struct stream *all, struct together *out)
+{
+    struct profiling *x = b->x;
+    joulet_mark from, to;
+    double tokens;
+    if (!common_span(all, b->n, &from, &to, &tokens))
+        return false;
+    session_window(&x->s, "batch", from, to, x->s.idle, false);
+    joulet_energy_chain(&out->e, &x->s.run.windows[x->s.run.n_windows - 1].energy.total);
+    out->tokens += tokens;
+    out->seconds += jl_s(to - from);
+    profile_span(x, "decode", jl_s(from - x->s.run.start_ns), jl_s(to - x->s.run.start_ns));
+    return true;
+}
+
+/* All answers once; what they took is added to *out. */
+static bool pass(struct batch *b, enum measure_pass kind, struct together *out)
+{
+    struct profiling *x = b->x;
+    struct measure *own = x->m;
+    struct stream *all = calloc(b->n, sizeof *all);
+    profile_drain(x);
+    profile_watch(x, kind);
+    if (b->m)
+        x->m = b->m;
+    joulet_mark from = joulet_mark_now(x->s.meter);
+    if (b->m)
+        measure_begin(b->m, kind, from);
+    bool ok = all && ask_all(b, all);
+    ok = ok && measure_span(b, all, out);
+    profile_drain(x);
+    if (b->m) {
+        measure_end(b->m);
+        if (ok)
+            profile_samples(x, from, joulet_mark_now(x->s.meter));
+    }
+    x->m = own;
+    for (size_t i = 0; all && i < b->n; i++)
+        if (all[i].x)
+            generated_release(&all[i].g);
+    free(all);
+    profile_power_add(x);
+    return ok && !atomic_load(&cli_cancel);
+}
+
+/* ---- components ---------------------------------------------------------------------------------------------------------- */
+
+static double token_j(const struct together *t)
+{
+    return t->tokens > 0 ? t->e.net_j / t->tokens : NAN;
+}
+
+static void add_components(struct batch *b, const struct measure_result *r, double tokens)
+{
+    static const char *const names[] = {"attention", "ffn", "head", "norm", "layer", "rest"};
+    for (int k = 0; k < MEASURE_KINDS; k++) {
+        struct run_profile_point p = {.series = "batch", .phase = "decode", .x = (double)b->n, .tokens = tokens};
+        if (!(r->unit_s[k] > 0))
+            continue;
+        snprintf(p.component, sizeof p.component, "%s", names[k]);
+        p.seconds = r->unit_s[k];
+        p.joules = r->limit_only[k] ? NAN : r->energy_j[k];
+        p.joules_pm = r->limit_only[k] ? NAN : r->pm_j[k];
+        p.limit_j = r->limit_only[k] ? r->limit_j[k] : NAN;
+        run_profile_add_point(&b->x->p, &p);
+    }
+}
+
+/* The same ways as for one sequence: plain, lock-in, or shares of the batch's own energy. */
+static bool components(struct batch *b, const struct together *plain)
+{
+    struct profiling *x = b->x;
+    struct together watched = {.e = JOULET_ENERGY_UNKNOWN}, again = {.e = JOULET_ENERGY_UNKNOWN};
+    struct ring_control lockin, was = x->again;
+    struct measure_result r;
+    b->m->source = x->every > 1 ? MEASURE_SAMPLED : MEASURE_WATCHED;
+    bool ok = pass(b, b->m->source, &watched);
+    if (ok && x->every == 1 && x->level == WIRE_COMPONENTS && measure_plan(b->m, x->reading_s, &lockin)) {
+        measure_from(b->m, MEASURE_AGAIN);
+        x->again = lockin;
+        for (int i = 0; ok && i < AGAIN_PASSES; i++)
+            ok = pass(b, MEASURE_AGAIN, &again);
+        x->again = was;
+    }
+    double ratio = token_j(&watched) / token_j(plain);
+    if (!ok || !measure_solve(b->m, MEASURE_DECODE, ratio, &r))
+        return false;
+    if (!r.known || r.path == JOULET_COMPONENTS_TIME || x->every > 1)
+        measure_by_time(b->m, MEASURE_DECODE, token_j(plain), &r);
+    if (r.known && r.path == JOULET_COMPONENTS_TIME)
+        run_profile_note(&x->p, "%zu answers at once: components are shares of time, assuming equal power", b->n);
+    if (r.known)
+        add_components(b, &r, plain->tokens);
+    return true;
+}
+
+bool profile_batch(struct profiling *x, size_t n, int64_t tokens)
+{
+    struct batch b = {.x = x, .n = n, .tokens = tokens};
+    struct together plain = {.e = JOULET_ENERGY_UNKNOWN};
+    struct joulet_error err;
+    bool ok = true;
+    for (int i = 0; ok && i < PLAIN_PASSES; i++)
+        ok = pass(&b, MEASURE_ASIDE, &plain);
+    if (plain.tokens > 0)
+        profile_point(x, "batch", "decode", (double)n, plain.tokens, plain.seconds, &plain.e);
+    else
+        run_profile_note(&x->p, "%zu answers at once: they never all decoded at the same time, so nothing is told of them", n);
+    if (ok && x->probe && x->level != WIRE_STAGES && measure_open(&b.m, &err) == JOULET_OK) {
+        b.m->sequences = n;
+        ok = components(&b, &plain);
+    }
+    measure_close(b.m);
+    return ok;
+}
