@@ -1,6 +1,7 @@
 /* profile_batch.c - several answers at once: what a token costs against the batch, and where the probe looks, what of it each
- * component takes. Everything is measured while all of the answers decode, from the last first token to the first last one. A
- * batch has components of its own (profile/measure.h): that a kind draws the same power in every batch is not assumed. */
+ * component takes. Everything is measured while all of the answers decode, from the last second token (before the first one lay
+ * the prompts of others) to the first last one. A batch has components of its own (profile/measure.h): that a kind draws the same
+ * power in every batch is not assumed. */
 #include "cli/profile.h"
 #include "cli/session_span.h"
 
@@ -76,22 +77,37 @@ static bool ask_all(struct batch *b, struct stream *all)
     return ok;
 }
 
-/* From the last first token to the first last one; false: one failed, or they never were all at it. */
+/* Tokens of one answer in a span. One that came over its end counts as far as it was made inside: those of one step come one
+ * after the other, and the step was paid for all of them. */
+static double made_between(const struct generated *g, joulet_mark from, joulet_mark to)
+{
+    double made = 0;
+    for (size_t k = 1; k < g->n_token_ns; k++) {
+        joulet_mark t0 = g->token_ns[k - 1], t1 = g->token_ns[k];
+        joulet_mark begin = t0 > from ? t0 : from, end = t1 < to ? t1 : to;
+        if (t1 > t0 && end > begin)
+            made += (double)(end - begin) / (double)(t1 - t0);
+        else if (t1 == t0 && t1 > from && t1 <= to)
+            made += 1; /* several in one piece */
+    }
+    return made;
+}
+
+/* From the last second token to the first last one; false: one failed, or they never were all at it. */
 static bool common_span(const struct stream *all, size_t n, joulet_mark *from, joulet_mark *to, double *tokens)
 {
     *from = 0;
     *to = INT64_MAX;
     *tokens = 0;
     for (size_t i = 0; i < n; i++) {
-        if (all[i].status != JOULET_OK || !all[i].g.n_token_ns)
+        if (all[i].status != JOULET_OK || all[i].g.n_token_ns < 3)
             return false;
-        joulet_mark first = all[i].g.token_ns[0], last = all[i].g.token_ns[all[i].g.n_token_ns - 1];
+        joulet_mark first = all[i].g.token_ns[1], last = all[i].g.token_ns[all[i].g.n_token_ns - 1];
         *from = first > *from ? first : *from;
         *to = last < *to ? last : *to;
     }
     for (size_t i = 0; i < n; i++)
-        for (size_t k = 0; k < all[i].g.n_token_ns; k++)
-            *tokens += all[i].g.token_ns[k] > *from && all[i].g.token_ns[k] <= *to;
+        *tokens += made_between(&all[i].g, *from, *to);
     return *to > *from;
 }
 

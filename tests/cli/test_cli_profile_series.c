@@ -1,0 +1,385 @@
+/* test_cli_profile_series.c - `joulet profile` against what is varied: models with one component less, several answers at once,
+ * the tokens in the context, the length of the prompt. The simulated engine says what each of them really costs. */
+#include "lib/platform/platform.h"
+#include "run/profile.h"
+#include "tests/cli/program.h"
+#include "tests/sim_engine/sim_probe.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TRIES    3 /* a machine that is busy with others may keep the sensor from being read: once more then */
+#define SENSOR   ";device=amdgpu-energy"
+#define AT_ONCE  8
+#define ENV_MOST 4
+
+static const char *model(void)
+{
+    struct program made = {0};
+    static bool there;
+    if (!there) {
+        program_run(&made, ARGS("model", "make", "--shape", "tiny", "-o", scratch("tiny.gguf")));
+        assert_int_equal(made.code, 0);
+        program_release(&made);
+    }
+    there = true;
+    return scratch("tiny.gguf");
+}
+
+/* One profile of several that run beside each other; each has folders, a curve and a server of its own. */
+struct one {
+    const char *args[10], *vars[ENV_MOST]; /* variables of the engine */
+    struct program p;
+    struct run_profile r;
+    const char *env[ENV_MOST + 5];
+    char *texts[8];
+};
+
+static char *place(const char *name, int i)
+{
+    char file[64];
+    snprintf(file, sizeof file, "%s%d", name, i);
+    return jl_strdup(scratch(file));
+}
+
+static void start(struct one *o, int i)
+{
+    const char *args[40] = {"profile",    "--engine", PROFILED_SERVER, "-m", model(),
+                            "--baseline", "1s",       "--requests",    "1",  "--json"};
+    size_t n = 10, e = 0;
+    char *curve = o->texts[0] = place("curve", i), *runtime = o->texts[1] = place("runtime", i);
+    remove(curve);
+    mkdir(runtime, 0700);
+    o->texts[2] = jl_strf("SIM_CURVE=%s", curve);
+    o->texts[3] = jl_strf("XDG_RUNTIME_DIR=%s", runtime);
+    o->texts[4] = jl_strf("follow:%s%s", curve, SENSOR);
+    o->texts[5] = place("profile", i);
+    o->texts[6] = jl_strf("JOULET_DATA_DIR=%s/data%d", scratch(""), i);
+    remove(o->texts[5]);
+    o->env[e++] = o->texts[2];
+    o->env[e++] = o->texts[3];
+    o->env[e++] = o->texts[6];
+    o->env[e++] = "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0";
+    for (size_t k = 0; k < ENV_MOST && o->vars[k]; k++)
+        o->env[e++] = o->vars[k];
+    o->env[e] = NULL;
+    args[n++] = "--sim";
+    args[n++] = o->texts[4];
+    args[n++] = "-o";
+    args[n++] = o->texts[5];
+    for (size_t k = 0; k < JL_COUNT(o->args) && o->args[k]; k++)
+        args[n++] = o->args[k];
+    args[n++] = "why is that so";
+    args[n] = NULL;
+    o->p = (struct program){.env = o->env};
+    program_start(&o->p, args);
+}
+
+static void release(struct one *o)
+{
+    program_release(&o->p);
+    for (size_t i = 0; i < JL_COUNT(o->texts); i++) {
+        free(o->texts[i]);
+        o->texts[i] = NULL;
+    }
+}
+
+/* Its record; release it. */
+static void finish(struct one *o)
+{
+    struct jl_buf b;
+    struct joulet_error err;
+    program_end(&o->p);
+    if (o->p.code != 0)
+        fail_msg("ended with %d: %s", o->p.code, kept(&o->p.err));
+    jl_buf_init(&b, (size_t)64 << 20);
+    if (jl_read_file(o->texts[5], &b, &err) != JOULET_OK || run_profile_from_json(b.data, b.len, &o->r, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    jl_buf_release(&b);
+    release(o);
+}
+
+static const struct run_profile_point *point(const struct run_profile *p, const char *series, double x, const char *component)
+{
+    for (size_t i = 0; i < p->n_points; i++)
+        if (!strcmp(p->points[i].series, series) && p->points[i].x == x && !strcmp(p->points[i].component, component))
+            return &p->points[i];
+    return NULL;
+}
+
+/* ---- models with one component less -------------------------------------------------------------------------------- */
+
+static int models_left(int i)
+{
+    char *folder = jl_strf("%s/data%d/joulet/models", scratch(""), i), **names;
+    size_t n = 0;
+    if (jl_list_dir(folder, &names, &n, NULL) == JOULET_OK)
+        jl_free_list(names, n);
+    free(folder);
+    return (int)n;
+}
+
+static double token_j(struct sim_probe_options o)
+{
+    o.slower = 1;
+    return sim_whole_step_j(&o, 1, 0);
+}
+
+struct difference {
+    const char *what;
+    struct sim_probe_options less;
+    int changed;
+    bool seen;  /* it is large enough to be told */
+    bool probe; /* both servers have it; else none has */
+};
+
+/* True: as it is in truth. Otherwise the sentence says what is not. */
+static bool as_in_truth(const struct run_profile *p, const struct difference *d, char *why, size_t size)
+{
+    const struct run_profile_point *whole = point(p, "model", 0, ""), *less = point(p, "model", 2, ""),
+                                   *one = point(p, "model", 3, "");
+    struct sim_probe_options plain = {0};
+    double all = token_j(plain), truth = all - token_j(d->less);
+    assert_non_null(whole);
+    assert_non_null(less);
+    assert_non_null(one);
+    assert_non_null(point(p, "model", 1, ""));
+    assert_true(d->probe == (p->n_rows > 0));
+    for (size_t i = 0; i < p->n_notes; i++)
+        assert_null(strstr(p->notes[i], "without the probe"));
+    assert_true(one->joules * d->changed - less->joules < 1e-9 * all);
+    snprintf(why, size, "%s: %.4g J +- %.2g (at most %.3g) of %.4g J a token, and in truth %.4g of %.4g", d->what, less->joules,
+             less->joules_pm, less->limit_j, whole->joules, truth, all);
+    if (fabs(whole->joules - all) > fmax(whole->joules_pm, 0.05 * all))
+        return false;
+    if (!d->seen)
+        return isfinite(less->limit_j) && less->limit_j >= truth && one->limit_j * d->changed >= truth;
+    return isnan(less->limit_j) && fabs(less->joules - truth) <= fmax(less->joules_pm, 0.05 * truth);
+}
+
+/* Four kinds, and heads of which nobody could tell anything; beside each other, so that it takes no longer than one. */
+static void what_is_taken_away_costs_the_difference(void **state)
+{
+    static const struct difference rows[] = {{"layers", {.layers = SIM_LAYERS - 1}, 1, true},
+                                             {"ffn", {.ffn = 0.75}, 256, true, true},
+                                             {"heads", {.attention = 0.5}, 4, true},
+                                             {"vocab", {.head = 0.5}, 1024, true},
+                                             {"heads", {.attention = 1 - 0.5e-3}, 4, false}};
+    struct one all[JL_COUNT(rows)];
+    char why[200] = "";
+    bool done[JL_COUNT(rows)] = {false}, ok = false;
+    (void)state;
+    for (int tries = 0; tries < TRIES && !ok; tries++) {
+        for (size_t i = 0; i < JL_COUNT(rows); i++) {
+            all[i] = (struct one){.args = {"-n", "10", "--against", rows[i].what, rows[i].probe ? NULL : "--coarse"},
+                                  .vars = {"SIM_SLOWER=1", "SIM_STEPS=1", rows[i].seen ? NULL : "SIM_HEADS=0.001"}};
+            if (!done[i])
+                start(&all[i], (int)i);
+        }
+        ok = true;
+        for (size_t i = 0; i < JL_COUNT(rows); i++) {
+            if (done[i])
+                continue;
+            finish(&all[i]);
+            done[i] = as_in_truth(&all[i].r, &rows[i], why, sizeof why);
+            ok &= done[i];
+            assert_int_equal(models_left((int)i), 0);
+            run_profile_release(&all[i].r);
+        }
+    }
+    if (!ok)
+        fail_msg("%s", why);
+}
+
+static void an_interrupted_profile_leaves_no_model(void **state)
+{
+    struct one o = {.args = {"--coarse", "-n", "8", "--against", "ffn"}, .vars = {"SIM_SLOWER=1"}};
+    (void)state;
+    start(&o, 7);
+    while (models_left(7) != 1 || access(o.texts[0], F_OK)) /* the curve: an engine runs */
+        usleep(20000);
+    kill(o.p.pid, SIGINT);
+    program_end(&o.p);
+    assert_int_equal(o.p.code, 130);
+    assert_int_equal(models_left(7), 0);
+    release(&o);
+}
+
+static void what_cannot_be_compared_is_said_at_once(void **state)
+{
+    static const struct {
+        const char *make[6]; /* changes of the shape */
+        const char *args[4], *says;
+        int code;
+    } rows[] = {
+        {{NULL}, {"--against", "layers", "-m", "no-model.gguf"}, "`joulet model make` has written", 2},
+        {{NULL}, {"--against", "layers", "--engine", "http://127.0.0.1:1"}, "`joulet model make` has written", 2},
+        {{"--with", "layers=1"}, {"--against", "layers"}, "nothing would be left with less", 2},
+        {{"--with", "heads=4"}, {"--against", "heads"}, "nothing would be left with less", 2},
+        {{NULL}, {"--against", "ffn", "--context", "1000000000"}, "GB of memory", 5},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct program p = {0}, made = {0};
+        program_run(&made, ARGS("model", "make", "--force", "--shape", "tiny", "-o", scratch("small.gguf"), rows[i].make[0],
+                                rows[i].make[1]));
+        assert_int_equal(made.code, 0);
+        program_release(&made);
+        const char *args[16] = {"profile", "--sim", "1", "--engine", PROFILED_SERVER, "-m", scratch("small.gguf")};
+        memcpy(args + 7, rows[i].args, sizeof rows[i].args);
+        program_run(&p, args);
+        if (p.code != rows[i].code)
+            fail_msg("row %zu ended with %d: %s", i, p.code, kept(&p.err));
+        must_say(kept(&p.err), rows[i].says);
+        program_release(&p);
+    }
+}
+
+/* A file that may not grow is what a full disk looks like from inside. */
+static void a_full_disk_leaves_nothing(void **state)
+{
+    struct one o = {.args = {"--coarse", "--against", "ffn"}, .vars = {"SIM_SLOWER=1"}};
+    struct rlimit was, small;
+    (void)state;
+    model();
+    getrlimit(RLIMIT_FSIZE, &was);
+    small = was;
+    small.rlim_cur = 1 << 20;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small);
+    start(&o, 6);
+    program_end(&o.p);
+    setrlimit(RLIMIT_FSIZE, &was);
+    assert_int_equal(o.p.code, 5);
+    must_say(kept(&o.p.err), "MB");
+    assert_int_equal(models_left(6), 0);
+    release(&o);
+}
+
+/* ---- batches, contexts, prompts -------------------------------------------------------------------------------------- */
+
+static bool near_truth(const struct run_profile_point *p, double truth, char *why, size_t size)
+{
+    if (!p) {
+        snprintf(why, size, "a point is missing");
+        return false;
+    }
+    snprintf(why, size, "%s %g %s: %.4g J +- %.2g, and in truth %.4g J", p->series, p->x, p->component, p->joules, p->joules_pm,
+             truth);
+    return fabs(p->joules - truth) <= fmax(0.05 * truth, isnan(p->joules_pm) ? 0 : 0.5 * p->joules_pm);
+}
+
+/* Weights are read once for all sequences: a token of eight at once takes a third of the energy, attention hardly less. */
+static bool batches_are_true(const struct run_profile *p, char *why, size_t size)
+{
+    static const struct {
+        const char *name;
+        enum wire_kind kind;
+    } kinds[] = {{"attention", WIRE_ATTENTION}, {"ffn", WIRE_FFN}, {"head", WIRE_HEAD}};
+    static const size_t batches[] = {1, 2, 8};
+    struct sim_probe_options o = {.slower = 1};
+    for (size_t i = 0; i < JL_COUNT(batches); i++) {
+        size_t n = batches[i];
+        if (!near_truth(point(p, "batch", (double)n, ""), sim_whole_step_j(&o, n, 0) / (double)n, why, size))
+            return false;
+        for (size_t k = 0; k < JL_COUNT(kinds); k++)
+            if (!near_truth(point(p, "batch", (double)n, kinds[k].name), sim_step_j(&o, kinds[k].kind, n, 0) / (double)n, why,
+                            size))
+                return false;
+    }
+    return true;
+}
+
+/* A prompt's fixed part is shared by its tokens. The engine's own loop behind it is not in it. */
+static bool prompts_are_true(const struct run_profile *p, char *why, size_t size)
+{
+    struct sim_probe_options o = {.slower = 1, .prompt = 100};
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_points; i++) {
+        const struct run_profile_point *x = &p->points[i];
+        double truth = sim_prompt_j(&o, x->x) / x->x;
+        if (strcmp(x->series, "prompt") != 0)
+            continue;
+        n++;
+        snprintf(why, size, "a prompt of %g tokens: %.4g J a token, and in truth %.4g J", x->x, x->joules, truth);
+        if (fabs(x->joules - truth) > 0.1 * truth)
+            return false;
+    }
+    return n == 3;
+}
+
+/* Classes that double. Attention takes twice its time at 200 tokens, nothing else does. */
+static bool contexts_are_true(const struct run_profile *p, char *why, size_t size)
+{
+    struct sim_probe_options o = {.slower = 1, .context = 200};
+    size_t n = 0;
+    for (size_t i = 0; i < p->n_points; i++) {
+        const struct run_profile_point *x = &p->points[i];
+        bool attention = !strcmp(x->component, "attention"), ffn = !strcmp(x->component, "ffn");
+        if (strcmp(x->series, "position") || !(attention || ffn))
+            continue;
+        n++;
+        if (!near_truth(x, sim_step_j(&o, attention ? WIRE_ATTENTION : WIRE_FFN, 1, x->x), why, size))
+            return false;
+    }
+    snprintf(why, size, "%zu points", n);
+    return n >= 6;
+}
+
+static void series_follow_the_engine(void **state)
+{
+    static const struct {
+        const char *args[10], *vars[ENV_MOST];
+        bool (*check)(const struct run_profile *p, char *why, size_t size);
+    } rows[] = {
+        {{"-n", "10", "--batches", "1,2,8"}, {"SIM_SLOWER=1"}, batches_are_true},
+        {{"-n", "4", "--coarse", "--prompt-tokens", "40,100,200"},
+         {"SIM_SLOWER=1", "SIM_PROMPT=100", "SIM_STEPS=1"},
+         prompts_are_true},
+        {{"-n", "140"}, {"SIM_SLOWER=1", "SIM_CONTEXT=200"}, contexts_are_true},
+    };
+    struct one all[JL_COUNT(rows)];
+    char why[200] = "";
+    bool done[JL_COUNT(rows)] = {false}, ok = false;
+    (void)state;
+    for (int tries = 0; tries < TRIES && !ok; tries++) {
+        for (size_t i = 0; i < JL_COUNT(rows); i++) {
+            all[i] = (struct one){.r = {.n_points = 0}};
+            memcpy(all[i].args, rows[i].args, sizeof rows[i].args);
+            memcpy(all[i].vars, rows[i].vars, sizeof rows[i].vars);
+            if (!done[i])
+                start(&all[i], (int)i);
+        }
+        ok = true;
+        for (size_t i = 0; i < JL_COUNT(rows); i++) {
+            if (done[i])
+                continue;
+            finish(&all[i]);
+            done[i] = rows[i].check(&all[i].r, why, sizeof why);
+            ok &= done[i];
+            run_profile_release(&all[i].r);
+        }
+    }
+    if (!ok)
+        fail_msg("%s", why);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_taken_away_costs_the_difference),
+
+        cmocka_unit_test(an_interrupted_profile_leaves_no_model),
+        cmocka_unit_test(what_cannot_be_compared_is_said_at_once),
+        cmocka_unit_test(a_full_disk_leaves_nothing),
+        cmocka_unit_test(series_follow_the_engine),
+    };
+    return cmocka_run_group_tests(tests, scratch_open, scratch_close);
+}
