@@ -80,7 +80,7 @@ static void tell_settings(struct profiling *x)
     }
     double threads = (double)cli_int(x->cli, "threads", 0);
     set(to, "threads", threads > 0 ? threads : number(&x->p.machine, "cores"));
-    set(to, "parallel", profile_slots(x));
+    set(to, "parallel", 1); /* more slots are there for --batches alone */
     tell_cache(to);
     const char *flash = run_pairs_get(to, "engine_option_flash-attn");
     if (flash && jl_word_in("on,off", ',', flash))

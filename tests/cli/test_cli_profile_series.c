@@ -167,11 +167,11 @@ static bool as_in_truth(const struct run_profile *p, const struct difference *d,
 /* Four kinds, and heads of which nobody could tell anything; beside each other, so that it takes no longer than one. */
 static void what_is_taken_away_costs_the_difference(void **state)
 {
-    static const struct difference rows[] = {{"layers", {.layers = SIM_LAYERS - 1}, 1, true},
+    static const struct difference rows[] = {{"layers", {.layers = SIM_LAYERS - 1}, 1, true, false},
                                              {"ffn", {.ffn = 0.75}, 256, true, true},
-                                             {"heads", {.attention = 0.5}, 4, true},
-                                             {"vocab", {.head = 0.5}, 1024, true},
-                                             {"heads", {.attention = 1 - 0.5e-3}, 4, false}};
+                                             {"heads", {.attention = 0.5}, 4, true, false},
+                                             {"vocab", {.head = 0.5}, 1024, true, false},
+                                             {"heads", {.attention = 1 - 0.5e-3}, 4, false, false}};
     struct one all[JL_COUNT(rows)];
     char why[200] = "";
     bool done[JL_COUNT(rows)] = {false}, ok = false;
