@@ -51,7 +51,7 @@ struct ledger {
     pthread_mutex_t writing; /* held while rows are on their way to the store; before any other lock */
     pthread_mutex_t lock;    /* of all below; taken after that of the metering */
     struct item *first, *last, *heads[HEADS];
-    size_t n, text_bytes;
+    size_t n, text_bytes, taken; /* taken: out of the list, on their way to the store */
     bool failing;
     uint64_t n_stored, n_dropped, n_said;
 };
@@ -171,7 +171,7 @@ void ledger_final(struct ledger *l, const struct metered *x)
 void ledger_state(struct ledger *l, struct metering_kept *out)
 {
     pthread_mutex_lock(&l->lock);
-    *out = (struct metering_kept){l->n_stored, l->n_dropped, l->n, l->failing};
+    *out = (struct metering_kept){l->n_stored, l->n_dropped, l->n + l->taken, l->failing};
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -188,6 +188,7 @@ static size_t take_due(struct ledger *l, bool all)
         take_out(l, i);
         l->rows[n++].item = i;
     }
+    l->taken = n;
     pthread_mutex_unlock(&l->lock);
     return n;
 }
@@ -196,6 +197,7 @@ static size_t take_due(struct ledger *l, bool all)
 static void put_back(struct ledger *l, size_t n)
 {
     pthread_mutex_lock(&l->lock);
+    l->taken = 0;
     for (size_t k = 0; k < n; k++) {
         struct item *i = l->rows[k].item, *newer = find(l, i->key);
         if (!newer && l->n < LEDGER_ITEMS) {
@@ -332,6 +334,7 @@ static void tell_success(struct ledger *l, size_t n)
     l->n_said = l->n_dropped;
     l->failing = false;
     l->n_stored += n;
+    l->taken = 0;
     pthread_mutex_unlock(&l->lock);
     if (dropped) {
         jl_fail(&said, JOULET_LIMIT, "requests are stored again; %llu of them were lost meanwhile, because too many waited",

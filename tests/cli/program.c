@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATIENCE_S 60 /* a hanging program fails the test instead of hanging it */
+#define PATIENCE_S 180 /* a hanging program fails the test instead of hanging it */
 
 static char folder[64];
 

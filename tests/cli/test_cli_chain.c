@@ -80,7 +80,7 @@ static json_t *settled(const char *url, const char *id)
 {
     char *path = jl_strf("/joulet/requests/%s", id);
     json_t *r = page(url, path);
-    for (int i = 0; i < 1200 && !json_is_false(json_object_get(json_object_get(r, "energy"), "provisional")); i++) {
+    for (int i = 0; i < 3000 && !json_is_false(json_object_get(json_object_get(r, "energy"), "provisional")); i++) {
         usleep(50000);
         json_decref(r);
         r = page(url, path);
@@ -283,7 +283,7 @@ static void an_inner_one_that_comes_later(void **state)
     start(&outer, ARGS("serve", "--no-store", "--listen", "127.0.0.1:0", "--upstream", url, "--sim", "55"));
     assert_null(strstr(kept(&outer.p.out), "(joulet"));
     start(&inner, ARGS("serve", "--no-store", "--listen", at, "--upstream", engine, "--sim", "20"));
-    for (int i = 0; i < 600 && !taken; i++) {
+    for (int i = 0; i < 3000 && !taken; i++) {
         char *answer = curl(outer.url, "/completion -d '{\"prompt\":\"a b\",\"n_predict\":2}'"), *id = id_of(answer);
         char *path = jl_strf("/joulet/requests/%s", id);
         json_t *r = page(outer.url, path);

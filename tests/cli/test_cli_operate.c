@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define OK_HEAD     "HTTP/1.1 200 OK\r\n"
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 180000
 
 static const struct play first_plays[] = {{.bytes = OK_HEAD "Content-Length: 5\r\n\r\nfirst"}};
 static const struct play second_plays[] = {{.bytes = OK_HEAD "Content-Length: 6\r\n\r\nsecond"}};

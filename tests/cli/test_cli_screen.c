@@ -12,7 +12,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 60000 };
+enum { PATIENCE_MS = 180000 };
 
 struct terminal {
     int fd;

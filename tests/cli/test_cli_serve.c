@@ -179,7 +179,7 @@ static void requests_have_an_energy(void **state)
     json_t *answer = curl_json(url, "/completion -d '{\"prompt\":\"a b c d\",\"n_predict\":50}'");
     assert_true(json_is_true(json_object_get(json_object_get(answer, "energy"), "provisional")));
     json_t *all = curl_json(url, "/joulet/energy");
-    for (int i = 0; i < 600 && json_integer_value(json_object_get(all, "final")) < 1; i++) {
+    for (int i = 0; i < 3000 && json_integer_value(json_object_get(all, "final")) < 1; i++) {
         usleep(100000);
         json_decref(all);
         all = curl_json(url, "/joulet/energy");
@@ -251,7 +251,7 @@ static void an_engine_found_again(void **state)
     } while (second == first);
     engine_is_at(second);
     got = shell(command);
-    for (int i = 0; i < 600 && !strstr(got, " 200"); i++) {
+    for (int i = 0; i < 3000 && !strstr(got, " 200"); i++) {
         usleep(100000);
         free(got);
         got = shell(command);

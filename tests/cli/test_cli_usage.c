@@ -213,7 +213,7 @@ static void kill_9_keeps_the_accounts(void **state)
     size_t written = 0;
     (void)state;
     char *url = started(&p, db);
-    for (int i = 0; i < 1200 && written < 4; i++, usleep(100000)) {
+    for (int i = 0; i < 3000 && written < 4; i++, usleep(100000)) {
         now = accounts_in(db);
         if (now.measured_j <= x.measured_j)
             continue;
@@ -285,7 +285,7 @@ static void a_full_disk_stops_nothing(void **state)
     signal(SIGXFSZ, SIG_DFL);
     program_until_out(&p, "measures sim0.cpu (simulated)");
     char *url = strndup(kept(&p.out), strcspn(kept(&p.out), " "));
-    for (int i = 0; i < 300 && !strstr(kept(&p.err), "requests are not stored"); i++) {
+    for (int i = 0; i < 3000 && !strstr(kept(&p.err), "requests are not stored"); i++) {
         ask(url, "", id);
         assert_int_equal(strlen(id), 16);
     }

@@ -119,7 +119,7 @@ static void judge(const struct cell *c, const struct generated *g, enum joulet_s
 /* What the server sees of an abort: LM Studio a word, the others the end of the connection, which ends their work. */
 static void judge_abort(const struct cell *c, struct mock *m)
 {
-    for (int i = 0; i < 5000 && c->source == SPOKEN; i++, jl_sleep_until(jl_mono_ns() + 2000000)) {
+    for (int i = 0; i < 90000 && c->source == SPOKEN; i++, jl_sleep_until(jl_mono_ns() + 2000000)) {
         char *last = mock_last_request(m);
         bool said = strstr(last, "\"type\":\"cancel\"") != NULL;
         free(last);
@@ -161,7 +161,7 @@ static void exchange(const struct cell *c)
                                  .top_p = NAN,
                                  .min_p = NAN,
                                  .repeat_penalty = NAN,
-                                 .timeout_s = 60};
+                                 .timeout_s = 180};
     if (engine_open_as(&e, mock_url(p.m), NULL, w->protocol, &p.cancel, &err) != JOULET_OK)
         fail_msg("%s: %s", w->label, err.message);
     config.routes = routes;

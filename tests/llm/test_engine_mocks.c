@@ -17,7 +17,7 @@
 
 #define ASKED                                                                                                                    \
     .model = "m", .max_tokens = -1, .context_length = -1, .top_k = -1, .seed = -1, .temperature = NAN, .top_p = NAN,             \
-    .min_p = NAN, .repeat_penalty = NAN, .timeout_s = 20
+    .min_p = NAN, .repeat_penalty = NAN, .timeout_s = 180
 
 #define C "composed"
 

@@ -65,7 +65,7 @@ static void exchange(size_t i)
                                  .top_p = NAN,
                                  .min_p = NAN,
                                  .repeat_penalty = NAN,
-                                 .timeout_s = 20,
+                                 .timeout_s = 180,
                                  .thinking = THINKING_LOW,
                                  .keep_alive = "forever"};
     atomic_bool cancel = false;

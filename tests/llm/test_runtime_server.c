@@ -61,7 +61,7 @@ static bool has_arguments(const struct jl_buf *log, const char *a, const char *b
 /* True when the process is gone or only waits to be reaped by whoever inherited it. */
 static bool gone(int64_t pid)
 {
-    for (int i = 0; i < 6000 && runtime_process_start(pid) >= 0; i++)
+    for (int i = 0; i < 18000 && runtime_process_start(pid) >= 0; i++)
         usleep(10000);
     return runtime_process_start(pid) < 0;
 }

@@ -336,7 +336,7 @@ int stand_in_requests(const struct stand_in *s)
 
 void stand_in_await_all(const struct stand_in *s, int n)
 {
-    int64_t until = jl_mono_ns() + 60 * JL_NS_PER_S;
+    int64_t until = jl_mono_ns() + 180 * JL_NS_PER_S;
     while (stand_in_requests(s) < n && jl_mono_ns() < until)
         jl_sleep_until(jl_mono_ns() + 5000000);
 }

@@ -56,7 +56,7 @@ static void await_port(void)
     struct sockaddr_in a = {
         .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)bmc.port)};
     bool open = false;
-    for (int64_t until = jl_mono_ns() + 20 * JL_NS_PER_S; !open && jl_mono_ns() < until;) {
+    for (int64_t until = jl_mono_ns() + 180 * JL_NS_PER_S; !open && jl_mono_ns() < until;) {
         int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         open = connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
         close(fd);

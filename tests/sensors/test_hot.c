@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #define ZONE    "sys/class/powercap/intel-rapl:0/energy_uj"
-#define PATIENT (60 * JL_NS_PER_S)
+#define PATIENT (180 * JL_NS_PER_S)
 
 static struct joulet *meter(const char *sensors)
 {

@@ -30,7 +30,7 @@ void client_send(int fd, const char *bytes, size_t n);
 void client_say(int fd, const char *text);
 /* Reads one answer. head_only: of a HEAD. */
 void client_read(int fd, struct answer *a, bool head_only);
-bool client_closed(int fd); /* waits until it is, for at most 20 s */
+bool client_closed(int fd); /* waits until it is, for at most three minutes */
 /* The value of a header, malloc'ed; NULL none. */
 char *answer_header(const struct answer *a, const char *name);
 void answer_release(struct answer *a);

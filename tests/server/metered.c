@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATIENCE_NS ((int64_t)60 * JL_NS_PER_S)
+#define PATIENCE_NS ((int64_t)300 * JL_NS_PER_S)
 
 void open_metering_on(struct metered_server *s, const char *sim, const struct metering_options *what)
 {

@@ -284,7 +284,7 @@ static void traffic_goes_on(void **state)
     int64_t last = -1;
     for (size_t i = 0; i < JL_COUNT(signals); i++) {
         int64_t pid = -1;
-        for (int64_t until = jl_mono_ns() + 60 * JL_NS_PER_S; pid <= 0 || pid == last;) { /* a new one has begun to work */
+        for (int64_t until = jl_mono_ns() + 180 * JL_NS_PER_S; pid <= 0 || pid == last;) { /* a new one has begun to work */
             assert_true(jl_mono_ns() < until);
             wait_served(&l, 1);
             pid = metering_recogniser(s.metering);

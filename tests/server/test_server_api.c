@@ -311,7 +311,7 @@ static void read_until(int fd, struct jl_buf *b, const char *words)
     char bytes[4096];
     while (!b->data || !strstr(b->data, words)) {
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        assert_int_equal(poll(&p, 1, 60000), 1);
+        assert_int_equal(poll(&p, 1, 180000), 1);
         ssize_t n = recv(fd, bytes, sizeof bytes, 0);
         assert_true(n > 0);
         jl_buf_add(b, bytes, (size_t)n);
@@ -603,7 +603,7 @@ static void a_stream_ends_with_its_reader(void **state)
     client_say(fd, "GET /joulet/requests?follow=1 HTTP/1.1\r\n" HOST "\r\n");
     read_until(fd, &b, "retry: ");
     close(fd);
-    for (int64_t until = jl_mono_ns() + 60 * JL_NS_PER_S;;) {
+    for (int64_t until = jl_mono_ns() + 180 * JL_NS_PER_S;;) {
         json_t *health = get(f.server, "/joulet/health", 200);
         bool alone = number(health, "connections") == 1; /* the one that asks */
         json_decref(health);

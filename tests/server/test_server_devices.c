@@ -9,7 +9,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#define PATIENCE_NS ((int64_t)60 * JL_NS_PER_S)
+#define PATIENCE_NS ((int64_t)300 * JL_NS_PER_S)
 
 /* ---- a machine ----------------------------------------------------------------------------------------------------------- */
 

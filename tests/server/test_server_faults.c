@@ -22,7 +22,7 @@ static const struct play hello[] = {{.bytes = OK_HEAD "Content-Length: 5\r\n\r\n
 
 static void wait_until_idle(struct front *f)
 {
-    for (int64_t until_ns = jl_mono_ns() + 20 * JL_NS_PER_S; server_active(f->server) && jl_mono_ns() < until_ns;)
+    for (int64_t until_ns = jl_mono_ns() + 180 * JL_NS_PER_S; server_active(f->server) && jl_mono_ns() < until_ns;)
         jl_sleep_until(jl_mono_ns() + 2000000);
     assert_int_equal(server_active(f->server), 0);
 }
@@ -131,7 +131,7 @@ static void pipelined_requests(void **state)
     client_read(fd, &a, false);
     answer_release(&a);
     client_say(fd, "POST /2 HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabcGET /3 HTTP/1.1\r\n" HOST "\r\n");
-    for (int64_t until_ns = jl_mono_ns() + 20 * JL_NS_PER_S; upstream_requests(f.upstream) < 3 && jl_mono_ns() < until_ns;)
+    for (int64_t until_ns = jl_mono_ns() + 180 * JL_NS_PER_S; upstream_requests(f.upstream) < 3 && jl_mono_ns() < until_ns;)
         jl_sleep_until(jl_mono_ns() + 2000000);
     close(fd);
     assert_int_equal(upstream_requests(f.upstream), 3);
@@ -365,16 +365,16 @@ static void clients_that_leave(void **state)
         front_start(&f, &rows[i], 1, NULL);
         int fd = client_connect(f.server);
         client_say(fd, "POST /x HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\n{}");
-        for (int k = 0; k < 10000 && upstream_requests(f.upstream) == 0; k++)
+        for (int k = 0; k < 180000 && upstream_requests(f.upstream) == 0; k++)
             usleep(1000);
         usleep(50000);
         int64_t left_ns = jl_mono_ns();
         close(fd);
-        for (int k = 0; k < 20000 && isnan(upstream_left_s(f.upstream)); k++)
+        for (int k = 0; k < 180000 && isnan(upstream_left_s(f.upstream)); k++)
             usleep(1000);
         double after_s = jl_s(jl_mono_ns() - left_ns);
         assert_false(isnan(upstream_left_s(f.upstream)));
-        if (after_s > 5)
+        if (after_s > 60) /* else as long as the upstream likes: for ever */
             fail_msg("row %zu: closed after %g s", i, after_s);
         wait_until_idle(&f);
         assert_int_equal(front_said(&f, "http"), 0); /* no fault of the upstream */
@@ -490,7 +490,7 @@ static void drains(void **state)
     front_start(&f, slow, 1, NULL);
     struct late l = {.f = &f, .fd = client_connect(f.server)};
     client_say(l.fd, "GET /x HTTP/1.1\r\n" HOST "\r\n");
-    for (int k = 0; k < 10000 && upstream_requests(f.upstream) == 0; k++)
+    for (int k = 0; k < 180000 && upstream_requests(f.upstream) == 0; k++)
         usleep(1000);
     pthread_create(&thread, NULL, read_late, &l);
     assert_true(server_drain(f.server, 20));
@@ -511,7 +511,7 @@ static void cuts_what_does_not_end(void **state)
     front_start(&f, silent, 1, NULL);
     int fd = client_connect(f.server);
     client_say(fd, "GET /x HTTP/1.1\r\n" HOST "\r\n");
-    for (int k = 0; k < 10000 && upstream_requests(f.upstream) == 0; k++)
+    for (int k = 0; k < 180000 && upstream_requests(f.upstream) == 0; k++)
         usleep(1000);
     assert_false(server_drain(f.server, 0.05));
     front_stop(&f);

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PATIENCE_NS ((int64_t)120 * JL_NS_PER_S)
+#define PATIENCE_NS ((int64_t)300 * JL_NS_PER_S)
 #define CHAT        "/v1/chat/completions"
 #define EVENT(text)                                                                                                              \
     "data: {\"object\":\"chat.completion.chunk\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text "\"}}]}\n\n"

@@ -50,7 +50,7 @@ static void *ask_on(void *arg)
 
 static void wait_for(atomic_uint *count, unsigned n)
 {
-    for (int64_t until = jl_mono_ns() + 60 * JL_NS_PER_S; atomic_load(count) < n && jl_mono_ns() < until;)
+    for (int64_t until = jl_mono_ns() + 180 * JL_NS_PER_S; atomic_load(count) < n && jl_mono_ns() < until;)
         jl_sleep_until(jl_mono_ns() + 1000000);
     assert_true(atomic_load(count) >= n);
 }

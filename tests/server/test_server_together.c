@@ -55,7 +55,7 @@ static char *text_of(const char *format, size_t chunks)
 
 static void wait_until_idle(struct front *f)
 {
-    for (int64_t until_ns = jl_mono_ns() + 60 * JL_NS_PER_S; server_active(f->server) && jl_mono_ns() < until_ns;)
+    for (int64_t until_ns = jl_mono_ns() + 180 * JL_NS_PER_S; server_active(f->server) && jl_mono_ns() < until_ns;)
         jl_sleep_until(jl_mono_ns() + 2000000);
     assert_int_equal(server_active(f->server), 0);
 }
@@ -156,7 +156,7 @@ static void one_does_not_read(void **state)
 
 static void wait_for_requests(struct front *f, size_t n)
 {
-    for (int k = 0; k < 60000 && upstream_requests(f->upstream) < n; k++)
+    for (int k = 0; k < 180000 && upstream_requests(f->upstream) < n; k++)
         usleep(1000);
     assert_int_equal(upstream_requests(f->upstream), n);
 }

@@ -68,7 +68,7 @@ static void switches(void **state)
     free(out);
     free(in);
     close(fd);
-    for (int i = 0; i < 20000 && server_active(f.server); i++)
+    for (int i = 0; i < 180000 && server_active(f.server); i++)
         usleep(1000);
     assert_int_equal(server_active(f.server), 0);
     front_stop(&f);
