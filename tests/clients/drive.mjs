@@ -28,7 +28,7 @@ export async function refusal(ask) {
 export async function run(connect, cases) {
     for (const [name, ask] of Object.entries(cases)) {
         if (!CONFIG.cases.includes(name)) continue;
-        for (const via of ["direct", "proxy"]) {
+        for (const via of CONFIG.ways) {
             let line;
             try {
                 const [seen, energies] = await ask(connect(CONFIG[via], name === "embeddings"));

@@ -37,7 +37,7 @@ def run(connect, cases):
     for name, case in cases.items():
         if name not in CONFIG["cases"]:
             continue
-        for via in ("direct", "proxy"):
+        for via in CONFIG["ways"]:
             try:
                 seen, energies = case(connect(CONFIG[via], name == "embeddings"))
                 line = {"case": name, "via": via, "seen": seen, "energies": energies}

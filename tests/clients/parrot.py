@@ -239,7 +239,7 @@ def folder(source, target):
         weights[at + "mlp.down_proj.weight"] = ([width, inner], array.array("f", bytes(4 * width * inner)))
         weights[at + "input_layernorm.weight"] = weights[at + "post_attention_layernorm.weight"] = ones
     write_safetensors(target + "/model.safetensors", {n: (s, a.tobytes()) for n, (s, a) in weights.items()})
-    shape.update(vocab_size=size, eos_token_id=end, tie_word_embeddings=False, max_position_embeddings=8192)
+    shape.update(vocab_size=size, eos_token_id=end, tie_word_embeddings=False, max_position_embeddings=16384)
     read["tokenizer_config.json"]["eos_token"] = END
     for name, o in read.items():
         with open(f"{target}/{name}", "w", encoding="utf-8") as f:
