@@ -33,6 +33,7 @@ struct metering_options {
     void *user;
     bool look_up;            /* whose processes serve, on which devices they are, and what of the processor's time is theirs */
     const char *probes;      /* folder in which probes inside engines write; must outlive it; NULL: none is looked for */
+    size_t waiting_most;     /* requests that wait for the store; 0: LEDGER_ITEMS */
     const char *learnt_path; /* where what was learnt of models is kept; must outlive it; NULL: nowhere */
 };
 struct metering;

@@ -37,6 +37,7 @@ struct row {
 struct ledger {
     struct metering *m;
     char proxy[20];
+    size_t most; /* that wait */
     struct jl_thread *thread;
     atomic_bool stop, ended;
     /* of its thread */
@@ -126,7 +127,7 @@ static void take_out(struct ledger *l, struct item *i)
 /* NULL: it is dropped. A text that is one too many is left out, and its length still told. */
 static struct item *new_item(struct ledger *l, const struct metered *x, struct ledger_text *text)
 {
-    struct item *i = l->n < LEDGER_ITEMS ? calloc(1, sizeof *i) : NULL;
+    struct item *i = l->n < l->most ? calloc(1, sizeof *i) : NULL;
     if (!i) {
         l->n_dropped++;
         return NULL;
@@ -200,7 +201,7 @@ static void put_back(struct ledger *l, size_t n)
     l->taken = 0;
     for (size_t k = 0; k < n; k++) {
         struct item *i = l->rows[k].item, *newer = find(l, i->key);
-        if (!newer && l->n < LEDGER_ITEMS) {
+        if (!newer && l->n < l->most) {
             append(l, i);
             continue;
         }
@@ -574,6 +575,7 @@ enum joulet_status ledger_open(struct ledger **out, struct metering *m, struct j
     if (!l)
         return jl_fail(err, JOULET_MEMORY, "out of memory");
     l->m = m;
+    l->most = m->o.waiting_most ? m->o.waiting_most : LEDGER_ITEMS;
     l->accounts_ns = jl_mono_ns();
     snprintf(l->proxy, sizeof l->proxy, "%016llx", (unsigned long long)jl_rng_next(&r));
     pthread_mutex_init(&l->lock, NULL);

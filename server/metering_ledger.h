@@ -7,7 +7,7 @@
 #include "report/usage.h"
 #include "server/metering_private.h"
 
-#define LEDGER_ITEMS    32768               /* requests that wait */
+#define LEDGER_ITEMS    32768               /* requests that wait, unless metering_options says other */
 #define LEDGER_TEXT     ((size_t)256 << 10) /* bytes of a request and of an answer that are kept */
 #define LEDGER_TEXT_ALL ((size_t)64 << 20)  /* of all that wait */
 

@@ -17,7 +17,8 @@
 #define ANSWER                                                                                                                   \
     HEAD "{\"choices\":[{\"message\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":3,\"x\":"     \
          "\"12345678\"}}"
-#define MANY    (LEDGER_ITEMS + 100)
+#define ITEMS   2000
+#define MANY    (ITEMS + 100)
 #define TRIES   6000 /* of 50 ms */
 #define PAUSE() jl_sleep_until(jl_mono_ns() + 50000000)
 
@@ -135,7 +136,7 @@ static void forget_said(void)
 
 static void start(struct stored *x, const char *db)
 {
-    struct metering_options m = {.n_channels = 1, .devices = 1, .keeps = db != NULL, .said = on_said};
+    struct metering_options m = {.n_channels = 1, .devices = 1, .keeps = db != NULL, .waiting_most = ITEMS, .said = on_said};
     m.db = db ? scratch_path(x->db, db) : NULL;
     forget_said();
     open_metering_on(&x->s, "40", &m);
@@ -468,7 +469,7 @@ static void fill_up(struct stored *x)
     }
     free(fake);
     assert_true(metering_kept(m, &kept));
-    assert_true(kept.waiting >= LEDGER_ITEMS);
+    assert_true(kept.waiting >= ITEMS);
     assert_true(kept.dropped >= 100);
 }
 
@@ -509,7 +510,7 @@ static void a_store_that_hangs(void **state)
     until_said("of them were lost meanwhile, because too many waited");
     until_written(&x);
     assert_true(metering_kept(x.s.metering, &kept));
-    assert_true(kept.stored >= 51 + LEDGER_ITEMS);
+    assert_true(kept.stored >= 51 + ITEMS);
     stop(&x);
 }
 

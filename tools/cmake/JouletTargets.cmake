@@ -22,7 +22,7 @@ function(joulet_test name)
   target_link_libraries(test_${name} PRIVATE ${T_LIBS} cmocka jl_platform jl_stats jl_base Threads::Threads m)
   add_test(NAME ${name} COMMAND test_${name})
   if(NOT T_TIMEOUT)
-    set(T_TIMEOUT 600) # ends what hangs; no test may fail because the machine is slow
+    set(T_TIMEOUT 1200) # ends what hangs; no test may fail because the machine is slow
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT} ENVIRONMENT "${T_ENV}" SKIP_RETURN_CODE 77 LABELS "${T_LABELS}")
 endfunction()
