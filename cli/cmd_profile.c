@@ -116,6 +116,8 @@ static int run_profile_command(struct cli *c, int argc, char **argv)
         code = get_prompts(&x, argc, argv);
     if (code == CLI_DONE)
         code = profile_series_read(&x);
+    if (code == CLI_DONE)
+        code = profile_replay_read(&x);
     if (code == CLI_DONE && x.power)
         code = session_open(&x.s, c, "profile");
     if (code == CLI_DONE) {
@@ -135,7 +137,7 @@ const struct command cmd_profile = {
     .options =
         "engine key protocol token pid remote model system raw seed temperature top-p top-k min-p repeat-penalty stop "
         "max-tokens context engine-option threads gpu-layers think think-budget timeout prompts level every coarse prompt-tokens "
-        "batches against requests "
+        "batches against cross-check requests "
         "duration "
         "layers phase data csv "
         "baseline sensors meter sim replay interval trust-root calibration measured-only json output run-id title grid "

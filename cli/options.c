@@ -233,6 +233,11 @@ const struct option_row option_table[] = {
      .choices = "layers,ffn,heads,vocab",
      .help = "Also a model that joulet made with one layer, an eighth of the feed-forward, a group of heads or half of the "
              "vocabulary less: the difference is what these cost."},
+    {.name = "cross-check",
+     .type = OPTION_STRING,
+     .arg = "KINDS",
+     .help = "Also components alone, over and over for 2 s each: large (3 % of a token and more), all, or as in "
+             "attention,ffn,head,norms."},
     {.name = "batches",
      .type = OPTION_STRING,
      .arg = "LIST",

@@ -48,7 +48,8 @@ struct profiling {
     enum measure_pass *passes; /* of each request */
     size_t n_passes;
     bool lockin;
-    struct ring_control again;
+    struct ring_control again, loops;
+    size_t first_loop;                   /* of the run's windows */
     struct grid_levels lengths, batches; /* of prompts; of sequences at once; n 0: not asked for */
     joulet_mark until;                   /* of --duration */
     struct profile_power *power;
@@ -93,6 +94,11 @@ void profile_span(struct profiling *x, const char *stage, double from_s, double 
 void profile_thin_requests(
     struct profiling *x); /* after each request: its text goes, and it itself or others where they are many */
 void profile_bound_note(struct profiling *x);
+
+/* profile_replay.c: components alone, a cross-check. ratio: J of a token with the probe over without. */
+int profile_replay_read(struct profiling *x);
+void profile_replay(struct profiling *x);
+void profile_replay_record(struct profiling *x, const struct measure_result *decode, double ratio);
 
 /* profile_power.c */
 void profile_power_add(struct profiling *x);

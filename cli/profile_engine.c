@@ -112,6 +112,8 @@ void profile_watch(struct profiling *x, enum measure_pass pass)
         c.watch = WIRE_AS_SET;
     if (pass == MEASURE_AGAIN)
         c = x->again;
+    if (pass == MEASURE_REPLAY)
+        c = x->loops;
     if (ring_ask(x->ring_path, &c, &err) != JOULET_OK)
         cli_warn(x->cli, "%s", err.message);
 }

@@ -216,6 +216,7 @@ int profile_passes(struct profiling *x)
         done += ok;
     }
     if (done && ok && !atomic_load(&cli_cancel)) {
+        profile_replay(x);
         profile_series(x, tokens);
         profile_against(x, tokens);
     }

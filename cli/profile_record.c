@@ -491,6 +491,7 @@ bool profile_record(struct profiling *x)
         add_rows(&f, MEASURE_DECODE, f.tokens);
         add_points(&f);
         tell_layers(&x->p);
+        profile_replay_record(x, &f.of[MEASURE_DECODE], x->p.how.instrumented);
     }
     for (size_t i = 0; i < x->p.n_phases; i++)
         run_profile_whole_phase(&x->p, &x->p.phases[i]);

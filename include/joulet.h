@@ -1104,6 +1104,25 @@ JOULET_API enum joulet_status joulet_components_measure(const struct joulet_comp
 JOULET_API double joulet_components_layer_j(const struct joulet_components *c, const double *token_s, const double *layer_s,
                                             size_t kinds);
 
+/* ---- one kind over and over, nothing else: a cross-check of the regression (8.8) */
+
+struct joulet_replay_in {
+    const struct joulet_energy *loop; /* of the time in which it ran */
+    double loop_s;                    /* that time */
+    double token_s;                   /* seconds of the kind in an unmodified token */
+    double instrumented_ratio;        /* as for the regression, which is divided by it too */
+    double found_j, u_found_j;        /* the regression's figure of a token, u of its scatter alone; NAN unknown */
+    double time_ratio;                /* time of a repeat over that of a first execution; NAN unknown */
+};
+struct joulet_replay {
+    double power_w, power_pm_w;       /* mean of the loop, net; half of the 95 % interval */
+    double token_j, token_pm_j;       /* that power for the kind's seconds in a token */
+    double difference, difference_pm; /* token_j over found_j, less 1. The idle level and the gain of the sensor are in both, so
+                                         not in its interval */
+    bool warm;                        /* repeats took less than 0.9 or more than 1.1 of the first time */
+};
+JOULET_API void joulet_components_replay(const struct joulet_replay_in *in, struct joulet_replay *out);
+
 /* ---- metrics (9) ------------------------------------------------------------------------------------------------- */
 
 struct joulet_metrics_in {

@@ -79,6 +79,8 @@ enum wire_flag {
     WIRE_FLASH = 8,       /* scores, softmax and values are one node */
     WIRE_FAILED = 16,     /* the call failed */
     WIRE_REFUSED = 32,    /* this stretch cannot be repeated exactly */
+    WIRE_LOOPED = 64, /* all stretches of a kind over and over, for as long as was asked; tokens: stretches in a round, a: us that
+                         they ran, b: rounds */
 };
 #define wire_segment(kind)                                                                                                       \
     ((uint16_t)((unsigned)(kind) << 8)) /* into flags: which kind is repeated while this ran; of a step its turn */
@@ -130,6 +132,8 @@ struct wire_control {
     _Atomic uint32_t watch;             /* enum wire_watch: which graphs are stopped */
     _Atomic uint32_t segment_ms;        /* least length of a segment of repeats */
     _Atomic uint32_t again[WIRE_AGAIN]; /* further executions, at most 64; all 0: none beyond those it was started with */
+    _Atomic uint32_t loop_ms; /* after each graph one of the kinds in `again`, in turn, for so long and at most a minute; 0: as
+                                 often as that says */
 };
 
 struct wire_head {

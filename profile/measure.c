@@ -331,6 +331,28 @@ static void stage(struct measure *m, const struct ring_record *r)
     m->detokenise_s += r->kind == WIRE_DETOKENISE ? seconds : 0;
 }
 
+static void keep_loop(struct measure *m, const struct ring_record *r)
+{
+    if (m->n_loops < MEASURE_LOOPS && r->t1_ns > r->t0_ns && !(r->flags & WIRE_FAILED))
+        m->loops[m->n_loops++] = (struct measure_loop){.kind = measure_kind_of(r->kind),
+                                                       .from_ns = r->t0_ns,
+                                                       .to_ns = r->t1_ns,
+                                                       .rounds = r->b,
+                                                       .stretches = (double)r->b * r->tokens,
+                                                       .ran_s = 1e-6 * r->a};
+}
+
+double measure_loop_ratio(const struct measure *m, enum measure_kind kind)
+{
+    const struct measure_of_phase *p = &m->phases[MEASURE_DECODE];
+    double ran_s = 0, n = 0;
+    for (size_t i = 0; i < m->n_loops; i++) {
+        ran_s += m->loops[i].kind == kind ? m->loops[i].ran_s : 0;
+        n += m->loops[i].kind == kind ? m->loops[i].stretches : 0;
+    }
+    return n > 0 && p->first_s[kind] > 0 ? ran_s / n / (p->first_s[kind] / (double)p->first_n[kind]) : NAN;
+}
+
 void measure_record(struct measure *m, const struct ring_record *r)
 {
     struct profile_step s;
@@ -338,6 +360,10 @@ void measure_record(struct measure *m, const struct ring_record *r)
     if (r->kind == WIRE_LOAD)
         m->load_s += jl_s(r->t1_ns - r->t0_ns);
     if (r->t0_ns < m->pass_from_ns || r->t1_ns < r->t0_ns)
+        return;
+    if (r->flags & WIRE_LOOPED)
+        keep_loop(m, r);
+    if (m->pass == MEASURE_REPLAY || r->flags & WIRE_LOOPED)
         return;
     if (r->kind >= WIRE_EMBEDDING && r->kind < WIRE_KINDS && m->n_pending < JL_COUNT(m->pending))
         m->pending[m->n_pending++] = *r;

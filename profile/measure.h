@@ -30,6 +30,7 @@ enum measure_pass {
     MEASURE_AGAIN,   /* all are, and stretches are executed again */
     MEASURE_SAMPLED, /* one in so many is, as the user wants it: times only */
     MEASURE_ASIDE,   /* no graph is stopped; of other prompts than the profile's */
+    MEASURE_REPLAY,  /* after each graph one kind runs over and over: only those loops count */
     MEASURE_PASSES
 };
 
@@ -41,6 +42,7 @@ enum measure_pass {
 #define MEASURE_KEPT      ((size_t)4096) /* passes */
 #define MEASURE_STEPS     ((size_t)8192) /* kept for the cost of stops */
 #define MEASURE_CHANNELS  8
+#define MEASURE_LOOPS     ((size_t)64)
 #define MEASURE_BUCKETS   18 /* of context: below 64 tokens, then doubling */
 
 /* Seconds of a stretch's kind, by layer and part; [0] is outside of layers. */
@@ -76,6 +78,12 @@ struct measure_kept {
     enum measure_pass pass;
     bool drop;
 };
+/* A kind that ran over and over (8.8). */
+struct measure_loop {
+    enum measure_kind kind;
+    int64_t from_ns, to_ns;
+    double rounds, stretches, ran_s; /* over all layers; executions; without what lies between them */
+};
 struct measure {
     enum measure_pass pass;
     enum measure_pass source; /* the kind of pass that components come from */
@@ -97,6 +105,8 @@ struct measure {
     struct measure_bucket buckets[MEASURE_BUCKETS];
     struct profile_step *paired;
     size_t n_paired;
+    struct measure_loop loops[MEASURE_LOOPS];
+    size_t n_loops;
     double stretch_s, stop_s, graph_s;                 /* of watched graphs without repeats; stop_s: between stretches */
     double load_s, tokenise_s, sample_s, detokenise_s; /* in plain passes, but the load */
     double all_sample_s[MEASURE_PASSES];               /* by kind of pass */
@@ -129,6 +139,7 @@ struct measure_result {
     bool known;                   /* false: nothing can be said, not even by time */
     double unit_s[MEASURE_KINDS]; /* of one token, or one prompt */
     double energy_j[MEASURE_KINDS], pm_j[MEASURE_KINDS], limit_j[MEASURE_KINDS]; /* pm: half of the 95 % interval; NAN unknown */
+    double scatter_j[MEASURE_KINDS]; /* of pm_j what comes from the scatter of readings alone */
     double power_w[MEASURE_KINDS];
     bool limit_only[MEASURE_KINDS], warm[MEASURE_KINDS];
     double condition, closure, lag_s, rise_s, measured_j;
@@ -138,6 +149,9 @@ struct measure_result {
 bool measure_solve(const struct measure *m, enum measure_phase phase, double ratio, struct measure_result *out);
 /* The same by time alone: unit_j is shared by seconds, each kind at the same power. */
 void measure_by_time(const struct measure *m, enum measure_phase phase, double unit_j, struct measure_result *out);
+
+/* Time of an execution in the loops of a kind over that of a first one; NAN: it was not looped, or never seen before. */
+double measure_loop_ratio(const struct measure *m, enum measure_kind kind);
 
 /* What of a stop lies inside the stretch that it ends (profile/steps.h), from the paired steps; 0 where their interval holds 0.
  * Times in records are without it. Energies are not freed of it here but by `ratio`, which holds the same stops. */

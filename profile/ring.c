@@ -138,7 +138,8 @@ enum joulet_status ring_ask(const char *path, const struct ring_control *c, stru
         return status;
     ring_close(r);
     int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-    bool ok = fd >= 0 && write_word(fd, at + offsetof(struct wire_control, segment_ms), c->segment_ms);
+    bool ok = fd >= 0 && write_word(fd, at + offsetof(struct wire_control, segment_ms), c->segment_ms) &&
+              write_word(fd, at + offsetof(struct wire_control, loop_ms), c->loop_ms);
     for (size_t i = 0; i < WIRE_AGAIN && ok; i++)
         ok = write_word(fd, at + offsetof(struct wire_control, again) + i * sizeof(uint32_t), c->again[i]);
     ok = ok && write_word(fd, at + offsetof(struct wire_control, watch), (uint32_t)c->watch);

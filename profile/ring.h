@@ -38,7 +38,7 @@ void ring_name(struct ring *r, const struct ring_record *record, char *out, size
 /* What a running probe is asked to do, in place of what it was started with (wire.h); all 0: as it was started. */
 struct ring_control {
     enum wire_watch watch;
-    uint32_t segment_ms, again[WIRE_AGAIN];
+    uint32_t segment_ms, again[WIRE_AGAIN], loop_ms;
 };
 enum joulet_status ring_ask(const char *path, const struct ring_control *c, struct joulet_error *err);
 

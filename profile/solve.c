@@ -88,6 +88,7 @@ static void add(struct measure_result *out, const struct used *u, const struct j
         size_t k = u->of[i];
         out->energy_j[k] += c->shares.energy_j[i];
         out->pm_j[k] = hypot(out->pm_j[k], 2 * u_of(c, u, ch, i));
+        out->scatter_j[k] = hypot(out->scatter_j[k], 2 * c->shares.u_j[i]);
         out->power_w[k] += u->unit_s[i] > 0 ? c->shares.energy_j[i] / u->unit_s[i] : 0;
         out->limit_only[k] |= c->shares.limit_only[i];
         out->warm[k] |= c->warm[i];
@@ -113,6 +114,7 @@ static void finish(struct measure_result *out)
     bool time = out->path == JOULET_COMPONENTS_TIME;
     for (int k = 0; k < MEASURE_KINDS; k++) {
         out->pm_j[k] = time ? NAN : out->pm_j[k];
+        out->scatter_j[k] = time ? NAN : out->scatter_j[k];
         out->limit_only[k] = !time && out->limit_only[k];
         out->limit_j[k] = time ? NAN : out->energy_j[k] + out->pm_j[k];
     }
@@ -173,7 +175,7 @@ void measure_by_time(const struct measure *m, enum measure_phase phase, double u
     for (int k = 0; k < MEASURE_KINDS; k++) {
         out->power_w[k] = all_s > 0 ? unit_j / all_s : NAN;
         out->energy_j[k] = all_s > 0 ? unit_j * out->unit_s[k] / all_s : NAN;
-        out->pm_j[k] = NAN;
+        out->pm_j[k] = out->scatter_j[k] = NAN;
     }
     out->known = all_s > 0 && isfinite(unit_j);
 }

@@ -183,6 +183,7 @@ void report_profile(struct jl_buf *out, const struct run_profile *p, const struc
     }
     profiled_power(&v);
     profiled_series(&v);
+    profiled_replay(&v);
     profiled_how(&v);
     notes(&v);
     advice(&v);

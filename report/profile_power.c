@@ -105,7 +105,8 @@ static int stage_colour(const char *stage)
     static const struct {
         const char *stage;
         int colour;
-    } rows[] = {{"load", 172}, {"tokenise", 133}, {"prefill", 33}, {"decode", 35}, {"sample", 168}, {"detokenise", 133}};
+    } rows[] = {{"load", 172},   {"tokenise", 133},   {"prefill", 33}, {"decode", 35},
+                {"sample", 168}, {"detokenise", 133}, {"replay", 142}};
     for (size_t i = 0; i < JL_COUNT(rows); i++)
         if (!strcmp(rows[i].stage, stage))
             return rows[i].colour;

@@ -51,6 +51,7 @@ void profiled_heat(const struct profiled_view *v, const char *phase);
 void profiled_layers(const struct profiled_view *v, const char *phase);
 void profiled_power(const struct profiled_view *v);
 void profiled_series(const struct profiled_view *v);
+void profiled_replay(const struct profiled_view *v);
 void profiled_how(const struct profiled_view *v);
 
 /* Energy of a token in a layer of a component; NAN unknown. */

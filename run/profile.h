@@ -14,7 +14,8 @@ enum {
     RUN_PROFILE_POINTS_MAX = 10000,
     RUN_PROFILE_TRACE_MAX = 100000,
     RUN_PROFILE_SPANS_MAX = 100000,
-    RUN_PROFILE_ADVICE_MAX = 100
+    RUN_PROFILE_ADVICE_MAX = 100,
+    RUN_PROFILE_REPLAY_MAX = 100
 };
 #define RUN_PROFILE_ALL_LAYERS (-2)
 #define RUN_PROFILE_LAYERS_MAX 4096 /* of a model */
@@ -60,7 +61,7 @@ struct run_profile_sample {
     double t_s, w; /* since the start; gross power between the last sample and this one */
 };
 struct run_profile_span {
-    char stage[16]; /* as a phase, or "idle", "wait" */
+    char stage[16]; /* as a phase, or "idle", "wait", "replay" */
     double from_s, to_s;
 };
 
@@ -68,6 +69,20 @@ struct run_profile_advice {
     char rule[24], why[240], action[160];
     double saving, saving_pm; /* share of the J of prefill and decode; of "keep_alive" with loads */
     char bench[240], compare[120];
+};
+
+/* One kind of component that was executed over and over, beside what was found for it in tokens: a cross-check (8.8). Energies
+ * are of one token of decoding. */
+struct run_profile_replay {
+    char component[24];               /* "attention", "ffn", "head", "norm" */
+    double seconds, rounds;           /* that it ran; over all layers */
+    double watts, watts_pm;           /* mean above idle meanwhile */
+    double token_s;                   /* its time in a token */
+    double joules, joules_pm;         /* watts for token_s */
+    double found_j, found_pm;         /* by the regression; NAN for shares of time */
+    double difference, difference_pm; /* joules over found_j, less 1 */
+    double time_ratio;                /* of an execution in the loop over one in a token */
+    bool warm;                        /* that is below 0.9 or above 1.1 */
 };
 
 /* How the energy came to the components (docs/method.md 8). */
@@ -118,6 +133,8 @@ struct run_profile {
     size_t n_rows;
     struct run_profile_point *points;
     size_t n_points;
+    struct run_profile_replay *replay;
+    size_t n_replay;
     struct run_profile_sample *trace; /* thinned out to what a screen can show */
     size_t n_trace;
     struct run_profile_span *spans;
@@ -134,6 +151,7 @@ void run_profile_release(struct run_profile *p);
 struct run_profile_phase *run_profile_add_phase(struct run_profile *p, const struct run_profile_phase *x);
 struct run_profile_row *run_profile_add_row(struct run_profile *p, const struct run_profile_row *x);
 struct run_profile_point *run_profile_add_point(struct run_profile *p, const struct run_profile_point *x);
+struct run_profile_replay *run_profile_add_replay(struct run_profile *p, const struct run_profile_replay *x);
 bool run_profile_add_sample(struct run_profile *p, double t_s, double w);
 bool run_profile_add_span(struct run_profile *p, const char *stage, double from_s, double to_s);
 struct run_profile_advice *run_profile_add_advice(struct run_profile *p, const struct run_profile_advice *x);

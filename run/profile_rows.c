@@ -86,6 +86,24 @@ const struct field profile_point_fields[] = {
     END,
 };
 
+const struct field profile_replay_fields[] = {
+    ROW(run_profile_replay, "component", FIELD_CHARS, component),
+    ROW(run_profile_replay, "seconds", FIELD_REAL, seconds),
+    ROW(run_profile_replay, "rounds", FIELD_REAL, rounds),
+    ROW(run_profile_replay, "watts", FIELD_REAL, watts),
+    ROW(run_profile_replay, "watts_pm", FIELD_REAL, watts_pm),
+    ROW(run_profile_replay, "token_s", FIELD_REAL, token_s),
+    ROW(run_profile_replay, "joules", FIELD_REAL, joules),
+    ROW(run_profile_replay, "joules_pm", FIELD_REAL, joules_pm),
+    ROW(run_profile_replay, "found_j", FIELD_REAL, found_j),
+    ROW(run_profile_replay, "found_pm", FIELD_REAL, found_pm),
+    ROW(run_profile_replay, "difference", FIELD_REAL, difference),
+    ROW(run_profile_replay, "difference_pm", FIELD_REAL, difference_pm),
+    ROW(run_profile_replay, "time_ratio", FIELD_REAL, time_ratio),
+    ROW(run_profile_replay, "warm", FIELD_BOOL, warm),
+    END,
+};
+
 const struct field profile_sample_fields[] = {
     ROW(run_profile_sample, "t_s", FIELD_REAL, t_s),
     ROW(run_profile_sample, "w", FIELD_REAL, w),
@@ -124,6 +142,7 @@ const struct profile_list profile_lists[] = {
     LIST("phases", phases, n_phases, profile_phase_fields, RUN_PROFILE_PHASES_MAX),
     LIST("components", rows, n_rows, profile_row_fields, RUN_PROFILE_ROWS_MAX),
     LIST("points", points, n_points, profile_point_fields, RUN_PROFILE_POINTS_MAX),
+    LIST("replay", replay, n_replay, profile_replay_fields, RUN_PROFILE_REPLAY_MAX),
     LIST("spans", spans, n_spans, profile_span_fields, RUN_PROFILE_SPANS_MAX),
     LIST("trace", trace, n_trace, profile_sample_fields, RUN_PROFILE_TRACE_MAX),
     LIST("advice", advice, n_advice, profile_advice_fields, RUN_PROFILE_ADVICE_MAX),

@@ -427,3 +427,19 @@ double joulet_components_layer_j(const struct joulet_components *c, const double
         sum += layer_s[k] > 0 ? c->shares.energy_j[k] * layer_s[k] / token_s[k] : 0;
     return sum;
 }
+
+/* ---- cross-check ------------------------------------------------------------------------------------------------------- */
+
+void joulet_components_replay(const struct joulet_replay_in *in, struct joulet_replay *out)
+{
+    const struct joulet_u *u = &in->loop->u;
+    double probe = in->instrumented_ratio > 0 ? in->instrumented_ratio : 1, token = in->token_s / in->loop_s / probe;
+    double scatter_j = 2 * token * sqrt(u->q * u->q + u->b * u->b + u->time * u->time + u->event * u->event);
+    out->power_w = in->loop->net_j / in->loop_s;
+    out->power_pm_w = in->loop->net_pm_j / in->loop_s;
+    out->token_j = token * in->loop->net_j;
+    out->token_pm_j = token * in->loop->net_pm_j;
+    out->difference = in->found_j > 0 ? out->token_j / in->found_j - 1 : NAN;
+    out->difference_pm = hypot(scatter_j, 2 * in->u_found_j * (1 + out->difference)) / in->found_j;
+    out->warm = in->time_ratio < WARM_LO || in->time_ratio > WARM_HI;
+}

@@ -13,6 +13,8 @@
 #define VIEW_BYTES 256
 #define GROUPS     5
 
+#define LOOP_MS_MOST 60000u
+
 struct stretch {
     uint64_t build; /* of the graph for which it was looked at */
     struct ggml_tensor *last;
@@ -43,7 +45,8 @@ static struct {
     int order[GROUPS], at;
     uint32_t times[GROUPS]; /* for this graph */
     uint64_t until_ns;
-    int running; /* the stretch that runs, -1 none */
+    uint64_t loop_ns; /* for this graph: its kind runs over and over for so long; 0: as often as `times` says */
+    int running;      /* the stretch that runs, -1 none */
 } lock;
 
 /* Kinds that are repeated together; the first names the segment. */
@@ -79,11 +82,21 @@ bool lockin_wanted(void)
     return probe_settings.repeats || (asked && probe_settings.level == WIRE_COMPONENTS);
 }
 
+static uint64_t loop_of(const struct wire_head *h)
+{
+    uint32_t ms = h ? atomic_load_explicit(&h->control.loop_ms, memory_order_relaxed) : 0;
+    return (ms < LOOP_MS_MOST ? ms : LOOP_MS_MOST) * (uint64_t)1000000;
+}
+
 /* Other repeats than before begin with a segment of their own. */
 static void take_times(void)
 {
     const struct wire_head *h = probe_on();
     uint32_t asked[GROUPS] = {0}, any = 0;
+    uint64_t loop_ns = loop_of(h);
+    if (loop_ns != lock.loop_ns)
+        lock.until_ns = 0;
+    lock.loop_ns = loop_ns;
     for (int g = 1; g < GROUPS; g++)
         any |= asked[g] = asked_of(h, g);
     for (int g = 1; g < GROUPS; g++) {
@@ -107,7 +120,7 @@ static void shuffle(struct scheduler *s)
 {
     int n = 0;
     for (int g = 0; g < GROUPS; g++)
-        if (g == 0 || times_of(g) > 0)
+        if (g == 0 ? !lock.loop_ns : times_of(g) > 0)
             lock.order[n++] = g;
     for (int i = n - 1; i > 0; i--) {
         int j = (int)(scheduler_random(s) % (uint64_t)(i + 1)), other = lock.order[i];
@@ -126,8 +139,8 @@ static void next_segment(struct scheduler *s)
         return;
     if (lock.at >= GROUPS || lock.order[lock.at] < 0 || lock.until_ns == 0)
         shuffle(s);
-    lock.group = lock.order[lock.at++];
-    lock.until_ns = now + segment_ns();
+    lock.group = lock.order[0] < 0 ? 0 : lock.order[lock.at++];
+    lock.until_ns = lock.loop_ns ? 1 : now + segment_ns(); /* a loop is a segment of one graph */
 }
 
 /* ---- a graph ----------------------------------------------------------------------------------------------------------------
@@ -236,9 +249,24 @@ static bool prepare_out(struct scheduler *s)
     return true;
 }
 
-static void again(struct scheduler *s, struct stretch *st, uint32_t time)
+/* One execution; r gets its times. */
+static bool execute(struct stretch *st, struct wire_record *r)
 {
     kept_restore(&st->in);
+    r->t0_ns = probe_now();
+    int failed = layout.compute(st->backend, (struct ggml_cgraph *)&st->view);
+    r->t1_ns = probe_now();
+    probe_count(WIRE_N_REPEATS);
+    if (probe_settings.verify) {
+        probe_count(WIRE_N_CHECKED);
+        if (!kept_same(&st->check))
+            probe_count(WIRE_N_DIFFER);
+    }
+    return !failed;
+}
+
+static void again(struct scheduler *s, struct stretch *st, uint32_t time)
+{
     struct wire_record r = {.kind = (uint16_t)st->kind,
                             .layer = (int16_t)st->layer,
                             .source = s->number,
@@ -246,18 +274,38 @@ static void again(struct scheduler *s, struct stretch *st, uint32_t time)
                             .tokens = probe_step.tokens,
                             .a = (uint32_t)st->n,
                             .b = time,
-                            .c = s->graph,
-                            .t0_ns = probe_now()};
-    int failed = layout.compute(st->backend, (struct ggml_cgraph *)&st->view);
-    r.t1_ns = probe_now();
-    r.flags |= failed ? WIRE_FAILED : 0;
+                            .c = s->graph};
+    r.flags |= execute(st, &r) ? 0 : WIRE_FAILED;
     probe_record(&r);
-    probe_count(WIRE_N_REPEATS);
-    if (!probe_settings.verify)
-        return;
-    probe_count(WIRE_N_CHECKED);
-    if (!kept_same(&st->check))
-        probe_count(WIRE_N_DIFFER);
+}
+
+/* One kind and nothing else, all layers in turn: a cross-check of its power (8.8). One record tells it, for a norm is executed a
+ * hundred thousand times. */
+static void loop(struct scheduler *s)
+{
+    struct wire_record one, r = {.kind = (uint16_t)groups[lock.group][0],
+                                 .layer = -1,
+                                 .source = s->number,
+                                 .flags = (uint16_t)(WIRE_REPEATED | WIRE_LOOPED | wire_segment(groups[lock.group][0])),
+                                 .c = s->graph,
+                                 .t0_ns = probe_now()};
+    uint64_t ran_ns = 0;
+    for (int i = 0; i < lock.n; i++)
+        r.tokens += lock.stretches[i].exact;
+    r.t1_ns = r.t0_ns;
+    while (r.tokens && r.t1_ns - r.t0_ns < lock.loop_ns) {
+        for (int i = 0; i < lock.n; i++) {
+            if (!lock.stretches[i].exact)
+                continue;
+            r.flags |= execute(&lock.stretches[i], &one) ? 0 : WIRE_FAILED;
+            ran_ns += one.t1_ns - one.t0_ns;
+        }
+        r.b++;
+        r.t1_ns = probe_now();
+    }
+    r.a = (uint32_t)(ran_ns / 1000);
+    if (r.b)
+        probe_record(&r);
 }
 
 void lockin_turn(struct scheduler *s)
@@ -272,7 +320,9 @@ void lockin_turn(struct scheduler *s)
     if (!lock.on || times == 0 || lock.n == 0 || !prepare_out(s))
         return;
     kept_copy(&lock.out[lock.group]);
-    for (uint32_t k = 1; k <= times; k++)
+    if (lock.loop_ns)
+        loop(s);
+    for (uint32_t k = 1; k <= times && !lock.loop_ns; k++)
         for (int i = 0; i < lock.n; i++)
             if (lock.stretches[i].exact)
                 again(s, &lock.stretches[i], k);

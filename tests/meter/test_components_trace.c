@@ -402,6 +402,43 @@ static void a_limit_for_what_is_held_at_zero(void **state)
     assert_true(p.u_w[2] > 1 && isfinite(p.u_w[2]));
 }
 
+/* 2.5 s at 80 W net; gain and idle level are in the interval of the figure, and not in that of the difference. */
+static void alone_beside_what_was_found(void **state)
+{
+    struct joulet_energy loop = JOULET_ENERGY_UNKNOWN;
+    struct joulet_replay r;
+    (void)state;
+    loop.net_j = 200;
+    loop.u = (struct joulet_u){.q = .3, .b = 0, .time = .4, .event = 0, .idle = 5, .spec = 6};
+    loop.net_pm_j = 2 * sqrt(.25 + 25 + 36);
+    struct joulet_replay_in in = {.loop = &loop,
+                                  .loop_s = 2.5,
+                                  .token_s = .05,
+                                  .instrumented_ratio = 1,
+                                  .found_j = 3.2,
+                                  .u_found_j = .08,
+                                  .time_ratio = .95};
+    joulet_components_replay(&in, &r);
+    assert_near(r.power_w, 80, 1e-12);
+    assert_near(r.power_pm_w, loop.net_pm_j / 2.5, 1e-12);
+    assert_near(r.token_j, 4, 1e-12);
+    assert_near(r.token_pm_j, .02 * loop.net_pm_j, 1e-12);
+    assert_near(r.difference, .25, 1e-12);
+    assert_near(r.difference_pm, hypot(2 * .02 * .5, 2 * .08 * 1.25) / 3.2, 1e-12);
+    assert_false(r.warm);
+    in.instrumented_ratio = 1.25; /* as the figure found, freed of the probe */
+    in.time_ratio = .89;
+    joulet_components_replay(&in, &r);
+    assert_near(r.token_j, 3.2, 1e-12);
+    assert_near(r.difference, 0, 1e-12);
+    assert_true(r.warm);
+    in.found_j = in.u_found_j = NAN; /* shares of time: nothing to be beside */
+    in.time_ratio = NAN;
+    joulet_components_replay(&in, &r);
+    assert_true(isfinite(r.token_j) && isnan(r.difference) && isnan(r.difference_pm));
+    assert_false(r.warm);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -412,6 +449,7 @@ int main(void)
         cmocka_unit_test(shares_of_time_and_why),
         cmocka_unit_test(readings_that_are_none),
         cmocka_unit_test(warm_repeats),
+        cmocka_unit_test(alone_beside_what_was_found),
         cmocka_unit_test(nothing_to_measure),
         cmocka_unit_test(a_limit_for_what_is_held_at_zero),
     };

@@ -1,6 +1,7 @@
 /* The probe inside a real llama-server, where one is installed (on PATH, or by `joulet engine install`); left out elsewhere. With
  * models of our own, dense with the two kinds of output and with experts: text, tokens, probabilities and the KV cache are the
- * same to the byte as without it, at every level and with stretches executed again; and what is told adds up. */
+ * same to the byte as without it, at every level, with stretches executed again and with kinds that run alone for a while; and
+ * what is told adds up. */
 #include "tests/llm/scratch.h"
 
 #include "llm/gguf/gguf.h"
@@ -112,6 +113,19 @@ static size_t count_of(const char *const *options)
     return n;
 }
 
+/* Asked of the probe before the answer; all 0: nothing. */
+static struct ring_control told;
+
+static void tell(const struct runtime_server *s)
+{
+    struct joulet_error err;
+    char *ring = ring_find(scratch_path("rings"), s->process.pid);
+    assert_non_null(ring);
+    if (ring_ask(ring, &told, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    free(ring);
+}
+
 /* env NULL: without the probe; options: NULL after the last. The ring's path, malloc'ed. */
 static char *serve(const char *const *env, const char *const *more, struct answer *a)
 {
@@ -133,6 +147,8 @@ static char *serve(const char *const *env, const char *const *more, struct answe
                                 .environment = env};
     if (runtime_server_start(&s, &how, &err) != JOULET_OK)
         fail_msg("%s", err.message);
+    if (env)
+        tell(&s);
     ask(&s, a);
     char *ring = env ? ring_find(scratch_path("rings"), s.process.pid) : NULL;
     runtime_server_stop(&s);
@@ -144,7 +160,7 @@ static char *serve(const char *const *env, const char *const *more, struct answe
 
 struct totals {
     struct ring_info info;
-    size_t kinds[WIRE_KINDS], parts[WIRE_PARTS];
+    size_t kinds[WIRE_KINDS], parts[WIRE_PARTS], loops[WIRE_KINDS];
     uint64_t decoded, prefilled;
     size_t steps;
     int64_t graph_ns, stretch_ns, stop_ns, outside_ns; /* of watched graphs; outside: before and after their stretches */
@@ -163,6 +179,12 @@ static void add_up(const char *path, struct totals *t)
         fail_msg("%s", err.message);
     for (size_t n; (n = ring_read(r, records, JL_COUNT(records))) > 0;)
         for (size_t i = 0; i < n; i++) {
+            if (records[i].flags & WIRE_LOOPED) {
+                int64_t took_us = (records[i].t1_ns - records[i].t0_ns) / 1000;
+                t->loops[records[i].kind]++;
+                assert_true(took_us >= 1000 * told.loop_ms && records[i].a <= took_us && records[i].a > 0);
+                assert_true(records[i].b > 0 && records[i].tokens == (records[i].kind == WIRE_HEAD ? 1 : LAYERS));
+            }
             if (!(records[i].flags & WIRE_REPEATED))
                 t->kinds[records[i].kind]++;
             if (records[i].kind >= WIRE_EMBEDDING && wire_part_of(records[i].b) < WIRE_PARTS)
@@ -238,7 +260,9 @@ static void try_probe(const struct answer *plain, const char *what, const char *
         fail_msg("%s, %s: the KV cache differs", what, setting);
     add_up(ring, &t);
     check_counts(&t, level, moe, a.prompt);
-    assert_true((t.info.counts[WIRE_N_REPEATS] > 0) == again);
+    assert_true((t.info.counts[WIRE_N_REPEATS] > 0) == again || told.loop_ms);
+    for (int i = 0; told.loop_ms && i < WIRE_KINDS; i++) /* both in turn, after each token */
+        assert_true(i == WIRE_FFN || i == WIRE_HEAD ? t.loops[i] >= (TOKENS - 1) / 2 : t.loops[i] == 0);
     assert_int_equal(t.info.counts[WIRE_N_CHECKED], t.info.counts[WIRE_N_REPEATS]);
     assert_int_equal(t.info.counts[WIRE_N_DIFFER], 0);
     assert_int_equal(t.info.counts[WIRE_N_REFUSED], 0);
@@ -253,11 +277,15 @@ static void a_model(const char *shape, bool tied, const char *option)
     static const struct {
         const char *setting;
         enum wire_level level;
+        struct ring_control told;
     } rows[] = {
-        {"JOULET_PROBE_LEVEL=layers", WIRE_LAYERS},
-        {"JOULET_PROBE_LEVEL=components", WIRE_COMPONENTS},
-        {"JOULET_PROBE_LEVEL=nodes", WIRE_NODES},
-        {"JOULET_PROBE_REPEAT=norm=4,attention=2,ffn=2,head=2", WIRE_COMPONENTS},
+        {"JOULET_PROBE_LEVEL=layers", WIRE_LAYERS, {0}},
+        {"JOULET_PROBE_LEVEL=components", WIRE_COMPONENTS, {0}},
+        {"JOULET_PROBE_LEVEL=nodes", WIRE_NODES, {0}},
+        {"JOULET_PROBE_REPEAT=norm=4,attention=2,ffn=2,head=2", WIRE_COMPONENTS, {0}},
+        {"JOULET_PROBE_LEVEL=components",
+         WIRE_COMPONENTS,
+         {.loop_ms = 20, .again = {[WIRE_AGAIN_FFN] = 1, [WIRE_AGAIN_HEAD] = 1}}},
     };
     struct gguf_shape s;
     struct answer plain;
@@ -270,8 +298,11 @@ static void a_model(const char *shape, bool tied, const char *option)
     s.tied = tied;
     assert_int_equal(gguf_write(scratch_path("m.gguf"), &s, GGUF_Q8_0, 1, NULL, NULL, NULL), JOULET_OK);
     free(serve(NULL, options, &plain));
-    for (size_t i = 0; i < JL_COUNT(rows); i++)
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        told = rows[i].told;
         try_probe(&plain, what, rows[i].setting, options, rows[i].level, s.experts > 0);
+    }
+    told = (struct ring_control){0};
     answer_release(&plain);
 }
 

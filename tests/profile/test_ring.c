@@ -428,6 +428,42 @@ static void time_between_stretches_is_of_stops(void **state)
     free(s);
 }
 
+/* A loop counts where it is told, and nothing else of its pass does. */
+static void loops_are_kept_apart(void **state)
+{
+    struct measure *m;
+    struct joulet_error err;
+    (void)state;
+    assert_int_equal(measure_open(&m, &err), JOULET_OK);
+    m->phases[MEASURE_DECODE].first_s[MEASURE_FFN] = 1; /* 500 stretches of 2 ms */
+    m->phases[MEASURE_DECODE].first_n[MEASURE_FFN] = 500;
+    struct ring_record r = {.t0_ns = 1000,
+                            .t1_ns = 2000001000,
+                            .kind = WIRE_FFN,
+                            .layer = -1,
+                            .flags = WIRE_REPEATED | WIRE_LOOPED,
+                            .tokens = 16,
+                            .a = 1600000,
+                            .b = 100};
+    measure_begin(m, MEASURE_REPLAY, 1);
+    measure_record(m, &r);
+    r.flags = WIRE_WATCHED;
+    measure_record(m, &r);
+    r.flags = WIRE_REPEATED | WIRE_LOOPED | WIRE_FAILED;
+    measure_record(m, &r);
+    assert_int_equal(m->n_loops, 1);
+    assert_int_equal(m->loops[0].kind, MEASURE_FFN);
+    assert_true(m->loops[0].rounds == 100 && m->loops[0].stretches == 1600);
+    assert_true(fabs(measure_loop_ratio(m, MEASURE_FFN) - 0.5) < 1e-12); /* 1 ms each: its weights stayed near */
+    assert_true(isnan(measure_loop_ratio(m, MEASURE_HEAD)));
+    assert_int_equal(m->n_pending, 0);
+    r.flags = WIRE_REPEATED | WIRE_LOOPED;
+    for (size_t i = 0; i < 2 * MEASURE_LOOPS; i++)
+        measure_record(m, &r);
+    assert_int_equal(m->n_loops, MEASURE_LOOPS);
+    measure_close(m);
+}
+
 /* An hour of 1B at nodes is 100 million records at most; what reads them keeps none. */
 static void a_long_stream_takes_no_memory(void **state)
 {
@@ -464,6 +500,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stops_are_taken_off),
         cmocka_unit_test(time_between_stretches_is_of_stops),
+        cmocka_unit_test(loops_are_kept_apart),
         cmocka_unit_test(a_long_stream_takes_no_memory),
         cmocka_unit_test(read_while_it_is_written),
         cmocka_unit_test(what_was_overwritten_is_lost),

@@ -26,6 +26,7 @@ struct sim_probe {
     struct jl_rng rng;
     int order[WIRE_AGAIN + 1], at, n; /* segments of this block; -1 the one without repeats */
     int64_t segment_until_ns;
+    int looped; /* the kind that was looped last */
 };
 
 static bool in_layers(enum wire_kind k)
@@ -268,6 +269,41 @@ static int segment(struct sim_probe *p, int64_t now)
     return p->order[p->at - 1];
 }
 
+/* The kinds that are asked for in turn, one after each step; -1 none. */
+static int loop_group(struct sim_probe *p)
+{
+    for (int i = 1; i <= WIRE_AGAIN && !p->o.refuses; i++) {
+        int group = (p->looped + i) % WIRE_AGAIN;
+        if (atomic_load(&p->head->control.again[group]))
+            return p->looped = group;
+    }
+    return -1;
+}
+
+/* One kind over and over, at the power of its first part; warm data makes it faster. */
+static void loop(struct step *s, int group, int64_t for_ns)
+{
+    struct wire_record r = {.kind = (uint16_t)groups[group][0],
+                            .layer = -1,
+                            .flags = (uint16_t)(WIRE_REPEATED | WIRE_LOOPED | wire_segment(groups[group][0])),
+                            .t0_ns = (uint64_t)s->t_ns};
+    const struct sim_probe_options *o = &s->p->o;
+    double round_s = 0;
+    for (int i = 0; i < 3 && groups[group][i]; i++) {
+        int n = in_layers(groups[group][i]) ? layers_of(o) : 1;
+        round_s += n * part_s(o, part_of(groups[group][i]), s->n, s->position);
+        r.tokens += (uint32_t)n;
+    }
+    sim_engine_power(s->p->engine, s->t_ns, SIM_IDLE_WATTS + part_w(part_of(groups[group][0]), s->n));
+    int64_t round_ns = jl_ns(round_s * (groups[group][0] == WIRE_HEAD ? SIM_WARM : 1));
+    r.b = (uint32_t)(for_ns / round_ns + 1);
+    s->t_ns += r.b * round_ns;
+    r.t1_ns = (uint64_t)s->t_ns;
+    r.a = (uint32_t)(r.b * round_ns / 1000);
+    record(s->p, &r);
+    atomic_fetch_add(&s->p->head->counts[WIRE_N_REPEATS], 1);
+}
+
 static bool watches(struct sim_probe *p)
 {
     uint32_t asked = atomic_load(&p->head->control.watch);
@@ -310,14 +346,17 @@ int64_t sim_probe_step(void *probe, int64_t t_ns, const struct sim_row *rows, si
     struct sim_probe *p = probe;
     struct step s;
     begin_step(&s, p, t_ns, rows, n);
-    int group = rows[0].tokens == 1 ? segment(p, t_ns) : -1;
+    int64_t loop_ns = (int64_t)atomic_load(&p->head->control.loop_ms) * 1000000;
+    int group = rows[0].tokens > 1 ? -1 : loop_ns ? loop_group(p) : segment(p, t_ns);
     s.flags = group >= 0 ? wire_segment(groups[group][0]) : 0;
     p->graph++;
     atomic_fetch_add(&p->head->counts[WIRE_N_GRAPHS], 1);
     atomic_fetch_add(&p->head->counts[WIRE_N_DECODE], 1);
     run_graph(&s);
     int64_t graph_end = s.t_ns;
-    for (uint32_t k = 0; group >= 0 && k < atomic_load(&p->head->control.again[group]); k++)
+    if (group >= 0 && loop_ns)
+        loop(&s, group, loop_ns);
+    for (uint32_t k = 0; group >= 0 && !loop_ns && k < atomic_load(&p->head->control.again[group]); k++)
         for (int i = 0; i < 3 && groups[group][i]; i++)
             run_kind(&s, groups[group][i], true);
     record(p, &(struct wire_record){.kind = WIRE_GRAPH,

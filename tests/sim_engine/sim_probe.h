@@ -22,6 +22,7 @@ extern const size_t sim_part_count;
 #define SIM_REST_WATTS 15.0
 #define SIM_IDLE_WATTS 20.0
 #define SIM_LOAD_WATTS 80.0
+#define SIM_WARM       0.8 /* looped, the head takes so much of its time */
 #define SIM_WIDE       3.0 /* a prompt takes so many times as long as a token */
 #define SIM_MORE_REST  0.4 /* for each further sequence */
 /* What differs from engine to engine; zeroes, and slower 1, are the plain one. */
