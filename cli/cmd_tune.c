@@ -48,6 +48,9 @@ static int take_models(struct tune *t, int argc, char **argv)
         t->models[i] = runtime_model_find(name);
         if (!t->models[i])
             return cli_usage(t->cli, "there is no model %s: give a GGUF file, or a name that `joulet model list` shows", name);
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(t->models[k], t->models[i]) == 0)
+                return cli_usage(t->cli, "%s is named twice: there is nothing to compare it with but itself", t->models[i]);
         t->ask.n_models++;
     }
     if (gguf_read_head(t->models[0], &first, &err) != JOULET_OK)

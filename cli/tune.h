@@ -72,6 +72,8 @@ double tune_spent_s(const struct tune *t);
 int tune_search(struct tune *t);
 bool tune_uses_less(const struct tune *t); /* surely, and within the limit of the rate */
 bool tune_too_slow(const struct tune *t, double rate);
+/* The best value of each setting that used less than the defaults, the first of x, in the mean; the best of them first. */
+size_t tune_helpful(const struct tune *t, const struct tune_standing *x, size_t n, const struct tune_standing **out);
 const struct tune_candidate *tune_best(const struct tune *t); /* what to use: the choice, or the defaults */
 
 /* tune_show.c */

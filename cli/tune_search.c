@@ -50,13 +50,18 @@ const struct tune_candidate *tune_best(const struct tune *t)
     return so_far && so_far->ratio < 1 ? &so_far->c : &t->candidates[0];
 }
 
-/* The best value of each setting that used less than the defaults in the mean; the best of them first. */
-static size_t helpful(const struct tune *t, const struct tune_standing *x, size_t n, const struct tune_standing **out)
+/* What is too slow by itself, and no slower than the defaults, may be fast enough beside another. */
+static bool helps(const struct tune *t, const struct tune_standing *x, const struct tune_standing *defaults)
+{
+    return x->state != TUNE_REFUSED && x->rounds && x->ratio < 1 && (!tune_too_slow(t, x->rate) || x->rate >= defaults->rate);
+}
+
+size_t tune_helpful(const struct tune *t, const struct tune_standing *x, size_t n, const struct tune_standing **out)
 {
     size_t found = 0;
     for (size_t i = 1; i < n; i++) {
         size_t k = 0;
-        if (!able(t, &x[i]) || x[i].ratio >= 1)
+        if (!helps(t, &x[i], &x[0]))
             continue;
         while (k < found && strcmp(out[k]->c.choices[0].setting, x[i].c.choices[0].setting) != 0)
             k++;
@@ -87,9 +92,9 @@ static int single_stage(struct tune *t, struct tune_stage *g)
     return code;
 }
 
-/* The best by itself, the best two, all that help. */
+/* The best by itself, the best two, all that help. *found: one of them keeps the limit. */
 static int joint_stage(struct tune *t, struct tune_stage *g, const struct tune_standing *const *good, size_t n,
-                       struct tune_candidate *choice)
+                       struct tune_candidate *choice, bool *found)
 {
     struct tune_candidate c[4];
     const struct tune_candidate *parts[TUNE_CANDIDATES_MAX] = {NULL};
@@ -107,6 +112,7 @@ static int joint_stage(struct tune *t, struct tune_stage *g, const struct tune_s
     const struct tune_standing *best = least_of(t, g->at, g->n);
     if (best)
         *choice = best->c;
+    *found |= best != NULL;
     for (size_t i = 2; i < g->n && t->n_tried < TUNE_CANDIDATES_MAX; i++)
         t->tried[t->n_tried++] = g->at[i];
     tune_stage_close(t, g);
@@ -191,14 +197,13 @@ int tune_search(struct tune *t)
     int code = single_stage(t, g);
     double block_s = g->block_s;
     const struct tune_standing *best = code == CLI_DONE ? least_of(t, t->tried, t->n_tried) : NULL;
-    size_t n = best ? helpful(t, t->tried, t->n_tried, good) : 0;
-    if (best && (n || tune_too_slow(t, t->tried[0].rate)) && !atomic_load(&cli_cancel)) {
-        struct tune_candidate choice = n ? good[0]->c : best->c;
-        if (n > 1)
-            code = joint_stage(t, g, good, n, &choice);
-        if (code == CLI_DONE && !atomic_load(&cli_cancel))
-            code = last_stage(t, g, &choice, block_s);
-    }
+    size_t n = code == CLI_DONE ? tune_helpful(t, t->tried, t->n_tried, good) : 0;
+    bool found = best && (best->ratio < 1 || tune_too_slow(t, t->tried[0].rate));
+    struct tune_candidate choice = best ? best->c : t->candidates[0];
+    if (n > 1 && !atomic_load(&cli_cancel))
+        code = joint_stage(t, g, good, n, &choice, &found);
+    if (code == CLI_DONE && found && !atomic_load(&cli_cancel))
+        code = last_stage(t, g, &choice, block_s);
     free(g);
     if (code == CLI_DONE && t->n_tried && t->tried[0].state == TUNE_REFUSED)
         code = CLI_ENGINE;

@@ -139,6 +139,10 @@ static void put_records(struct jl_buf *out, const struct tune *t)
     jl_buf_str(out, "\nRecords, one for each stage:");
     for (size_t i = 0; i < t->n_runs; i++)
         jl_buf_printf(out, " %s", t->runs[i]);
+    if (tune_streams(&t->last[1].c, 1) > 1) { /* requests at once have no energies of their own that could be compared */
+        jl_buf_printf(out, "\n  joulet runs show %s\n", t->runs[t->n_runs - 1]);
+        return;
+    }
     jl_buf_printf(out, "\n  joulet compare %s --metric %s%s\n", t->runs[t->n_runs - 1], t->per_request ? "j" : "j-per-token",
                   t->gross ? " --gross" : "");
 }

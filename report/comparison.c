@@ -66,10 +66,11 @@ static bool belongs(const struct compare_operand *of, const struct run_request *
 
 /* ---- what must not stand beside each other ----------------------------------------------------------------------- */
 
-/* Measured and derived figures are of one kind, and so are imported ones, which somebody measured. */
-static enum joulet_provenance kind_of(const struct compare_operand *of)
+/* Measured and derived figures are of one kind, and so are imported ones, which somebody measured. False: there is no figure. */
+static bool kind_of(const struct compare_operand *of, enum joulet_provenance *kind)
 {
     enum joulet_provenance worst = JOULET_MEASURED;
+    bool any = false;
     for (size_t i = 0; i < of->run->n_requests; i++) {
         const struct run_request *q = &of->run->requests[i];
         if (!belongs(of, q) || q->warmup || q->outcome != RUN_OK || isnan(q->energy.total.gross_j))
@@ -77,16 +78,18 @@ static enum joulet_provenance kind_of(const struct compare_operand *of)
         enum joulet_provenance p = q->energy.total.provenance;
         if (p == JOULET_SIMULATED || (p == JOULET_ESTIMATED && worst != JOULET_SIMULATED))
             worst = p;
+        any = true;
     }
-    return worst;
+    *kind = worst;
+    return any;
 }
 
 static enum joulet_status check_kinds(struct comparison *c, struct joulet_error *err)
 {
-    enum joulet_provenance first = kind_of(&c->sides[0].of);
-    for (size_t i = 1; i < c->n_sides && c->options.metric->energy; i++) {
-        enum joulet_provenance p = kind_of(&c->sides[i].of);
-        if (p != first)
+    enum joulet_provenance first, p;
+    bool known = kind_of(&c->sides[0].of, &first);
+    for (size_t i = 1; known && i < c->n_sides && c->options.metric->energy; i++) {
+        if (kind_of(&c->sides[i].of, &p) && p != first)
             return jl_fail(err, JOULET_USAGE,
                            "the energies of A (%s) are %s and those of %s (%s) are %s, which says nothing about either: compare "
                            "runs whose energies are of one kind, or --metric time",
@@ -377,7 +380,7 @@ static enum joulet_status nothing_left(const struct comparison *c, bool any, str
                            "%s (%s) holds no requests: a comparison needs runs of prompts, as `joulet bench` and `joulet run` "
                            "make them",
                            s->label, s->of.run->id);
-        if (s->unknown && !any && sent_together(s))
+        if (s->unknown && sent_together(s))
             return jl_fail(err, JOULET_USAGE,
                            "the requests of %s (%s) were sent several at a time and have no energy of their own: compare "
                            "configurations with one stream, or --metric time",

@@ -1,5 +1,6 @@
 /* `joulet tune` on the built program: a simulated llama-server whose settings change its energy, and a sensor that follows it.
  * The settings that save are found, and what they save is the truth of the simulation. */
+#include "cli/tune.h"
 #include "run/run.h"
 #include "tests/cli/program.h"
 #include "tests/cli/quick.h"
@@ -203,6 +204,35 @@ static void requests_at_once(void **state)
     assert_true(real_of(tried(root, "streams 8"), "j_per_token") > 0);
     json_decref(root);
     program_release(&p);
+    program_run(&p, ARGS("compare", "last", "--metric", "j-per-token")); /* whatever the energies of the others are */
+    assert_int_equal(p.code, 2);
+    must_say(kept(&p.err), "were sent several at a time");
+    program_release(&p);
+}
+
+/* Which values are tried together: what saves, one of each setting, unless it makes an engine too slow. */
+static void what_helps_is_tried_together(void **state)
+{
+    struct tune t = {.least_rate = 20};
+    struct tune_standing x[] = {
+        {.rounds = 4, .rate = 10, .ratio = NAN},
+        {.c = {.choices = {{.setting = "threads"}}}, .rounds = 4, .rate = 15, .ratio = 0.8}, /* alone too slow, and faster */
+        {.c = {.choices = {{.setting = "kv-type"}}}, .rounds = 4, .rate = 25, .ratio = 0.9},
+        {.c = {.choices = {{.setting = "batch"}}}, .rounds = 4, .rate = 5, .ratio = 0.5, .state = TUNE_SLOW},
+        {.c = {.choices = {{.setting = "threads"}}}, .rounds = 4, .rate = 30, .ratio = 0.7, .state = TUNE_LOST},
+        {.c = {.choices = {{.setting = "flash-attn"}}}, .rounds = 4, .rate = 30, .ratio = 1.1},
+        {.c = {.choices = {{.setting = "context"}}}, .rounds = 1, .rate = 30, .ratio = 0.1, .state = TUNE_REFUSED},
+    };
+    const struct tune_standing *out[JL_COUNT(x)];
+    (void)state;
+    assert_int_equal(tune_helpful(&t, x, JL_COUNT(x), out), 2);
+    assert_ptr_equal(out[0], &x[4]);
+    assert_ptr_equal(out[1], &x[2]);
+    assert_int_equal(tune_helpful(&t, x, 3, out), 2);
+    assert_ptr_equal(out[0], &x[1]);
+    t.least_rate = NAN;
+    assert_int_equal(tune_helpful(&t, x, JL_COUNT(x), out), 3);
+    assert_ptr_equal(out[0], &x[3]);
 }
 
 /* ---- what goes wrong ----------------------------------------------------------------------------------------------- */
@@ -253,7 +283,7 @@ static void interrupted_it_tells_the_best_so_far(void **state)
 
 static void bad_words_are_refused(void **state)
 {
-    static const struct {
+    const struct {
         const char *args[4], *says;
     } rows[] = {
         {{"--settings", "threads,colour"}, "there is no setting \"colour\" to try"},
@@ -261,12 +291,13 @@ static void bad_words_are_refused(void **state)
         {{"--engine", "http://127.0.0.1:1"}, "tune starts servers of its own"},
         {{"--for", "speed"}, "speed"},
         {{"nowhere.gguf"}, "there is no model nowhere.gguf"},
+        {{"--settings", "power-cap", scratch("tiny.gguf")}, "is named twice"},
     };
     (void)state;
     for (size_t i = 0; i < JL_COUNT(rows); i++) {
         struct program p = {0};
         bool model = strcmp(rows[i].args[0], "nowhere.gguf") != 0;
-        program_run(&p, ARGS("tune", rows[i].args[0], model ? rows[i].args[1] : NULL, tiny_model()));
+        program_run(&p, ARGS("tune", rows[i].args[0], model ? rows[i].args[1] : NULL, tiny_model(), rows[i].args[2]));
         if (p.code != 2 || !strstr(kept(&p.err), rows[i].says))
             fail_msg("row %zu: code %d, \"%s\"", i, p.code, kept(&p.err));
         program_release(&p);
@@ -277,6 +308,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_settings_that_save_are_found),
+        cmocka_unit_test(what_helps_is_tried_together),
         cmocka_unit_test(fewer_layers_on_a_gpu),
         cmocka_unit_test(fewer_bits_a_weight),
         cmocka_unit_test(requests_at_once),
