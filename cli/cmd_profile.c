@@ -158,12 +158,14 @@ const struct command cmd_profile = {
         "FILE.trace.csv, --data what charts need. `compare` puts two beside each other per token, per parameter and per FLOP,\n"
         "`list` shows which there are, `delete` removes some. ID is the id of a profile, the beginning of one, `last`, or a\n"
         "file (docs/profile-record.md).",
-    .examples = "joulet profile -m model.gguf\n  a minute of the nine prompts\n"
-                "joulet profile -m model.gguf --requests 4 -n 128 \"Why is the sky blue?\"\n  four answers of 128 tokens\n"
-                "joulet profile --coarse --engine http://127.0.0.1:11434\n  stages of an engine that runs\n"
-                "joulet profile show last --layers\n  every layer of the last profile in numbers\n"
-                "joulet profile show last --csv -o parts.csv\n  components as a table, and parts.trace.csv beside it\n"
-                "joulet profile compare last 20261122-1200\n  what another model or quantisation changes\n",
+    .examples =
+        "joulet profile -m model.gguf\n  a minute of the nine prompts\n"
+        "joulet profile -m llama-3.2-1b-q4_0 --against layers\n  what one of its layers costs, by a model that has one less\n"
+        "joulet profile -m model.gguf --requests 4 -n 128 \"Why is the sky blue?\"\n  four answers of 128 tokens\n"
+        "joulet profile --coarse --engine http://127.0.0.1:11434\n  stages of an engine that runs\n"
+        "joulet profile show last --layers\n  every layer of the last profile in numbers\n"
+        "joulet profile show last --csv -o parts.csv\n  components as a table, and parts.trace.csv beside it\n"
+        "joulet profile compare last 20261122-1200\n  what another model or quantisation changes\n",
     .run = run_profile_command,
     .verbs = "show compare list delete",
 };

@@ -282,11 +282,11 @@ static void say(struct profile_against *a, const struct profile_difference *d)
     const struct words *w = words_of(a->what);
     struct run_profile *p = &a->x->p;
     if (d->resolved)
-        run_profile_note(p, "%d of %d %s cost %.3g J +- %.2g of a token, %.2g J each %s", a->changed, a->all, w->all, d->less_j,
-                         d->less_pm, d->less_j / a->changed, w->one);
+        run_profile_note(p, "%d of %d %s taken away: %.3g J +- %.2g of a token, %.2g J each %s", a->changed, a->all, w->all,
+                         d->less_j, d->less_pm, d->less_j / a->changed, w->one);
     else
-        run_profile_note(p, "%d of %d %s are not resolved: at most %.3g J of a token, %.2g J each %s", a->changed, a->all, w->all,
-                         d->limit_j, d->limit_j / a->changed, w->one);
+        run_profile_note(p, "%d of %d %s taken away: not resolved, at most %.3g J of a token, %.2g J each %s", a->changed, a->all,
+                         w->all, d->limit_j, d->limit_j / a->changed, w->one);
     if (d->reversed)
         run_profile_note(p, "the model with less took more than the whole one: something else changed meanwhile, and the limit "
                             "means nothing");

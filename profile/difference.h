@@ -1,4 +1,4 @@
-/* difference.h - what a model with one component less saves: energies of two models in turns, pair by pair (docs/method.md 8.8).
+/* difference.h - what a model with one component less saves: energies of two models in turns, pair by pair (docs/method.md 8.9).
  * Pure. */
 #ifndef PROFILE_DIFFERENCE_H
 #define PROFILE_DIFFERENCE_H
