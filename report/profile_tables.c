@@ -10,6 +10,8 @@
 static struct number share(double part, double whole)
 {
     double x = 100 * part / whole;
+    if (fabs(x) < 0.05) /* nor are there shares of -0.0 % */
+        x = 0;
     return isfinite(x) && whole > 0 ? number_f("%.*f %%", x < 9.95 ? 1 : 0, x) : (struct number){"-"};
 }
 
