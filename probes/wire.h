@@ -81,6 +81,7 @@ enum wire_flag {
     WIRE_REFUSED = 32,    /* this stretch cannot be repeated exactly */
     WIRE_LOOPED = 64, /* all stretches of a kind over and over, for as long as was asked; tokens: stretches in a round, a: us that
                          they ran, b: rounds */
+    WIRE_OUTSIDE = 128, /* a graph, a stretch or a wait in no step: of a vision encoder, or when a step has ended */
 };
 #define wire_segment(kind)                                                                                                       \
     ((uint16_t)((unsigned)(kind) << 8)) /* into flags: which kind is repeated while this ran; of a step its turn */
@@ -154,6 +155,9 @@ struct wire_head {
     _Alignas(64) _Atomic uint64_t counts[WIRE_COUNTS];
     struct wire_name names[WIRE_NAMES];
     struct wire_control control; /* the only part of the file that a reader writes */
+    /* By graphs without stops, and with them: in which a captured graph was launched; how many were. 0 also where it is not seen.
+     */
+    _Atomic uint64_t captured[2], launches[2];
 };
 _Static_assert(sizeof(struct wire_name) == WIRE_NAME_BYTES, "names are laid out alike everywhere");
 _Static_assert(sizeof(struct wire_head) <= WIRE_HEAD_BYTES, "the records begin after the head");

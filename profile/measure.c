@@ -365,7 +365,7 @@ void measure_record(struct measure *m, const struct ring_record *r)
         keep_loop(m, r);
     if (m->pass == MEASURE_REPLAY || r->flags & WIRE_LOOPED)
         return;
-    if (r->kind >= WIRE_EMBEDDING && r->kind < WIRE_KINDS && m->n_pending < JL_COUNT(m->pending))
+    if (r->kind >= WIRE_EMBEDDING && r->kind < WIRE_KINDS && !(r->flags & WIRE_OUTSIDE) && m->n_pending < JL_COUNT(m->pending))
         m->pending[m->n_pending++] = *r;
     else if (r->kind < WIRE_EMBEDDING)
         stage(m, r);

@@ -273,6 +273,10 @@ void ring_info(struct ring *r, struct ring_info *out)
     take_text(out->remark, sizeof(out->remark), h.remark);
     for (int i = 0; i < WIRE_COUNTS; i++)
         out->counts[i] = atomic_load(&h.counts[i]);
+    for (int i = 0; i < 2; i++) {
+        out->captured[i] = atomic_load(&h.captured[i]);
+        out->launches[i] = atomic_load(&h.launches[i]);
+    }
 }
 
 void ring_name(struct ring *r, const struct ring_record *record, char *out, size_t size)

@@ -13,6 +13,7 @@ struct ring_info {
     uint32_t every, stop_ns;
     char engine[64], ggml[64], device[64], remark[256];
     uint64_t counts[WIRE_COUNTS];
+    uint64_t captured[2], launches[2]; /* wire.h */
 };
 struct ring_record { /* as struct wire_record, checked */
     uint64_t number;

@@ -75,13 +75,20 @@ static void add_stretch(struct profile_step *p, struct step_graph *g, const stru
 
 bool steps_add(struct steps *s, const struct ring_record *r, struct profile_step *out)
 {
-    bool of_step = r->kind == WIRE_STEP || r->kind == WIRE_SEQUENCE || r->kind >= WIRE_GRAPH;
+    bool outside = r->flags & WIRE_OUTSIDE, of_step = r->kind == WIRE_STEP || r->kind == WIRE_SEQUENCE ||
+                                                      (r->kind >= WIRE_GRAPH && !outside) || (r->kind == WIRE_WAIT && outside);
+    if (r->kind == WIRE_GRAPH && outside) {
+        s->outside++;
+        s->outside_ns += r->t1_ns - r->t0_ns;
+    }
     struct step_thread *t = of_step ? thread_of(s, r->thread) : NULL;
     if (!t)
         return false;
     struct profile_step *p = &t->open;
     if (r->kind == WIRE_SEQUENCE) {
         add_sequence(p, r);
+    } else if (r->kind == WIRE_WAIT) {
+        p->waited_ns += r->t1_ns - r->t0_ns;
     } else if (r->kind == WIRE_GRAPH) {
         p->graphs++;
         p->watched += (r->flags & WIRE_WATCHED) != 0;
@@ -114,9 +121,10 @@ static bool plain_decode(const struct profile_step *p)
     return !p->failed && !p->repeated && p->graphs == 1 && p->prefilled == 0 && p->decoded > 0;
 }
 
+/* With the wait after it: on devices that compute on their own a step without stops only begins them. */
 static double length_s(const struct profile_step *p)
 {
-    return jl_s(p->t1_ns - p->t0_ns);
+    return jl_s(p->t1_ns - p->t0_ns + p[1].waited_ns);
 }
 
 /* Distribution-free interval of a median: ranks n/2 -+ 0.98 sqrt(n) of ascending values. */
@@ -147,7 +155,7 @@ bool steps_cost(const struct profile_step *steps, size_t n, struct step_cost *ou
     double *extra = malloc((n + 1) * sizeof(*extra)), *plain = malloc((n + 1) * sizeof(*plain));
     double stops = 0;
     *out = (struct step_cost){0, NAN, NAN, NAN, NAN, NAN};
-    for (size_t i = 1; extra && plain && i + 1 < n; i++) {
+    for (size_t i = 1; extra && plain && i + 2 < n; i++) {
         const struct profile_step *a = &steps[i - 1], *b = &steps[i], *c = &steps[i + 1];
         bool same = a->tokens == b->tokens && b->tokens == c->tokens && a->context == b->context && b->context == c->context;
         if (!same || !plain_decode(a) || !plain_decode(b) || !plain_decode(c) || a->watched != c->watched ||

@@ -22,6 +22,7 @@ struct profile_step {
     uint32_t graphs, watched, stops, nodes;
     enum wire_turn turn; /* WIRE_TURN_NONE but while the probe measures what it costs; of WIRE_TURN_OFF only t0, t1 and tokens */
     int64_t graph_ns, stretch_ns, stop_ns; /* stop_ns: between one stretch and the next, in the probe and the scheduler's loop */
+    int64_t waited_ns;                     /* for devices that compute on their own, after the step before it: part of that one */
     int64_t open_ns, close_ns;             /* of watched graphs: before their first stretch, after their last */
     int64_t kind_ns[WIRE_KINDS];           /* of stretches, first executions */
     uint32_t kind_n[WIRE_KINDS];
@@ -39,6 +40,8 @@ struct steps {
         } graph;                               /* whose stretches come */
     } threads[STEP_THREADS];
     uint64_t dropped; /* records of threads without room */
+    uint64_t outside; /* graphs of no step, such as those of a vision encoder: no part of the steps between which they ran */
+    int64_t outside_ns;
 };
 void steps_init(struct steps *s);
 /* True when the record ended a step, which is then in *out. Records of stages pass by. */

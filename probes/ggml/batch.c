@@ -241,8 +241,13 @@ void llama_synchronize(struct context *c)
     real(c);
     uint64_t t1 = probe_now();
     probe_waited_ns += t1 - t0;
-    probe_record(&(struct wire_record){
-        .kind = WIRE_WAIT, .t0_ns = t0, .t1_ns = t1, .layer = -1, .tokens = WIRE_UNKNOWN, .source = context_number(c)});
+    probe_record(&(struct wire_record){.kind = WIRE_WAIT,
+                                       .t0_ns = t0,
+                                       .t1_ns = t1,
+                                       .layer = -1,
+                                       .tokens = WIRE_UNKNOWN,
+                                       .source = context_number(c),
+                                       .flags = probe_step.context ? 0 : WIRE_OUTSIDE});
 }
 
 void llama_free(struct context *c)

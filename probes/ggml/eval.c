@@ -325,7 +325,8 @@ static void graph_begin(struct scheduler *s, struct sched *key)
     s->open = false;
     s->from = MARK_NONE;
     s->in_layer = -1;
-    s->stops = s->asked = s->flags = 0;
+    s->stops = s->asked = s->launches = 0;
+    s->flags = probe_step.context ? 0 : WIRE_OUTSIDE;
     s->graph = atomic_fetch_add_explicit(&graphs, 1, memory_order_relaxed);
     if (s->watched == s->installed || !s->set)
         return;
@@ -347,6 +348,7 @@ static void graph_end(struct scheduler *s, struct ggml_cgraph *g, uint64_t t0, i
         r.kind = WIRE_OTHER;
         r.tokens = WIRE_UNKNOWN;
         r.a = s->nodes;
+        r.flags = (uint16_t)s->flags;
         probe_record(&r);
         s->open = false;
     }
@@ -362,6 +364,14 @@ static void graph_end(struct scheduler *s, struct ggml_cgraph *g, uint64_t t0, i
     atomic_fetch_add_explicit(&h->counts[WIRE_N_STOPS], s->stops, memory_order_relaxed);
     if (s->watched)
         probe_count(WIRE_N_WATCHED);
+    atomic_fetch_add_explicit(&h->captured[s->watched], s->launches > 0, memory_order_relaxed);
+    atomic_fetch_add_explicit(&h->launches[s->watched], s->launches, memory_order_relaxed);
+}
+
+void scheduler_launched(void)
+{
+    if (computing)
+        computing->launches++;
 }
 
 /* A scheduler computes for the first time. */

@@ -30,7 +30,7 @@ struct stretch {
     } view;
 };
 
-/* One scheduler at a time: that of the model, which computes first. */
+/* One scheduler at a time: that of the model whose step comes first. */
 static struct {
     _Atomic(struct scheduler *) of;
     struct stretch stretches[STRETCHES];
@@ -149,6 +149,8 @@ static void next_segment(struct scheduler *s)
 void lockin_begin(struct scheduler *s, struct ggml_cgraph *g, const void *caller)
 {
     struct scheduler *none = NULL;
+    if (!probe_step.context) /* a vision encoder may compute first */
+        return;
     if (atomic_load(&lock.of) != s && !atomic_compare_exchange_strong(&lock.of, &none, s))
         return;
     lock.n = 0;
@@ -164,7 +166,7 @@ void lockin_begin(struct scheduler *s, struct ggml_cgraph *g, const void *caller
     }
     take_times();
     next_segment(s);
-    s->flags = wire_segment(lock.group > 0 ? groups[lock.group][0] : WIRE_NONE);
+    s->flags |= wire_segment(lock.group > 0 ? groups[lock.group][0] : WIRE_NONE);
     if (lock.build == s->builds)
         return;
     lock.build = s->builds;

@@ -29,12 +29,13 @@ struct scheduler {
     enum mark from, mark; /* the place before it, the one its last node is */
     int layer, in_layer;  /* of the mark; of the node asked about */
     /* the graph */
-    uint32_t graph, asked, stops, last_stops, flags;
+    uint32_t graph, asked, stops, last_stops, flags, launches;
     uint64_t random;
     struct choice choices[WIDTHS];
 };
 
 struct scheduler *scheduler_of(struct sched *s, bool make);
 uint64_t scheduler_random(struct scheduler *s);
+void scheduler_launched(void); /* a captured graph, by the one that computes in this thread */
 
 #endif

@@ -1,13 +1,16 @@
 /* driver.c - an engine of the stand-ins: does what its arguments say and prints what it computed, which the probe must not
  * change. driver ARCHITECTURE WAY STEPS WAY: decode, process, foreign (a callback of its own), cancel (which ends graphs),
- * threads (two contexts at once), fork (a child computes too), load (computes nothing), stay (runs on when it is done). */
+ * gpu (on a device, with a clock of its own), vision (a vision encoder before every fourth step, a draft model after
+ * each), threads (two contexts at once), fork (a child computes too), load (computes nothing), stay (runs on when it is done). */
 #include "tests/probes/stand_in/stand_in.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *way = "decode";
@@ -46,6 +49,17 @@ void *realloc(void *p, size_t n)
     return __libc_realloc(p, n);
 }
 #endif
+
+/* The device's clock, where there is one. */
+int clock_gettime(clockid_t id, struct timespec *t)
+{
+    uint64_t ns = id == CLOCK_MONOTONIC ? stand_in_clock() : 0;
+    if (!ns)
+        return (int)syscall(SYS_clock_gettime, id, t);
+    t->tv_sec = (time_t)(ns / 1000000000u);
+    t->tv_nsec = (long)(ns % 1000000000u);
+    return 0;
+}
 
 static bool look(struct ggml_tensor *t, bool ask, void *user)
 {
@@ -111,26 +125,38 @@ static void process(struct context *c, struct batch_ext *b, int step)
 
 static void *serve(void *arg)
 {
-    struct context *c = begin(arg);
+    struct context *c = begin(arg), *vision = NULL, *draft = NULL;
     struct batch_ext *b = llama_batch_ext_init(c);
     int32_t tokens[64];
     char text[8];
     int depth = 2;
     if (llama_tokenize(NULL, "a prompt", 8, tokens, 64, true, true) != 8)
         abort();
+    if (strcmp(way, "vision") == 0) {
+        vision = stand_in_vision();
+        draft = begin("parallel");
+    }
     for (int i = 0; i < steps && strcmp(way, "load") != 0; i++) {
-        counting = i >= 4;
+        counting = i >= 4 && !vision;
+        if (vision && i % 4 == 0)
+            stand_in_encode(vision);
         if (strcmp(way, "process") == 0)
             process(c, b, i);
         else
             decode(c, i);
+        if (draft)
+            decode(draft, i);
         depth = 2;
         llama_sampler_sample(&depth, c, 0);
         llama_token_to_piece(NULL, 'x', text, sizeof(text), 0, false);
     }
     counting = false;
     uint64_t *sum = malloc(sizeof(*sum));
-    *sum = stand_in_sum(c);
+    *sum = stand_in_sum(c) + (vision ? stand_in_sum(vision) + stand_in_sum(draft) : 0);
+    if (vision) {
+        llama_free(vision);
+        llama_free(draft);
+    }
     llama_batch_ext_free(b);
     llama_free(c);
     return sum;
@@ -143,6 +169,8 @@ int main(int argc, char **argv)
     void *sum, *second = NULL;
     way = argc > 2 ? argv[2] : way;
     steps = argc > 3 ? atoi(argv[3]) : steps;
+    if (strcmp(way, "gpu") == 0)
+        stand_in_device();
     bool threads = strcmp(way, "threads") == 0;
     if (threads)
         pthread_create(&other, NULL, serve, architecture);

@@ -39,6 +39,7 @@ static void clear(struct context *c)
     for (int i = 0; i < c->graph.n; i++)
         free((char *)c->graph.nodes[i].name);
     free(c->graph.nodes);
+    stand_in_forget();
     c->graph = (struct ggml_cgraph){0, calloc(64 * LAYERS, sizeof(struct ggml_tensor))};
 }
 
@@ -80,6 +81,10 @@ static void build(struct context *c)
         {"moe", "embd:GET_ROWS", ATTENTION "ffn_inp-#:ADD norm-#:RMS_NORM ffn_norm-#:MUL " MOE "l_out-#:ADD",
          "norm:RMS_NORM result_norm:MUL result_output:MUL_MAT"},
         {"parallel", "inp_embd:GET_ROWS", ATTENTION DENSE "l_out-#:ADD", "norm:RMS_NORM result_norm:MUL result_output:MUL_MAT"},
+        {"vision", "patch_embd:MUL_MAT",
+         "layer_inp_normed-#:RMS_NORM Qcur-#:MUL_MAT Kcur-#:MUL_MAT Vcur-#:MUL_MAT attn_out-#:MUL_MAT ffn_inp-#:ADD "
+         "ffn_inp_normed-#:RMS_NORM ffn_up-#:MUL_MAT ffn_out-#:MUL_MAT layer_out-#:ADD",
+         "projected:MUL_MAT"},
         {"strange", "alpha:GET_ROWS", "beta-#:RMS_NORM gamma-#:MUL_MAT delta-#:ADD", "omega:MUL_MAT"},
     };
     clear(c);
@@ -91,7 +96,8 @@ static void build(struct context *c)
             add(c, rows[i].layer, l);
         add(c, rows[i].last, -1);
     }
-    ggml_backend_sched_set_eval_callback(c->sched, c->user, c->user_data);
+    if (strcmp(c->model->architecture, "vision") != 0)
+        ggml_backend_sched_set_eval_callback(c->sched, c->user, c->user_data);
 }
 
 static int32_t compute(struct context *c, int64_t rows)
@@ -126,7 +132,25 @@ EXPORT int32_t llama_process(struct context *c, int type, struct batch_ext *b)
 
 EXPORT void llama_synchronize(struct context *c)
 {
-    (void)c;
+    ggml_backend_sched_synchronize(c->sched);
+}
+
+struct context *stand_in_vision(void)
+{
+    static struct model tower = {"vision", 0};
+    struct context *c = calloc(1, sizeof(*c));
+    if (c)
+        *c = (struct context){.model = &tower, .sched = ggml_backend_sched_new()};
+    return c;
+}
+
+void stand_in_encode(struct context *vision)
+{
+    if (!vision->rows) {
+        vision->rows = 1;
+        build(vision);
+    }
+    ggml_backend_sched_graph_compute(vision->sched, &vision->graph);
 }
 
 void stand_in_callback(struct context *c, callback f, void *user)

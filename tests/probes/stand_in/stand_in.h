@@ -37,6 +37,8 @@ const char *ggml_backend_name(struct backend *b);
 void ggml_backend_sched_set_eval_callback(struct sched *s, callback f, void *user);
 int ggml_backend_sched_graph_compute_async(struct sched *s, struct ggml_cgraph *g);
 int ggml_backend_sched_graph_compute(struct sched *s, struct ggml_cgraph *g);
+void ggml_backend_sched_synchronize(struct sched *s);
+int cudaGraphLaunch(void *graph, void *stream);
 
 struct model_parameters { /* passed by value: the probe must hand on what it does not know */
     int64_t words[9];
@@ -52,7 +54,7 @@ struct batch {
     int8_t *logits;
 };
 struct model {
-    const char *architecture; /* "dense", "moe", "parallel", "strange" */
+    const char *architecture; /* "dense", "moe", "parallel", "strange", "vision" */
     int64_t sum;
 };
 struct context {
@@ -85,5 +87,14 @@ int32_t llama_sampler_sample(void *s, struct context *c, int32_t i);
 /* Of the stand-in alone: the callback of somebody else, such as llama-imatrix; what was computed. */
 void stand_in_callback(struct context *c, callback f, void *user);
 uint64_t stand_in_sum(const struct context *c);
+/* From now on nodes are computed by a device that is told and then waited for, on a clock that only it and readers move on. */
+#define STAND_IN_NODE_NS 20000
+#define STAND_IN_SYNC_NS 100000
+void stand_in_device(void);
+uint64_t stand_in_clock(void); /* 0: no device */
+void stand_in_forget(void);    /* what was captured */
+/* A vision encoder: a graph of its own on a scheduler of its own, which no call of llama.cpp knows. */
+struct context *stand_in_vision(void);
+void stand_in_encode(struct context *vision);
 
 #endif
