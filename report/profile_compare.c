@@ -91,6 +91,7 @@ static void find_reasons(struct pair *c)
         reason(c, "components of both are shares of time: their differences are those of time, and have no interval (%s)",
                text_about(c->a.style));
     differing_pair(c, "machine", &a->machine, &b->machine, "cpu", "the difference is of machine and model together");
+    differing_pair(c, "engine", &a->engine, &b->engine, "version", "the difference is of engine and model together");
     differing_pair(c, "threads", &a->settings, &b->settings, "threads", "the difference is also of the threads");
     differing_pair(c, "context", &a->settings, &b->settings, "context", "attention does not have the same work");
     if (a->how.records > 0 && b->how.records > 0 && a->how.flash != b->how.flash)

@@ -306,13 +306,41 @@ static void differences_have_their_interval(void **state)
     run_profile_release(&b);
 }
 
+/* What else differs between the two is said, in words; two versions of an engine too. */
+static void other_differences_are_named(void **state)
+{
+    static const char *const words[] = {"engine: A b6000, B b7000: the difference is of engine and model together",
+                                        "machine: A Example CPU with 4 cores, B Other CPU", "threads: A 4, B 8",
+                                        "energy of B is of a simulated or replayed sensor"};
+    static const struct report_style wide = {.utf8 = true, .width = 200};
+    struct run_profile a, b;
+    struct jl_buf out;
+    (void)state;
+    profile_sample(&a, PROFILE_DENSE);
+    profile_sample(&b, PROFILE_DENSE);
+    run_pairs_set(&b.engine, "version", 's', "b7000");
+    run_pairs_set(&b.machine, "cpu", 's', "Other CPU");
+    run_pairs_set(&b.settings, "threads", 'n', "8");
+    b.how.simulated = 1;
+    jl_buf_init(&out, 1 << 20);
+    report_profile_compare(&out, &a, &b, &wide);
+    jl_buf_add(&out, "", 1);
+    for (size_t i = 0; i < JL_COUNT(words); i++)
+        if (!strstr(out.data, words[i]))
+            fail_msg("\"%s\" is not in:\n%s", words[i], out.data);
+    jl_buf_release(&out);
+    run_profile_release(&a);
+    run_profile_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(views_are_the_golden_ones), cmocka_unit_test(comparisons_are_the_golden_ones),
-        cmocka_unit_test(no_line_is_too_wide),       cmocka_unit_test(foreign_names_are_harmless),
-        cmocka_unit_test(flows_are_conserved),       cmocka_unit_test(shares_add_up),
-        cmocka_unit_test(layers_are_scaled),         cmocka_unit_test(differences_have_their_interval),
+        cmocka_unit_test(views_are_the_golden_ones),   cmocka_unit_test(comparisons_are_the_golden_ones),
+        cmocka_unit_test(no_line_is_too_wide),         cmocka_unit_test(foreign_names_are_harmless),
+        cmocka_unit_test(flows_are_conserved),         cmocka_unit_test(shares_add_up),
+        cmocka_unit_test(layers_are_scaled),           cmocka_unit_test(differences_have_their_interval),
+        cmocka_unit_test(other_differences_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
