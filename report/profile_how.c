@@ -108,10 +108,11 @@ static void expected_line(const struct profiled_view *v, bool *first)
         work |= v->p->rows[i].flop > 0;
     if (work)
         say(v, first,
-            roof ? "expected is the share by the roofline, from the shapes of the model and the best rates that a part of this "
-                   "profile reached; of roofline is how near a part comes to the best rate at moving data (mem) or at computing "
-                   "(comp)"
-                 : "expected is the share by bytes in decode and by FLOP in prefill, from the shapes of the model",
+            roof
+                ? "expected is the share by the roofline, from the shapes of the model and the best rates of the larger parts of "
+                  "this profile; of roofline is how near a part comes to the best rate at moving data (mem) or at computing "
+                  "(comp), and a small part can be above it"
+                : "expected is the share by bytes in decode and by FLOP in prefill, from the shapes of the model",
             TONE_PLAIN);
 }
 
