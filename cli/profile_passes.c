@@ -167,7 +167,7 @@ static void plan_lockin(struct profiling *x)
         return;
     x->lockin = true;
     measure_from(x->m, MEASURE_AGAIN);
-    cli_say(x->cli, "the sensor reads every %.3g ms, a token is shorter than 20 readings: components are executed again",
+    cli_say(x->cli, "the sensor reads every %.3g ms, too seldom for plain tokens: components are executed again",
             1e3 * x->reading_s);
 }
 

@@ -157,7 +157,8 @@ double measure_loop_ratio(const struct measure *m, enum measure_kind kind);
  * Times in records are without it. Energies are not freed of it here but by `ratio`, which holds the same stops. */
 double measure_stop_s(const struct measure *m);
 
-/* Repeats that a sensor of such readings needs; false: a token is long enough for it, or repeats cannot help. */
+/* Repeats that a sensor of such readings needs; false: a token and its large pieces are long enough for it, or repeats cannot
+ * help. */
 bool measure_plan(const struct measure *m, double reading_s, struct ring_control *out);
 
 #endif

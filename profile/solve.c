@@ -6,6 +6,8 @@
 #include <stdlib.h>
 
 #define READINGS_IN_TOKEN 20.0 /* from which on plain decoding is enough (8.3) */
+#define LARGE             0.03 /* of a token: not only a limit is wanted */
+#define SHORT             0.1  /* of a reading: what is shorter each time is hard to tell from its neighbours */
 
 bool measure_token(const struct measure *m, double token_s[MEASURE_KINDS])
 {
@@ -182,6 +184,17 @@ void measure_by_time(const struct measure *m, enum measure_phase phase, double u
 
 /* ---- repeats ----------------------------------------------------------------------------------------------------------- */
 
+/* A large component in pieces that are short for the sensor, such as norms of 60 us for one of 1 ms: in plain tokens its error is
+ * ten times that of repeats (docs/accuracy.md). */
+static bool has_short_pieces(const struct measure *m, const double token_s[MEASURE_KINDS], double all_s, double reading_s)
+{
+    const struct measure_of_phase *p = &m->phases[MEASURE_DECODE];
+    for (int k = 0; k < MEASURE_REST; k++)
+        if (token_s[k] >= LARGE * all_s && p->first_n[k] && p->first_s[k] / (double)p->first_n[k] < SHORT * reading_s)
+            return true;
+    return false;
+}
+
 bool measure_plan(const struct measure *m, double reading_s, struct ring_control *out)
 {
     static const enum measure_kind of[WIRE_AGAIN] = {[WIRE_AGAIN_NORM] = MEASURE_NORM,
@@ -198,7 +211,7 @@ bool measure_plan(const struct measure *m, double reading_s, struct ring_control
         all_s += token_s[k];
     for (size_t i = 0; i < WIRE_AGAIN; i++)
         any |= can[of[i]] = token_s[of[i]] > 0;
-    if (!any || all_s >= READINGS_IN_TOKEN * reading_s)
+    if (!any || (all_s >= READINGS_IN_TOKEN * reading_s && !has_short_pieces(m, token_s, all_s, reading_s)))
         return false;
     joulet_lockin_plan(token_s, can, MEASURE_KINDS, reading_s, &plan);
     for (size_t i = 0; i < WIRE_AGAIN; i++)

@@ -20,6 +20,7 @@ const char *const kind_names[KINDS] = {"attention", "ffn", "head", "norm", "rest
 const struct model models[] = {
     {"1b", "1B on a CPU", 16, 0.074, {.169, .610, .200, .004, .017}, {90, 300, 180, 75, 40}},
     {"small", "small model, costly norms", 12, 0.024, {.29, .45, .15, .06, .05}, {110, 330, 200, 80, 50}},
+    {"apart", "powers eightfold apart, 16 layers", 16, 0.050, {.25, .40, .20, .10, .05}, {60, 400, 150, 50, 30}},
     {"3b", "3B on a fast GPU", 28, 0.012, {.27, .53, .12, .045, .035}, {120, 390, 260, 100, 60}},
 };
 const size_t n_models = JL_COUNT(models);

@@ -1,7 +1,6 @@
 /* profile.c - how well joules are told by component: a simulated engine of known powers that differ threefold and more, sensors
- * as
- * `--sim` has them, and the meter between them (docs/method.md 8.2, 8.3). One JSON object a line; --table writes the rows of
- * docs/accuracy.md. */
+ * as `--sim` has them, and the meter between them (docs/method.md 8.2, 8.3). One JSON object a line; --table writes the rows of
+ * docs/accuracy.md; --check ends with 1 where a goal is missed. */
 #include "bench/accuracy/reader.h"
 #include "bench/profile/engine.h"
 
@@ -11,31 +10,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SMALL    0.03 /* share of time below which a limit is given */
-#define START_S  0.6
-#define COST_S   100e-6
-#define CPU_COST 20e-6
-#define POLL_S   0.01
+#define SMALL      0.03   /* share of time below which a limit is given */
+#define SHORT_S    100e-6 /* a tenth of a reading of RAPL */
+#define RUNS_MAX   1000
+#define PERCENTILE 0.95
+#define START_S    0.6
+#define COST_S     100e-6
+#define CPU_COST   20e-6
+#define POLL_S     0.01
 
+/* Goals are those of 10 s; in 2 s of plain tokens short norms have none, but their interval must hold. */
+enum goals { GOALS_NONE, GOALS_LARGE, GOALS_ALL };
 struct row {
     const char *name, *title, *preset;
     double length_s;
     bool lockin, cpu;
-    bool goals;
+    enum goals goals;
 };
 static const struct row rows[] = {
-    {"rapl_plain", "RAPL, 2 s of plain tokens", "rapl-package", 2, false, true, true},
-    {"rapl_plain_10", "RAPL, 10 s of plain tokens", "rapl-package", 10, false, true, true},
-    {"rapl_lockin", "RAPL, 10 s of lock-in", "rapl-package", 10, true, true, true},
-    {"counter_100", "counter 100 ms, 10 s of lock-in", "nvml-counter-100", 10, true, false, true},
-    {"power_100", "power 100/100, 10 s of lock-in", "nvml-ampere", 10, true, false, true},
-    {"power_25", "power 25/100, 10 s of lock-in", "nvml-a100", 10, true, false, true},
-    {"average_1s", "power 1000/100, 40 s of lock-in", "nvml-average", 40, true, false, false},
+    {"rapl_plain", "RAPL, 2 s of plain tokens", "rapl-package", 2, false, true, GOALS_LARGE},
+    {"rapl_plain_10", "RAPL, 10 s of plain tokens", "rapl-package", 10, false, true, GOALS_ALL},
+    {"rapl_lockin", "RAPL, 10 s of lock-in", "rapl-package", 10, true, true, GOALS_ALL},
+    {"counter_100", "counter 100 ms, 10 s of lock-in", "nvml-counter-100", 10, true, false, GOALS_ALL},
+    {"power_100", "power 100/100, 10 s of lock-in", "nvml-ampere", 10, true, false, GOALS_ALL},
+    {"power_25", "power 25/100, 10 s of lock-in", "nvml-a100", 10, true, false, GOALS_ALL},
+    {"average_1s", "power 1000/100, 40 s of lock-in", "nvml-average", 40, true, false, GOALS_NONE},
 };
 
 struct tally {
     size_t n, by_time;
     double sum[KINDS], squares[KINDS], holds[KINDS]; /* of relative errors; of limits or intervals that hold */
+    double errors[KINDS][RUNS_MAX];                  /* without sign */
     double worst_closure, condition, time_error2[KINDS];
 };
 
@@ -78,13 +83,14 @@ static void note(struct tally *t, const struct run *r, const struct joulet_compo
         token_s += r->token_s[k];
         all_j += r->true_j[k];
     }
-    t->n++;
+    size_t at = t->n++;
     t->by_time += c->path == JOULET_COMPONENTS_TIME;
     t->condition += c->powers.condition;
     for (int k = 0; k < KINDS; k++) {
         double error = c->shares.energy_j[k] / r->true_j[k] - 1, by_time = r->token_s[k] / token_s * all_j / r->true_j[k] - 1;
         bool small = r->token_s[k] < SMALL * token_s;
         t->sum[k] += error;
+        t->errors[k][at] = fabs(error);
         t->squares[k] += error * error;
         t->time_error2[k] += by_time * by_time;
         t->holds[k] += small ? c->limit_j[k] >= r->true_j[k] : fabs(c->shares.energy_j[k] - r->true_j[k]) <= 2 * c->shares.u_j[k];
@@ -142,26 +148,35 @@ static bool one(const struct row *row, const struct model *m, uint64_t seed, str
 
 /* ---- figures ------------------------------------------------------------------------------------------------------------- */
 
-static void print_figure(const struct row *row, const struct model *m, const char *what, const char *kind, double value,
+/* One line; whether it meets its goal. */
+static bool print_figure(const struct row *row, const struct model *m, const char *what, const char *kind, double value,
                          const char *unit, double goal, bool at_least, double baseline)
 {
     char base[32] = "null", want[32] = "null", verdict[8] = "null";
+    bool meets = isnan(goal) || (at_least ? value >= goal : value <= goal);
     if (isfinite(baseline))
         snprintf(base, sizeof base, "%.3f", baseline);
     if (isfinite(goal)) {
         snprintf(want, sizeof want, "%g", goal);
-        snprintf(verdict, sizeof verdict, "%s", (at_least ? value >= goal : value <= goal) ? "true" : "false");
+        snprintf(verdict, sizeof verdict, "%s", meets ? "true" : "false");
     }
     printf("{\"figure\": \"profile.%s.%s.%s%s%s\", \"value\": %.3f, \"unit\": \"%s\", \"goal\": %s, \"baseline\": %s, \"meets\": "
            "%s}\n",
            m->name, row->name, what, kind[0] ? "." : "", kind, value, unit, want, base, verdict);
+    return meets;
 }
 
 struct figures {
-    double rms[KINDS], bias[KINDS], hold[KINDS], spread[KINDS], by_time[KINDS], closure, condition, fell_back; /* % */
+    double rms[KINDS], bias[KINDS], p95[KINDS], hold[KINDS], spread[KINDS], by_time[KINDS], closure, condition, fell_back; /* % */
 };
 
-static void figures_of(const struct tally *t, struct figures *f)
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void figures_of(struct tally *t, struct figures *f)
 {
     double n = (double)t->n;
     for (int k = 0; k < KINDS; k++) {
@@ -171,38 +186,51 @@ static void figures_of(const struct tally *t, struct figures *f)
         f->hold[k] = 100 * t->holds[k] / n;
         f->spread[k] = 100 * sqrt(variance) / (1 + mean); /* the engine's own wandering is no error */
         f->by_time[k] = 100 * sqrt(t->time_error2[k] / n);
+        qsort(t->errors[k], t->n, sizeof t->errors[k][0], ascending);
+        f->p95[k] = 100 * t->errors[k][(size_t)ceil(PERCENTILE * n) - 1];
     }
     f->closure = 100 * t->worst_closure;
     f->condition = t->condition / n;
     f->fell_back = 100 * (double)t->by_time / n;
 }
 
+/* Of these a profile takes no plain tokens (profile/solve.c). */
+static bool short_pieces(const struct model *m, int kind)
+{
+    return kind == NORM && m->share[NORM] * m->token_s / (2 * m->layers) < SHORT_S;
+}
+
 /* NAN: no goal, as for what is given as a limit, and for the rest, which nothing repeats. */
 static double goal_of(const struct row *row, const struct model *m, int kind)
 {
-    if (!row->goals || m->share[kind] < SMALL || kind == REST)
+    if (row->goals == GOALS_NONE || (!row->lockin && short_pieces(m, kind)) || m->share[kind] < SMALL || kind == REST ||
+        (kind == NORM && row->goals == GOALS_LARGE))
         return NAN;
     return kind == NORM ? 5 : 3;
 }
 
+/* Holding is a share of so many runs: with few of them a goal of 93 % is missed by chance, so --check does without it. */
+static bool print_kind(const struct row *row, const struct model *m, const struct figures *f, int k)
+{
+    bool small = m->share[k] < SMALL, goals = row->goals != GOALS_NONE;
+    double goal = goal_of(row, m, k);
+    print_figure(row, m, small ? "limit_holds" : "interval_holds", kind_names[k], f->hold[k], "%", goals && k != REST ? 93 : NAN,
+                 true, NAN);
+    if (small)
+        return true;
+    bool meets = print_figure(row, m, "rms", kind_names[k], f->rms[k], "%", goal, false, f->by_time[k]);
+    print_figure(row, m, "p95", kind_names[k], f->p95[k], "%", NAN, false, NAN);
+    return print_figure(row, m, "cv", kind_names[k], f->spread[k], "%", isnan(goal) ? NAN : 3, false, NAN) && meets;
+}
+
 static bool print_cell(const struct row *row, const struct model *m, const struct figures *f)
 {
-    bool meets = true;
-    for (int k = 0; k < KINDS; k++) {
-        bool small = m->share[k] < SMALL;
-        double goal = goal_of(row, m, k);
-        if (!small)
-            print_figure(row, m, "rms", kind_names[k], f->rms[k], "%", goal, false, f->by_time[k]);
-        print_figure(row, m, small ? "limit_holds" : "interval_holds", kind_names[k], f->hold[k], "%", row->goals ? 93 : NAN,
-                     true, NAN);
-        if (!small)
-            print_figure(row, m, "cv", kind_names[k], f->spread[k], "%", row->goals && k != REST ? 3 : NAN, false, NAN);
-        meets = meets && !(f->rms[k] > goal);
-    }
-    print_figure(row, m, "closure_off", "", f->closure, "%", row->goals ? 3 : NAN, false, NAN);
-    print_figure(row, m, "time_shares", "", f->fell_back, "%", row->goals ? 0 : NAN, false, NAN);
-    print_figure(row, m, "condition", "", f->condition, "", 30, false, NAN);
-    return meets;
+    bool meets = true, goals = row->goals != GOALS_NONE;
+    for (int k = 0; k < KINDS; k++)
+        meets = print_kind(row, m, f, k) && meets;
+    meets = print_figure(row, m, "closure_off", "", f->closure, "%", goals ? 3 : NAN, false, NAN) && meets;
+    meets = print_figure(row, m, "time_shares", "", f->fell_back, "%", goals ? 0 : NAN, false, NAN) && meets;
+    return print_figure(row, m, "condition", "", f->condition, "", 30, false, NAN) && meets;
 }
 
 static void print_row(const struct row *row, const struct model *m, const struct figures *f)
@@ -212,7 +240,7 @@ static void print_row(const struct row *row, const struct model *m, const struct
         if (m->share[k] < SMALL)
             printf(" limit, holds %.0f %% |", f->hold[k]);
         else
-            printf(" %.1f (%+.1f) %.0f %% |", f->rms[k], f->bias[k], f->hold[k]);
+            printf(" %.1f (%+.1f), %.1f, cv %.1f, %.0f %% |", f->rms[k], f->bias[k], f->p95[k], f->spread[k], f->hold[k]);
     printf(" %.1f | %.1f | %.0f |\n", f->closure, f->condition, f->fell_back);
 }
 
@@ -230,7 +258,7 @@ static bool read_options(int argc, char **argv, struct asked *a)
         uint64_t n = 0;
         if ((c == 'r' || c == 's') && !jl_parse_u64(optarg, &n))
             return false;
-        if (c == 'r' && n >= 2 && n <= 10000)
+        if (c == 'r' && n >= 2 && n <= RUNS_MAX)
             a->runs = n;
         else if (c == 's')
             a->seed = n;
@@ -265,10 +293,11 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < n_models; i++)
         for (size_t k = 0; k < JL_COUNT(rows); k++) {
-            struct tally t = {0};
+            static struct tally t;
             struct figures f;
             if (!applies(&a, &rows[k], &models[i]))
                 continue;
+            t = (struct tally){0};
             for (size_t n = 0; n < a.runs; n++)
                 if (!one(&rows[k], &models[i], a.seed * 100000 + n, &t))
                     return 1;

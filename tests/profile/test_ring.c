@@ -464,6 +464,38 @@ static void loops_are_kept_apart(void **state)
     measure_close(m);
 }
 
+/* A fast sensor and long tokens need no repeats, unless a large component comes in pieces that are short for it. */
+static void what_needs_repeats(void **state)
+{
+    static const struct {
+        double token_s, reading_s, norm, norms; /* share and number of the norms in a token */
+        bool repeats;
+    } rows[] = {
+        {0.074, 0.001, 0.004, 33, false}, /* small: a limit will do */
+        {0.024, 0.001, 0.06, 25, true},   /* 58 us */
+        {0.050, 0.001, 0.10, 33, false},  /* 152 us */
+        {0.019, 0.001, 0.10, 5, true},    /* the token is short */
+        {0.074, 0.1, 0.004, 33, true},    /* the sensor is slow */
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct measure *m;
+        struct ring_control c;
+        assert_int_equal(measure_open(&m, NULL), JOULET_OK);
+        struct measure_of_phase *p = &m->phases[MEASURE_DECODE];
+        p->units = 10;
+        p->kind_s[MEASURE_NORM] = 10 * rows[i].token_s * rows[i].norm;
+        p->kind_s[MEASURE_FFN] = 10 * rows[i].token_s * (1 - rows[i].norm);
+        p->first_s[MEASURE_NORM] = p->kind_s[MEASURE_NORM];
+        p->first_n[MEASURE_NORM] = (uint64_t)(10 * rows[i].norms);
+        p->first_s[MEASURE_FFN] = p->kind_s[MEASURE_FFN];
+        p->first_n[MEASURE_FFN] = 160;
+        assert_true(measure_plan(m, rows[i].reading_s, &c) == rows[i].repeats);
+        assert_true(!rows[i].repeats || (c.again[WIRE_AGAIN_NORM] > 0 && c.again[WIRE_AGAIN_HEAD] == 0));
+        measure_close(m);
+    }
+}
+
 /* An hour of 1B at nodes is 100 million records at most; what reads them keeps none. */
 static void a_long_stream_takes_no_memory(void **state)
 {
@@ -501,6 +533,7 @@ int main(void)
         cmocka_unit_test(stops_are_taken_off),
         cmocka_unit_test(time_between_stretches_is_of_stops),
         cmocka_unit_test(loops_are_kept_apart),
+        cmocka_unit_test(what_needs_repeats),
         cmocka_unit_test(a_long_stream_takes_no_memory),
         cmocka_unit_test(read_while_it_is_written),
         cmocka_unit_test(what_was_overwritten_is_lost),
