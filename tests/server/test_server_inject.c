@@ -361,6 +361,7 @@ static void many_models(void **state)
         answer_release(&a);
         free(request);
         free(body);
+        usleep(100000); /* closer ones look as if they were under way together, and wait 20 s for their figures */
     }
     json_decref(settled(f.server, MODELS));
     json_t *list = get(f.server, "/joulet/requests?limit=1", 200);
