@@ -104,6 +104,41 @@ static int end(void **state)
     return run("rm -rf redfish *.pem; rmdir \"$PWD\"") ? 0 : -1;
 }
 
+static char said[1024];
+
+/* Whether the meter is read with that; *p: the last sentence. A machine that is busy may take longer for a connection than the
+ * meters wait: then it is tried again. */
+static bool is_read(const char *ca, const char *rest, struct joulet_problem *p)
+{
+    bool known = false;
+    for (int tries = 0; tries < 40; tries++) {
+        struct joulet_options o = JOULET_OPTIONS_INIT;
+        struct joulet *m;
+        struct meters *all;
+        char *address = jl_strf("%s%s", bmc.address, rest);
+        *p = (struct joulet_problem){.message = ""};
+        o.sensors = "nvml";
+        o.pushes = true;
+        o.calibration = "";
+        assert_int_equal(joulet_open(&m, &o, NULL), JOULET_OK);
+        if (ca)
+            setenv("JOULET_METER_CA", ca, 1);
+        assert_int_equal(meters_open(&all, m, (const char *const[]){address}, 1, NULL), JOULET_OK);
+        for (size_t k = 0; k < joulet_problem_count(m); k++)
+            joulet_problem_get(m, k, p);
+        known = joulet_channel_count(m) == 1;
+        snprintf(said, sizeof said, "%s", p->message);
+        p->message = said;
+        meters_close(all);
+        joulet_close(m);
+        unsetenv("JOULET_METER_CA");
+        free(address);
+        if (!strstr(said, "does not answer"))
+            break;
+    }
+    return known;
+}
+
 static void whom_it_believes(void **state)
 {
     char *own = jl_strf("%s/cert.pem", bmc.dir), *other = jl_strf("%s/key.pem", bmc.dir);
@@ -116,26 +151,10 @@ static void whom_it_believes(void **state)
                 {"/nonexistent/ca.pem", "", "/nonexistent/ca.pem"}};
     (void)state;
     for (size_t i = 0; bmc.pid > 0 && i < JL_COUNT(rows); i++) {
-        struct joulet_options o = JOULET_OPTIONS_INIT;
-        struct joulet_problem p = {.message = ""};
-        struct joulet *m;
-        struct meters *all;
-        char *address = jl_strf("%s%s", bmc.address, rows[i].rest);
-        o.sensors = "nvml";
-        o.pushes = true;
-        o.calibration = "";
-        assert_int_equal(joulet_open(&m, &o, NULL), JOULET_OK);
-        if (rows[i].ca)
-            setenv("JOULET_METER_CA", rows[i].ca, 1);
-        assert_int_equal(meters_open(&all, m, (const char *const[]){address}, 1, NULL), JOULET_OK);
-        for (size_t k = 0; k < joulet_problem_count(m); k++)
-            joulet_problem_get(m, k, &p);
-        if (rows[i].says ? !strstr(p.message, rows[i].says) : joulet_channel_count(m) != 1)
+        struct joulet_problem p;
+        bool read = is_read(rows[i].ca, rows[i].rest, &p);
+        if (rows[i].says ? !strstr(p.message, rows[i].says) : !read)
             fail_msg("row %zu: %s", i, p.message);
-        meters_close(all);
-        joulet_close(m);
-        unsetenv("JOULET_METER_CA");
-        free(address);
     }
     free(own);
     free(other);
