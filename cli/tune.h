@@ -58,9 +58,9 @@ struct tune {
     char power_limit[80];   /* "gpu0 450 W"; "" none is known */
 };
 
-/* tune_stage.c. Opened, measured round by round, closed. */
+/* tune_stage.c. Opened, measured round by round, closed. order: of the candidates in rounds, for the record. */
 int tune_stage_open(struct tune *t, struct tune_stage *g, const char *what, const struct tune_candidate *c, size_t n,
-                    size_t rounds);
+                    size_t rounds, const char *order);
 /* Until one candidate is left, the time or the rounds are over. */
 void tune_stage_race(struct tune *t, struct tune_stage *g, size_t rounds, double until_s);
 /* The same number of rounds for all of them, forwards and backwards (ABBA BAAB ...): nothing is dropped. */

@@ -83,7 +83,7 @@ size_t tune_helpful(const struct tune *t, const struct tune_standing *x, size_t 
 
 static int single_stage(struct tune *t, struct tune_stage *g)
 {
-    int code = tune_stage_open(t, g, "each setting by itself", t->candidates, t->n, RACE_ROUNDS);
+    int code = tune_stage_open(t, g, "each setting by itself", t->candidates, t->n, RACE_ROUNDS, "shuffled");
     if (code == CLI_DONE)
         tune_stage_race(t, g, RACE_ROUNDS, SINGLE_SHARE * t->budget_s);
     memcpy(t->tried, g->at, sizeof t->tried);
@@ -106,7 +106,7 @@ static int joint_stage(struct tune *t, struct tune_stage *g, const struct tune_s
     if (n > 2)
         tune_join(parts, 2, &c[m++]);
     tune_join(parts, n, &c[m++]);
-    int code = tune_stage_open(t, g, "settings together", c, m, RACE_ROUNDS);
+    int code = tune_stage_open(t, g, "settings together", c, m, RACE_ROUNDS, "shuffled");
     if (code == CLI_DONE)
         tune_stage_race(t, g, RACE_ROUNDS, JOINT_SHARE * t->budget_s);
     const struct tune_standing *best = least_of(t, g->at, g->n);
@@ -174,7 +174,7 @@ static int last_stage(struct tune *t, struct tune_stage *g, const struct tune_ca
     const struct tune_candidate c[] = {t->candidates[0], *choice};
     double pairs = (t->budget_s - tune_spent_s(t)) / (2 * block_s);
     size_t n = pairs > PAIRS_MOST ? PAIRS_MOST : pairs > PAIRS_LEAST ? (size_t)pairs : PAIRS_LEAST;
-    int code = tune_stage_open(t, g, "the choice against the defaults", c, 2, n);
+    int code = tune_stage_open(t, g, "the choice against the defaults", c, 2, n, "abba");
     if (code == CLI_DONE)
         tune_stage_compare(t, g, n);
     memcpy(t->last, g->at, sizeof t->last);

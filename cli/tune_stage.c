@@ -34,7 +34,8 @@ static enum joulet_status plan_of(struct tune *t, struct tune_stage *g, const ch
     return st;
 }
 
-static int measure_from_here(struct tune_stage *g)
+/* The plan is listed, since rounds put their steps in order themselves: the record says how. */
+static int measure_from_here(struct tune_stage *g, const char *order)
 {
     struct bench *b = &g->b;
     int code = session_open(&b->s, b->s.cli, "bench");
@@ -42,6 +43,7 @@ static int measure_from_here(struct tune_stage *g)
         return code;
     g->open = true;
     bench_describe(b);
+    run_pairs_set(&b->s.run.settings, "order", 's', "%s", order);
     return bench_servers(b);
 }
 
@@ -67,7 +69,7 @@ static void drop_refused(struct tune_stage *g)
 }
 
 int tune_stage_open(struct tune *t, struct tune_stage *g, const char *what, const struct tune_candidate *c, size_t n,
-                    size_t rounds)
+                    size_t rounds, const char *order)
 {
     struct joulet_error err;
     *g = (struct tune_stage){.n = n, .units = (size_t)tune_streams(c, n), .b = {.s.cli = t->cli, .spare = true}};
@@ -82,7 +84,7 @@ int tune_stage_open(struct tune *t, struct tune_stage *g, const char *what, cons
     if (code == CLI_DONE && !bench_make_cells(&g->b))
         code = CLI_FAILED;
     if (code == CLI_DONE)
-        code = measure_from_here(g);
+        code = measure_from_here(g, order);
     if (code == CLI_ENGINE && g->b.why.message[0]) /* of the defaults: without them nothing can be told */
         cli_fail(t->cli, &g->b.why);
     if (code == CLI_DONE)

@@ -139,6 +139,7 @@ static void the_settings_that_save_are_found(void **state)
     program_run(&p, ARGS("compare", "last", "--metric", "j-per-token"));
     assert_int_equal(p.code, 0);
     must_say(kept(&p.out), "B uses ");
+    assert_null(strstr(kept(&p.out), "did not take turns"));
     program_release(&p);
 }
 
