@@ -3,6 +3,7 @@
 #include "cli/profile_files.h"
 #include "report/profile.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,20 +68,25 @@ static void keep(struct profiling *x)
 
 static int measured(struct profiling *x)
 {
-    session_settings(&x->s, &x->q);
-    int code = profile_against_prepare(x);
+    bool attached = profile_attaches(x->cli),
+         endless = attached && !cli_given(x->cli, "duration") && !cli_given(x->cli, "requests");
+    if (!attached)
+        session_settings(&x->s, &x->q);
+    int code = attached ? CLI_DONE : profile_against_prepare(x);
     if (code == CLI_DONE)
-        code = profile_engine(x);
-    if (code == CLI_DONE)
+        code = attached ? profile_attach(x) : profile_engine(x);
+    if (code == CLI_DONE && !attached)
         code = profile_passes(x);
     if (code != CLI_DONE)
         return code;
-    session_finish(&x->s, atomic_load(&cli_cancel) ? "interrupted" : "done");
+    session_finish(&x->s, atomic_load(&cli_cancel) && !endless ? "interrupted" : "done");
     if (!profile_record(x))
         return CLI_FAILED;
     keep(x);
     code = show(x);
-    return code != CLI_DONE ? code : session_exit(&x->s, CLI_DONE);
+    if (code != CLI_DONE || (endless && atomic_load(&cli_signal) == SIGINT)) /* which is how it ends */
+        return code;
+    return session_exit(&x->s, CLI_DONE);
 }
 
 static void release(struct profiling *x)
@@ -111,7 +117,9 @@ static int run_profile_command(struct cli *c, int argc, char **argv)
     if (cli_str(c, "title"))
         x.p.title = jl_strdup(cli_str(c, "title"));
     x.power = calloc(1, sizeof *x.power);
-    int code = session_generation(c, &x.q, &x.files);
+    int code = profile_attach_check(c, argc > 0);
+    if (code == CLI_DONE)
+        code = session_generation(c, &x.q, &x.files);
     if (code == CLI_DONE)
         code = get_prompts(&x, argc, argv);
     if (code == CLI_DONE)
@@ -137,7 +145,7 @@ const struct command cmd_profile = {
     .options =
         "engine key protocol token pid remote model system raw seed temperature top-p top-k min-p repeat-penalty stop "
         "max-tokens context engine-option threads gpu-layers think think-budget timeout prompts level every coarse prompt-tokens "
-        "batches against cross-check requests "
+        "batches against cross-check requests first-tokens attach slot "
         "duration "
         "layers phase data csv "
         "baseline sensors meter sim replay interval trust-root calibration measured-only json output run-id title grid "
@@ -151,7 +159,8 @@ const struct command cmd_profile = {
         "With a sensor that reads at least 20 times in a token the components come from plain tokens; with a slower one, or\n"
         "where large ones come in pieces shorter than a tenth of a reading, they are executed again in random order; where\n"
         "neither tells them apart they are shares of time, and the profile says why.\n"
-        "An engine that runs already (--engine URL) and --coarse give stages only.\n"
+        "An engine that runs without the probe (--engine URL) and --coarse give stages only. One that was started with it is\n"
+        "profiled as it is used: --attach PID sends nothing, and goes on until Ctrl-C.\n"
         "\n"
         "Profiles are files in the data folder. `show` draws one again (--phase: of one phase; --layers: a line for each "
         "layer),\n"
@@ -164,6 +173,7 @@ const struct command cmd_profile = {
         "joulet profile -m llama-3.2-1b-q4_0 --against layers\n  what one of its layers costs, by a model that has one less\n"
         "joulet profile -m model.gguf --requests 4 -n 128 \"Why is the sky blue?\"\n  four answers of 128 tokens\n"
         "joulet profile --coarse --engine http://127.0.0.1:11434\n  stages of an engine that runs\n"
+        "joulet profile --attach 4711 --slot 0 --first-tokens 64\n  an engine that runs, while its clients use it\n"
         "joulet profile show last --layers\n  every layer of the last profile in numbers\n"
         "joulet profile show last --csv -o parts.csv\n  components as a table, and parts.trace.csv beside it\n"
         "joulet profile compare last 20261122-1200\n  what another model or quantisation changes\n",

@@ -55,6 +55,8 @@ struct profiling {
     struct profile_power *power;
     struct profile_bound bound;
     struct profile_against *against; /* NULL: not asked for */
+    double batch;                    /* sequences in a step of decoding, on the mean; 0: one */
+    bool stops;                      /* graphs are stopped now, or may be */
 };
 
 /* profile_engine.c: options and environment of an engine with its probe; what it tells after the first request. */
@@ -63,6 +65,7 @@ int profile_engine_start(struct profiling *x, struct runtime_choice *choice, con
 int profile_slots(const struct profiling *x);                                                     /* of a server of our own */
 bool profile_probe_found(struct profiling *x);
 void profile_watch(struct profiling *x, enum measure_pass pass);
+void profile_unwatch(struct profiling *x); /* until profile_watch */
 void profile_drain(struct profiling *x);
 void profile_engine_release(struct profiling *x);
 
@@ -72,6 +75,12 @@ int profile_idle(struct profiling *x); /* measures the idle level for --baseline
 bool profile_pass(struct profiling *x, enum measure_pass pass, const char *prompt, int64_t max_tokens);
 /* Samples of a request's time, to those that find the components. */
 void profile_samples(struct profiling *x, joulet_mark from, joulet_mark to);
+/* Of a request that has ended, or was seen: its energy, its samples, its place in the record. False: no memory. */
+bool profile_keep(struct profiling *x, struct run_request *q, enum measure_pass pass, joulet_mark from, joulet_mark to, bool ok);
+int64_t profile_idle_ns(const struct profiling *x); /* how long an idle level is looked at */
+void profile_idle_of(struct profiling *x, joulet_mark from, joulet_mark to);
+double profile_reading_s(const struct session *s);
+void profile_plan_lockin(struct profiling *x);
 /* Sums over the requests of one kind of pass. */
 void profile_sum(struct profiling *x, enum measure_pass pass, struct run_sums *out);
 
@@ -88,6 +97,11 @@ bool profile_batch(struct profiling *x, size_t n, int64_t tokens);
 int profile_against_prepare(struct profiling *x);
 void profile_against(struct profiling *x, int64_t tokens);
 void profile_against_release(struct profiling *x);
+
+/* profile_attach.c: an engine that runs, used by its own clients. */
+bool profile_attaches(const struct cli *c);
+int profile_attach_check(const struct cli *c, bool prompted); /* options that do not go together: an exit code */
+int profile_attach(struct profiling *x);
 
 /* profile_bound.c */
 void profile_span(struct profiling *x, const char *stage, double from_s, double to_s);

@@ -81,12 +81,28 @@ int profile_engine(struct profiling *x)
     return profile_engine_start(x, &x->choice, NULL);
 }
 
+/* An engine that runs already may hold the probe; most do not, and then there are stages. */
+static int64_t found_running(struct profiling *x)
+{
+    if (cli_flag(x->cli, "coarse") || x->s.watch.pid <= 0)
+        return -1;
+    int64_t pid = probe_process(x->s.watch.pid);
+    char *folder = probe_folder_of(pid), *ring = folder ? ring_find(folder, pid) : NULL;
+    bool has = ring != NULL;
+    free(ring);
+    if (has && !x->folder)
+        x->folder = folder;
+    else
+        free(folder);
+    return has ? pid : -1;
+}
+
 /* The engine has answered once, so that a probe that sees anything has seen it. */
 bool profile_probe_found(struct profiling *x)
 {
     struct joulet_error err;
     struct ring_info info;
-    int64_t pid = x->choice.started ? x->choice.server.process.pid : -1;
+    int64_t pid = x->choice.started ? x->choice.server.process.pid : found_running(x);
     if (!x->folder || pid < 0)
         return false;
     if (probe_check(pid, x->folder, &x->ring_path, &err) != JOULET_OK || ring_open(&x->ring, x->ring_path, &err) != JOULET_OK ||
@@ -96,7 +112,9 @@ bool profile_probe_found(struct profiling *x)
         return false;
     }
     ring_info(x->ring, &info);
+    x->level = info.level; /* of an engine that runs: as it was started */
     x->probe = true;
+    x->m->trigger.wish.first_tokens = cli_int(x->cli, "first-tokens", 0);
     x->m->source = x->every > 1 ? MEASURE_SAMPLED : MEASURE_WATCHED;
     run_pairs_set(&x->p.engine, "device", 's', "%s", info.device);
     return true;
@@ -114,10 +132,19 @@ void profile_watch(struct profiling *x, enum measure_pass pass)
         c = x->again;
     if (pass == MEASURE_REPLAY)
         c = x->loops;
+    x->stops = c.watch != WIRE_WATCH_NONE;
     if (ring_ask(x->ring_path, &c, &err) != JOULET_OK)
         cli_warn(x->cli, "%s", err.message);
 }
 
+void profile_unwatch(struct profiling *x)
+{
+    struct ring_control none = {.watch = WIRE_WATCH_NONE};
+    if (x->stops && ring_ask(x->ring_path, &none, NULL) == JOULET_OK)
+        x->stops = false;
+}
+
+/* Where no further step is wanted the engine is spared the stops. */
 void profile_drain(struct profiling *x)
 {
     struct ring_record r[512];
@@ -125,14 +152,20 @@ void profile_drain(struct profiling *x)
     while (x->probe && (n = ring_read(x->ring, r, JL_COUNT(r))) > 0)
         for (size_t i = 0; i < n; i++)
             measure_record(x->m, &r[i]);
+    if (x->probe && x->m->trigger.wish.first_tokens > 0 && x->m->passed_by)
+        profile_unwatch(x);
 }
 
 void profile_engine_release(struct profiling *x)
 {
+    const struct ring_control as_started = {.watch = WIRE_AS_SET};
+    bool ours = x->choice.started;
+    if (x->probe && !ours)
+        ring_ask(x->ring_path, &as_started, NULL);
     ring_close(x->ring);
     measure_close(x->m);
     runtime_choice_release(&x->choice);
-    if (x->ring_path) /* it is ours: the engine was */
+    if (x->ring_path && ours)
         unlink(x->ring_path);
     free(x->ring_path);
     free(x->folder);

@@ -65,6 +65,41 @@ static void wait_span(struct profiling *x, const struct run_request *q)
     }
 }
 
+bool profile_keep(struct profiling *x, struct run_request *q, enum measure_pass pass, joulet_mark from, joulet_mark to, bool ok)
+{
+    bool kept = session_request(&x->s, q, 0) && remember(x, pass);
+    if (x->probe && !x->m->attached)
+        profile_drain(x);
+    if (x->probe) {
+        measure_end(x->m);
+        if (ok)
+            profile_samples(x, from, to);
+    }
+    if (kept) {
+        wait_span(x, &x->s.run.requests[x->s.run.n_requests - 1]);
+        profile_thin_requests(x);
+    }
+    profile_power_add(x);
+    return kept;
+}
+
+/* --first-tokens: the request ends with that token, as far as figures go. Each chunk of text must be a token for that. */
+static void cut(struct profiling *x, struct run_request *q, const struct generated *g)
+{
+    int64_t n = cli_int(x->cli, "first-tokens", 0);
+    if (n <= 0 || q->tokens.generated <= n)
+        return;
+    struct run_window *w = q->n_windows ? &q->windows[q->n_windows - 1] : NULL;
+    if (!w || strcmp(w->name, "decode") != 0 || (int64_t)g->n_token_ns < n || (int64_t)g->n_token_ns < q->tokens.generated - 2 ||
+        g->token_ns[n - 1] <= w->start_ns) {
+        run_profile_note(&x->p, "answers do not come token by token, so phases are of whole answers; components are of their "
+                                "first tokens");
+        return;
+    }
+    w->end_ns = g->token_ns[n - 1];
+    q->tokens.generated = n;
+}
+
 bool profile_pass(struct profiling *x, enum measure_pass pass, const char *prompt, int64_t max_tokens)
 {
     struct session *s = &x->s;
@@ -87,18 +122,9 @@ bool profile_pass(struct profiling *x, enum measure_pass pass, const char *promp
     enum joulet_status st = engine_generate(x->choice.engine, &ask, &g, on_text, &a, &err);
     joulet_mark to = joulet_mark_now(s->meter);
     session_request_of(s, &q, &g, prompt, st, &err);
-    bool kept = session_request(s, &q, 0) && remember(x, pass);
-    profile_drain(x);
-    if (x->probe) {
-        measure_end(x->m);
-        if (st == JOULET_OK)
-            profile_samples(x, from, to);
-    }
-    if (kept)
-        wait_span(x, &s->run.requests[s->run.n_requests - 1]);
-    if (kept)
-        profile_thin_requests(x);
-    profile_power_add(x);
+    if (pass != MEASURE_ASIDE)
+        cut(x, &q, &g);
+    bool kept = profile_keep(x, &q, pass, from, to, st == JOULET_OK);
     if (st != JOULET_OK && st != JOULET_CANCELLED)
         cli_warn(x->cli, "%s", err.message);
     generated_release(&g);
@@ -135,23 +161,33 @@ static int64_t fitting_tokens(const struct profiling *x)
 
 /* ---- in turns -------------------------------------------------------------------------------------------------------------- */
 
-int profile_idle(struct profiling *x)
+int64_t profile_idle_ns(const struct profiling *x)
+{
+    return cli_given(x->cli, "baseline") ? cli_duration_ns(x->cli, "baseline") : jl_ns(IDLE_S);
+}
+
+void profile_idle_of(struct profiling *x, joulet_mark from, joulet_mark to)
 {
     struct session *s = &x->s;
-    int64_t given = cli_given(x->cli, "baseline") ? cli_duration_ns(x->cli, "baseline") : jl_ns(IDLE_S);
-    cli_say(x->cli, "measuring the idle level for %.3g s", jl_s(given));
-    joulet_mark from = joulet_mark_now(s->meter);
-    if (!session_wait_until(from + given))
-        return 128 + atomic_load(&cli_signal);
-    joulet_mark to = joulet_mark_now(s->meter);
     joulet_wait_covered(s->meter, to, 3.0, NULL);
     session_baseline(s, from, to);
     profile_span(x, "idle", jl_s(from - s->run.start_ns), jl_s(to - s->run.start_ns));
     profile_power_add(x);
+}
+
+int profile_idle(struct profiling *x)
+{
+    struct session *s = &x->s;
+    int64_t given = profile_idle_ns(x);
+    cli_say(x->cli, "measuring the idle level for %.3g s", jl_s(given));
+    joulet_mark from = joulet_mark_now(s->meter);
+    if (!session_wait_until(from + given))
+        return 128 + atomic_load(&cli_signal);
+    profile_idle_of(x, from, joulet_mark_now(s->meter));
     return CLI_DONE;
 }
 
-static double reading_s(const struct session *s)
+double profile_reading_s(const struct session *s)
 {
     double most = 0;
     for (size_t i = 0; i < s->n_channels; i++)
@@ -161,7 +197,7 @@ static double reading_s(const struct session *s)
 }
 
 /* After the first watched answer it is known how long components take, and with that whether a sensor is fast enough. */
-static void plan_lockin(struct profiling *x)
+void profile_plan_lockin(struct profiling *x)
 {
     if (x->lockin || x->every > 1 || x->level != WIRE_COMPONENTS || !measure_plan(x->m, x->reading_s, &x->again))
         return;
@@ -178,7 +214,7 @@ static bool round_of(struct profiling *x, int64_t tokens)
     if (ok && x->probe)
         ok = profile_pass(x, x->every > 1 ? MEASURE_SAMPLED : MEASURE_WATCHED, prompt, tokens);
     if (ok && x->probe)
-        plan_lockin(x);
+        profile_plan_lockin(x);
     if (ok && x->lockin)
         ok = profile_pass(x, MEASURE_AGAIN, prompt, tokens);
     return ok;
@@ -199,7 +235,7 @@ int profile_passes(struct profiling *x)
 {
     int64_t rounds = cli_int(x->cli, "requests", 0), done = 0;
     int64_t for_ns = cli_duration_ns(x->cli, "duration");
-    x->reading_s = reading_s(&x->s);
+    x->reading_s = profile_reading_s(&x->s);
     if (!first_request(x))
         return atomic_load(&cli_signal) ? 128 + atomic_load(&cli_signal) : CLI_ENGINE;
     profile_probe_found(x);

@@ -17,6 +17,7 @@ struct filling {
     struct measure_result of[MEASURE_PHASES];
     struct profile_counts counts[MEASURE_PHASES];
     bool counted;
+    double host;   /* share of the plain requests that is kept: host work is told of all of them */
     double stop_s; /* of each stretch: taken off its seconds, not its energy */
 };
 
@@ -123,12 +124,12 @@ static void add_phases(struct filling *f)
     const struct measure *m = f->x->m;
     add_load(f);
     if (m)
-        add_host(f, "tokenise", MEASURE_PREFILL, m->tokenise_s);
-    add_phase(f, MEASURE_PREFILL, m ? m->tokenise_s : 0);
-    add_phase(f, MEASURE_DECODE, m ? m->sample_s + m->detokenise_s : 0);
+        add_host(f, "tokenise", MEASURE_PREFILL, m->tokenise_s * f->host);
+    add_phase(f, MEASURE_PREFILL, m ? m->tokenise_s * f->host : 0);
+    add_phase(f, MEASURE_DECODE, m ? (m->sample_s + m->detokenise_s) * f->host : 0);
     if (m) {
-        add_host(f, "sample", MEASURE_DECODE, m->sample_s);
-        add_host(f, "detokenise", MEASURE_DECODE, m->detokenise_s);
+        add_host(f, "sample", MEASURE_DECODE, m->sample_s * f->host);
+        add_host(f, "detokenise", MEASURE_DECODE, m->detokenise_s * f->host);
     }
 }
 
@@ -255,7 +256,7 @@ static void add_rest(struct filling *f, enum measure_phase phase, double units)
         for (int part = 0; part < WIRE_PARTS && measure_kind_of((enum wire_kind)kind) == MEASURE_REST; part++)
             for (int layer = 0; layer <= m->layers; layer++)
                 named_s += p->layers[layer].s[kind][part] * scale;
-    double host_s = phase == MEASURE_DECODE ? m->sample_s + m->detokenise_s : 0;
+    double host_s = phase == MEASURE_DECODE ? (m->sample_s + m->detokenise_s) * f->host : 0;
     double left_s = r->unit_s[MEASURE_REST] * units - named_s - host_s;
     if (!(left_s > 0))
         return;
@@ -470,10 +471,17 @@ static void take_pairs(struct profiling *x)
 bool profile_record(struct profiling *x)
 {
     struct filling f = {.x = x};
-    for (size_t i = 0; i < x->s.run.n_requests && i < x->n_passes; i++)
-        f.prompts += x->passes[i] == MEASURE_PLAIN && x->s.run.requests[i].outcome == RUN_OK;
+    double answers = 0;
+    for (size_t i = 0; i < x->s.run.n_requests && i < x->n_passes; i++) {
+        const struct run_request *q = &x->s.run.requests[i];
+        bool plain = x->passes[i] == MEASURE_PLAIN && q->outcome == RUN_OK;
+        answers += plain;
+        f.prompts +=
+            plain && q->n_windows && strcmp(q->windows[0].name, "decode") != 0; /* seen in pieces: the others have none */
+    }
+    f.host = x->bound.turns[MEASURE_PLAIN] > answers && answers > 0 ? answers / (double)x->bound.turns[MEASURE_PLAIN] : 1;
     profile_sum(x, MEASURE_PLAIN, &f.plain);
-    f.tokens = fmax(0, (double)f.plain.tokens_out - f.prompts);
+    f.tokens = fmax(0, (double)f.plain.tokens_out - answers);
     describe_how(x);
     for (size_t i = 0; i < x->s.run.n_notes; i++)
         run_profile_note(&x->p, "%s", x->s.run.notes[i]);

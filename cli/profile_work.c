@@ -37,8 +37,10 @@ static void count_requests(const struct profiling *x, const struct profile_shape
         if (x->passes[i] != MEASURE_PLAIN || q->outcome != RUN_OK || q->tokens.prompt < 1 || q->tokens.generated < 1)
             continue;
         double prompt = (double)q->tokens.prompt, cached = q->tokens.cached > 0 ? (double)q->tokens.cached : 0;
-        profile_count_prefill(&counts[MEASURE_PREFILL], shape, cached, prompt - cached, piece);
-        profile_count_decode(&counts[MEASURE_DECODE], shape, prompt, (double)q->tokens.generated - 1, 1);
+        double batch = x->batch >= 1 ? x->batch : 1;
+        if (prompt > cached)
+            profile_count_prefill(&counts[MEASURE_PREFILL], shape, cached, prompt - cached, piece);
+        profile_count_decode(&counts[MEASURE_DECODE], shape, prompt, ((double)q->tokens.generated - 1) / batch, batch);
     }
 }
 

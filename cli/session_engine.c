@@ -1,5 +1,5 @@
 /* session_engine.c - from options to an engine and a generation, and what the record says about both. */
-#include "cli/session.h"
+#include "cli/session_span.h"
 #include "llm/gguf/gguf.h"
 
 #include <math.h>
@@ -120,6 +120,14 @@ static void describe_model(struct run_pairs *p, const struct engine_info *info, 
         set_count(p, "layers_of", h.layers_of);
     if (h.params_of > 0)
         set_count(p, "parameters_of", h.params_of);
+}
+
+void session_model_file(struct run_pairs *model, const char *path)
+{
+    struct engine_info told = {.model_bytes = -1, .model_params = -1, .gpu_bytes = -1};
+    const char *slash = strrchr(path, '/');
+    snprintf(told.model, sizeof told.model, "%.255s", slash ? slash + 1 : path);
+    describe_model(model, &told, path);
 }
 
 void session_describe(const struct cli *c, const struct runtime_choice *choice, struct run_pairs *engine, struct run_pairs *model)
@@ -309,16 +317,13 @@ static void measure_load(struct session *s, const struct runtime_choice *choice)
 /* A load that failed or was interrupted is a run of its own: what it drew is kept. */
 static void keep_failed_load(struct session *s, const struct runtime_choice *choice, const struct joulet_error *why, bool further)
 {
-    struct engine_info told = {.model_bytes = -1, .model_params = -1, .gpu_bytes = -1}; /* nothing: it never answered */
     if (choice->load.to_ns <= choice->load.from_ns)
         return;
-    const char *slash = strrchr(choice->load.model, '/');
-    snprintf(told.model, sizeof told.model, "%.255s", slash ? slash + 1 : choice->load.model);
     if (!further) {
         run_pairs_set(&s->run.engine, "protocol", 's', "llama.cpp");
         run_pairs_set(&s->run.engine, "started_by", 's', "joulet");
         run_pairs_set(&s->run.engine, "local", 'b', "true");
-        describe_model(&s->run.model, &told, choice->load.model);
+        session_model_file(&s->run.model, choice->load.model); /* the engine never answered */
         session_begin(s);
     }
     joulet_wait_covered(s->meter, choice->load.to_ns, COVER_MOST_S, NULL);

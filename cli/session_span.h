@@ -23,6 +23,8 @@ void session_note_failure(struct session *s, const struct joulet_trace *t, const
 /* Every channel over the span: energies and shape of its windows, and of the whole. idle: n_channels; NULL: no net figures. */
 void session_measure(struct session *s, const struct session_span *sp, const struct joulet_baseline *idle,
                      struct run_energy *whole);
+/* What a model's file tells, where no engine does. */
+void session_model_file(struct run_pairs *model, const char *path);
 /* What the CPU drew of it, in the total or inside it. */
 struct joulet_energy session_cpu_energy(const struct run *r, const struct run_energy *e);
 /* m_eff of a level, when its requests are in the run. until: end of what is looked at; 0: now. */

@@ -40,6 +40,7 @@ enum joulet_status measure_open(struct measure **out, struct joulet_error *err)
     (*out)->source = MEASURE_WATCHED;
     (*out)->pass_from_ns = INT64_MAX; /* nothing counts before the first request */
     (*out)->keep_every = 1;
+    (*out)->trigger.wish.slot = -1;
     return jl_ok(err);
 }
 
@@ -83,6 +84,8 @@ void measure_begin(struct measure *m, enum measure_pass pass, int64_t from_ns)
     m->prefill_from_ns = m->prefill_to_ns = m->decode_from_ns = m->decode_to_ns = 0;
     steps_init(&m->steps);
     m->keeping = counts(m) && measure_keep(m, from_ns);
+    m->passed_by = false;
+    trigger_forget(&m->trigger);
 }
 
 /* ---- a step ------------------------------------------------------------------------------------------------------------ */
@@ -303,8 +306,28 @@ double measure_stop_s(const struct measure *m)
     return 0;
 }
 
+/* Not wanted: the token before it has an end all the same. */
+static void pass_by(struct measure *m, const struct profile_step *s, uint32_t thread)
+{
+    size_t left = 0;
+    end_token(m, s->t0_ns);
+    m->has_before = false;
+    for (size_t i = 0; i < m->n_pending; i++)
+        if (m->pending[i].thread != thread)
+            m->pending[left++] = m->pending[i];
+    m->n_pending = left;
+}
+
 static void step_ended(struct measure *m, const struct profile_step *s, uint32_t thread)
 {
+    struct trigger_seen seen = {.wanted = true};
+    if (!m->attached)
+        trigger_step(&m->trigger, s, &seen);
+    m->passed_by = !seen.wanted && s->n_sequences > 0;
+    if (m->passed_by) {
+        pass_by(m, s, thread);
+        return;
+    }
     m->steps_seen++;
     if (s->watched && s->watched == s->graphs && !s->repeated) {
         m->graph_s += jl_s(s->graph_ns);

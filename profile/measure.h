@@ -4,7 +4,7 @@
 #ifndef PROFILE_MEASURE_H
 #define PROFILE_MEASURE_H
 
-#include "profile/steps.h"
+#include "profile/trigger.h"
 
 /* What is told apart by power. The parts of a kind have its power. */
 enum measure_kind {
@@ -93,6 +93,9 @@ struct measure {
     struct measure_kept *kept;
     size_t n_kept;
     uint64_t keep_every, turns[MEASURE_PASSES]; /* one pass in so many; passes that could have been kept */
+    struct trigger trigger;                     /* steps that it does not want count nowhere */
+    bool passed_by;                             /* the last step of this pass was not wanted */
+    bool attached;                              /* who hands steps on has asked a trigger of his own */
     struct steps steps;
     struct ring_record pending[4096]; /* stretches of the step that has not ended */
     size_t n_pending;

@@ -6,6 +6,7 @@
 #include "profile/ring.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -62,6 +63,101 @@ char *probe_folder(struct joulet_error *err)
     return folder;
 }
 
+/* Texts that end with a NUL each, environ or cmdline of a process; false: none. */
+static bool read_started(int64_t pid, const char *file, struct jl_buf *b)
+{
+    char path[256];
+    snprintf(path, sizeof(path), "%s/%lld/%s", jl_procfs_root(), (long long)pid, file);
+    jl_buf_init(b, (size_t)4 << 20);
+    return jl_read_file(path, b, NULL) == JOULET_OK && b->len && jl_buf_str(b, "");
+}
+
+static char *variable_of(int64_t pid, const char *name)
+{
+    struct jl_buf b;
+    char *found = NULL;
+    size_t n = strlen(name);
+    if (read_started(pid, "environ", &b))
+        for (size_t i = 0; i < b.len && !found; i += strlen(b.data + i) + 1)
+            if (strncmp(b.data + i, name, n) == 0 && b.data[i + n] == '=')
+                found = jl_strdup(b.data + i + n + 1);
+    jl_buf_release(&b);
+    return found;
+}
+
+char *probe_argument(int64_t pid, const char *option)
+{
+    struct jl_buf b;
+    char *found = NULL;
+    if (read_started(pid, "cmdline", &b))
+        for (size_t i = 0; i < b.len && !found; i += strlen(b.data + i) + 1) {
+            size_t next = i + strlen(b.data + i) + 1;
+            if (strcmp(b.data + i, option) == 0 && next < b.len)
+                found = jl_strdup(b.data + next);
+        }
+    jl_buf_release(&b);
+    return found;
+}
+
+char *probe_folder_of(int64_t pid)
+{
+    char *told = variable_of(pid, "JOULET_PROBE_DIR");
+    return told ? told : probe_folder_name();
+}
+
+static bool has_file(int64_t pid)
+{
+    char *folder = probe_folder_of(pid), *ring = folder ? ring_find(folder, pid) : NULL;
+    bool has = ring != NULL;
+    free(ring);
+    free(folder);
+    return has;
+}
+
+static bool is_below(const struct jl_process_time *all, size_t n, size_t i, int64_t pid)
+{
+    int64_t above = all[i].parent;
+    for (size_t depth = 0; depth < 64 && above > 1; depth++) {
+        if (above == pid)
+            return true;
+        size_t k = 0;
+        while (k < n && all[k].pid != above)
+            k++;
+        above = k < n ? all[k].parent : 0;
+    }
+    return false;
+}
+
+int64_t probe_process(int64_t pid)
+{
+    struct jl_process_time *all = NULL;
+    size_t n = 0, found = 0;
+    int64_t runner = pid;
+    if (has_file(pid) || jl_processes(&all, &n, NULL) != JOULET_OK)
+        return pid;
+    for (size_t i = 0; i < n; i++)
+        if (is_below(all, n, i, pid) && has_file(all[i].pid)) {
+            runner = all[i].pid;
+            found++;
+        }
+    free(all);
+    return found == 1 ? runner : pid;
+}
+
+/* With the line that would start it otherwise. */
+static enum joulet_status explain_absence(int64_t pid, struct joulet_error *err)
+{
+    char *library = probe_library(NULL), *folder = probe_folder_name();
+    enum joulet_status status =
+        jl_fail(err, JOULET_UNSUPPORTED,
+                "process %lld runs without the probe: start the engine by joulet, or as JOULET_PROBE_DIR=%s LD_PRELOAD=%s "
+                "llama-server ...",
+                (long long)pid, folder ? folder : "FOLDER", library ? library : PROBE_GGML);
+    free(library);
+    free(folder);
+    return status;
+}
+
 /* There is no file. */
 static enum joulet_status explain_nothing(int64_t pid, struct joulet_error *err)
 {
@@ -70,9 +166,7 @@ static enum joulet_status explain_nothing(int64_t pid, struct joulet_error *err)
         return jl_fail(err, JOULET_NOT_FOUND, "process %lld does not run, or is another user's: profile an engine of your own",
                        (long long)pid);
     if (probe == 0)
-        return jl_fail(err, JOULET_UNSUPPORTED,
-                       "process %lld runs without the probe: start the engine by joulet, or with LD_PRELOAD naming the probe",
-                       (long long)pid);
+        return explain_absence(pid, err);
     if (jl_process_has_library(pid, "libllama") != 1 && jl_process_has_library(pid, "libggml") != 1)
         return jl_fail(
             err, JOULET_UNSUPPORTED,

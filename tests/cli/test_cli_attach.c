@@ -1,0 +1,344 @@
+/* test_cli_attach.c - `joulet profile` of an engine that runs already: attached to while its own clients use it, or asked by
+ * ourselves; parts of requests only. The engine is the simulated one with a probe inside; its clients are other joulets. */
+#include "lib/platform/platform.h"
+#include "profile/ring.h"
+#include "run/profile.h"
+#include "tests/cli/program.h"
+
+#include <math.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct server {
+    pid_t pid;
+    int port;
+    char url[64], number[24], sim[700];
+} server;
+
+static int free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+    close(fd);
+    return ntohs(a.sin_port);
+}
+
+static void be_server(const char *port, const char *model)
+{
+    setenv("SIM_CURVE", scratch("curve"), 1);
+    setenv("JOULET_PROBE_DIR", scratch("probes"), 1);
+    execl(PROFILED_SERVER, "llama-server", "--port", port, "-m", model, (char *)NULL);
+    _exit(127);
+}
+
+static bool listens(int port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool ok = connect(fd, (struct sockaddr *)&a, sizeof a) == 0;
+    close(fd);
+    return ok;
+}
+
+static int begin(void **state)
+{
+    struct program made = {0};
+    char port[16];
+    if (scratch_open(state) != 0)
+        return -1;
+    program_run(&made, ARGS("model", "make", "--shape", "tiny", "-o", scratch("tiny.gguf")));
+    assert_int_equal(made.code, 0);
+    program_release(&made);
+    mkdir(scratch("probes"), 0700);
+    server.port = free_port();
+    snprintf(port, sizeof port, "%d", server.port);
+    snprintf(server.url, sizeof server.url, "http://127.0.0.1:%d", server.port);
+    snprintf(server.sim, sizeof server.sim, "follow:%s;device=amdgpu-energy;period=20ms", scratch("curve"));
+    server.pid = fork();
+    if (server.pid == 0)
+        be_server(port, scratch("tiny.gguf"));
+    snprintf(server.number, sizeof server.number, "%d", (int)server.pid);
+    for (int i = 0; i < 3000 && !listens(server.port); i++)
+        usleep(20000);
+    return listens(server.port) ? 0 : -1;
+}
+
+static int end(void **state)
+{
+    kill(server.pid, SIGTERM);
+    waitpid(server.pid, NULL, 0);
+    return scratch_close(state);
+}
+
+/* Its head tells the length of the rest. */
+static void receive_answer(int fd)
+{
+    char text[65536];
+    size_t n = 0, whole = 0;
+    while (n + 1 < sizeof text && (!whole || n < whole)) {
+        ssize_t got = recv(fd, text + n, sizeof text - 1 - n, 0);
+        if (got <= 0)
+            return;
+        n += (size_t)got;
+        text[n] = '\0';
+        const char *body = strstr(text, "\r\n\r\n"), *length = strcasestr(text, "content-length:");
+        if (body && !whole)
+            whole = length ? (size_t)(body + 4 - text) + strtoul(length + 15, NULL, 10) : 1;
+    }
+}
+
+/* A client that waits for its answer. */
+static void ask(int tokens)
+{
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)server.port)};
+    char body[96], text[512];
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+    int n = snprintf(body, sizeof body, "{\"prompt\": \"why is that so\", \"n_predict\": %d}", tokens);
+    n = snprintf(text, sizeof text,
+                 "POST /completion HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                 "Content-Length: %d\r\n\r\n%s",
+                 n, body);
+    assert_int_equal(send(fd, text, (size_t)n, MSG_NOSIGNAL), n);
+    receive_answer(fd);
+    close(fd);
+}
+
+static void read_profile(struct run_profile *p)
+{
+    struct joulet_error err;
+    char *text = scratch_read("p.json");
+    assert_non_null(text);
+    if (run_profile_from_json(text, strlen(text), p, &err) != JOULET_OK)
+        fail_msg("%s", err.message);
+    free(text);
+    remove(scratch("p.json"));
+}
+
+static bool has_ended(struct program *p)
+{
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == p->pid;
+}
+
+/* Nothing is asked of its probe any more. */
+static void must_be_left_as_started(void)
+{
+    static const struct wire_control as_started;
+    char *path = ring_find(scratch("probes"), server.pid);
+    struct jl_buf b;
+    struct joulet_error err;
+    jl_buf_init(&b, (size_t)64 << 20);
+    assert_non_null(path);
+    assert_int_equal(jl_read_file(path, &b, &err), JOULET_OK);
+    assert_memory_equal(b.data + offsetof(struct wire_head, control.watch), &as_started.watch, sizeof as_started.watch);
+    assert_memory_equal(b.data + offsetof(struct wire_head, control.again), &as_started.again, sizeof as_started.again);
+    jl_buf_release(&b);
+    free(path);
+}
+
+static double component_s(const struct run_profile *p, const char *name)
+{
+    struct run_profile_row sum = run_profile_sum(p, "decode", name, RUN_PROFILE_ALL_LAYERS);
+    return sum.seconds;
+}
+
+/* ---- attached ---------------------------------------------------------------------------------------------------------- */
+
+static void attach(struct program *p, const char *const *more)
+{
+    const char *args[24] = {"profile", "--attach",  server.number, "--sim", server.sim,       "--baseline",
+                            "1s",      "--verbose", "--json",      "-o",    scratch("p.json")};
+    for (size_t i = 0; more[i]; i++)
+        args[11 + i] = more[i];
+    *p = (struct program){0};
+    program_start(p, args);
+    program_until_err(p, "its clients may ask now");
+}
+
+/* Until there were turns of both kinds: a machine that is busy with others may keep the reader from being told in time. */
+static void watch_clients(struct run_profile *r)
+{
+    for (int i = 0; i < 3; i++) {
+        struct program p;
+        attach(&p, ARGS("--requests", "5"));
+        while (!has_ended(&p))
+            ask(80);
+        program_end(&p);
+        if (p.code)
+            fail_msg("%d: %s", p.code, kept(&p.err));
+        program_release(&p);
+        read_profile(r);
+        if (component_s(r, "ffn") > 0)
+            return;
+        run_profile_release(r);
+    }
+    fail_msg("no component was seen");
+}
+
+static void its_clients_are_watched(void **state)
+{
+    struct run_profile r;
+    (void)state;
+    watch_clients(&r);
+    const struct run_profile_phase *decode = run_profile_phase(&r, "decode");
+    assert_true(decode && decode->tokens > 0 && decode->joules > 0);
+    assert_string_not_equal(r.how.path, "stages");
+    assert_true(fabs(component_s(&r, "ffn") / component_s(&r, "attention") - 3.0 / 2.4) < 0.05);
+    assert_true(component_s(&r, "head") > 0 && component_s(&r, "ffn_norm") > 0);
+    assert_non_null(run_profile_phase(&r, "sample"));
+    assert_non_null(run_pairs_get(&r.model, "layers")); /* from the file that its command line names */
+    assert_string_equal(run_pairs_get(&r.engine, "started_by"), "user");
+    must_be_left_as_started();
+    run_profile_release(&r);
+}
+
+static void the_first_tokens_of_a_slot(void **state)
+{
+    struct program p;
+    struct run_profile r;
+    (void)state;
+    attach(&p, ARGS("--slot", "0", "--first-tokens", "10", "--requests", "5"));
+    while (!has_ended(&p))
+        ask(40);
+    program_end(&p);
+    if (p.code)
+        fail_msg("%d: %s", p.code, kept(&p.err));
+    read_profile(&r);
+    const struct run_profile_phase *decode = run_profile_phase(&r, "decode");
+    assert_true(decode->tokens > 0 && decode->tokens <= 5 * 9);
+    must_be_left_as_started();
+    run_profile_release(&r);
+    program_release(&p);
+}
+
+static void a_slot_that_computes_nothing(void **state)
+{
+    struct program p;
+    (void)state;
+    attach(&p, ARGS("--slot", "1", "--duration", "2s"));
+    while (!has_ended(&p))
+        ask(8);
+    program_end(&p);
+    assert_int_equal(p.code, 4);
+    must_say(kept(&p.err), "slot 1 of process");
+    program_release(&p);
+}
+
+/* Without an end it goes on until it is interrupted, and that is no failure. */
+static void until_it_is_interrupted(void **state)
+{
+    struct program p;
+    struct run_profile r;
+    (void)state;
+    attach(&p, (const char *[]){NULL});
+    for (int i = 0; i < 4; i++)
+        ask(80);
+    kill(p.pid, SIGINT);
+    program_end(&p);
+    if (p.code)
+        fail_msg("%d: %s", p.code, kept(&p.err));
+    read_profile(&r);
+    assert_true(run_profile_phase(&r, "decode")->tokens > 0);
+    must_be_left_as_started();
+    run_profile_release(&r);
+    program_release(&p);
+}
+
+static void nothing_is_sent(void **state)
+{
+    struct program p;
+    (void)state;
+    attach(&p, ARGS("--duration", "1s"));
+    program_end(&p);
+    assert_int_equal(p.code, 4);
+    must_say(kept(&p.err), "computed too little to measure");
+    program_release(&p);
+}
+
+/* ---- asked by ourselves ------------------------------------------------------------------------------------------------ */
+
+static void an_engine_that_runs_with_the_probe(void **state)
+{
+    struct program p = {0};
+    struct run_profile r;
+    (void)state;
+    program_run(&p,
+                ARGS("profile", "--engine", server.url, "--pid", server.number, "--sim", server.sim, "--baseline", "1s",
+                     "--requests", "1", "-n", "40", "--first-tokens", "12", "--json", "-o", scratch("p.json"), "why is that so"));
+    if (p.code)
+        fail_msg("%d: %s", p.code, kept(&p.err));
+    read_profile(&r);
+    assert_string_not_equal(r.how.path, "stages");
+    assert_int_equal(run_profile_phase(&r, "decode")->tokens, 11);
+    assert_true(component_s(&r, "ffn") > 0);
+    must_be_left_as_started();
+    run_profile_release(&r);
+    program_release(&p);
+}
+
+/* ---- wrong uses -------------------------------------------------------------------------------------------------------- */
+
+static void wrong_uses_start_nothing(void **state)
+{
+    char self[24];
+    pid_t other = fork(); /* no probe in it, and no engine below it */
+    if (other == 0)
+        for (;;)
+            pause();
+    snprintf(self, sizeof self, "%d", (int)other);
+    const struct {
+        const char *args[6];
+        int code;
+        const char *says;
+    } rows[] = {
+        {{"--attach", "x"}, 2, "neither the number of a process nor a URL"},
+        {{"--attach", "0"}, 2, "does not run"},
+        {{"--attach", self}, 4, "runs without the probe: start the engine by joulet, or as JOULET_PROBE_DIR="},
+        {{"--attach", self, "hello"}, 2, "nothing is sent"},
+        {{"--attach", self, "--engine", server.url}, 2, "--engine does not go with --attach"},
+        {{"--attach", self, "--level", "nodes"}, 2, "--level does not go with --attach"},
+        {{"--attach", self, "-n", "4"}, 2, "--max-tokens does not go with --attach"},
+        {{"--attach", self, "--slot", "-1"}, 2, "--slot"},
+        {{"--slot", "1"}, 2, "--slot needs --attach"},
+        {{"--first-tokens", "1"}, 2, "--first-tokens"},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct program p = {0};
+        const char *args[10] = {"profile", "--sim", "1"};
+        memcpy(args + 3, rows[i].args, sizeof rows[i].args);
+        program_run(&p, args);
+        if (p.code != rows[i].code)
+            fail_msg("row %zu: %d: %s", i, p.code, kept(&p.err));
+        must_say(kept(&p.err), rows[i].says);
+        program_release(&p);
+    }
+    kill(other, SIGKILL);
+    waitpid(other, NULL, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(its_clients_are_watched),
+        cmocka_unit_test(the_first_tokens_of_a_slot),
+        cmocka_unit_test(a_slot_that_computes_nothing),
+        cmocka_unit_test(until_it_is_interrupted),
+        cmocka_unit_test(nothing_is_sent),
+        cmocka_unit_test(an_engine_that_runs_with_the_probe),
+        cmocka_unit_test(wrong_uses_start_nothing),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}
