@@ -3,6 +3,7 @@
  * out of decoding, tokenising out of prefill. */
 #include "cli/profile.h"
 #include "cli/session_span.h"
+#include "profile/probe.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -438,7 +439,10 @@ static void describe_how(struct profiling *x)
     if (!x->probe)
         return;
     struct ring_info info;
+    char captured[240];
     ring_info(x->ring, &info);
+    if (probe_capture(&info, captured, sizeof captured))
+        run_profile_note(&x->p, "%s", captured);
     snprintf(h->level, sizeof h->level, "%s", ring_level_name(info.level));
     h->every = x->every;
     h->records = (int64_t)x->m->records;

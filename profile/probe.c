@@ -214,3 +214,22 @@ enum joulet_status probe_check(int64_t pid, const char *folder, char **ring, str
     }
     return status;
 }
+
+static double percent(uint64_t part, uint64_t whole)
+{
+    return whole > 0 ? 100 * (double)part / (double)whole : 0;
+}
+
+bool probe_capture(const struct ring_info *info, char *out, size_t size)
+{
+    uint64_t watched = info->counts[WIRE_N_WATCHED], all = info->counts[WIRE_N_GRAPHS], pieces = info->captured[1];
+    if (info->captured[0] + info->captured[1] == 0)
+        return false;
+    snprintf(out, size,
+             "the device launched captured graphs in %.0f %% of the graphs without stops, and in %.0f %% of those with stops, "
+             "there in "
+             "%.0f pieces each: what stops cost holds what was lost by that",
+             percent(info->captured[0], all > watched ? all - watched : 0), percent(info->captured[1], watched),
+             pieces ? (double)info->launches[1] / (double)pieces : 0);
+    return true;
+}

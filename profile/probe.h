@@ -21,5 +21,8 @@ int64_t probe_process(int64_t pid);
 /* Whether the probe in a process tells of computation; else the sentence says why not: it is not loaded, llama.cpp is linked
  * statically, its version is not known, nothing was computed yet. *ring: path of its file, malloc'ed, NULL none. */
 enum joulet_status probe_check(int64_t pid, const char *folder, char **ring, struct joulet_error *err);
+/* What stops do to graphs that a device captured, a sentence for a record; false: no captured graph was seen. */
+struct ring_info;
+bool probe_capture(const struct ring_info *info, char *out, size_t size);
 
 #endif

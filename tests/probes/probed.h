@@ -10,6 +10,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#ifndef PROBE
+#define PROBE "joulet-probe-ggml.so" /* the build says where it is */
+#endif
+
 struct told {
     struct ring_info info;
     struct ring_record *records;
