@@ -18,7 +18,7 @@ struct profile_power {
 };
 
 /* A profile may go on for days: of its requests only so many are kept, thinned out evenly, and so are its spans of stages. */
-#define PROFILE_REQUESTS 1024
+#define PROFILE_REQUESTS 512
 #define PROFILE_SPANS    4096
 struct profile_bound {
     uint64_t keep_every, turns[MEASURE_PASSES]; /* one request in so many, of each kind of pass */
