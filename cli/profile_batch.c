@@ -201,7 +201,7 @@ static bool components(struct batch *b, const struct together *plain)
     if (!r.known || r.path == JOULET_COMPONENTS_TIME || x->every > 1)
         measure_by_time(b->m, MEASURE_DECODE, token_j(plain), &r);
     if (r.known && r.path == JOULET_COMPONENTS_TIME)
-        run_profile_note(&x->p, "%zu answers at once: components are shares of time, assuming equal power", b->n);
+        run_profile_note(&x->p, "a batch of %zu: components are shares of time, assuming equal power", b->n);
     if (r.known)
         add_components(b, &r, plain->tokens);
     return true;
@@ -218,7 +218,7 @@ bool profile_batch(struct profiling *x, size_t n, int64_t tokens)
     if (plain.tokens > 0)
         profile_point(x, "batch", "decode", (double)n, plain.tokens, plain.seconds, &plain.e);
     else
-        run_profile_note(&x->p, "%zu answers at once: they never all decoded at the same time, so nothing is told of them", n);
+        run_profile_note(&x->p, "a batch of %zu: its answers never all decoded at the same time, so nothing is told of them", n);
     if (ok && x->probe && x->level != WIRE_STAGES && measure_open(&b.m, &err) == JOULET_OK) {
         b.m->sequences = n;
         ok = components(&b, &plain);
