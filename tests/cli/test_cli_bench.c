@@ -133,8 +133,8 @@ static void a_doubtful_idle_level_is_extended(void **state)
         assert_true(extend ? longest >= 0.6 : longest >= 0.3);
         bool said = false;
         for (size_t i = 0; i < r.n_notes; i++)
-            said |= strstr(r.notes[i], "hardly more than the idle level") != NULL;
-        assert_int_equal(said, extend);
+            said |= strstr(r.notes[i], "the idle level leaves ") || strstr(r.notes[i], "hardly more than the idle level");
+        assert_int_equal(said, extend); /* in one way or the other: how much was open is a matter of chance */
         run_release(&r);
     }
     quick_close(&quick);
