@@ -145,11 +145,12 @@ static uint8_t next_turn(void)
     return turns.order[turns.at++];
 }
 
-static void step_begin(struct step *before, struct context *c, uint32_t tokens)
+static void step_begin(struct step *before, struct context *c, const struct tally *t, uint32_t tokens)
 {
     *before = probe_step;
     probe_turn = next_turn();
-    probe_step = (struct step){.context = c, .tokens = tokens, .source = context_number(c)};
+    probe_step = (struct step){
+        .context = c, .tokens = tokens, .source = context_number(c), .decodes = t && t->n == t->tokens && tokens == t->tokens};
 }
 
 static void step_end(const struct step *before, uint64_t t0, const struct tally *t, enum wire_route route, int32_t result)
@@ -183,7 +184,7 @@ int32_t llama_process(struct context *c, int type, struct batch_ext *b)
         return real(c, type, b);
     struct tally *t = tally_of(b, false);
     struct step before;
-    step_begin(&before, c, t ? t->tokens : WIRE_UNKNOWN);
+    step_begin(&before, c, t, t ? t->tokens : WIRE_UNKNOWN);
     probe_count(WIRE_N_PROCESS);
     uint64_t t0 = probe_now();
     int32_t result = real(c, type, b);
@@ -209,8 +210,7 @@ static int32_t step_of(compute *real, struct context *c, struct batch b, enum wi
     if (!probe_begin())
         return real(c, b);
     struct step before;
-    tally_arrays(&b);
-    step_begin(&before, c, b.n_tokens < 0 ? WIRE_UNKNOWN : (uint32_t)b.n_tokens);
+    step_begin(&before, c, tally_arrays(&b), b.n_tokens < 0 ? WIRE_UNKNOWN : (uint32_t)b.n_tokens);
     probe_count(WIRE_N_DECODE);
     uint64_t t0 = probe_now();
     int32_t result = real(c, b);

@@ -146,17 +146,27 @@ static void next_segment(struct scheduler *s)
 /* ---- a graph ----------------------------------------------------------------------------------------------------------------
  */
 
-void lockin_begin(struct scheduler *s, struct ggml_cgraph *g, const void *caller)
+static void leave_out(void)
 {
-    struct scheduler *none = NULL;
-    if (!probe_step.context) /* a vision encoder may compute first */
-        return;
-    if (atomic_load(&lock.of) != s && !atomic_compare_exchange_strong(&lock.of, &none, s))
-        return;
+    lock.on = false;
     lock.n = 0;
     lock.views = 0;
     lock.running = -1;
-    lock.on = s->watched && probe_step.tokens <= probe_settings.repeat_rows;
+}
+
+void lockin_begin(struct scheduler *s, struct ggml_cgraph *g, const void *caller)
+{
+    struct scheduler *none = NULL;
+    if (!probe_step.context) { /* a vision encoder may compute first; and what ours computes outside of a step is not repeated */
+        if (atomic_load(&lock.of) == s)
+            leave_out();
+        return;
+    }
+    if (atomic_load(&lock.of) != s && !atomic_compare_exchange_strong(&lock.of, &none, s))
+        return;
+    leave_out();
+    /* A short prompt is no larger than a batch of answers; its repeats would be taken for the prompt's rest. */
+    lock.on = s->watched && probe_step.decodes && probe_step.tokens <= probe_settings.repeat_rows;
     if (!lock.on)
         return;
     if (!layout_find(caller)) {
@@ -295,7 +305,7 @@ static void loop(struct scheduler *s)
     for (int i = 0; i < lock.n; i++)
         r.tokens += lock.stretches[i].exact;
     r.t1_ns = r.t0_ns;
-    while (r.tokens && r.t1_ns - r.t0_ns < lock.loop_ns) {
+    while (r.tokens && r.t1_ns - r.t0_ns < lock.loop_ns && loop_of(probe_on())) { /* or until it is called off */
         for (int i = 0; i < lock.n; i++) {
             if (!lock.stretches[i].exact)
                 continue;

@@ -185,6 +185,8 @@ static void add_up(const char *path, struct totals *t)
                 assert_true(took_us >= 1000 * told.loop_ms && records[i].a <= took_us && records[i].a > 0);
                 assert_true(records[i].b > 0 && records[i].tokens == (records[i].kind == WIRE_HEAD ? 1 : LAYERS));
             }
+            if ((records[i].flags & WIRE_REPEATED) && !(records[i].flags & WIRE_LOOPED))
+                assert_int_equal(records[i].tokens, 1); /* no prompt, though all of them are short enough */
             if (!(records[i].flags & WIRE_REPEATED))
                 t->kinds[records[i].kind]++;
             if (records[i].kind >= WIRE_EMBEDDING && wire_part_of(records[i].b) < WIRE_PARTS)
@@ -250,7 +252,13 @@ static void try_probe(const struct answer *plain, const char *what, const char *
     struct totals t;
     bool again = jl_starts(setting, "JOULET_PROBE_REPEAT");
     snprintf(dir, sizeof(dir), "JOULET_PROBE_DIR=%s", scratch_path("rings"));
-    const char *const env[] = {dir, setting, "JOULET_PROBE_EVERY=1", "JOULET_PROBE_VERIFY=1", "JOULET_PROBE_SEGMENT_MS=1", NULL};
+    const char *const env[] = {dir,
+                               setting,
+                               "JOULET_PROBE_EVERY=1",
+                               "JOULET_PROBE_VERIFY=1",
+                               "JOULET_PROBE_SEGMENT_MS=1",
+                               "JOULET_PROBE_REPEAT_ROWS=256",
+                               NULL};
     char *ring = serve(env, options, &a);
     if (!ring)
         fail_msg("%s, %s: there is no file of the probe", what, setting);
