@@ -17,7 +17,7 @@
 #define QUIET_S   0.3  /* without a step, and four times as long as the last one took */
 #define SAID_S    10.0 /* between two lines about how it goes */
 #define POLL_NS   20000000
-#define HELD_MOST 4096
+#define HELD_MOST (MEASURE_PENDING + 4096) /* what else is told of a step, and between steps */
 
 struct attached {
     struct profiling *x;

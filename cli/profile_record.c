@@ -405,6 +405,10 @@ static void solve(struct filling *f)
     if (f->of[MEASURE_PREFILL].known && f->of[MEASURE_PREFILL].path == JOULET_COMPONENTS_TIME &&
         d->path != JOULET_COMPONENTS_TIME)
         run_profile_note(&x->p, "prefill: %s", joulet_components_reason_text(f->of[MEASURE_PREFILL].reason));
+    if (x->m->overflows)
+        run_profile_note(&x->p,
+                         "in %llu requests a step had more than %zu stretches: neither it nor what came after it there counts",
+                         (unsigned long long)x->m->overflows, MEASURE_PENDING);
     for (int k = 0; k < MEASURE_REST; k++)
         if (d->warm[k] && d->path == JOULET_COMPONENTS_LOCKIN)
             run_profile_note(&x->p, "stretches that were executed again took more than a tenth less or longer than the first "

@@ -80,7 +80,7 @@ void measure_begin(struct measure *m, enum measure_pass pass, int64_t from_ns)
     m->pass = pass;
     m->pass_from_ns = from_ns;
     m->n_pending = 0;
-    m->has_before = false;
+    m->has_before = m->overflowed = false;
     m->prefill_from_ns = m->prefill_to_ns = m->decode_from_ns = m->decode_to_ns = 0;
     steps_init(&m->steps);
     m->keeping = counts(m) && measure_keep(m, from_ns);
@@ -108,7 +108,7 @@ static bool room(struct measure *m, struct measure_of_phase *p, struct joulet_st
 /* A step is kept whole or not at all, and nothing after one that was not. */
 static bool fits(struct measure *m, struct measure_of_phase *p, const struct profile_step *s)
 {
-    if (!p->full && p->n_stretches + m->n_pending <= MEASURE_STRETCHES)
+    if (!p->full && p->n_stretches + m->n_pending <= MEASURE_STRETCHES && p->n_unmodified < MEASURE_STRETCHES)
         return true;
     if (!p->full)
         p->until_ns = s->t0_ns;
@@ -309,13 +309,9 @@ double measure_stop_s(const struct measure *m)
 /* Not wanted: the token before it has an end all the same. */
 static void pass_by(struct measure *m, const struct profile_step *s, uint32_t thread)
 {
-    size_t left = 0;
     end_token(m, s->t0_ns);
     m->has_before = false;
-    for (size_t i = 0; i < m->n_pending; i++)
-        if (m->pending[i].thread != thread)
-            m->pending[left++] = m->pending[i];
-    m->n_pending = left;
+    drop_pending(m, thread);
 }
 
 static void step_ended(struct measure *m, const struct profile_step *s, uint32_t thread)
@@ -324,7 +320,7 @@ static void step_ended(struct measure *m, const struct profile_step *s, uint32_t
     if (!m->attached)
         trigger_step(&m->trigger, s, &seen);
     m->passed_by = !seen.wanted && s->n_sequences > 0;
-    if (m->passed_by) {
+    if (m->passed_by || m->overflowed) {
         pass_by(m, s, thread);
         return;
     }
@@ -376,6 +372,18 @@ double measure_loop_ratio(const struct measure *m, enum measure_kind kind)
     return n > 0 && p->first_s[kind] > 0 ? ran_s / n / (p->first_s[kind] / (double)p->first_n[kind]) : NAN;
 }
 
+/* Half of a step would be worse than none: what is missing would count as the rest. */
+static void add_pending(struct measure *m, const struct ring_record *r)
+{
+    if (!m->overflowed && m->n_pending < MEASURE_PENDING) {
+        m->pending[m->n_pending++] = *r;
+        return;
+    }
+    m->overflows += !m->overflowed;
+    m->overflowed = true;
+    m->n_pending = 0;
+}
+
 void measure_record(struct measure *m, const struct ring_record *r)
 {
     struct profile_step s;
@@ -388,8 +396,8 @@ void measure_record(struct measure *m, const struct ring_record *r)
         keep_loop(m, r);
     if (m->pass == MEASURE_REPLAY || r->flags & WIRE_LOOPED)
         return;
-    if (r->kind >= WIRE_EMBEDDING && r->kind < WIRE_KINDS && !(r->flags & WIRE_OUTSIDE) && m->n_pending < JL_COUNT(m->pending))
-        m->pending[m->n_pending++] = *r;
+    if (r->kind >= WIRE_EMBEDDING && r->kind < WIRE_KINDS && !(r->flags & WIRE_OUTSIDE))
+        add_pending(m, r);
     else if (r->kind < WIRE_EMBEDDING)
         stage(m, r);
     if (steps_add(&m->steps, r, &s) && !s.failed)

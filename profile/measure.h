@@ -39,8 +39,9 @@ enum measure_pass {
  * every second one is not kept: what is kept is of the whole profile, however long. In times all of them count. */
 #define MEASURE_STRETCHES ((size_t)1 << 18)
 #define MEASURE_SAMPLES   ((size_t)1 << 17)
-#define MEASURE_KEPT      ((size_t)4096) /* passes */
-#define MEASURE_STEPS     ((size_t)8192) /* kept for the cost of stops */
+#define MEASURE_KEPT      ((size_t)4096)    /* passes */
+#define MEASURE_PENDING   ((size_t)1 << 17) /* stretches of a step: 1024 of them executed 64 times more, and as many again */
+#define MEASURE_STEPS     ((size_t)8192)    /* kept for the cost of stops */
 #define MEASURE_CHANNELS  8
 #define MEASURE_LOOPS     ((size_t)64)
 #define MEASURE_BUCKETS   18 /* of context: below 64 tokens, then doubling */
@@ -97,8 +98,10 @@ struct measure {
     bool passed_by;                             /* the last step of this pass was not wanted */
     bool attached;                              /* who hands steps on has asked a trigger of his own */
     struct steps steps;
-    struct ring_record pending[4096]; /* stretches of the step that has not ended */
+    struct ring_record pending[MEASURE_PENDING]; /* stretches of the step that has not ended */
     size_t n_pending;
+    bool overflowed;            /* a step had more than there is room for: from it on nothing of this pass counts */
+    uint64_t overflows;         /* passes in which that was so */
     struct profile_step before; /* the last decoding step of this pass */
     bool has_before, before_again;
     double before_kind_s[MEASURE_KINDS];

@@ -52,12 +52,21 @@ static bool renumber(const struct measure_of_phase *p, const struct used *u, str
     return *out != NULL;
 }
 
+/* Repeats may be asked for and all be refused, as on devices: then these are plain tokens. */
+static bool has_repeats(const struct measure *m, enum measure_phase phase)
+{
+    uint64_t n = 0;
+    for (int k = 0; k < MEASURE_KINDS; k++)
+        n += m->phases[phase].again_n[k];
+    return phase == MEASURE_DECODE && m->source == MEASURE_AGAIN && n > 0;
+}
+
 static bool solve_channel(const struct measure *m, enum measure_phase phase, size_t channel, const struct used *u,
                           const struct joulet_stretch *stretches, double ratio, struct joulet_components *c)
 {
     const struct measure_of_phase *p = &m->phases[phase];
     const struct measure_channel *ch = &m->channels[phase][channel];
-    bool again = phase == MEASURE_DECODE && m->source == MEASURE_AGAIN;
+    bool again = has_repeats(m, phase);
     const struct joulet_components_in in = {.trace = &ch->trace,
                                             .idle_w = ch->idle_w,
                                             .from_s = 0,

@@ -1,0 +1,229 @@
+/* test_measure.c - what the largest steps leave behind: those of deep models under lock-in, those that are more than there is
+ * room for, and those of which nothing could be executed again. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "profile/measure.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define LAYERS    80
+#define TIMES     64
+#define NORM_NS   1000
+#define PART_NS   100000
+#define GAP_NS    500000 /* between steps */
+#define SAMPLE_NS 1000000
+
+/* The engine's clock, and the energy that it took until then. */
+struct engine {
+    struct measure *m;
+    int64_t now;
+    uint32_t segment; /* the group that is executed again */
+    double power_w;   /* of what runs */
+    double energy_uj;
+    struct joulet_sample *samples;
+    size_t n_samples;
+};
+
+static void give(struct engine *e, const struct ring_record *r)
+{
+    measure_record(e->m, r);
+}
+
+static void draw(struct engine *e, double power_w, int64_t ns)
+{
+    for (int64_t left = ns; left > 0;) {
+        int64_t part = SAMPLE_NS - e->now % SAMPLE_NS < left ? SAMPLE_NS - e->now % SAMPLE_NS : left;
+        e->now += part;
+        left -= part;
+        e->energy_uj += power_w * (double)part * 1e-3;
+        if (e->samples && e->now % SAMPLE_NS == 0)
+            e->samples[e->n_samples++] = (struct joulet_sample){.t_ns = e->now, .value = (int64_t)e->energy_uj};
+    }
+}
+
+static void stretch(struct engine *e, enum wire_kind kind, int layer, int64_t ns, double power_w, bool again)
+{
+    int64_t from = e->now;
+    draw(e, power_w, ns);
+    give(e, &(struct ring_record){.kind = kind,
+                                  .layer = layer,
+                                  .t0_ns = from,
+                                  .t1_ns = e->now,
+                                  .tokens = 1,
+                                  .flags = (again ? WIRE_REPEATED : 0) | wire_segment(e->segment)});
+}
+
+static void end_step(struct engine *e, int64_t from)
+{
+    give(e, &(struct ring_record){.kind = WIRE_GRAPH, .layer = -1, .t0_ns = from, .t1_ns = e->now, .flags = WIRE_WATCHED});
+    give(e, &(struct ring_record){.kind = WIRE_SEQUENCE, .layer = -1, .t0_ns = from, .t1_ns = e->now, .tokens = 1});
+    give(e, &(struct ring_record){.kind = WIRE_STEP, .layer = -1, .t0_ns = from, .t1_ns = e->now, .tokens = 1});
+    draw(e, 5, GAP_NS);
+}
+
+static void norms(struct engine *e, bool again)
+{
+    for (int i = 0; i < LAYERS; i++) {
+        stretch(e, WIRE_ATTENTION_NORM, i, NORM_NS, 20, again);
+        stretch(e, WIRE_FFN_NORM, i, NORM_NS, 20, again);
+    }
+}
+
+static void deep_step(struct engine *e, int times)
+{
+    int64_t from = e->now;
+    for (int i = 0; i < LAYERS; i++) {
+        stretch(e, WIRE_ATTENTION, i, PART_NS, 20, false);
+        stretch(e, WIRE_FFN, i, PART_NS, 40, false);
+    }
+    norms(e, false);
+    for (int i = 0; i < times; i++)
+        norms(e, true);
+    end_step(e, from);
+}
+
+static struct engine begin(enum measure_pass pass)
+{
+    struct engine e = {.now = JL_NS_PER_S};
+    struct joulet_error err;
+    assert_int_equal(measure_open(&e.m, &err), JOULET_OK);
+    measure_from(e.m, MEASURE_AGAIN);
+    measure_begin(e.m, pass, e.now);
+    return e;
+}
+
+/* 80 layers whose norms are executed 64 times more: more than ten thousand stretches, none of which may be missing, for its time
+ * would be that of the rest. */
+static void no_stretch_of_a_deep_model_is_lost(void **state)
+{
+    struct engine e = begin(MEASURE_AGAIN);
+    const struct measure_of_phase *d = &e.m->phases[MEASURE_DECODE];
+    double kept_s[MEASURE_KINDS] = {0};
+    (void)state;
+    e.segment = WIRE_ATTENTION_NORM;
+    deep_step(&e, TIMES);
+    assert_int_equal(d->again_n[MEASURE_NORM], 2 * LAYERS * TIMES);
+    for (size_t i = 0; i < d->n_stretches; i++)
+        kept_s[d->stretches[i].kind] += d->stretches[i].end_s - d->stretches[i].start_s;
+    assert_true(fabs(kept_s[MEASURE_NORM] / (1e-9 * NORM_NS * 2 * LAYERS * (TIMES + 1)) - 1) < 1e-3);
+    assert_true(fabs(kept_s[MEASURE_FFN] / (1e-9 * PART_NS * LAYERS) - 1) < 1e-3);
+    measure_close(e.m);
+}
+
+/* More than any room: neither that step nor what comes after it in this pass counts, and the next pass does. */
+static void a_step_beyond_all_room_counts_nowhere(void **state)
+{
+    struct engine e = begin(MEASURE_WATCHED);
+    const struct measure_of_phase *d = &e.m->phases[MEASURE_DECODE];
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        deep_step(&e, 0);
+    int64_t too_large_ns = e.now;
+    deep_step(&e, (int)(MEASURE_PENDING / LAYERS / 2) + 1);
+    size_t kept = d->n_stretches;
+    for (int i = 0; i < 3; i++)
+        deep_step(&e, 0);
+    assert_true(d->units == 3 && d->first_n[MEASURE_FFN] == 3 * LAYERS);
+    assert_true(d->n_stretches == kept && d->again_n[MEASURE_NORM] == 0);
+    assert_true(e.m->decode_to_ns < too_large_ns && e.m->overflows == 1);
+    measure_begin(e.m, MEASURE_WATCHED, e.now);
+    for (int i = 0; i < 3; i++)
+        deep_step(&e, 0);
+    assert_true(d->units == 5 && d->first_n[MEASURE_FFN] == 6 * LAYERS);
+    measure_close(e.m);
+}
+
+/* ---- nothing could be executed again ----------------------------------------------------------------------------------- */
+
+static void long_tokens(struct engine *e, int n, uint32_t segment)
+{
+    for (int i = 0; i < n; i++) {
+        int64_t from = e->now;
+        e->segment = segment ? (i / 4 % 2 ? segment : 0) : 0;
+        for (int k = 0; k < 3; k++) {
+            stretch(e, WIRE_ATTENTION, k, (7 + k) * SAMPLE_NS, 20, false);
+            stretch(e, WIRE_FFN, k, (11 - k) * SAMPLE_NS, 45, false);
+        }
+        end_step(e, from);
+    }
+}
+
+static void measured_pass(struct engine *e, enum measure_pass pass, uint32_t segment)
+{
+    struct joulet_trace t = {.channel = {.id = "c", .quantity = JOULET_ENERGY, .in_total = true, .period_s = 1e-3}};
+    t.samples = e->samples = calloc(20000, sizeof *t.samples);
+    assert_non_null(t.samples);
+    e->n_samples = 0;
+    measure_begin(e->m, pass, e->now);
+    long_tokens(e, 60, segment);
+    measure_end(e->m);
+    t.n = e->n_samples;
+    measure_samples(e->m, 0, &t, 5, 0.01);
+    free(t.samples);
+    e->samples = NULL;
+}
+
+static void lockin_is_only_said_where_something_was_repeated(void **state)
+{
+    struct engine e = begin(MEASURE_WATCHED);
+    struct measure_result r;
+    (void)state;
+    measured_pass(&e, MEASURE_WATCHED, 0);
+    measured_pass(&e, MEASURE_AGAIN, WIRE_ATTENTION); /* asked for, and refused at each */
+    assert_true(measure_solve(e.m, MEASURE_DECODE, NAN, &r));
+    assert_true(r.known);
+    assert_int_equal(r.path, JOULET_COMPONENTS_PLAIN);
+    assert_true(fabs(r.power_w[MEASURE_FFN] - 40) < 1); /* above the idle level */
+    assert_true(fabs(r.power_w[MEASURE_ATTENTION] - 15) < 1);
+    measure_close(e.m);
+}
+
+/* ---- spans without repeats --------------------------------------------------------------------------------------------- */
+
+static void short_token(struct engine *e, bool again)
+{
+    int64_t from = e->now;
+    e->segment = again ? WIRE_ATTENTION : 0;
+    stretch(e, WIRE_OTHER, -1, 1000, 5, false); /* of the rest: not kept as a stretch */
+    end_step(e, from);
+}
+
+/* One that fills the room for spans of tokens without repeats: samples are kept until then. */
+static void a_pass_full_of_spans_keeps_its_begin(void **state)
+{
+    struct engine e = begin(MEASURE_AGAIN);
+    const struct measure_of_phase *d = &e.m->phases[MEASURE_DECODE];
+    struct joulet_trace t = {.channel = {.id = "c", .quantity = JOULET_ENERGY, .in_total = true, .period_s = 1e-3},
+                             .n = 1000,
+                             .samples = calloc(1000, sizeof(struct joulet_sample))};
+    (void)state;
+    assert_non_null(t.samples);
+    for (size_t i = 0; i <= MEASURE_STRETCHES + 10; i++) {
+        short_token(&e, false);
+        short_token(&e, true);
+    }
+    measure_end(e.m);
+    assert_int_equal(d->n_unmodified, MEASURE_STRETCHES);
+    assert_true(d->full && d->until_ns > JL_NS_PER_S && d->until_ns < e.now);
+    for (size_t i = 0; i < t.n; i++)
+        t.samples[i] = (struct joulet_sample){.t_ns = JL_NS_PER_S + (int64_t)i * SAMPLE_NS, .value = (int64_t)i};
+    measure_samples(e.m, 0, &t, 5, 0.01);
+    assert_true(e.m->channels[MEASURE_DECODE][0].trace.n > 900);
+    free(t.samples);
+    measure_close(e.m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(no_stretch_of_a_deep_model_is_lost),
+                                       cmocka_unit_test(a_step_beyond_all_room_counts_nowhere),
+                                       cmocka_unit_test(lockin_is_only_said_where_something_was_repeated),
+                                       cmocka_unit_test(a_pass_full_of_spans_keeps_its_begin)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
