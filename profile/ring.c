@@ -79,11 +79,11 @@ static enum joulet_status finish(struct ring **out, struct ring *r, const char *
     return status;
 }
 
-enum joulet_status ring_open(struct ring **out, const char *path, struct joulet_error *err)
+static enum joulet_status open_for(struct ring **out, const char *path, int access, struct joulet_error *err)
 {
     struct stat st;
     *out = NULL;
-    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    int fd = open(path, access | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return jl_fail(err,
                        errno == ENOENT   ? JOULET_NOT_FOUND
@@ -99,6 +99,11 @@ enum joulet_status ring_open(struct ring **out, const char *path, struct joulet_
     }
     r->fd = fd;
     return finish(out, r, path, err);
+}
+
+enum joulet_status ring_open(struct ring **out, const char *path, struct joulet_error *err)
+{
+    return open_for(out, path, O_RDONLY, err);
 }
 
 enum joulet_status ring_open_bytes(struct ring **out, const void *bytes, size_t n, struct joulet_error *err)
@@ -133,19 +138,17 @@ enum joulet_status ring_ask(const char *path, const struct ring_control *c, stru
 {
     const size_t at = offsetof(struct wire_head, control);
     struct ring *r;
-    enum joulet_status status = ring_open(&r, path, err);
+    enum joulet_status status = open_for(&r, path, O_RDWR, err);
     if (status != JOULET_OK)
         return status;
-    ring_close(r);
-    int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-    bool ok = fd >= 0 && write_word(fd, at + offsetof(struct wire_control, segment_ms), c->segment_ms) &&
+    int fd = r->fd; /* that very file was looked at: its path is the engine's, who may put another there */
+    bool ok = write_word(fd, at + offsetof(struct wire_control, segment_ms), c->segment_ms) &&
               write_word(fd, at + offsetof(struct wire_control, loop_ms), c->loop_ms);
     for (size_t i = 0; i < WIRE_AGAIN && ok; i++)
         ok = write_word(fd, at + offsetof(struct wire_control, again) + i * sizeof(uint32_t), c->again[i]);
     ok = ok && write_word(fd, at + offsetof(struct wire_control, watch), (uint32_t)c->watch);
     int failed = errno;
-    if (fd >= 0)
-        close(fd);
+    ring_close(r);
     if (ok)
         return jl_ok(err);
     return jl_fail(err, JOULET_IO, "the probe cannot be told what to do through %s: %s; read it as the user the engine runs as",

@@ -41,6 +41,12 @@ static struct tally *tally_of(void *batch, bool make)
     return NULL;
 }
 
+/* Tokens are counted for the step to come, and a batch is given back, whatever the turn of the step that went. */
+static bool counts_tokens(void)
+{
+    return atomic_load_explicit(&probe_head, memory_order_acquire) != NULL;
+}
+
 static void tally_clear(struct tally *t)
 {
     for (uint32_t i = 0; i < t->n; i++)
@@ -63,8 +69,8 @@ static void tally_add(struct tally *t, int32_t sequence, uint32_t position)
 void llama_batch_ext_clear(struct batch_ext *b)
 {
     REAL(llama_batch_ext_clear);
-    probe_turn = WIRE_TURN_NONE; /* the next step begins, and its tokens are counted whatever its turn */
-    struct tally *t = probe_on() ? tally_of(b, true) : NULL;
+    probe_turn = WIRE_TURN_NONE; /* the next step begins */
+    struct tally *t = counts_tokens() ? tally_of(b, true) : NULL;
     if (t)
         tally_clear(t);
     real(b);
@@ -73,7 +79,7 @@ void llama_batch_ext_clear(struct batch_ext *b)
 void llama_batch_ext_free(struct batch_ext *b)
 {
     REAL(llama_batch_ext_free);
-    struct tally *t = b && probe_on() ? tally_of(b, false) : NULL;
+    struct tally *t = b && counts_tokens() ? tally_of(b, false) : NULL;
     if (t) {
         tally_clear(t);
         atomic_store(&t->batch, NULL);
@@ -85,7 +91,7 @@ int32_t llama_batch_ext_add_token(struct batch_ext *b, int32_t sequence, int32_t
 {
     REAL(llama_batch_ext_add_token);
     int32_t index = real(b, sequence, token);
-    struct tally *t = index >= 0 && probe_on() ? tally_of(b, true) : NULL;
+    struct tally *t = index >= 0 && counts_tokens() ? tally_of(b, true) : NULL;
     if (t) {
         tally_add(t, sequence, WIRE_UNKNOWN);
         t->last_index = index;
@@ -98,7 +104,7 @@ int32_t llama_batch_ext_set_pos(struct batch_ext *b, int32_t index, const int32_
 {
     REAL(llama_batch_ext_set_pos);
     int32_t result = real(b, index, position);
-    struct tally *t = position && probe_on() ? tally_of(b, false) : NULL;
+    struct tally *t = position && counts_tokens() ? tally_of(b, false) : NULL;
     if (t && index == t->last_index && t->last_sequence >= 0 && t->last_sequence < SEQUENCES &&
         t->position[t->last_sequence] == WIRE_UNKNOWN)
         t->position[t->last_sequence] = (uint32_t)*position;

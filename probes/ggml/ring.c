@@ -115,9 +115,11 @@ static void *make_file(size_t bytes, uint64_t start_ns)
 
 static void in_child(void)
 {
-    /* The file is its parent's, and so is the thread that computes. */
+    /* The file is its parent's, and so is the thread that computes, or that was making the file. Where there was none yet the
+     * child may make its own: an engine that goes into the background does. */
     atomic_store(&probe_head, NULL);
-    atomic_store(&state, 2);
+    if (atomic_load(&state) != 0)
+        atomic_store(&state, 2);
 }
 
 static void make_ring(void)
@@ -142,7 +144,6 @@ static void make_ring(void)
     h->every = probe_settings.every;
     atomic_store(&h->repeats, probe_settings.repeats);
     atomic_store(&h->control.watch, probe_settings.turns ? WIRE_WATCH_TURNS : WIRE_AS_SET);
-    pthread_atfork(NULL, NULL, in_child);
     atomic_thread_fence(memory_order_release);
     memcpy(h->magic, WIRE_MAGIC, sizeof(h->magic)); /* last: a reader waits for it */
     atomic_store_explicit(&probe_head, h, memory_order_release);
@@ -179,6 +180,8 @@ __attribute__((constructor)) static void read_settings(void)
     if (!s->folder || *s->folder != '/') {
         s->folder = NULL;
         atomic_store(&state, 2);
+    } else {
+        pthread_atfork(NULL, NULL, in_child); /* before there is a file: a child may be forked while it is made */
     }
 }
 

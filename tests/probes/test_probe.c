@@ -193,7 +193,7 @@ static void every_way_of_linking_and_calling(void **state)
 {
     static const char *const programs[] = {ENGINE, LOADED};
     static const char *const ways[] = {"dense decode 12", "dense process 12", "dense foreign 12", "dense threads 12",
-                                       "dense fork 12"};
+                                       "dense fork 12",   "dense born 12",    "dense batches 12", "dense launch 12"};
     (void)state;
     for (size_t i = 0; i < JL_COUNT(programs) * JL_COUNT(ways); i++) {
         struct told t;
@@ -212,6 +212,28 @@ static void every_way_of_linking_and_calling(void **state)
         }
         free(t.records);
     }
+}
+
+/* A process that goes into the background before it loads a model computes there, and is seen. */
+static void an_engine_in_the_background(void **state)
+{
+    struct told t = {.n = 0};
+    char plain[1024], dir[256];
+    (void)state;
+    probed_empty();
+    probed_engine(ENGINE, "dense background 12", NULL, plain);
+    snprintf(dir, sizeof(dir), "JOULET_PROBE_DIR=%s", scratch_path("rings"));
+    const char *const env[] = {"LD_PRELOAD=" PROBE, dir, "JOULET_PROBE_EVERY=1", NULL};
+    int64_t pid = probed_engine(ENGINE, "dense background 12", env, t.said);
+    assert_string_equal(t.said, plain);
+    assert_int_equal(probed_files(), 1);
+    char *path = ring_find(scratch_path("rings"), -1);
+    read_all(path, &t);
+    assert_int_not_equal(t.info.pid, pid);
+    assert_int_equal(t.kinds[WIRE_GRAPH], 12);
+    assert_int_equal(t.kinds[WIRE_ATTENTION], 36);
+    free(path);
+    free(t.records);
 }
 
 /* What it stands in for, and nothing else: no name of ours gets in the way of the engine's. */
@@ -275,7 +297,7 @@ static void one_graph_in_so_many(void **state)
 /* Each of four steps in another way; of those without the probe there is no more than when they ran. */
 static void steps_in_turns(void **state)
 {
-    static const char *const ways[] = {"dense decode 400", "dense process 400", "dense foreign 400"};
+    static const char *const ways[] = {"dense decode 400", "dense process 400", "dense foreign 400", "dense batches 400"};
     (void)state;
     for (size_t i = 0; i < JL_COUNT(ways); i++) {
         struct told t;
@@ -306,6 +328,7 @@ static void steps_in_turns(void **state)
         assert_int_equal(watched[WIRE_TURN_ALL], 100);
         assert_in_range(watched[WIRE_TURN_AS_SET], 1, 50);
         assert_int_equal(t.kinds[WIRE_GRAPH], 300);
+        assert_int_equal(t.info.counts[WIRE_N_TABLE_FULL], 0);
         assert_int_equal(t.kinds[WIRE_FFN], 3 * (100 + watched[WIRE_TURN_AS_SET]));
         free(s);
         free(t.records);
@@ -436,6 +459,7 @@ int main(void)
         cmocka_unit_test(parts_of_a_layer),
         cmocka_unit_test(tokens_by_sequence),
         cmocka_unit_test(every_way_of_linking_and_calling),
+        cmocka_unit_test(an_engine_in_the_background),
         cmocka_unit_test(only_names_of_the_engine),
         cmocka_unit_test(a_graph_may_be_ended),
         cmocka_unit_test(one_graph_in_so_many),

@@ -1,12 +1,6 @@
 /* Files of the probe: recorded ones, made ones whose every record is known, and bad ones. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/llm/scratch.h"
 
-#include <cmocka.h>
-
-#include "lib/platform/platform.h"
 #include "profile/measure.h"
 #include "profile/steps.h"
 
@@ -14,6 +8,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define CAPACITY 64u
 #define BYTES    (WIRE_HEAD_BYTES + CAPACITY * sizeof(struct wire_record))
@@ -204,6 +200,47 @@ static void bad_heads(void **state)
     }
     assert_int_equal(ring_open(&r, "/nowhere/at/all", &err), JOULET_NOT_FOUND);
     assert_int_equal(ring_open(&r, "/dev/null", &err), JOULET_FORMAT);
+}
+
+/* Only what is a probe's file is written to, and there nothing but `control`. */
+static void asking_the_writer(void **state)
+{
+    const struct ring_control c = {
+        .watch = WIRE_WATCH_ALL, .segment_ms = 7, .again = {[WIRE_AGAIN_FFN] = 3, [WIRE_AGAIN_HEAD] = 1}, .loop_ms = 9};
+    static const char *const bad[] = {"not-one", "link", "pipe", "folder", "missing"};
+    struct joulet_error err;
+    struct wire_head now;
+    struct jl_buf b;
+    (void)state;
+    assert_int_equal(scratch_open(NULL), 0);
+    make(3);
+    assert_int_equal(jl_write_file(scratch_path("ring"), bytes, sizeof(bytes), 0600, &err), JOULET_OK);
+    assert_int_equal(ring_ask(scratch_path("ring"), &c, &err), JOULET_OK);
+    jl_buf_init(&b, (size_t)1 << 20);
+    assert_int_equal(jl_read_file(scratch_path("ring"), &b, &err), JOULET_OK);
+    assert_int_equal(b.len, sizeof(bytes));
+    memcpy(&now, b.data, sizeof(now));
+    assert_int_equal(atomic_load(&now.control.watch), WIRE_WATCH_ALL);
+    assert_int_equal(atomic_load(&now.control.segment_ms), 7);
+    assert_int_equal(atomic_load(&now.control.loop_ms), 9);
+    for (int i = 0; i < WIRE_AGAIN; i++)
+        assert_int_equal(atomic_load(&now.control.again[i]), c.again[i]);
+    memcpy(b.data + offsetof(struct wire_head, control), bytes + offsetof(struct wire_head, control), sizeof(now.control));
+    assert_memory_equal(b.data, bytes, sizeof(bytes));
+    jl_buf_release(&b);
+    bytes[0] = 'X';
+    assert_int_equal(jl_write_file(scratch_path("not-one"), bytes, sizeof(bytes), 0600, &err), JOULET_OK);
+    assert_int_equal(symlink("ring", scratch_path("link")), 0);
+    assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
+    assert_int_equal(mkdir(scratch_path("folder"), 0700), 0);
+    for (size_t i = 0; i < JL_COUNT(bad); i++)
+        assert_int_not_equal(ring_ask(scratch_path(bad[i]), &c, &err), JOULET_OK);
+    jl_buf_init(&b, (size_t)1 << 20);
+    assert_int_equal(jl_read_file(scratch_path("not-one"), &b, &err), JOULET_OK);
+    assert_int_equal(b.len, sizeof(bytes));
+    assert_memory_equal(b.data, bytes, sizeof(bytes));
+    jl_buf_release(&b);
+    scratch_close(NULL);
 }
 
 /* ---- recorded
@@ -541,6 +578,7 @@ int main(void)
         cmocka_unit_test(numbers_go_round),
         cmocka_unit_test(names_stand_in_the_head),
         cmocka_unit_test(bad_heads),
+        cmocka_unit_test(asking_the_writer),
         cmocka_unit_test(a_recorded_answer),
         cmocka_unit_test(recorded_nodes),
         cmocka_unit_test(cost_of_watching),

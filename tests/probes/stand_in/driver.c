@@ -1,9 +1,13 @@
 /* driver.c - an engine of the stand-ins: does what its arguments say and prints what it computed, which the probe must not
  * change. driver ARCHITECTURE WAY STEPS WAY: decode, process, foreign (a callback of its own), cancel (which ends graphs),
  * gpu (on a device, with a clock of its own), vision (a vision encoder before every fourth step, a draft model after
- * each), threads (two contexts at once), fork (a child computes too), load (computes nothing), stay (runs on when it is done). */
+ * each), threads (two contexts at once), fork (a child computes too), born (a child is forked while the probe makes its file, and
+ * computes), background (all is done by a child), batches (a new batch for each step), launch (asks for a function that launches
+ * captured graphs, where there is none), load (computes nothing), stay (runs on when it is done). */
 #include "tests/probes/stand_in/stand_in.h"
 
+#include <dlfcn.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +63,35 @@ int clock_gettime(clockid_t id, struct timespec *t)
     t->tv_sec = (time_t)(ns / 1000000000u);
     t->tv_nsec = (long)(ns % 1000000000u);
     return 0;
+}
+
+static void *serve(void *arg);
+
+/* Of what the process forks: it must end by itself. */
+static void wait_for(pid_t child)
+{
+    int status;
+    if (child < 0 || waitpid(child, &status, 0) != child || status != 0)
+        abort();
+}
+
+static pid_t fork_server(char *architecture)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(60); /* rather than for ever */
+        free(serve(architecture));
+        _exit(0);
+    }
+    return child;
+}
+
+/* The probe makes its file. */
+int posix_fallocate64(int fd, off64_t from, off64_t n)
+{
+    if (strcmp(way, "born") == 0)
+        wait_for(fork_server((char *)"dense"));
+    return ftruncate(fd, from + n);
 }
 
 static bool look(struct ggml_tensor *t, bool ask, void *user)
@@ -123,15 +156,25 @@ static void process(struct context *c, struct batch_ext *b, int step)
         abort();
 }
 
+/* Each step's batch is another, and all are at other addresses. */
+static void process_once(struct context *c, struct batch_ext **b, int step)
+{
+    process(c, *b, step);
+    llama_batch_ext_free(*b);
+    *b = NULL;
+}
+
 static void *serve(void *arg)
 {
     struct context *c = begin(arg), *vision = NULL, *draft = NULL;
-    struct batch_ext *b = llama_batch_ext_init(c);
+    struct batch_ext *b = llama_batch_ext_init(c), **one_each = calloc((size_t)steps + 1, sizeof(struct batch_ext *));
     int32_t tokens[64];
     char text[8];
     int depth = 2;
     if (llama_tokenize(NULL, "a prompt", 8, tokens, 64, true, true) != 8)
         abort();
+    for (int i = 0; i < steps; i++)
+        one_each[i] = llama_batch_ext_init(c);
     if (strcmp(way, "vision") == 0) {
         vision = stand_in_vision();
         draft = begin("parallel");
@@ -142,6 +185,8 @@ static void *serve(void *arg)
             stand_in_encode(vision);
         if (strcmp(way, "process") == 0)
             process(c, b, i);
+        else if (strcmp(way, "batches") == 0)
+            process_once(c, &one_each[i], i);
         else
             decode(c, i);
         if (draft)
@@ -157,6 +202,9 @@ static void *serve(void *arg)
         llama_free(vision);
         llama_free(draft);
     }
+    for (int i = 0; i < steps; i++)
+        llama_batch_ext_free(one_each[i]);
+    free(one_each);
     llama_batch_ext_free(b);
     llama_free(c);
     return sum;
@@ -171,20 +219,27 @@ int main(int argc, char **argv)
     steps = argc > 3 ? atoi(argv[3]) : steps;
     if (strcmp(way, "gpu") == 0)
         stand_in_device();
+    if (strcmp(way, "background") == 0) {
+        pid_t child = fork();
+        if (child != 0) {
+            wait_for(child);
+            return 0;
+        }
+    }
+    if (strcmp(way, "launch") == 0) {
+        int (*launch)(void *, void *);
+        *(void **)&launch = dlsym(RTLD_DEFAULT, "hipGraphLaunch");
+        if (launch && launch(NULL, NULL) == 0)
+            abort();
+    }
     bool threads = strcmp(way, "threads") == 0;
     if (threads)
         pthread_create(&other, NULL, serve, architecture);
     sum = serve(architecture);
     if (threads)
         pthread_join(other, &second);
-    if (strcmp(way, "fork") == 0) {
-        pid_t child = fork();
-        if (child == 0) {
-            free(serve(architecture));
-            _exit(0);
-        }
-        waitpid(child, NULL, 0);
-    }
+    if (strcmp(way, "fork") == 0)
+        wait_for(fork_server(architecture));
     printf("%llx %llx asked %u allocated %u told %u\n", (unsigned long long)*(uint64_t *)sum,
            second ? (unsigned long long)*(uint64_t *)second : 0ull, asked, threads ? 0 : allocations, told);
     fflush(stdout);
