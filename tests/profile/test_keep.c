@@ -9,6 +9,7 @@
 
 #include "profile/measure.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #define PASSES    400
@@ -110,8 +111,41 @@ static void a_long_pass_is_cut(void **state)
     measure_close(m);
 }
 
+/* An answer of which only the first tokens count: what the host does for the others does not. The next prompt's text becomes
+ * tokens all the same. */
+static void host_work_is_of_the_tokens_that_count(void **state)
+{
+    enum { TOKENS = 9, FIRST = 3, ANSWERS = 2 };
+    struct measure *m;
+    struct joulet_error err;
+    (void)state;
+    assert_int_equal(measure_open(&m, &err), JOULET_OK);
+    m->trigger.wish.first_tokens = FIRST;
+    for (int a = 0; a < ANSWERS; a++) {
+        int64_t at = JL_NS_PER_S + a * (int64_t)PASS_NS;
+        uint32_t position = 0;
+        measure_begin(m, MEASURE_PLAIN, at);
+        give(m, WIRE_TOKENISE, at, at + 5000, 8);
+        for (int i = 0; i < TOKENS; i++, at += STEP_NS) { /* the first token comes of the prompt */
+            uint32_t tokens = i ? 1 : 8;
+            measure_record(m, &(struct ring_record){
+                                  .kind = WIRE_SEQUENCE, .layer = -1, .t0_ns = at, .t1_ns = at, .tokens = tokens, .b = position});
+            position += tokens;
+            give(m, WIRE_STEP, at, at + 9000000, tokens);
+            give(m, WIRE_SAMPLE, at + 9000000, at + 9001000, 1);
+            give(m, WIRE_DETOKENISE, at + 9001000, at + 9003000, 1);
+        }
+        measure_end(m);
+    }
+    assert_true(fabs(m->tokenise_s - ANSWERS * 5e-6) < 1e-12);
+    assert_true(fabs(m->sample_s - ANSWERS * FIRST * 1e-6) < 1e-12);
+    assert_true(fabs(m->detokenise_s - ANSWERS * FIRST * 2e-6) < 1e-12);
+    measure_close(m);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(hours_keep_as_much_as_minutes), cmocka_unit_test(a_long_pass_is_cut)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(hours_keep_as_much_as_minutes), cmocka_unit_test(a_long_pass_is_cut),
+                                       cmocka_unit_test(host_work_is_of_the_tokens_that_count)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
