@@ -15,6 +15,7 @@ struct profile_power {
     double t_s[PROFILE_TRACE], j[PROFILE_TRACE], s[PROFILE_TRACE]; /* end since the start; energy and time of each */
     size_t n;
     double step_s, until_s;
+    int64_t tried_ns;
 };
 
 /* A profile may go on for days: of its requests only so many are kept, thinned out evenly, and so are its spans of stages. */
@@ -84,6 +85,25 @@ void profile_plan_lockin(struct profiling *x);
 /* Sums over the requests of one kind of pass. */
 void profile_sum(struct profiling *x, enum measure_pass pass, struct run_sums *out);
 
+/* profile_lost.c: what took longer than the meter keeps samples. Energies of such requests are forgotten when they are kept, and
+ * they are left out of the sums of the plain ones where others are known. */
+bool profile_lost(const struct joulet_energy *e);
+double profile_net_j(const struct joulet_energy *e); /* NAN: lost, or not known */
+void profile_forget_lost(struct run_request *q);
+void profile_leave_out_lost(struct profiling *x);
+/* Tokens and seconds of those whose energy is known; of all, as long as it is of none. */
+struct profile_tally {
+    struct joulet_energy e;
+    double tokens, seconds, n;
+    size_t all, lost;
+};
+#define PROFILE_TALLY_NONE                                                                                                       \
+    {                                                                                                                            \
+        .e = JOULET_ENERGY_UNKNOWN                                                                                               \
+    }
+void profile_tally_add(struct profile_tally *t, const struct joulet_energy *e, double tokens, double seconds);
+void profile_tally_note(struct profiling *x, const struct profile_tally *t, const char *of);
+
 /* profile_series.c: energy of a token against the length of the prompt, and against how many sequences there are at once. */
 int profile_series_read(struct profiling *x);
 void profile_series(struct profiling *x, int64_t tokens);
@@ -116,6 +136,7 @@ void profile_replay_record(struct profiling *x, const struct measure_result *dec
 
 /* profile_power.c */
 void profile_power_add(struct profiling *x);
+void profile_power_tick(struct profiling *x); /* often, while something goes on: the same every few seconds */
 void profile_power_record(struct profiling *x);
 
 /* profile_facts.c: the roof that the profile's own rates make, facts for advice (run/profile.h), and the advice. decode: NULL

@@ -361,6 +361,7 @@ static bool wait_idle(struct attached *a, int64_t until_ns)
         continue;
     while (goes_on(a, until_ns)) {
         size_t n = ring_read(x->ring, r, JL_COUNT(r));
+        profile_power_tick(x);
         for (size_t i = 0; i < n; i++)
             from = r[i].t1_ns > from ? r[i].t1_ns : from;
         if (joulet_now() >= from + wanted && !n) {
@@ -380,6 +381,7 @@ static void follow(struct attached *a, int64_t until_ns)
             until_ns == INT64_MAX ? "; Ctrl-C ends it" : "");
     while (goes_on(a, until_ns)) {
         int64_t quiet = jl_ns(1) + 4 * a->step_ns;
+        profile_power_tick(a->x);
         if (drain(a))
             continue;
         int64_t now = joulet_now();
@@ -412,7 +414,12 @@ static int judge(struct attached *a, bool idle)
         run_profile_note(&x->p, "process %lld has ended meanwhile", (long long)a->pid);
     if (plain)
         return CLI_DONE;
-    if (!idle)
+    if (!idle && atomic_load(&cli_signal))
+        return 128 + atomic_load(&cli_signal);
+    if (!jl_pid_alive(a->pid))
+        cli_warn(x->cli, "process %lld ended before enough of it was seen to measure: attach to an engine that goes on running",
+                 (long long)a->pid);
+    else if (!idle)
         cli_warn(
             x->cli,
             "process %lld was never without a request for %.3g s, so its idle level is not known and nothing could be measured: "

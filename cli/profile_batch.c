@@ -31,11 +31,6 @@ struct batch {
     int64_t tokens;
     struct measure *m; /* NULL: no components */
 };
-/* While all decode. */
-struct together {
-    double tokens, seconds;
-    struct joulet_energy e;
-};
 
 static void *answer(void *user)
 {
@@ -56,6 +51,7 @@ static void join(struct profiling *x, struct stream *t)
         until.tv_nsec %= JL_NS_PER_S;
         ended = pthread_timedjoin_np(t->thread, NULL, &until);
         profile_drain(x);
+        profile_power_tick(x);
     }
 }
 
@@ -111,7 +107,7 @@ static bool common_span(const struct stream *all, size_t n, joulet_mark *from, j
     return *to > *from;
 }
 
-static bool measure_span(struct batch *b, const struct stream *all, struct together *out)
+static bool measure_span(struct batch *b, const struct stream *all, struct profile_tally *out)
 {
     struct profiling *x = b->x;
     joulet_mark from, to;
@@ -119,15 +115,13 @@ static bool measure_span(struct batch *b, const struct stream *all, struct toget
     if (!common_span(all, b->n, &from, &to, &tokens))
         return false;
     session_window(&x->s, "batch", from, to, x->s.idle, false);
-    joulet_energy_chain(&out->e, &x->s.run.windows[x->s.run.n_windows - 1].energy.total);
-    out->tokens += tokens;
-    out->seconds += jl_s(to - from);
+    profile_tally_add(out, &x->s.run.windows[x->s.run.n_windows - 1].energy.total, tokens, jl_s(to - from));
     profile_span(x, "decode", jl_s(from - x->s.run.start_ns), jl_s(to - x->s.run.start_ns));
     return true;
 }
 
 /* All answers once; what they took is added to *out. */
-static bool pass(struct batch *b, enum measure_pass kind, struct together *out)
+static bool pass(struct batch *b, enum measure_pass kind, struct profile_tally *out)
 {
     struct profiling *x = b->x;
     struct measure *own = x->m;
@@ -158,7 +152,7 @@ static bool pass(struct batch *b, enum measure_pass kind, struct together *out)
 
 /* ---- components ---------------------------------------------------------------------------------------------------------- */
 
-static double token_j(const struct together *t)
+static double token_j(const struct profile_tally *t)
 {
     return t->tokens > 0 ? t->e.net_j / t->tokens : NAN;
 }
@@ -180,10 +174,10 @@ static void add_components(struct batch *b, const struct measure_result *r, doub
 }
 
 /* The same ways as for one sequence: plain, lock-in, or shares of the batch's own energy. */
-static bool components(struct batch *b, const struct together *plain)
+static bool components(struct batch *b, const struct profile_tally *plain)
 {
     struct profiling *x = b->x;
-    struct together watched = {.e = JOULET_ENERGY_UNKNOWN}, again = {.e = JOULET_ENERGY_UNKNOWN};
+    struct profile_tally watched = PROFILE_TALLY_NONE, again = PROFILE_TALLY_NONE;
     struct ring_control lockin, was = x->again;
     struct measure_result r;
     b->m->source = x->every > 1 ? MEASURE_SAMPLED : MEASURE_WATCHED;
@@ -210,11 +204,14 @@ static bool components(struct batch *b, const struct together *plain)
 bool profile_batch(struct profiling *x, size_t n, int64_t tokens)
 {
     struct batch b = {.x = x, .n = n, .tokens = tokens};
-    struct together plain = {.e = JOULET_ENERGY_UNKNOWN};
+    struct profile_tally plain = PROFILE_TALLY_NONE;
     struct joulet_error err;
+    char of[48];
     bool ok = true;
     for (int i = 0; ok && i < PLAIN_PASSES; i++)
         ok = pass(&b, MEASURE_ASIDE, &plain);
+    snprintf(of, sizeof of, "batches of %zu", n);
+    profile_tally_note(x, &plain, of);
     if (plain.tokens > 0)
         profile_point(x, "batch", "decode", (double)n, plain.tokens, plain.seconds, &plain.e);
     else

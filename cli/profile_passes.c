@@ -28,6 +28,7 @@ static void on_text(void *user, const char *text, size_t n, bool thinking)
         joulet_mark_now(a->x->s.meter);
     a->seen |= n > 0;
     profile_drain(a->x); /* before its ring comes round */
+    profile_power_tick(a->x);
 }
 
 static bool remember(struct profiling *x, enum measure_pass pass)
@@ -76,6 +77,7 @@ bool profile_keep(struct profiling *x, struct run_request *q, enum measure_pass 
             profile_samples(x, from, to);
     }
     if (kept) {
+        profile_forget_lost(&x->s.run.requests[x->s.run.n_requests - 1]);
         wait_span(x, &x->s.run.requests[x->s.run.n_requests - 1]);
         profile_thin_requests(x);
     }

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define STEP_S 0.02
+#define TICK_S 10.0 /* the meter keeps some times as much, of the fastest sensors too */
 
 static void halve(struct profile_power *p)
 {
@@ -39,6 +39,22 @@ static void add_step(struct profile_power *p, double from_s, double to_s, double
     }
 }
 
+/* Of all channels or of none: a part of them would be charted as the whole. False: some samples have left memory. */
+static bool copy_all(struct session *s, joulet_mark from, joulet_mark to, struct joulet_trace *traces, size_t *n)
+{
+    bool held = true;
+    for (size_t i = 0; held && i < s->n_channels; i++) {
+        struct joulet_error err = {0};
+        if (!s->run.channels[i].in_total || !session_has_energy(&s->run.channels[i]))
+            continue;
+        if (session_trace(s, i, from, to, &traces[*n], &err))
+            (*n)++;
+        else
+            held = err.status != JOULET_NO_DATA;
+    }
+    return held;
+}
+
 void profile_power_add(struct profiling *x)
 {
     struct session *s = &x->s;
@@ -46,10 +62,9 @@ void profile_power_add(struct profiling *x)
     struct joulet_level *levels;
     size_t n = 0, count = 0;
     joulet_mark from = s->run.start_ns + jl_ns(x->power->until_s), to = joulet_now() - jl_ns(0.2);
-    for (size_t i = 0; traces && i < s->n_channels && to > from; i++)
-        if (s->run.channels[i].in_total && session_has_energy(&s->run.channels[i]))
-            n += session_trace(s, i, from, to, &traces[n], NULL);
-    if (n) {
+    if (traces && to > from && !copy_all(s, from, to, traces, &n)) {
+        x->power->until_s = jl_s(to - s->run.start_ns); /* a gap in the chart, and it goes on behind it */
+    } else if (n) {
         joulet_levels_in(traces, n, from, to, &levels, &count);
         for (size_t i = 0; i < count; i++) {
             double at = x->power->until_s + levels[i].start_s;
@@ -62,6 +77,14 @@ void profile_power_add(struct profiling *x)
     for (size_t i = 0; i < n; i++)
         joulet_trace_release(&traces[i]);
     free(traces);
+}
+
+void profile_power_tick(struct profiling *x)
+{
+    if (jl_s(joulet_now() - x->power->tried_ns) < TICK_S)
+        return;
+    x->power->tried_ns = joulet_now();
+    profile_power_add(x);
 }
 
 void profile_power_record(struct profiling *x)

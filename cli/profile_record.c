@@ -57,7 +57,7 @@ static void add_loads_of(struct run_profile_phase *p, const struct run_request *
             continue;
         bool first = isnan(p->seconds);
         p->seconds = first ? run_window_s(w) : p->seconds + run_window_s(w);
-        p->joules = first ? w->energy.total.net_j : p->joules + w->energy.total.net_j;
+        p->joules = first ? profile_net_j(&w->energy.total) : p->joules + profile_net_j(&w->energy.total);
         p->joules_pm = first ? w->energy.total.net_pm_j : hypot(p->joules_pm, w->energy.total.net_pm_j);
         p->steps = first ? 1 : p->steps + 1;
     }
@@ -72,8 +72,8 @@ static void add_load(struct filling *f)
         if (strcmp(w->name, "load") != 0 || !isnan(p.seconds)) /* a second one is of a model beside it */
             continue;
         p.seconds = run_window_s(w);
-        p.joules = w->energy.total.net_j;
-        p.joules_pm = w->energy.total.net_pm_j;
+        p.joules = profile_net_j(&w->energy.total);
+        p.joules_pm = profile_lost(&w->energy.total) ? NAN : w->energy.total.net_pm_j;
         p.steps = 1;
         run_profile_add_span(&f->x->p, "load", jl_s(w->start_ns - r->start_ns), jl_s(w->end_ns - r->start_ns));
     }
@@ -480,6 +480,7 @@ bool profile_record(struct profiling *x)
 {
     struct filling f = {.x = x};
     double answers = 0;
+    profile_leave_out_lost(x);
     for (size_t i = 0; i < x->s.run.n_requests && i < x->n_passes; i++) {
         const struct run_request *q = &x->s.run.requests[i];
         bool plain = x->passes[i] == MEASURE_PLAIN && q->outcome == RUN_OK;

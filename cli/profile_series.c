@@ -63,8 +63,8 @@ static bool learn_words(struct profiling *x, struct grid_words *w)
 
 static bool one_length(struct profiling *x, const struct grid_words *words, size_t level)
 {
-    struct joulet_energy sum = JOULET_ENERGY_UNKNOWN;
-    double tokens = 0, seconds = 0, asked = 0;
+    struct profile_tally t = PROFILE_TALLY_NONE;
+    char of[48];
     bool ok = true;
     for (size_t i = 0; ok && i < REPEATS; i++) {
         char *prompt = grid_prompt(grid_words_for(words, x->lengths.tokens[level]), level * REPEATS + i, SEED);
@@ -72,16 +72,14 @@ static bool one_length(struct profiling *x, const struct grid_words *words, size
         free(prompt);
         const struct run_request *q = ok ? &x->s.run.requests[x->s.run.n_requests - 1] : NULL;
         for (size_t k = 0; q && k < q->n_windows; k++) {
-            if (strcmp(q->windows[k].name, "prefill") != 0)
-                continue;
-            joulet_energy_chain(&sum, &q->windows[k].energy.total);
-            seconds += run_window_s(&q->windows[k]);
-            tokens += (double)q->tokens.prompt;
-            asked += 1;
+            if (strcmp(q->windows[k].name, "prefill") == 0)
+                profile_tally_add(&t, &q->windows[k].energy.total, (double)q->tokens.prompt, run_window_s(&q->windows[k]));
         }
     }
-    if (asked > 0)
-        profile_point(x, "prompt", "prefill", tokens / asked, tokens, seconds, &sum);
+    if (t.n > 0)
+        profile_point(x, "prompt", "prefill", t.tokens / t.n, t.tokens, t.seconds, &t.e);
+    snprintf(of, sizeof of, "prompts of %lld tokens", (long long)x->lengths.tokens[level]);
+    profile_tally_note(x, &t, of);
     return ok;
 }
 

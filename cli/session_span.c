@@ -182,6 +182,18 @@ static void hand_out(struct session *s, const struct session_span *sp, const str
     run_energy_add_channel(whole, c->id, &sum);
 }
 
+/* What is known of other channels is a part of the total then, and says so. */
+static void lose(struct session *s, const struct session_span *sp, const struct joulet_channel *c, struct run_energy *whole)
+{
+    struct joulet_energy e = JOULET_ENERGY_UNKNOWN;
+    e.flags = JOULET_FLAG_TRACE_LOST;
+    if (s->stored || !c->in_total)
+        return;
+    for (size_t k = 0; k < sp->n; k++)
+        run_energy_add_channel(&sp->windows[k].energy, c->id, &e);
+    run_energy_add_channel(whole, c->id, &e);
+}
+
 static void measure_channel(struct session *s, size_t i, const struct session_span *sp, const struct joulet_baseline *idle,
                             struct run_energy *whole)
 {
@@ -195,6 +207,8 @@ static void measure_channel(struct session *s, size_t i, const struct session_sp
     joulet_mark after = sp->isolated && sp->quiet_until > end ? sp->quiet_until : sp->until ? sp->until : joulet_now();
     if (!session_trace(s, i, start - jl_ns(LEAD_S), after, &t, &err)) {
         run_note(&s->run, "%s: %s", c->id, err.message);
+        if (err.status == JOULET_NO_DATA)
+            lose(s, sp, c, whole);
         return;
     }
     bool with_gap = follows && !cut_before(&t, sp->gap_from, start);

@@ -75,8 +75,10 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-    kill(server.pid, SIGTERM);
-    waitpid(server.pid, NULL, 0);
+    if (server.pid > 0) {
+        kill(server.pid, SIGTERM);
+        waitpid(server.pid, NULL, 0);
+    }
     return scratch_close(state);
 }
 
@@ -267,6 +269,40 @@ static void nothing_is_sent(void **state)
     program_release(&p);
 }
 
+/* While it waits for an idle level that takes too long: whoever ends that is not told of clients without a pause. */
+static void wait_and_end(struct program *p, bool engine)
+{
+    *p = (struct program){0};
+    program_start(p, ARGS("profile", "--attach", server.number, "--sim", server.sim, "--baseline", "10m", "--verbose"));
+    program_until_err(p, "without a request, for the idle level");
+    kill(engine ? server.pid : p->pid, engine ? SIGTERM : SIGINT);
+    if (engine) {
+        waitpid(server.pid, NULL, 0);
+        server.pid = 0;
+    }
+    program_end(p);
+    assert_null(strstr(kept(&p->err), "was never without a request"));
+}
+
+static void interrupted_before_it_began(void **state)
+{
+    struct program p;
+    (void)state;
+    wait_and_end(&p, false);
+    assert_int_equal(p.code, 130);
+    program_release(&p);
+}
+
+static void its_engine_ends(void **state)
+{
+    struct program p;
+    (void)state;
+    wait_and_end(&p, true);
+    assert_int_equal(p.code, 4);
+    must_say(kept(&p.err), "ended before enough of it was seen to measure");
+    program_release(&p);
+}
+
 /* ---- asked by ourselves ------------------------------------------------------------------------------------------------ */
 
 static void an_engine_that_runs_with_the_probe(void **state)
@@ -339,6 +375,8 @@ int main(void)
         cmocka_unit_test(nothing_is_sent),
         cmocka_unit_test(an_engine_that_runs_with_the_probe),
         cmocka_unit_test(wrong_uses_start_nothing),
+        cmocka_unit_test(interrupted_before_it_began),
+        cmocka_unit_test(its_engine_ends), /* and serves no other test */
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
