@@ -112,10 +112,10 @@ void profile_bound_note(struct profiling *x)
         run_profile_note(
             &x->p, "of %llu requests one in %llu of each kind is in the sums of phases: a longer profile does not keep more",
             (unsigned long long)x->bound.requests, (unsigned long long)x->bound.keep_every);
-    if (x->m && x->m->keep_every > 1)
+    if (x->m && x->m->keep_every[x->m->source] > 1)
         run_profile_note(
             &x->p, "the regression that tells components apart uses one watched request in %llu; in times all of them count",
-            (unsigned long long)x->m->keep_every);
+            (unsigned long long)x->m->keep_every[x->m->source]);
     if (x->bound.shortest_s > 0)
         run_profile_note(&x->p, "spans of stages shorter than %.3g s are left out of the record", x->bound.shortest_s);
 }

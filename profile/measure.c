@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MERGED_S   0.0002 /* of repeats that are kept as one: a fifth of the fastest sensor's reading */
+#define MERGED_GAP 0.25   /* of a stretch, between it and the one before */
+
 static const struct {
     enum measure_kind kind;
     const char *name;
@@ -39,7 +42,8 @@ enum joulet_status measure_open(struct measure **out, struct joulet_error *err)
         return jl_fail(err, JOULET_MEMORY, "out of memory");
     (*out)->source = MEASURE_WATCHED;
     (*out)->pass_from_ns = INT64_MAX; /* nothing counts before the first request */
-    (*out)->keep_every = 1;
+    for (int i = 0; i < MEASURE_PASSES; i++)
+        (*out)->keep_every[i] = 1;
     (*out)->trigger.wish.slot = -1;
     return jl_ok(err);
 }
@@ -82,6 +86,7 @@ void measure_begin(struct measure *m, enum measure_pass pass, int64_t from_ns)
     m->n_pending = 0;
     m->has_before = m->overflowed = false;
     m->prefill_from_ns = m->prefill_to_ns = m->decode_from_ns = m->decode_to_ns = 0;
+    m->phases[MEASURE_PREFILL].repeat_to_s = m->phases[MEASURE_DECODE].repeat_to_s = 0;
     steps_init(&m->steps);
     m->keeping = counts(m) && measure_keep(m, from_ns);
     m->passed_by = false;
@@ -116,13 +121,28 @@ static bool fits(struct measure *m, struct measure_of_phase *p, const struct pro
     return false;
 }
 
+/* Repeats of a kind run back to back, and those of small kinds would fill the room in seconds: neighbours become one stretch,
+ * short for any sensor, of their seconds alone. */
+static bool goes_on(struct measure_of_phase *p, const struct joulet_stretch *x)
+{
+    struct joulet_stretch *last = p->n_stretches ? &p->stretches[p->n_stretches - 1] : NULL;
+    double length_s = x->end_s - x->start_s, gap_s = x->start_s - p->repeat_to_s;
+    if (!last || !(p->repeat_to_s > 0) || last->kind != x->kind || gap_s < 0 || gap_s > MERGED_GAP * length_s ||
+        x->end_s - last->start_s > MERGED_S)
+        return false;
+    last->end_s += length_s;
+    return true;
+}
+
 static void keep_stretch(struct measure *m, struct measure_of_phase *p, const struct ring_record *r, enum measure_kind kind)
 {
     if (kind == MEASURE_REST || r->t1_ns <= r->t0_ns)
         return;
-    if (room(m, p, &p->stretches, p->n_stretches))
-        p->stretches[p->n_stretches++] =
-            (struct joulet_stretch){.kind = kind, .start_s = (double)r->t0_ns * 1e-9, .end_s = (double)r->t1_ns * 1e-9};
+    struct joulet_stretch x = {.kind = kind, .start_s = (double)r->t0_ns * 1e-9, .end_s = (double)r->t1_ns * 1e-9};
+    bool repeat = (r->flags & WIRE_REPEATED) != 0, merged = repeat && goes_on(p, &x);
+    if (!merged && room(m, p, &p->stretches, p->n_stretches))
+        p->stretches[p->n_stretches++] = x;
+    p->repeat_to_s = repeat ? x.end_s : 0;
 }
 
 static void keep_unmodified(struct measure *m, struct measure_of_phase *p, int64_t from_ns, int64_t to_ns)

@@ -64,6 +64,7 @@ struct measure_of_phase {
     double units, seconds;        /* tokens or prompts that those are of; their time */
     bool full;                    /* in this pass; */
     int64_t until_ns;             /* from then on nothing of it was kept */
+    double repeat_to_s;           /* the end of the last stretch kept, of a repeat; 0 none */
 };
 struct measure_bucket {
     double kind_s[MEASURE_KINDS], tokens, positions; /* positions: their sum */
@@ -93,10 +94,10 @@ struct measure {
     bool keeping; /* this pass */
     struct measure_kept *kept;
     size_t n_kept;
-    uint64_t keep_every, turns[MEASURE_PASSES]; /* one pass in so many; passes that could have been kept */
-    struct trigger trigger;                     /* steps that it does not want count nowhere */
-    bool passed_by;                             /* the last step of this pass was not wanted */
-    bool attached;                              /* who hands steps on has asked a trigger of his own */
+    uint64_t keep_every[MEASURE_PASSES], turns[MEASURE_PASSES]; /* one pass in so many; passes that could have been kept */
+    struct trigger trigger;                                     /* steps that it does not want count nowhere */
+    bool passed_by;                                             /* the last step of this pass was not wanted */
+    bool attached;                                              /* who hands steps on has asked a trigger of his own */
     struct steps steps;
     struct ring_record pending[MEASURE_PENDING]; /* stretches of the step that has not ended */
     size_t n_pending;

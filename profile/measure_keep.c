@@ -1,5 +1,6 @@
 /* measure_keep.c - what is kept for the regression of a profile that goes on for hours: whole passes, every second one of each
- * kind dropped whenever half of the room is full. What is left is spread over the whole profile. */
+ * kind dropped whenever half of the room is full. What is left is spread over the whole profile; of passes that take more than
+ * half of the room each it is the first one and one of the last. */
 #include "profile/measure.h"
 
 #include <stdlib.h>
@@ -45,12 +46,31 @@ static size_t thin_samples(const struct measure *m, struct joulet_trace *t)
     return left;
 }
 
+static bool is_full(const struct measure *m)
+{
+    return m->phases[MEASURE_PREFILL].full || m->phases[MEASURE_DECODE].full;
+}
+
+/* The only one of its kind stays, be it larger than half of the room, for the next one would be alone as well; but not one that
+ * filled it. Each kind is thinned by itself, so that small ones take no turns from large ones. */
+static void choose(struct measure *m)
+{
+    uint64_t n[MEASURE_PASSES] = {0}, seen[MEASURE_PASSES] = {0};
+    for (size_t i = 0; i < m->n_kept; i++)
+        n[m->kept[i].pass]++;
+    for (size_t i = 0; i < m->n_kept; i++) {
+        enum measure_pass pass = m->kept[i].pass;
+        m->kept[i].drop = seen[pass]++ % 2 == 1 || (n[pass] == 1 && is_full(m));
+    }
+    for (int pass = 0; pass < MEASURE_PASSES; pass++)
+        if (n[pass] > 1 || (n[pass] == 1 && is_full(m)))
+            m->keep_every[pass] *= 2;
+}
+
 static void thin(struct measure *m)
 {
     size_t left = 0;
-    uint64_t seen[MEASURE_PASSES] = {0};
-    for (size_t i = 0; i < m->n_kept; i++)
-        m->kept[i].drop = seen[m->kept[i].pass]++ % 2 == 0; /* one that fills the room alone goes, too */
+    choose(m);
     for (int p = 0; m->n_kept && p < MEASURE_PHASES; p++) {
         struct measure_of_phase *of = &m->phases[p];
         of->n_stretches = thin_stretches(m, of->stretches, of->n_stretches);
@@ -63,7 +83,6 @@ static void thin(struct measure *m)
         if (!m->kept[i].drop)
             m->kept[left++] = m->kept[i];
     m->n_kept = left;
-    m->keep_every *= 2;
 }
 
 bool measure_keep(struct measure *m, int64_t from_ns)
@@ -72,7 +91,7 @@ bool measure_keep(struct measure *m, int64_t from_ns)
         m->failed = true;
         return false;
     }
-    if (m->turns[m->pass]++ % m->keep_every != 0)
+    if (m->turns[m->pass]++ % m->keep_every[m->pass] != 0)
         return false;
     if (crowded(m))
         thin(m);

@@ -52,14 +52,19 @@ static void give_samples(struct measure *m, int64_t from, int64_t to)
     free(t.samples);
 }
 
-static void pass(struct measure *m, enum measure_pass what, int64_t from, int steps)
+static void compute(struct measure *m, int64_t from, int steps)
 {
-    measure_begin(m, what, from);
     give_step(m, from, 8);
     for (int s = 1; s <= steps; s++)
         give_step(m, from + s * (int64_t)STEP_NS, 1);
     measure_end(m);
     give_samples(m, from, from + (steps + 2) * (int64_t)STEP_NS);
+}
+
+static void pass(struct measure *m, enum measure_pass what, int64_t from, int steps)
+{
+    measure_begin(m, what, from);
+    compute(m, from, steps);
 }
 
 static void hours_keep_as_much_as_minutes(void **state)
@@ -74,7 +79,7 @@ static void hours_keep_as_much_as_minutes(void **state)
         pass(m, i % 2 ? MEASURE_AGAIN : MEASURE_WATCHED, JL_NS_PER_S + i * (int64_t)PASS_NS, STEPS);
     const struct measure_of_phase *d = &m->phases[MEASURE_DECODE];
     const struct joulet_trace *t = &m->channels[MEASURE_DECODE][0].trace;
-    assert_true(m->keep_every > 1);
+    assert_true(m->keep_every[MEASURE_AGAIN] > 1);
     assert_true(d->n_stretches > MEASURE_STRETCHES / 8 && d->n_stretches <= MEASURE_STRETCHES);
     assert_true(t->n > 1000 && t->n <= MEASURE_SAMPLES);
     assert_true(m->phases[MEASURE_PREFILL].n_stretches > 0);
@@ -107,7 +112,74 @@ static void a_long_pass_is_cut(void **state)
     assert_true(d->full && d->n_stretches <= MEASURE_STRETCHES && d->n_stretches > MEASURE_STRETCHES - 2 * STRETCHES);
     assert_true(t->n > 0 && t->samples[t->n - 1].t_ns <= jl_ns(d->stretches[d->n_stretches - 1].end_s) + 2 * STEP_NS);
     pass(m, MEASURE_WATCHED, JL_NS_PER_S + (steps + 100) * (int64_t)STEP_NS, STEPS); /* and then room is made */
-    assert_true(m->keep_every == 2 && !d->full);
+    assert_true(m->keep_every[MEASURE_WATCHED] == 2 && !d->full);
+    measure_close(m);
+}
+
+/* Passes each of which takes more than half of the room, in turns with small ones: some of them are left at any time, the first
+ * and one of the last. */
+static void large_passes_do_not_vanish(void **state)
+{
+    struct measure *m;
+    struct joulet_error err;
+    const struct measure_of_phase *d;
+    int steps = (int)(MEASURE_STRETCHES / STRETCHES * 3 / 5);
+    int64_t at = JL_NS_PER_S, apart = (steps + 100) * (int64_t)STEP_NS;
+    (void)state;
+    assert_int_equal(measure_open(&m, &err), JOULET_OK);
+    measure_from(m, MEASURE_AGAIN);
+    d = &m->phases[MEASURE_DECODE];
+    for (int i = 0; i < 9; i++, at += 2 * apart) {
+        pass(m, MEASURE_WATCHED, at, 5);
+        measure_begin(m, MEASURE_AGAIN, at + apart); /* now room is made, and nothing has come */
+        assert_true(i == 0 || d->n_stretches > MEASURE_STRETCHES / 2);
+        compute(m, at + apart, steps);
+    }
+    assert_true(d->n_stretches > MEASURE_STRETCHES / 2 && d->n_stretches <= MEASURE_STRETCHES);
+    assert_true(d->stretches[d->n_stretches - 1].start_s > 1 + 8 * 2e-9 * (double)apart);
+    assert_true(d->stretches[0].start_s < 1 + 2e-9 * (double)apart);
+    assert_true(m->channels[MEASURE_DECODE][0].trace.n > 1000);
+    measure_close(m);
+}
+
+/* Repeats of a small kind run back to back, thousands in a token: they are kept as few stretches of the same seconds. */
+#define NORM_NS 8000
+#define GAP_NS  300
+#define NORMS   3000
+
+static void repeats_of_a_kind_take_little_room(void **state)
+{
+    struct measure *m;
+    struct joulet_error err;
+    int64_t now = JL_NS_PER_S;
+    double norm_s = 0;
+    (void)state;
+    assert_int_equal(measure_open(&m, &err), JOULET_OK);
+    measure_from(m, MEASURE_AGAIN);
+    measure_begin(m, MEASURE_AGAIN, now);
+    give(m, WIRE_ATTENTION, now, now + 100000, 1);
+    give(m, WIRE_FFN_NORM, now + 100000, now + 100000 + NORM_NS, 1);
+    now += 200000;
+    for (int i = 0; i < NORMS; i++, now += NORM_NS + GAP_NS)
+        measure_record(m, &(struct ring_record){.kind = i % 2 ? WIRE_FFN_NORM : WIRE_ATTENTION_NORM,
+                                                .t0_ns = now,
+                                                .t1_ns = now + NORM_NS,
+                                                .tokens = 1,
+                                                .flags = WIRE_REPEATED | wire_segment(WIRE_ATTENTION_NORM)});
+    give(m, WIRE_GRAPH, JL_NS_PER_S, now, 1);
+    give(m, WIRE_SEQUENCE, JL_NS_PER_S, now, 1);
+    give(m, WIRE_STEP, JL_NS_PER_S, now, 1);
+    const struct measure_of_phase *d = &m->phases[MEASURE_DECODE];
+    assert_int_equal(d->again_n[MEASURE_NORM], NORMS);
+    assert_true(d->n_stretches > 50 && d->n_stretches < NORMS / 10); /* none is long for a sensor */
+    for (size_t i = 0; i < d->n_stretches; i++) {
+        double length_s = d->stretches[i].end_s - d->stretches[i].start_s;
+        assert_true(length_s > 0 && length_s < 1e-3);
+        assert_true(i == 0 || d->stretches[i].start_s >= d->stretches[i - 1].end_s - 1e-12);
+        norm_s += d->stretches[i].kind == MEASURE_NORM ? length_s : 0;
+    }
+    assert_true(d->stretches[1].end_s - d->stretches[1].start_s < 1.01e-9 * NORM_NS); /* a first execution stays by itself */
+    assert_true(norm_s > 0.999e-9 * NORM_NS * (NORMS + 1) && norm_s < 1.001e-9 * NORM_NS * (NORMS + 1));
     measure_close(m);
 }
 
@@ -146,6 +218,8 @@ static void host_work_is_of_the_tokens_that_count(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(hours_keep_as_much_as_minutes), cmocka_unit_test(a_long_pass_is_cut),
-                                       cmocka_unit_test(host_work_is_of_the_tokens_that_count)};
+                                       cmocka_unit_test(host_work_is_of_the_tokens_that_count),
+                                       cmocka_unit_test(large_passes_do_not_vanish),
+                                       cmocka_unit_test(repeats_of_a_kind_take_little_room)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
