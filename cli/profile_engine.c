@@ -5,7 +5,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define ENVIRONMENT 6
 #define ROWS_MOST   16 /* sequences of a batch whose stretches are executed again; prompts are longer */
@@ -165,8 +164,8 @@ void profile_engine_release(struct profiling *x)
     ring_close(x->ring);
     measure_close(x->m);
     runtime_choice_release(&x->choice);
-    if (x->ring_path && ours)
-        unlink(x->ring_path);
+    if (x->library && x->folder) /* of all servers that were started, whatever became of them */
+        ring_remove_ended(x->folder);
     free(x->ring_path);
     free(x->folder);
     free(x->library);

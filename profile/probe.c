@@ -59,6 +59,8 @@ char *probe_folder(struct joulet_error *err)
         free(folder);
         folder = NULL;
     }
+    if (folder)
+        ring_remove_ended(folder); /* a profile that was killed could not */
     free(base);
     return folder;
 }

@@ -299,6 +299,12 @@ void ring_name(struct ring *r, const struct ring_record *record, char *out, size
 /* ---- files ------------------------------------------------------------------------------------------------------------------
  */
 
+static bool is_ring(const char *name, long long *owner, unsigned long long *start)
+{
+    int end = 0;
+    return sscanf(name, WIRE_FILE "%n", owner, start, &end) == 2 && end > 0 && !name[end];
+}
+
 char *ring_find(const char *folder, int64_t pid)
 {
     char **names, *found = NULL;
@@ -309,9 +315,7 @@ char *ring_find(const char *folder, int64_t pid)
     for (size_t i = 0; i < n; i++) {
         long long owner;
         unsigned long long start;
-        int end = 0;
-        if (sscanf(names[i], WIRE_FILE "%n", &owner, &start, &end) != 2 || names[i][end] || end == 0 ||
-            (pid >= 0 && owner != pid) || start < newest)
+        if (!is_ring(names[i], &owner, &start) || (pid >= 0 && owner != pid) || start < newest)
             continue;
         free(found);
         found = jl_strf("%s/%s", folder, names[i]);
@@ -319,6 +323,25 @@ char *ring_find(const char *folder, int64_t pid)
     }
     jl_free_list(names, n);
     return found;
+}
+
+/* Tens of megabytes each, and in memory where the folder is. */
+void ring_remove_ended(const char *folder)
+{
+    char **names;
+    size_t n;
+    if (jl_list_dir(folder, &names, &n, NULL) != JOULET_OK)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        long long owner;
+        unsigned long long start;
+        struct stat st;
+        char *path = is_ring(names[i], &owner, &start) && !jl_pid_alive(owner) ? jl_strf("%s/%s", folder, names[i]) : NULL;
+        if (path && lstat(path, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid())
+            unlink(path);
+        free(path);
+    }
+    jl_free_list(names, n);
 }
 
 const char *ring_kind_name(enum wire_kind kind)

@@ -45,6 +45,8 @@ enum joulet_status ring_ask(const char *path, const struct ring_control *c, stru
 
 /* The newest ring of a process in a folder; malloc'ed path, NULL when there is none. pid -1: of any process. */
 char *ring_find(const char *folder, int64_t pid);
+/* Removes the rings of this user in a folder whose processes have ended. */
+void ring_remove_ended(const char *folder);
 
 const char *ring_kind_name(enum wire_kind kind); /* "attention"; static */
 const char *ring_part_name(enum wire_part part); /* "" for none; static */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define CAPACITY 64u
@@ -564,6 +565,29 @@ static void a_long_stream_takes_no_memory(void **state)
     ring_close(r);
 }
 
+/* What is not named as a ring, or whose process runs, is not touched. */
+static void rings_of_ended_processes_go(void **state)
+{
+    struct joulet_error err;
+    (void)state;
+    pid_t ended = fork();
+    if (ended == 0)
+        _exit(0);
+    assert_int_equal(waitpid(ended, NULL, 0), ended);
+    char *names[] = {jl_strf(WIRE_FILE, (long long)ended, 0x12ull),    jl_strf(WIRE_FILE, (long long)ended, 0xabcdull),
+                     jl_strf(WIRE_FILE, (long long)getpid(), 0x12ull), jl_strf(WIRE_FILE ".txt", (long long)ended, 0x12ull),
+                     jl_strf("other-%lld-12.ring", (long long)ended),  jl_strdup("notes")};
+    for (size_t i = 0; i < JL_COUNT(names); i++)
+        assert_int_equal(jl_write_file(scratch_path(names[i]), "x", 1, 0600, &err), JOULET_OK);
+    ring_remove_ended(scratch);
+    for (size_t i = 0; i < JL_COUNT(names); i++) {
+        if ((access(scratch_path(names[i]), F_OK) == 0) != (i > 1))
+            fail_msg("%s is %s", names[i], i > 1 ? "gone" : "still there");
+        free(names[i]);
+    }
+    ring_remove_ended(scratch_path("no-folder"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -583,6 +607,7 @@ int main(void)
         cmocka_unit_test(recorded_nodes),
         cmocka_unit_test(cost_of_watching),
         cmocka_unit_test(cost_of_turns),
+        cmocka_unit_test_setup_teardown(rings_of_ended_processes_go, scratch_open, scratch_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
