@@ -154,8 +154,6 @@ void profile_against_release(struct profiling *x)
     struct profile_against *a = x->against;
     if (a && a->path && a->ours)
         unlink(a->path);
-    if (a && a->ring_path)
-        unlink(a->ring_path);
     if (a) {
         free(a->path);
         free(a->ring_path);
@@ -165,6 +163,13 @@ void profile_against_release(struct profiling *x)
 }
 
 /* ---- both in turns ------------------------------------------------------------------------------------------------------ */
+
+/* The server that is asked now is the one whose processes are ours and not others'. */
+static void turn_to(struct profiling *x, const struct runtime_choice *server)
+{
+    x->choice = *server;
+    session_watch_engine(&x->s, &x->choice);
+}
 
 /* The second server; its load and its idle level are its own matter. */
 static bool start(struct profile_against *a, struct runtime_choice *other)
@@ -177,6 +182,7 @@ static bool start(struct profile_against *a, struct runtime_choice *other)
     int code = profile_engine_start(x, other, a->path);
     memcpy(x->s.idle, idle, x->s.n_channels * sizeof *idle);
     free(idle);
+    session_watch_engine(&x->s, &x->choice);
     return code == CLI_DONE;
 }
 
@@ -187,14 +193,14 @@ static bool ask_other(struct profile_against *a, struct runtime_choice *other, c
     struct runtime_choice ours = x->choice;
     char *ring_path = x->ring_path;
     bool probe = x->probe;
-    x->choice = *other;
+    turn_to(x, other);
     x->ring_path = a->ring_path;
     x->probe = probe && a->ring_path;
     bool ok = profile_pass(x, MEASURE_ASIDE, prompt, tokens);
     x->probe = probe;
     x->ring_path = ring_path;
     *other = x->choice;
-    x->choice = ours;
+    turn_to(x, &ours);
     return ok;
 }
 
@@ -324,8 +330,8 @@ void profile_against(struct profiling *x, int64_t tokens)
         return;
     const char *prompt = x->prompt ? x->prompt : x->plan.prompts[0].text;
     struct joulet_baseline *idle = calloc(x->s.n_channels + 1, sizeof *idle);
-    bool ok = idle && start(a, &other) && warm(a, &other, prompt);
-    if (ok)
+    bool ok = idle && start(a, &other) && warm(a, &other, prompt), kept = ok;
+    if (kept)
         memcpy(idle, x->s.idle, x->s.n_channels * sizeof *idle);
     ok = ok && profile_idle(x) == CLI_DONE; /* with both loaded */
     for (int i = 0; ok && i < ROUNDS && !atomic_load(&cli_cancel); i++) {
@@ -335,7 +341,7 @@ void profile_against(struct profiling *x, int64_t tokens)
     if (other.started)
         report(a);
     runtime_choice_release(&other);
-    if (idle && a->n)
+    if (kept)
         memcpy(x->s.idle, idle, x->s.n_channels * sizeof *idle);
     free(idle);
 }

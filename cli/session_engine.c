@@ -297,7 +297,8 @@ static void keep_unloaded(struct session *s)
     s->unloaded_u_w = sqrt(u2);
 }
 
-static void measure_load(struct session *s, const struct runtime_choice *choice)
+/* further: another server runs already, and what it draws is in the idle level. */
+static void measure_load(struct session *s, const struct runtime_choice *choice, bool further)
 {
     joulet_mark from = choice->load.from_ns, to = choice->load.to_ns;
     if (to <= from)
@@ -308,7 +309,8 @@ static void measure_load(struct session *s, const struct runtime_choice *choice)
     if (!known)
         session_baseline_short(s, from, 0, 0);
     session_window(s, "load", from, to, s->idle, false);
-    keep_unloaded(s);
+    if (!further)
+        keep_unloaded(s);
     for (size_t i = 0; i < s->n_channels; i++)
         s->idle[i] = (struct joulet_baseline)JOULET_BASELINE_NONE;
     s->last_end = to;
@@ -327,7 +329,7 @@ static void keep_failed_load(struct session *s, const struct runtime_choice *cho
         session_begin(s);
     }
     joulet_wait_covered(s->meter, choice->load.to_ns, COVER_MOST_S, NULL);
-    measure_load(s, choice);
+    measure_load(s, choice, further);
     run_note(&s->run, "%s", why->message);
     if (further)
         return; /* the run ends where it was begun */
@@ -424,7 +426,7 @@ int session_choose_as(struct session *s, struct runtime_choice *choice, const st
     if (!ask->further)
         session_begin(s);
     if (!ask->why)
-        measure_load(s, choice);
+        measure_load(s, choice, ask->further);
     snprintf(s->level, sizeof s->level, "L1"); /* from here on the idle level is that with the model loaded */
     session_keep(s);
     return CLI_DONE;

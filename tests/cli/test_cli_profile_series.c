@@ -19,6 +19,7 @@
 #define SENSOR   ";device=amdgpu-energy"
 #define AT_ONCE  8
 #define ENV_MOST 4
+#define BEFORE_W 6.0
 
 static const char *model(void)
 {
@@ -36,6 +37,7 @@ static const char *model(void)
 /* One profile of several that run beside each other; each has folders, a curve and a server of its own. */
 struct one {
     const char *args[10], *vars[ENV_MOST]; /* variables of the engine */
+    double before_w;                       /* drawn before any engine runs; 0: nobody knows */
     struct program p;
     struct run_profile r;
     const char *env[ENV_MOST + 5];
@@ -47,6 +49,15 @@ static char *place(const char *name, int i)
     char file[64];
     snprintf(file, sizeof file, "%s%d", name, i);
     return jl_strdup(scratch(file));
+}
+
+/* From now on, as an engine would write it. */
+static void draw(const struct one *o, double watts)
+{
+    FILE *f = fopen(o->texts[0], "ae");
+    assert_non_null(f);
+    fprintf(f, "%lld %g\n", (long long)jl_mono_ns(), watts);
+    fclose(f);
 }
 
 static void start(struct one *o, int i)
@@ -78,6 +89,8 @@ static void start(struct one *o, int i)
         args[n++] = o->args[k];
     args[n++] = "why is that so";
     args[n] = NULL;
+    if (o->before_w > 0)
+        draw(o, o->before_w);
     o->p = (struct program){.env = o->env};
     program_start(&o->p, args);
 }
@@ -130,6 +143,28 @@ static double token_j(struct sim_probe_options o)
 {
     o.slower = 1;
     return sim_whole_step_j(&o, 1, 0);
+}
+
+/* Files of probes; *first_pid: process of the one that was made first, 0 none. */
+static int rings_left(int i, long long *first_pid)
+{
+    char *folder = jl_strf("%s/runtime%d/joulet/probes", scratch(""), i), **names;
+    unsigned long long first = 0;
+    size_t n = 0;
+    *first_pid = 0;
+    if (jl_list_dir(folder, &names, &n, NULL) == JOULET_OK) {
+        for (size_t k = 0; k < n; k++) {
+            long long pid;
+            unsigned long long start;
+            if (sscanf(names[k], WIRE_FILE, &pid, &start) == 2 && (!*first_pid || start < first)) {
+                *first_pid = pid;
+                first = start;
+            }
+        }
+        jl_free_list(names, n);
+    }
+    free(folder);
+    return (int)n;
 }
 
 struct difference {
@@ -198,18 +233,58 @@ static void what_is_taken_away_costs_the_difference(void **state)
         fail_msg("%s", why);
 }
 
-static void an_interrupted_profile_leaves_no_model(void **state)
+static void an_interrupted_profile_leaves_no_files(void **state)
 {
-    struct one o = {.args = {"--coarse", "-n", "8", "--against", "ffn"}, .vars = {"SIM_SLOWER=1"}};
+    struct one o = {.args = {"-n", "8", "--against", "ffn"}, .vars = {"SIM_SLOWER=1"}};
+    long long pid;
     (void)state;
     start(&o, 7);
-    while (models_left(7) != 1 || access(o.texts[0], F_OK)) /* the curve: an engine runs */
+    while (models_left(7) != 1 || rings_left(7, &pid) != 1 || access(o.texts[0], F_OK)) /* the curve: an engine runs */
         usleep(20000);
     kill(o.p.pid, SIGINT);
     program_end(&o.p);
     assert_int_equal(o.p.code, 130);
     assert_int_equal(models_left(7), 0);
+    assert_int_equal(rings_left(7, &pid), 0);
     release(&o);
+}
+
+/* What the record says of the engine, of the idle level with it and of the one without it is of the first server; the power with
+ * both loaded is another one. */
+static void a_server_beside_that_fails_changes_nothing(void **state)
+{
+    static const char *const faults[] = {"SIM_BESIDE_FAULT=internal@0", "SIM_BESIDE_FAULT=internal@1"}; /* warm-up, round */
+    static const char again[] = "measuring the idle level";
+    struct one all[JL_COUNT(faults)];
+    long long pids[JL_COUNT(faults)], pid;
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(faults); i++) {
+        all[i] = (struct one){
+            .args = {"--verbose", "-n", "8", "--against", "layers"}, .vars = {"SIM_SLOWER=1", faults[i]}, .before_w = BEFORE_W};
+        start(&all[i], 8 + (int)i);
+    }
+    for (size_t i = 0; i < JL_COUNT(faults); i++) {
+        while (rings_left(8 + (int)i, &pids[i]) < 1)
+            usleep(20000);
+        program_until_err(&all[i].p, again);
+    }
+    jl_buf_clear(&all[1].p.err);
+    program_until_err(&all[1].p, again);
+    draw(&all[1], 3 * SIM_IDLE_WATTS);
+    for (size_t i = 0; i < JL_COUNT(faults); i++) {
+        finish(&all[i]);
+        const char *told = run_pairs_get(&all[i].r.engine, "pid"), *more = run_pairs_get(&all[i].r.engine, "loaded_idle_w");
+        assert_non_null(told);
+        if (atoll(told) != pids[i])
+            fail_msg("%s: the engine is process %s, and the first server was %lld", faults[i], told, pids[i]);
+        double more_w = more ? atof(more) : NAN; /* neither is known where a busy machine kept the sensor from being read */
+        if (fabs(all[i].r.how.idle_w - SIM_IDLE_WATTS) > 0.5 || fabs(more_w - (SIM_IDLE_WATTS - BEFORE_W)) > 0.5)
+            fail_msg("%s: idle at %g W, %g W of it since the server was started; in truth %g and %g W", faults[i],
+                     all[i].r.how.idle_w, more_w, SIM_IDLE_WATTS, SIM_IDLE_WATTS - BEFORE_W);
+        assert_int_equal(rings_left(8 + (int)i, &pid), 0);
+        assert_int_equal(models_left(8 + (int)i), 0);
+        run_profile_release(&all[i].r);
+    }
 }
 
 static void what_cannot_be_compared_is_said_at_once(void **state)
@@ -375,8 +450,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_taken_away_costs_the_difference),
-
-        cmocka_unit_test(an_interrupted_profile_leaves_no_model),
+        cmocka_unit_test(an_interrupted_profile_leaves_no_files),
+        cmocka_unit_test(a_server_beside_that_fails_changes_nothing),
         cmocka_unit_test(what_cannot_be_compared_is_said_at_once),
         cmocka_unit_test(a_full_disk_leaves_nothing),
         cmocka_unit_test(series_follow_the_engine),

@@ -3,7 +3,8 @@
  * feed-forward, by its file's name, takes as much less as the shape "tiny" would. SIM_CURVE: file of its power; SIM_SLOWER:
  * factor on all times; SIM_REFUSES: nothing can be executed again; SIM_STATIC: nothing is told; SIM_CONTEXT, SIM_PROMPT: tokens
  * with which attention and prompts take twice their time; SIM_HEADS: share of attention's time that goes with its heads;
- * SIM_LOAD_MS: so long it draws SIM_LOAD_WATTS before it listens; SIM_STEPS: steps also where nobody asks for a ring. */
+ * SIM_LOAD_MS: so long it draws SIM_LOAD_WATTS before it listens; SIM_STEPS: steps also where nobody asks for a ring;
+ * SIM_BESIDE_FAULT: fault (sim_engine.h) of the server of a model that is there to be compared with. */
 #include "tests/sim_engine/sim_probe.h"
 
 #include <signal.h>
@@ -78,6 +79,9 @@ int main(int argc, char **argv)
     c.curve = getenv("SIM_CURVE");
     c.slots = option(argc, argv, "-np") ? atoi(option(argc, argv, "-np")) : 1;
     c.idle_w = SIM_IDLE_WATTS;
+    const char *fault = strstr(model, "-against-") ? getenv("SIM_BESIDE_FAULT") : NULL;
+    if (fault && !sim_config_fault(&c, fault))
+        return 1;
     struct sim_probe_options o = options_of(model);
     struct sim_probe *p = (folder || getenv("SIM_STEPS")) && !getenv("SIM_STATIC") ? sim_probe_open(folder, &o) : NULL;
     if (!p) {
