@@ -74,6 +74,7 @@ enum wire_part {
 
 enum wire_flag {
     WIRE_WATCHED = 1,     /* a graph that was stopped at the places of the level */
+    WIRE_VECTORS = 1,     /* a step: not of tokens of text but of what an encoder made of an image or a sound */
     WIRE_REPEATED = 2,    /* a further execution of a stretch, or a graph in which some are; its kind in the high byte */
     WIRE_NORM_INSIDE = 4, /* the stretch holds the norm before it as well */
     WIRE_FLASH = 8,       /* scores, softmax and values are one node */

@@ -105,6 +105,7 @@ bool steps_add(struct steps *s, const struct ring_record *r, struct profile_step
         p->context = r->source;
         p->tokens = r->tokens;
         p->failed = r->flags & WIRE_FAILED;
+        p->vectors = r->flags & WIRE_VECTORS;
         p->turn = wire_segment_of(r->flags) < WIRE_TURNS ? (enum wire_turn)wire_segment_of(r->flags) : WIRE_TURN_NONE;
         *out = *p;
         memset(p, 0, sizeof(*p));

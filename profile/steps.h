@@ -27,6 +27,7 @@ struct profile_step {
     int64_t kind_ns[WIRE_KINDS];           /* of stretches, first executions */
     uint32_t kind_n[WIRE_KINDS];
     bool failed, repeated;
+    bool vectors; /* what an encoder made of an image or a sound, in place of tokens of text */
 };
 struct steps {
     struct step_thread {

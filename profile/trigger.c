@@ -29,9 +29,16 @@ static struct trigger_slot *slot_of(struct trigger *t, uint32_t context, uint32_
     return oldest;
 }
 
+/* Models with places in a plane (M-RoPE) go on after an image by its longer side, not by its vectors; those of one image have all
+ * the same place, also where they come in several steps. */
+static bool after_image(const struct trigger_slot *q, const struct step_sequence *in)
+{
+    return q->vectors && !q->decodes && in->position >= q->at && in->position < q->next;
+}
+
 static bool begins(const struct trigger_slot *q, const struct step_sequence *in)
 {
-    bool follows = in->position == WIRE_UNKNOWN || q->next == WIRE_UNKNOWN || in->position == q->next;
+    bool follows = in->position == WIRE_UNKNOWN || q->next == WIRE_UNKNOWN || in->position == q->next || after_image(q, in);
     return !q->used || !follows || (q->decodes && in->tokens > 1);
 }
 
@@ -48,11 +55,13 @@ static void one_sequence(struct trigger *t, const struct profile_step *s, const 
         t->begun += q->counted;
         out->begins |= q->counted;
     }
-    bool decodes = tokens == 1 && !fresh;
+    bool decodes = tokens == 1 && !fresh && !s->vectors;
     q->answered = decodes ? (q->answered ? q->answered : 1) + 1 : 0;
     q->decodes = decodes;
     q->used = true;
     q->next = in->position == WIRE_UNKNOWN ? WIRE_UNKNOWN : in->position + tokens;
+    q->at = in->position;
+    q->vectors = s->vectors;
     q->last_ns = s->t1_ns;
     bool wanted = q->counted && (t->wish.first_tokens <= 0 || q->answered <= t->wish.first_tokens);
     if (wanted && !out->wanted)

@@ -1,6 +1,6 @@
 /* trigger.h - which steps of an engine are wanted: those of one slot, of the first tokens of each answer, of so many requests. A
  * request of a slot is told by its positions: one begins with several tokens after an answer, or at a place that does not follow
- * the last one. Pure. */
+ * the last one (after an image there are several that do). Pure. */
 #ifndef PROFILE_TRIGGER_H
 #define PROFILE_TRIGGER_H
 
@@ -16,6 +16,8 @@ struct trigger_wish {
 struct trigger_slot {
     bool used, decodes, counted; /* decodes: its prompt is done; counted: its request is among those wanted */
     uint32_t context, id, next;  /* next: position that follows, WIRE_UNKNOWN */
+    uint32_t at;                 /* position of its last step */
+    bool vectors;                /* that was of an image or a sound */
     int64_t answered;            /* tokens of its answer so far */
     int64_t last_ns;             /* end of its last step */
 };

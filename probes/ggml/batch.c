@@ -176,7 +176,7 @@ static void step_end(const struct step *before, uint64_t t0, const struct tally 
     r.tokens = probe_step.tokens;
     r.a = (uint32_t)route;
     r.b = (uint32_t)result;
-    r.flags = (uint16_t)((result ? WIRE_FAILED : 0) | wire_segment(turn));
+    r.flags = (uint16_t)((result ? WIRE_FAILED : 0) | (probe_step.vectors ? WIRE_VECTORS : 0) | wire_segment(turn));
     probe_turn = WIRE_TURN_NONE; /* this record is written in every turn: it tells which it was */
     probe_record(&r);
     probe_turn = turn;
@@ -217,6 +217,7 @@ static int32_t step_of(compute *real, struct context *c, struct batch b, enum wi
         return real(c, b);
     struct step before;
     step_begin(&before, c, tally_arrays(&b), b.n_tokens < 0 ? WIRE_UNKNOWN : (uint32_t)b.n_tokens);
+    probe_step.vectors = b.embd && !b.token;
     probe_count(WIRE_N_DECODE);
     uint64_t t0 = probe_now();
     int32_t result = real(c, b);

@@ -84,6 +84,7 @@ struct step {
     struct context *context;
     uint32_t tokens; /* WIRE_UNKNOWN */
     uint16_t source;
+    bool vectors; /* of an image or a sound, not tokens */
     bool decodes; /* each of its sequences has one token: no part of a prompt, as far as that can be told */
 };
 extern __thread struct step probe_step;

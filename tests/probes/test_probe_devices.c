@@ -152,6 +152,7 @@ static void three_schedulers(void **state)
         for (size_t i = 0; i < n; i++) {
             assert_int_equal(all[i].graphs, 1);
             assert_int_equal(all[i].watched, 1);
+            assert_int_equal(all[i].vectors, i / 2 % 4 == 3); /* what the encoder made, in place of text */
             assert_int_equal(all[i].context, i % 2 ? all[1].context : all[0].context);
             assert_int_equal(all[i].stretch_ns + all[i].stop_ns + all[i].open_ns + all[i].close_ns, all[i].graph_ns);
         }

@@ -58,6 +58,11 @@ static const struct row rows[] = {
      "bw..bw.",
      2},
     {"under way when it begins", {0, -1, 0}, {{{{0, 1, 77}}}, {{{0, 1, 78}}}}, "bw", 1},
+    {"prompts without answers, of which a part is cached",
+     {0, -1, 0},
+     {{{{0, 40, 0}}}, {{{0, 8, 32}}}, {{{0, 9, 32}}}},
+     "bbb",
+     3},
     {"places that are not told",
      {2, -1, 0},
      {{{{0, 5, WIRE_UNKNOWN}}}, {{{0, 1, WIRE_UNKNOWN}}}, {{{0, 1, WIRE_UNKNOWN}}}},
@@ -91,6 +96,42 @@ static void what_counts(void **state)
         }
         if (t.begun != rows[r].begun)
             fail_msg("%s: %lld requests, not %lld", rows[r].name, (long long)t.begun, (long long)rows[r].begun);
+    }
+}
+
+/* Images in a prompt: their vectors have places for the side alone, so that text goes on before the place that would follow. */
+static const struct {
+    const char *name;
+    struct in steps[8];
+    const char *vectors, *wanted; /* a letter a step: v of vectors */
+} images[] = {
+    {"256 vectors", {{{{0, 9, 0}}}, {{{0, 256, 9}}}, {{{0, 12, 25}}}, {{{0, 1, 37}}}, {{{0, 1, 38}}}}, ".v...", "bwwww"},
+    {"in pieces, all of one place, and another image",
+     {{{{0, 9, 0}}}, {{{0, 256, 9}}}, {{{0, 44, 9}}}, {{{0, 64, 26}}}, {{{0, 3, 34}}}, {{{0, 1, 37}}}},
+     ".vvv..",
+     "bwwwww"},
+    {"in place of another one, after what is cached",
+     {{{{0, 9, 0}}}, {{{0, 256, 9}}}, {{{0, 1, 25}}}, {{{0, 1, 26}}}, {{{0, 256, 9}}}, {{{0, 2, 25}}}, {{{0, 1, 27}}}},
+     ".v..v..",
+     "bwwwbww"},
+    {"the next request begins before it", {{{{0, 9, 0}}}, {{{0, 256, 9}}}, {{{0, 9, 0}}}}, ".v.", "bwb"},
+};
+
+static void images_are_of_their_prompt(void **state)
+{
+    (void)state;
+    for (size_t r = 0; r < JL_COUNT(images); r++) {
+        struct trigger t;
+        trigger_init(&t, &(struct trigger_wish){.slot = -1});
+        for (size_t i = 0; i < strlen(images[r].wanted); i++) {
+            struct trigger_seen seen;
+            struct profile_step s = step_of(&images[r].steps[i], (int64_t)i * STEP_NS);
+            s.vectors = images[r].vectors[i] == 'v';
+            trigger_step(&t, &s, &seen);
+            char is = seen.begins ? 'b' : seen.wanted ? 'w' : '.';
+            if (is != images[r].wanted[i])
+                fail_msg("%s, step %zu: %c, not %c", images[r].name, i, is, images[r].wanted[i]);
+        }
     }
 }
 
@@ -146,7 +187,8 @@ static void many_slots(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(what_counts), cmocka_unit_test(tokens_by_whose_they_are),
-                                       cmocka_unit_test(it_is_over_when_all_are), cmocka_unit_test(many_slots)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(what_counts), cmocka_unit_test(images_are_of_their_prompt),
+                                       cmocka_unit_test(tokens_by_whose_they_are), cmocka_unit_test(it_is_over_when_all_are),
+                                       cmocka_unit_test(many_slots)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

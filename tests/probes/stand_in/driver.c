@@ -137,12 +137,18 @@ static int32_t tokens_of(int step, int32_t sequence[], int32_t position[])
 static void decode(struct context *c, int step)
 {
     int32_t sequence[16], position[16], one[16], *ids[16];
-    int32_t n = tokens_of(step, sequence, position);
+    float image[16] = {0};
+    int32_t n = tokens_of(step, sequence, position), text[16] = {0};
     for (int32_t i = 0; i < n; i++) {
         ids[i] = &sequence[i];
         one[i] = 1;
     }
-    if (llama_decode(c, (struct batch){.n_tokens = n, .pos = position, .n_seq_id = one, .seq_id = ids}) != 0)
+    struct batch b = {.n_tokens = n, .pos = position, .n_seq_id = one, .seq_id = ids};
+    if (strcmp(way, "vision") == 0 && step % 4 == 3)
+        b.embd = image;
+    else
+        b.token = text;
+    if (llama_decode(c, b) != 0)
         abort();
 }
 
