@@ -86,7 +86,7 @@ static int measured(struct profiling *x)
     code = show(x);
     if (code != CLI_DONE || (endless && atomic_load(&cli_signal) == SIGINT)) /* which is how it ends */
         return code;
-    return session_exit(&x->s, CLI_DONE);
+    return session_exit(&x->s, x->code);
 }
 
 static void release(struct profiling *x)

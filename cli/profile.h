@@ -33,6 +33,9 @@ struct profiling {
     struct runtime_choice choice;
     struct generation q;
     struct session_files files;
+    const char **options; /* --engine-option: first those of a server of our own, then members of requests (profile_options.c) */
+    size_t n_server_options;
+    int code; /* why a part that was asked for is missing, where the rest is kept: CLI_DONE, or what we end with */
     struct plan plan;
     char *prompt; /* of the command line; NULL: those of the plan */
     size_t next;  /* prompt of the plan */
@@ -69,6 +72,14 @@ void profile_watch(struct profiling *x, enum measure_pass pass);
 void profile_unwatch(struct profiling *x); /* until profile_watch */
 void profile_drain(struct profiling *x);
 void profile_engine_release(struct profiling *x);
+
+/* profile_options.c: which of --engine-option a server of our own is started with: those with a hyphen in their names, as most of
+ * llama-server's have and no member of a request has. */
+bool profile_options(struct profiling *x);             /* takes them out of x->q; false: no memory */
+void profile_options_to_requests(struct profiling *x); /* all are: the engine is another's, or is not started by us */
+void profile_options_release(struct profiling *x);
+/* What the server was really given, by an option or its environment; NULL: it was not, or nobody knows. */
+const char *profile_option(const struct profiling *x, const char *name);
 
 /* profile_passes.c */
 int profile_passes(struct profiling *x);
@@ -109,7 +120,7 @@ int profile_series_read(struct profiling *x);
 void profile_series(struct profiling *x, int64_t tokens);
 void profile_point(struct profiling *x, const char *series, const char *phase, double at, double tokens, double seconds,
                    const struct joulet_energy *e); /* energies and seconds of all these tokens */
-/* profile_batch.c: so many answers at once; false: it failed. tokens: of each. */
+/* profile_batch.c: so many answers at once; false: one failed, and x->code says so, or it was interrupted. tokens: of each. */
 bool profile_batch(struct profiling *x, size_t n, int64_t tokens);
 
 /* profile_against.c: the same prompts to a model with one component less. Prepare, before anything is started: looks for what is
@@ -127,6 +138,7 @@ int profile_attach(struct profiling *x);
 void profile_span(struct profiling *x, const char *stage, double from_s, double to_s);
 void profile_thin_requests(
     struct profiling *x); /* after each request: its text goes, and it itself or others where they are many */
+const struct run_request *profile_kept(const struct profiling *x, int64_t index); /* the last one, if it is there yet; NULL */
 void profile_bound_note(struct profiling *x);
 
 /* profile_replay.c: components alone, a cross-check. ratio: J of a token with the probe over without. */

@@ -183,6 +183,7 @@ static bool start(struct profile_against *a, struct runtime_choice *other)
     memcpy(x->s.idle, idle, x->s.n_channels * sizeof *idle);
     free(idle);
     session_watch_engine(&x->s, &x->choice);
+    x->code = code;
     return code == CLI_DONE;
 }
 
@@ -338,6 +339,8 @@ void profile_against(struct profiling *x, int64_t tokens)
         cli_say(x->cli, "%s against %s, round %d of %d", a->whole.shape.name, a->less.name, i + 1, ROUNDS);
         ok = one_round(a, &other, prompt, tokens);
     }
+    if (!ok && x->code == CLI_DONE)
+        x->code = CLI_ENGINE;
     if (other.started)
         report(a);
     runtime_choice_release(&other);

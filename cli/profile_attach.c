@@ -196,7 +196,7 @@ static void add_window(struct run_request *q, const char *name, int64_t from_ns,
 
 static void say_so_far(struct attached *a, const struct run_request *q)
 {
-    const struct run_window *w = q->n_windows ? &q->windows[q->n_windows - 1] : NULL;
+    const struct run_window *w = q && q->n_windows ? &q->windows[q->n_windows - 1] : NULL;
     if (a->pass == MEASURE_PLAIN && w && strcmp(w->name, "decode") == 0 && isfinite(w->energy.total.net_j)) {
         joulet_energy_chain(&a->plain, &w->energy.total);
         a->plain_tokens += a->decoded;
@@ -229,8 +229,8 @@ static void close_piece(struct attached *a, bool turns)
         add_window(&q, "decode", a->prefill_ns ? a->prefill_ns : a->from_ns, a->to_ns);
     enum measure_pass turn = a->pass;
     a->pass = pass;
-    if (q.n_windows && profile_keep(x, &q, pass, a->from_ns, a->to_ns, true) && x->s.run.n_requests)
-        say_so_far(a, &x->s.run.requests[x->s.run.n_requests - 1]);
+    if (q.n_windows && profile_keep(x, &q, pass, a->from_ns, a->to_ns, true))
+        say_so_far(a, profile_kept(x, q.index)); /* one that is thinned out is not in the figure so far either */
     else
         measure_end(x->m);
     a->pass = turn;

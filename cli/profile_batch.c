@@ -23,6 +23,7 @@ struct stream {
     struct generation ask;
     struct generated g;
     enum joulet_status status;
+    struct joulet_error err;
 };
 
 struct batch {
@@ -30,12 +31,13 @@ struct batch {
     size_t n;
     int64_t tokens;
     struct measure *m; /* NULL: no components */
+    bool failed;       /* one of its answers, or it was interrupted */
 };
 
 static void *answer(void *user)
 {
     struct stream *t = user;
-    t->status = engine_generate(t->x->choice.engine, &t->ask, &t->g, NULL, NULL, NULL);
+    t->status = engine_generate(t->x->choice.engine, &t->ask, &t->g, NULL, NULL, &t->err);
     return NULL;
 }
 
@@ -55,7 +57,7 @@ static void join(struct profiling *x, struct stream *t)
     }
 }
 
-static bool ask_all(struct batch *b, struct stream *all)
+static void ask_all(struct batch *b, struct stream *all)
 {
     struct profiling *x = b->x;
     bool ok = true;
@@ -70,7 +72,6 @@ static bool ask_all(struct batch *b, struct stream *all)
     }
     for (size_t i = 0; i < b->n; i++)
         join(x, &all[i]);
-    return ok;
 }
 
 /* Tokens of one answer in a span. One that came over its end counts as far as it was made inside: those of one step come one
@@ -120,6 +121,21 @@ static bool measure_span(struct batch *b, const struct stream *all, struct profi
     return true;
 }
 
+/* Larger batches would fail as well. */
+static bool all_answered(struct batch *b, const struct stream *all)
+{
+    for (size_t i = 0; i < b->n && !atomic_load(&cli_cancel); i++) {
+        if (all[i].started && all[i].status == JOULET_OK)
+            continue;
+        cli_warn(b->x->cli, "a batch of %zu: an answer failed, and no larger batch was tried: %s", b->n,
+                 all[i].started ? all[i].err.message : "no thread could be started");
+        run_profile_note(&b->x->p, "a batch of %zu: an answer failed, and no larger batch was tried", b->n);
+        b->x->code = CLI_ENGINE;
+        return false;
+    }
+    return !atomic_load(&cli_cancel);
+}
+
 /* All answers once; what they took is added to *out. */
 static bool pass(struct batch *b, enum measure_pass kind, struct profile_tally *out)
 {
@@ -133,8 +149,10 @@ static bool pass(struct batch *b, enum measure_pass kind, struct profile_tally *
     joulet_mark from = joulet_mark_now(x->s.meter);
     if (b->m)
         measure_begin(b->m, kind, from);
-    bool ok = all && ask_all(b, all);
-    ok = ok && measure_span(b, all, out);
+    if (all)
+        ask_all(b, all);
+    b->failed = !all || !all_answered(b, all);
+    bool ok = !b->failed && measure_span(b, all, out);
     profile_drain(x);
     if (b->m) {
         measure_end(b->m);
@@ -147,7 +165,8 @@ static bool pass(struct batch *b, enum measure_pass kind, struct profile_tally *
             generated_release(&all[i].g);
     free(all);
     profile_power_add(x);
-    return ok && !atomic_load(&cli_cancel);
+    b->failed |= atomic_load(&cli_cancel);
+    return ok && !b->failed;
 }
 
 /* ---- components ---------------------------------------------------------------------------------------------------------- */
@@ -207,19 +226,23 @@ bool profile_batch(struct profiling *x, size_t n, int64_t tokens)
     struct profile_tally plain = PROFILE_TALLY_NONE;
     struct joulet_error err;
     char of[48];
-    bool ok = true;
-    for (int i = 0; ok && i < PLAIN_PASSES; i++)
-        ok = pass(&b, MEASURE_ASIDE, &plain);
+    bool ok = false;
+    for (int i = 0; !b.failed && i < PLAIN_PASSES; i++)
+        ok |= pass(&b, MEASURE_ASIDE, &plain);
     snprintf(of, sizeof of, "batches of %zu", n);
     profile_tally_note(x, &plain, of);
     if (plain.tokens > 0)
         profile_point(x, "batch", "decode", (double)n, plain.tokens, plain.seconds, &plain.e);
-    else
+    else if (!b.failed)
         run_profile_note(&x->p, "a batch of %zu: its answers never all decoded at the same time, so nothing is told of them", n);
-    if (ok && x->probe && x->level != WIRE_STAGES && measure_open(&b.m, &err) == JOULET_OK) {
+    if (ok && !b.failed && x->probe && x->level != WIRE_STAGES && measure_open(&b.m, &err) == JOULET_OK) {
         b.m->sequences = n;
-        ok = components(&b, &plain);
+        if (!components(&b, &plain) && !b.failed)
+            run_profile_note(&x->p,
+                             "a batch of %zu: nothing is told of its components, because its watched answers never all "
+                             "decoded at the same time",
+                             n);
     }
     measure_close(b.m);
-    return ok;
+    return !b.failed;
 }

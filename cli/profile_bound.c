@@ -72,6 +72,13 @@ void profile_thin_requests(struct profiling *x)
     }
 }
 
+const struct run_request *profile_kept(const struct profiling *x, int64_t index)
+{
+    const struct run *r = &x->s.run;
+    const struct run_request *last = r->n_requests ? &r->requests[r->n_requests - 1] : NULL;
+    return last && last->index == index ? last : NULL;
+}
+
 /* What a chart of the whole cannot show any more. */
 static void drop_short(struct run_profile *p, double shortest_s)
 {

@@ -51,6 +51,8 @@ int profile_engine_start(struct profiling *x, struct runtime_choice *choice, con
         .threads = (int)cli_int(c, "threads", 0),
         .gpu_layers = (int)cli_int(c, "gpu-layers", -1),
         .parallel = profile_slots(x),
+        .options = x->options,
+        .n_options = x->n_server_options,
         .q = &x->q,
         .further = beside != NULL,
     };
@@ -77,7 +79,10 @@ int profile_engine(struct profiling *x)
         cli_warn(x->cli, "%s", err.message);
         run_profile_note(&x->p, "%s", err.message);
     }
-    return profile_engine_start(x, &x->choice, NULL);
+    int code = profile_options(x) ? profile_engine_start(x, &x->choice, NULL) : CLI_FAILED;
+    if (code == CLI_DONE && !x->choice.started)
+        profile_options_to_requests(x);
+    return code;
 }
 
 /* An engine that runs already may hold the probe; most do not, and then there are stages. */
@@ -169,4 +174,5 @@ void profile_engine_release(struct profiling *x)
     free(x->ring_path);
     free(x->folder);
     free(x->library);
+    profile_options_release(x);
 }

@@ -60,15 +60,13 @@ void profile_roof(struct run_profile *p)
 }
 
 /* One format for both, or none is told: as our options or the environment of the server say, else the engine's own. */
-static void tell_cache(struct run_pairs *to)
+static void tell_cache(struct profiling *x)
 {
-    const char *k = run_pairs_get(to, "engine_option_cache-type-k"), *v = run_pairs_get(to, "engine_option_cache-type-v");
-    k = k ? k : getenv("LLAMA_ARG_CACHE_TYPE_K");
-    v = v ? v : getenv("LLAMA_ARG_CACHE_TYPE_V");
+    const char *k = profile_option(x, "cache-type-k"), *v = profile_option(x, "cache-type-v");
     k = k ? k : "f16";
     v = v ? v : "f16";
     if (strcmp(k, v) == 0)
-        run_pairs_set(to, "kv_type", 's', "%s", k);
+        run_pairs_set(&x->p.settings, "kv_type", 's', "%s", k);
 }
 
 static void tell_settings(struct profiling *x)
@@ -81,8 +79,8 @@ static void tell_settings(struct profiling *x)
     double threads = (double)cli_int(x->cli, "threads", 0);
     set(to, "threads", threads > 0 ? threads : number(&x->p.machine, "cores"));
     set(to, "parallel", 1); /* more slots are there for --batches alone */
-    tell_cache(to);
-    const char *flash = run_pairs_get(to, "engine_option_flash-attn");
+    tell_cache(x);
+    const char *flash = profile_option(x, "flash-attn");
     if (flash && jl_word_in("on,off", ',', flash))
         run_pairs_set(to, "flash_attention", 's', "%s", flash);
     if (x->m && x->level == WIRE_NODES && !run_pairs_get(to, "flash_attention"))

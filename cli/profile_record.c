@@ -104,6 +104,12 @@ static void add_host(struct filling *f, const char *name, enum measure_phase of,
     run_profile_add_phase(&f->x->p, &p);
 }
 
+/* Of decoding: one for the tokens of all sequences in it. */
+static double steps_of(const struct filling *f)
+{
+    return f->tokens / fmax(1, f->x->batch);
+}
+
 static void add_phase(struct filling *f, enum measure_phase of, double host_s)
 {
     struct run_profile_phase p = phase_named(of == MEASURE_DECODE ? "decode" : "prefill");
@@ -111,7 +117,7 @@ static void add_phase(struct filling *f, enum measure_phase of, double host_s)
     double seconds = of == MEASURE_DECODE ? f->plain.decode_s : f->plain.prefill_s;
     p.tokens = of == MEASURE_DECODE ? (int64_t)f->tokens
                                     : f->plain.tokens_in - (f->plain.tokens_cached > 0 ? f->plain.tokens_cached : 0);
-    p.steps = of == MEASURE_DECODE ? (int64_t)f->tokens : -1;
+    p.steps = of == MEASURE_DECODE ? (int64_t)llround(steps_of(f)) : -1;
     p.seconds = seconds - host_s;
     p.joules = host_s > 0 ? e->net_j - host_j(f, of, host_s) : e->net_j;
     p.joules_pm = e->net_pm_j;
@@ -499,7 +505,7 @@ bool profile_record(struct profiling *x)
     if (x->probe && x->level != WIRE_STAGES)
         solve(&f);
     add_phases(&f);
-    profile_tell(x, f.counted ? &f.counts[MEASURE_DECODE] : NULL, f.tokens);
+    profile_tell(x, f.counted ? &f.counts[MEASURE_DECODE] : NULL, steps_of(&f));
     if (x->probe && x->level != WIRE_STAGES) {
         f.stop_s = believable_stop_s(x->m, measure_stop_s(x->m));
         if (f.stop_s > 0)

@@ -3,26 +3,17 @@
 #include "cli/profile.h"
 
 #include <math.h>
-#include <stdio.h>
 
 #define PIECE 512.0 /* tokens of a step of prefill in llama.cpp */
 
-/* An option that the engine was started with (session_settings); NULL: it was not. */
-static const char *engine_option(const struct run_profile *p, const char *option)
-{
-    char key[96];
-    snprintf(key, sizeof key, "engine_option_%s", option);
-    return run_pairs_get(&p->settings, key);
-}
-
 /* Tokens of a step of prefill. */
-static double piece_of(const struct run_profile *p)
+static double piece_of(const struct profiling *x)
 {
     static const char *const options[] = {"ubatch-size", "batch-size"};
     double piece = PIECE;
     for (size_t i = 0; i < JL_COUNT(options); i++) {
         int64_t n;
-        const char *text = engine_option(p, options[i]);
+        const char *text = profile_option(x, options[i]);
         if (text && jl_parse_i64(text, &n) && n > 0)
             piece = i == 0 ? (double)n : fmin(piece, (double)n);
     }
@@ -31,7 +22,7 @@ static double piece_of(const struct run_profile *p)
 
 static void count_requests(const struct profiling *x, const struct profile_shape *shape, struct profile_counts *counts)
 {
-    double piece = piece_of(&x->p);
+    double piece = piece_of(x);
     for (size_t i = 0; i < x->s.run.n_requests && i < x->n_passes; i++) {
         const struct run_request *q = &x->s.run.requests[i];
         if (x->passes[i] != MEASURE_PLAIN || q->outcome != RUN_OK || q->tokens.prompt < 1 || q->tokens.generated < 1)
@@ -61,7 +52,7 @@ static bool count(struct profiling *x, const struct gguf_model *model, struct pr
 {
     struct profile_shape shape;
     struct joulet_error err;
-    const char *k = engine_option(&x->p, "cache-type-k"), *v = engine_option(&x->p, "cache-type-v");
+    const char *k = profile_option(x, "cache-type-k"), *v = profile_option(x, "cache-type-v");
     if (profile_shape_init(&shape, model, k ? gguf_type_find(k) : NULL, v ? gguf_type_find(v) : NULL, &err) != JOULET_OK) {
         run_profile_note(&x->p, "%s", err.message);
         return false;

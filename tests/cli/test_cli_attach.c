@@ -1,6 +1,8 @@
 /* test_cli_attach.c - `joulet profile` of an engine that runs already: attached to while its own clients use it, or asked by
  * ourselves; parts of requests only. The engine is the simulated one with a probe inside; its clients are other joulets. */
 #include "lib/platform/platform.h"
+#include "llm/gguf/gguf.h"
+#include "profile/counts.h"
 #include "profile/ring.h"
 #include "run/profile.h"
 #include "tests/cli/program.h"
@@ -37,7 +39,7 @@ static void be_server(const char *port, const char *model)
 {
     setenv("SIM_CURVE", scratch("curve"), 1);
     setenv("JOULET_PROBE_DIR", scratch("probes"), 1);
-    execl(PROFILED_SERVER, "llama-server", "--port", port, "-m", model, (char *)NULL);
+    execl(PROFILED_SERVER, "llama-server", "--port", port, "-m", model, "-np", "2", (char *)NULL);
     _exit(127);
 }
 
@@ -206,6 +208,62 @@ static void its_clients_are_watched(void **state)
     run_profile_release(&r);
 }
 
+/* Bytes of weights that a step of decoding reads, of one sequence or of more. */
+static double weight_bytes_of_a_step(void)
+{
+    struct gguf_model file;
+    struct profile_shape s;
+    struct profile_counts c;
+    assert_int_equal(gguf_read_model(scratch("tiny.gguf"), &file, NULL), JOULET_OK);
+    assert_int_equal(profile_shape_init(&s, &file, NULL, NULL, NULL), JOULET_OK);
+    assert_int_equal(profile_counts_init(&c, &s, NULL), JOULET_OK);
+    profile_count_decode(&c, &s, 8, 1, 1);
+    double bytes = profile_counts_all(&c).weight_bytes;
+    profile_counts_release(&c);
+    profile_shape_release(&s);
+    gguf_model_release(&file);
+    return bytes;
+}
+
+/* Another client beside ask(), until it is killed. */
+static pid_t ask_beside(void)
+{
+    pid_t child = fork();
+    if (child == 0)
+        for (;;)
+            ask(80);
+    return child;
+}
+
+/* Weights are read once for all sequences of a step: what is told of a step is not of a token. */
+static void steps_of_two_clients(void **state)
+{
+    struct program p;
+    struct run_profile r;
+    double bytes;
+    (void)state;
+    attach(&p, ARGS("--requests", "4"));
+    pid_t child = ask_beside();
+    while (!has_ended(&p))
+        ask(80);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    program_end(&p);
+    if (p.code)
+        fail_msg("%d: %s", p.code, kept(&p.err));
+    read_profile(&r);
+    const struct run_profile_phase *decode = run_profile_phase(&r, "decode");
+    assert_true(decode->steps > 0 && (double)decode->steps < 0.9 * (double)decode->tokens); /* most steps are of both */
+    assert_true(jl_parse_double(run_pairs_get(&r.engine, "step_weight_bytes"), &bytes));
+    double truth = weight_bytes_of_a_step();
+    if (fabs(bytes / truth - 1) > 0.15) /* the last step of a piece counts as a whole one */
+        fail_msg("%.6g bytes of weights in a step, not %.6g, and %lld tokens in %lld steps", bytes, truth,
+                 (long long)decode->tokens, (long long)decode->steps);
+    must_be_left_as_started();
+    run_profile_release(&r);
+    program_release(&p);
+}
+
 static void the_first_tokens_of_a_slot(void **state)
 {
     struct program p;
@@ -369,6 +427,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(its_clients_are_watched),
+        cmocka_unit_test(steps_of_two_clients),
         cmocka_unit_test(the_first_tokens_of_a_slot),
         cmocka_unit_test(a_slot_that_computes_nothing),
         cmocka_unit_test(until_it_is_interrupted),

@@ -250,28 +250,13 @@ static void an_engine_that_tells_nothing_is_said_to(void **state)
     program_release(&p);
 }
 
-/* Work is counted for the cache and the pieces that the engine was told. */
-static void work_is_of_the_settings(void **state)
+static void must_have_keys_of_8_bits(const struct run_profile *r)
 {
-    static const struct way w = {.sensor = "",
-                                 .slower = "1",
-                                 .tokens = "8",
-                                 .requests = "1",
-                                 .more = "SIM_STATIC=1",
-                                 .option = "--engine-option",
-                                 .value = "cache-type-k=q8_0"};
-    struct program p;
-    struct run_profile r;
     struct gguf_model file;
     struct profile_shape s;
     struct profile_counts c;
-    (void)state;
-    profile(&w, &p);
-    assert_int_equal(p.code, 0);
-    program_release(&p);
-    read_profile("p.json", &r);
-    assert_null(run_pairs_get(&r.settings, "kv_type")); /* keys have 8 bits, values 16 */
-    const struct run_profile_phase *decode = run_profile_phase(&r, "decode"), *prefill = run_profile_phase(&r, "prefill");
+    assert_null(run_pairs_get(&r->settings, "kv_type")); /* keys have 8 bits, values 16 */
+    const struct run_profile_phase *decode = run_profile_phase(r, "decode"), *prefill = run_profile_phase(r, "prefill");
     assert_int_equal(gguf_read_model(model(), &file, NULL), JOULET_OK);
     assert_int_equal(profile_shape_init(&s, &file, gguf_type_find("q8_0"), NULL, NULL), JOULET_OK);
     assert_int_equal(profile_counts_init(&c, &s, NULL), JOULET_OK);
@@ -281,7 +266,46 @@ static void work_is_of_the_settings(void **state)
     profile_counts_release(&c);
     profile_shape_release(&s);
     gguf_model_release(&file);
-    run_profile_release(&r);
+}
+
+/* Work is counted for the cache that the server was really given: by an option of its own, which is not one of requests, or by
+ * its environment. */
+static void work_is_of_the_settings(void **state)
+{
+    static const struct {
+        const char *option, *value, *more;
+        bool given;
+    } rows[] = {{"--engine-option", "cache-type-k=q8_0", NULL, true},
+                {"--coarse", NULL, "LLAMA_ARG_CACHE_TYPE_K=q8_0", false},
+                {"--engine-option", "ignore_eos=true", "LLAMA_ARG_CACHE_TYPE_K=q8_0", false}};
+    (void)state;
+    setenv("SIM_ARGS", scratch("args"), 1);
+    setenv("SIM_STATIC", "1", 1);
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct way w = {.sensor = "",
+                        .slower = "1",
+                        .tokens = "8",
+                        .requests = "1",
+                        .more = rows[i].more,
+                        .option = rows[i].option,
+                        .value = rows[i].value};
+        struct program p;
+        struct run_profile r;
+        profile(&w, &p);
+        if (p.code)
+            fail_msg("row %zu: %d: %s", i, p.code, kept(&p.err));
+        program_release(&p);
+        char *args = scratch_read("args");
+        assert_non_null(args);
+        assert_true(rows[i].given == (strstr(args, "--cache-type-k\nq8_0\n") != NULL));
+        assert_null(strstr(args, "ignore_eos")); /* a member of requests */
+        free(args);
+        read_profile("p.json", &r);
+        must_have_keys_of_8_bits(&r);
+        run_profile_release(&r);
+    }
+    unsetenv("SIM_ARGS");
+    unsetenv("SIM_STATIC");
 }
 
 static void stages_of_any_engine(void **state)

@@ -105,18 +105,23 @@ static void release(struct one *o)
 }
 
 /* Its record; release it. */
-static void finish(struct one *o)
+static void finish_with(struct one *o, int code)
 {
     struct jl_buf b;
     struct joulet_error err;
     program_end(&o->p);
-    if (o->p.code != 0)
+    if (o->p.code != code)
         fail_msg("ended with %d: %s", o->p.code, kept(&o->p.err));
     jl_buf_init(&b, (size_t)64 << 20);
     if (jl_read_file(o->texts[5], &b, &err) != JOULET_OK || run_profile_from_json(b.data, b.len, &o->r, &err) != JOULET_OK)
         fail_msg("%s", err.message);
     jl_buf_release(&b);
     release(o);
+}
+
+static void finish(struct one *o)
+{
+    finish_with(o, 0);
 }
 
 static const struct run_profile_point *point(const struct run_profile *p, const char *series, double x, const char *component)
@@ -233,6 +238,18 @@ static void what_is_taken_away_costs_the_difference(void **state)
         fail_msg("%s", why);
 }
 
+/* What was measured before is there, and that something is missing is not said in words alone. */
+static void a_second_server_that_does_not_come_up_is_a_failure(void **state)
+{
+    struct one o = {.args = {"--coarse", "-n", "8", "--against", "ffn"}, .vars = {"SIM_SLOWER=1", "SIM_FAILS=-against"}};
+    (void)state;
+    start(&o, 5);
+    finish_with(&o, 4);
+    assert_true(run_profile_phase(&o.r, "decode")->joules > 0);
+    assert_null(point(&o.r, "model", 0, ""));
+    run_profile_release(&o.r);
+}
+
 static void an_interrupted_profile_leaves_no_files(void **state)
 {
     struct one o = {.args = {"-n", "8", "--against", "ffn"}, .vars = {"SIM_SLOWER=1"}};
@@ -272,7 +289,7 @@ static void a_server_beside_that_fails_changes_nothing(void **state)
     program_until_err(&all[1].p, again);
     draw(&all[1], 3 * SIM_IDLE_WATTS);
     for (size_t i = 0; i < JL_COUNT(faults); i++) {
-        finish(&all[i]);
+        finish_with(&all[i], 4);
         const char *told = run_pairs_get(&all[i].r.engine, "pid"), *more = run_pairs_get(&all[i].r.engine, "loaded_idle_w");
         assert_non_null(told);
         if (atoll(told) != pids[i])
@@ -446,15 +463,37 @@ static void series_follow_the_engine(void **state)
         fail_msg("%s", why);
 }
 
+static int notes_with(const struct run_profile *p, const char *text)
+{
+    int n = 0;
+    for (size_t i = 0; i < p->n_notes; i++)
+        n += strstr(p->notes[i], text) != NULL;
+    return n;
+}
+
+/* Answers that short have no time in which all of them decode: each batch says so, and none of them ends the others. */
+static void a_batch_of_which_nothing_is_told_leaves_the_others(void **state)
+{
+    struct one o = {.args = {"--coarse", "-n", "2", "--batches", "1,2,3"}, .vars = {"SIM_SLOWER=1"}};
+    (void)state;
+    start(&o, 4);
+    finish(&o);
+    assert_int_equal(notes_with(&o.r, "never all decoded at the same time"), 3);
+    assert_int_equal(notes_with(&o.r, "a batch of 3: "), 1);
+    run_profile_release(&o.r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_taken_away_costs_the_difference),
+        cmocka_unit_test(a_second_server_that_does_not_come_up_is_a_failure),
         cmocka_unit_test(an_interrupted_profile_leaves_no_files),
         cmocka_unit_test(a_server_beside_that_fails_changes_nothing),
         cmocka_unit_test(what_cannot_be_compared_is_said_at_once),
         cmocka_unit_test(a_full_disk_leaves_nothing),
         cmocka_unit_test(series_follow_the_engine),
+        cmocka_unit_test(a_batch_of_which_nothing_is_told_leaves_the_others),
     };
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);
 }

@@ -4,7 +4,8 @@
  * factor on all times; SIM_REFUSES: nothing can be executed again; SIM_STATIC: nothing is told; SIM_CONTEXT, SIM_PROMPT: tokens
  * with which attention and prompts take twice their time; SIM_HEADS: share of attention's time that goes with its heads;
  * SIM_LOAD_MS: so long it draws SIM_LOAD_WATTS before it listens; SIM_STEPS: steps also where nobody asks for a ring;
- * SIM_BESIDE_FAULT: fault (sim_engine.h) of the server of a model that is there to be compared with. */
+ * SIM_BESIDE_FAULT: fault (sim_engine.h) of the server of a model that is there to be compared with;
+ * SIM_ARGS: file of its command line, an argument a line; SIM_FAILS: with a model of such a name it does not come up. */
 #include "tests/sim_engine/sim_probe.h"
 
 #include <signal.h>
@@ -31,6 +32,15 @@ static void load(const char *curve, const char *ms)
     fprintf(f, "%lld %g\n", (long long)now, SIM_IDLE_WATTS + SIM_LOAD_WATTS);
     fclose(f);
     usleep((useconds_t)(atof(ms) * 1e3));
+}
+
+static void tell_arguments(const char *path, int argc, char **argv)
+{
+    FILE *f = path ? fopen(path, "we") : NULL;
+    for (int i = 1; f && i < argc; i++)
+        fprintf(f, "%s\n", argv[i]);
+    if (f)
+        fclose(f);
 }
 
 /* Of the number behind `key` in the name of the model, the share of `all`; 1: it is not there. */
@@ -69,6 +79,9 @@ int main(int argc, char **argv)
     const char *folder = getenv("JOULET_PROBE_DIR"), *port = option(argc, argv, "--port");
     const char *file = option(argc, argv, "-m");
     if (!port || !file)
+        return 1;
+    tell_arguments(getenv("SIM_ARGS"), argc, argv);
+    if (getenv("SIM_FAILS") && strstr(file, getenv("SIM_FAILS")))
         return 1;
     snprintf(model, sizeof(model), "%s", strrchr(file, '/') ? strrchr(file, '/') + 1 : file);
     model[strlen(model) - strlen(".gguf")] = '\0';
