@@ -15,10 +15,13 @@ static void row(struct grid *g, const struct profiled_view *v, const struct run_
     struct number seconds = number_s(x->seconds, v->style), watts = number_watts(x->watts);
     struct number alone = profiled_joules(x->joules, x->joules_pm, NAN, v->style);
     struct number found = profiled_joules(x->found_j, x->found_pm, NAN, v->style);
-    struct number difference = isnan(x->difference)      ? (struct number){"-"}
-                               : isnan(x->difference_pm) ? number_f("%+.1f %%", 100 * x->difference)
-                                                         : number_pm(100 * x->difference, 100 * x->difference_pm, "%", v->style);
-    struct number again = isnan(x->time_ratio) ? (struct number){"-"} : number_f("%.2f", x->time_ratio);
+    struct number difference = {"-"}, again = {"-"};
+    if (!isnan(x->difference_pm))
+        difference = number_pm(100 * x->difference, 100 * x->difference_pm, "%", v->style);
+    else if (!isnan(x->difference))
+        difference = number_f("%+.1f %%", 100 * x->difference);
+    if (!isnan(x->time_ratio))
+        again = number_f("%.2f", x->time_ratio);
     const char *const cells[] = {name ? name : "", seconds.text, watts.text, alone.text, found.text, difference.text, again.text};
     grid_add(g, x->warm ? TONE_WARN : TONE_PLAIN, cells);
     free(name);
