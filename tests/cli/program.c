@@ -6,12 +6,14 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <linux/capability.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -271,4 +273,29 @@ void program_stop(struct program *p)
     program_end(p);
     assert_int_equal(p->code, 0);
     program_release(p);
+}
+
+/* ---- what programs are given -------------------------------------------------------------------------------------- */
+
+const char *tiny_model(const char *quant)
+{
+    struct program made = {0};
+    if (access(scratch("tiny.gguf"), F_OK) != 0) {
+        program_run(&made, ARGS("model", "make", "--shape", "tiny", "-o", scratch("tiny.gguf"), quant ? "--quant" : NULL, quant));
+        if (made.code != 0)
+            fail_msg("%s", kept(&made.err));
+        program_release(&made);
+    }
+    return scratch("tiny.gguf");
+}
+
+int free_port(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+    close(fd);
+    return ntohs(a.sin_port);
 }

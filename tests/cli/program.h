@@ -46,6 +46,10 @@ void program_release(struct program *p);
 /* Starts and ends; `p` as after program_end. */
 void program_run(struct program *p, const char *const *args);
 
+/* The model of the shape "tiny" in a format (NULL: the usual one), made once in the scratch folder: "tiny.gguf". */
+const char *tiny_model(const char *quant);
+int free_port(void); /* on loopback, free a moment ago */
+
 /* The text must hold these words; says which text it was otherwise. */
 void must_say(const char *text, const char *words);
 size_t lines_of(const char *text);

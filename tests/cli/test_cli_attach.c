@@ -5,6 +5,7 @@
 #include "profile/counts.h"
 #include "profile/ring.h"
 #include "run/profile.h"
+#include "tests/cli/profiled.h"
 #include "tests/cli/program.h"
 
 #include <math.h>
@@ -23,17 +24,6 @@ static struct server {
     int port;
     char url[64], number[24], sim[700];
 } server;
-
-static int free_port(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
-    close(fd);
-    return ntohs(a.sin_port);
-}
 
 static void be_server(const char *port, const char *model)
 {
@@ -54,13 +44,10 @@ static bool listens(int port)
 
 static int begin(void **state)
 {
-    struct program made = {0};
     char port[16];
     if (scratch_open(state) != 0)
         return -1;
-    program_run(&made, ARGS("model", "make", "--shape", "tiny", "-o", scratch("tiny.gguf")));
-    assert_int_equal(made.code, 0);
-    program_release(&made);
+    tiny_model(NULL);
     mkdir(scratch("probes"), 0700);
     server.port = free_port();
     snprintf(port, sizeof port, "%d", server.port);
@@ -121,12 +108,7 @@ static void ask(int tokens)
 
 static void read_profile(struct run_profile *p)
 {
-    struct joulet_error err;
-    char *text = scratch_read("p.json");
-    assert_non_null(text);
-    if (run_profile_from_json(text, strlen(text), p, &err) != JOULET_OK)
-        fail_msg("%s", err.message);
-    free(text);
+    profile_read("p.json", p);
     remove(scratch("p.json"));
 }
 

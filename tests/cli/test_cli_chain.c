@@ -219,18 +219,6 @@ static void figures_are_those_of_the_inner_one(void **state)
 
 /* ---- rings ------------------------------------------------------------------------------------------------------- */
 
-/* A port that is free, and will be for a moment. */
-static int free_port(void)
-{
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t n = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
-    close(fd);
-    return ntohs(a.sin_port);
-}
-
 static void rings_are_refused(void **state)
 {
     struct serving a, b;

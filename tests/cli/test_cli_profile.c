@@ -2,6 +2,7 @@
  * their energy is found, which one the record names, and what is left when the engine cannot be looked into. */
 #include "profile/counts.h"
 #include "run/profile.h"
+#include "tests/cli/profiled.h"
 #include "tests/cli/program.h"
 #include "tests/cli/quick.h"
 #include "tests/sim_engine/sim_probe.h"
@@ -14,29 +15,6 @@
 
 /* How exact the figures are is the matter of bench/profile: here the machine is busy with other tests. */
 #define TRIES 3 /* a machine that is busy with others may keep the sensor from being read: once more then */
-
-static void read_profile(const char *name, struct run_profile *p)
-{
-    struct joulet_error err;
-    char *text = scratch_read(name);
-    assert_non_null(text);
-    if (run_profile_from_json(text, strlen(text), p, &err) != JOULET_OK)
-        fail_msg("%s", err.message);
-    free(text);
-}
-
-static const char *model(void)
-{
-    struct program made = {0};
-    static bool there;
-    if (!there) {
-        program_run(&made, ARGS("model", "make", "--shape", "tiny", "-o", scratch("tiny.gguf")));
-        assert_int_equal(made.code, 0);
-        program_release(&made);
-    }
-    there = true;
-    return scratch("tiny.gguf");
-}
 
 struct way {
     const char *sensor, *slower, *more; /* what the sensor is besides its curve; one more variable of the engine, NULL none */
@@ -58,7 +36,7 @@ static void profile(const struct way *w, struct program *p)
                           "--engine",
                           PROFILED_SERVER,
                           "-m",
-                          model(),
+                          tiny_model(NULL),
                           "--sim",
                           sim,
                           "--baseline",
@@ -88,7 +66,7 @@ static void profile_until(const struct way *w, const char *path, struct run_prof
         if (p.code != 0)
             fail_msg("ended with %d: %s", p.code, kept(&p.err));
         program_release(&p);
-        read_profile("p.json", out);
+        profile_read("p.json", out);
         if (!strcmp(out->how.path, path))
             return;
         if (i + 1 < TRIES)
@@ -257,7 +235,7 @@ static void an_engine_that_tells_nothing_is_said_to(void **state)
     profile(&w, &p);
     assert_int_equal(p.code, 0);
     must_say(kept(&p.err), "where the probe cannot reach it");
-    read_profile("p.json", &r);
+    profile_read("p.json", &r);
     assert_string_equal(r.how.path, "stages");
     assert_int_equal(r.n_rows, 0);
     assert_non_null(run_profile_phase(&r, "load"));
@@ -273,7 +251,7 @@ static void must_have_keys_of_8_bits(const struct run_profile *r)
     struct profile_counts c;
     assert_null(run_pairs_get(&r->settings, "kv_type")); /* keys have 8 bits, values 16 */
     const struct run_profile_phase *decode = run_profile_phase(r, "decode"), *prefill = run_profile_phase(r, "prefill");
-    assert_int_equal(gguf_read_model(model(), &file, NULL), JOULET_OK);
+    assert_int_equal(gguf_read_model(tiny_model(NULL), &file, NULL), JOULET_OK);
     assert_int_equal(profile_shape_init(&s, &file, gguf_type_find("q8_0"), NULL, NULL), JOULET_OK);
     assert_int_equal(profile_counts_init(&c, &s, NULL), JOULET_OK);
     profile_count_decode(&c, &s, (double)prefill->tokens, (double)decode->tokens, 1);
@@ -316,7 +294,7 @@ static void work_is_of_the_settings(void **state)
         assert_true(rows[i].given == (strstr(args, "--cache-type-k\nq8_0\n") != NULL));
         assert_null(strstr(args, "ignore_eos")); /* a member of requests */
         free(args);
-        read_profile("p.json", &r);
+        profile_read("p.json", &r);
         must_have_keys_of_8_bits(&r);
         run_profile_release(&r);
     }
@@ -335,7 +313,7 @@ static void stages_of_any_engine(void **state)
                          "-o", scratch("p.json"), "hello"));
     if (p.code)
         fail_msg("%d: %s", p.code, kept(&p.err));
-    read_profile("p.json", &r);
+    profile_read("p.json", &r);
     assert_string_equal(r.how.path, "stages");
     assert_int_equal(r.how.every, -1);
     assert_true(run_profile_phase(&r, "decode")->tokens > 0);
@@ -360,7 +338,7 @@ static void what_a_model_has_less_is_a_limit_when_it_is_not_seen(void **state)
     (void)state;
     profile(&w, &p);
     assert_int_equal(p.code, 0);
-    read_profile("p.json", &r);
+    profile_read("p.json", &r);
     for (size_t i = 0; i < r.n_points; i++) {
         if (strcmp(r.points[i].series, "model"))
             continue;

@@ -2,6 +2,7 @@
  * shows, names the numbers, the saving with its +-, and a plan that `joulet bench` takes; and nothing fires where nothing is
  * wrong. Two profiles of models of different sizes and formats are compared, and the figures follow from the records. */
 #include "run/profile.h"
+#include "tests/cli/profiled.h"
 #include "tests/cli/program.h"
 #include "tests/cli/quick.h"
 #include "tests/run/near.h"
@@ -16,16 +17,6 @@
 
 #define WORDS 2300 /* of a long prompt */
 #define TRIES 4    /* a machine that is busy with others may keep the sensor from being read: once more then */
-
-static void read_profile(const char *name, struct run_profile *p)
-{
-    struct joulet_error err;
-    char *text = scratch_read(name);
-    assert_non_null(text);
-    if (run_profile_from_json(text, strlen(text), p, &err) != JOULET_OK)
-        fail_msg("%s", err.message);
-    free(text);
-}
 
 /* Made once; malloc'ed path in the scratch folder, without ".gguf" where `bare`. */
 static const char *model(const char *shape, const char *quant)
@@ -103,7 +94,7 @@ static char *profile(const struct scene *s, struct run_profile *out)
     program_run(&p, ARGS("profile", "show", "last", "--json", "-o", scratch("p.json")));
     assert_int_equal(p.code, 0);
     program_release(&p);
-    read_profile("p.json", out);
+    profile_read("p.json", out);
     return text;
 }
 
@@ -321,7 +312,7 @@ static void requests_that_wait(void **state)
     if (p.code)
         fail_msg("%s", kept(&p.err));
     program_release(&p);
-    read_profile("p.json", &r);
+    profile_read("p.json", &r);
     assert_near(fact(&r.engine, "requests_queued"), 2, 0);
     must_say(find(&r, "batch")->why, "100 % of requests waited for one of 1 slots");
     must_be_a_plan(find(&r, "batch"), "");

@@ -2,6 +2,7 @@
  * is in the record, with the time it took. Nothing here depends on how fast the machine is, nor on its sensors. */
 #include "lib/platform/platform.h"
 #include "run/profile.h"
+#include "tests/cli/profiled.h"
 #include "tests/cli/program.h"
 
 #include <stdio.h>
@@ -35,7 +36,6 @@ static int end(void **state)
 static void read_profile(const char *level, const char *more, struct run_profile *out)
 {
     char data[600], runtime[600];
-    struct joulet_error err;
     snprintf(data, sizeof data, "JOULET_DATA_DIR=%s", scratch("real"));
     snprintf(runtime, sizeof runtime, "XDG_RUNTIME_DIR=%s", scratch("runtime"));
     mkdir(scratch("real"), 0700);
@@ -53,11 +53,7 @@ static void read_profile(const char *level, const char *more, struct run_profile
     if (p.code)
         fail_msg("ended with %d: %s", p.code, kept(&p.err));
     program_release(&p);
-    char *text = scratch_read("p.json");
-    assert_non_null(text);
-    if (run_profile_from_json(text, strlen(text), out, &err) != JOULET_OK)
-        fail_msg("%s", err.message);
-    free(text);
+    profile_read("p.json", out);
 }
 
 static const struct run_profile_row *row(const struct run_profile *p, int64_t layer, const char *component, const char *part)

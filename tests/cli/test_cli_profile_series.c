@@ -21,19 +21,6 @@
 #define ENV_MOST 4
 #define BEFORE_W 6.0
 
-static const char *model(void)
-{
-    struct program made = {0};
-    static bool there;
-    if (!there) {
-        program_run(&made, ARGS("model", "make", "--shape", "tiny", "-o", scratch("tiny.gguf")));
-        assert_int_equal(made.code, 0);
-        program_release(&made);
-    }
-    there = true;
-    return scratch("tiny.gguf");
-}
-
 /* One profile of several that run beside each other; each has folders, a curve and a server of its own. */
 struct one {
     const char *args[10], *vars[ENV_MOST]; /* variables of the engine */
@@ -62,7 +49,7 @@ static void draw(const struct one *o, double watts)
 
 static void start(struct one *o, int i)
 {
-    const char *args[40] = {"profile",    "--engine", PROFILED_SERVER, "-m", model(),
+    const char *args[40] = {"profile",    "--engine", PROFILED_SERVER, "-m", tiny_model(NULL),
                             "--baseline", "1s",       "--requests",    "1",  "--json"};
     size_t n = 10, e = 0;
     char *curve = o->texts[0] = place("curve", i), *runtime = o->texts[1] = place("runtime", i);
@@ -340,7 +327,7 @@ static void a_full_disk_leaves_nothing(void **state)
     struct one o = {.args = {"--coarse", "--against", "ffn"}, .vars = {"SIM_SLOWER=1"}};
     struct rlimit was, small;
     (void)state;
-    model();
+    tiny_model(NULL);
     getrlimit(RLIMIT_FSIZE, &was);
     small = was;
     small.rlim_cur = 1 << 20;

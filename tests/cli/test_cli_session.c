@@ -310,16 +310,6 @@ static const char *server_that(const char *way)
     return path;
 }
 
-static const char *tiny_model(void)
-{
-    struct program p = {0};
-    program_run(&p, ARGS("model", "make", "--shape", "tiny", "-o", scratch("tiny.gguf")));
-    if (p.code != 0)
-        fail_msg("%s", kept(&p.err));
-    program_release(&p);
-    return scratch("tiny.gguf");
-}
-
 static pid_t server_started(void)
 {
     for (;;) {
@@ -368,8 +358,8 @@ static void an_interrupted_load_is_kept(void **state)
     (void)state;
     for (size_t i = 0; i < JL_COUNT(rows); i++) {
         struct program p = {0};
-        program_start(&p, (const char *[]){rows[i].command, "--engine", server_that("hang"), "-m", tiny_model(), "--sim", "20",
-                                           rows[i].operand, NULL});
+        program_start(&p, (const char *[]){rows[i].command, "--engine", server_that("hang"), "-m", tiny_model(NULL), "--sim",
+                                           "20", rows[i].operand, NULL});
         pid_t server = server_started();
         usleep(300000); /* something to measure */
         kill(p.pid, rows[i].signal_number);
@@ -390,7 +380,7 @@ static void a_load_that_fails_is_kept(void **state)
     (void)state;
     for (size_t i = 0; i < JL_COUNT(ways); i++) {
         struct program p = {0};
-        program_run(&p, ARGS("run", "--engine", server_that(ways[i][0]), "-m", tiny_model(), "--sim", "20", "hi"));
+        program_run(&p, ARGS("run", "--engine", server_that(ways[i][0]), "-m", tiny_model(NULL), "--sim", "20", "hi"));
         assert_int_equal(p.code, 4);
         must_say(kept(&p.err), ways[i][1]);
         program_release(&p);
@@ -405,7 +395,7 @@ static void stopping_tells_what_was_stopped(void **state)
     struct program p = {0};
     char says[128];
     (void)state;
-    program_run(&p, ARGS("engine", "start", "--engine", server_that("none"), "-m", tiny_model(), "--json"));
+    program_run(&p, ARGS("engine", "start", "--engine", server_that("none"), "-m", tiny_model(NULL), "--json"));
     if (p.code != 0)
         fail_msg("%s", kept(&p.err));
     program_release(&p);

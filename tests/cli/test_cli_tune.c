@@ -31,17 +31,6 @@ static const char *server(const char *more)
     return path;
 }
 
-static const char *tiny_model(void)
-{
-    struct program p = {0};
-    if (access(scratch("tiny.gguf"), F_OK) != 0) {
-        program_run(&p, ARGS("model", "make", "--shape", "tiny", "--quant", "q8_0", "-o", scratch("tiny.gguf")));
-        assert_int_equal(p.code, 0);
-        program_release(&p);
-    }
-    return scratch("tiny.gguf");
-}
-
 /* A search of the settings whose values do not hang on the machine that runs the test. */
 static void tune_files(struct program *p, const char *more, const char *const *args, const char *file, const char *other)
 {
@@ -66,7 +55,7 @@ static void tune_files(struct program *p, const char *more, const char *const *a
 
 static void tune(struct program *p, const char *more, const char *const *args)
 {
-    tune_files(p, more, args, tiny_model(), NULL);
+    tune_files(p, more, args, tiny_model("q8_0"), NULL);
 }
 
 /* Until it prints `found`: a machine that is busy beside may leave the last comparison open, and the search says so. */
@@ -131,7 +120,7 @@ static void the_settings_that_save_are_found(void **state)
 {
     struct program p = {0};
     (void)state;
-    tune_finds(&p, "", ARGS("--json"), tiny_model(), NULL, "\"different\"");
+    tune_finds(&p, "", ARGS("--json"), tiny_model("q8_0"), NULL, "\"different\"");
     json_t *root = told(&p);
     const json_t *settings = json_object_get(json_object_get(root, "best"), "settings"),
                  *saving = json_object_get(root, "saving");
@@ -175,7 +164,7 @@ static void fewer_layers_on_a_gpu(void **state)
     mkdir(scratch("dev/dri"), 0755);
     scratch_write("dev/dri/renderD128", "");
     snprintf(devices, sizeof devices, "JOULET_DEVFS=%s", scratch("dev"));
-    tune_finds(&p, "--sim-gpu yes", ARGS("--json", "--settings", "gpu-layers"), tiny_model(), NULL, "\"different\"");
+    tune_finds(&p, "--sim-gpu yes", ARGS("--json", "--settings", "gpu-layers"), tiny_model("q8_0"), NULL, "\"different\"");
     json_t *root = told(&p);
     const json_t *best = json_object_get(root, "best"), *saving = json_object_get(root, "saving");
     assert_int_equal(json_array_size(json_object_get(root, "tried")), 4); /* the defaults, none, half, all */
@@ -199,7 +188,7 @@ static void fewer_bits_a_weight(void **state)
     program_run(&made, ARGS("model", "make", "--shape", "tiny", "--quant", "q4_0", "-o", q4));
     assert_int_equal(made.code, 0);
     program_release(&made);
-    assert_int_equal(rename(tiny_model(), q8), 0);
+    assert_int_equal(rename(tiny_model("q8_0"), q8), 0);
     tune_finds(&p, "", ARGS("--settings", "power-cap"), q8, q4, "Best settings: tiny-q4_0.gguf");
     must_say(kept(&p.out), "tiny-q8_0.gguf: least J/token");
     must_say(kept(&p.out), q4);
@@ -314,7 +303,7 @@ static void bad_words_are_refused(void **state)
     for (size_t i = 0; i < JL_COUNT(rows); i++) {
         struct program p = {0};
         bool model = strcmp(rows[i].args[0], "nowhere.gguf") != 0;
-        program_run(&p, ARGS("tune", rows[i].args[0], model ? rows[i].args[1] : NULL, tiny_model(), rows[i].args[2]));
+        program_run(&p, ARGS("tune", rows[i].args[0], model ? rows[i].args[1] : NULL, tiny_model("q8_0"), rows[i].args[2]));
         if (p.code != 2 || !strstr(kept(&p.err), rows[i].says))
             fail_msg("row %zu: code %d, \"%s\"", i, p.code, kept(&p.err));
         program_release(&p);
