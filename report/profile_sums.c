@@ -152,16 +152,15 @@ struct number profiled_parameters(double n, const struct report_style *style)
 /* "1.24 ± 0.05 mJ", and "< 0.3 mJ" where only a limit is known. */
 struct number profiled_joules(double j, double pm, double limit_j, const struct report_style *style)
 {
-    double scale = 1;
-    const char *unit = "J";
+    const char *const units[] = {"J", "mJ", style->utf8 ? "\u00b5J" : "uJ", "nJ", "pJ"};
     double size = fmax(fabs(isnan(j) ? limit_j : j), isnan(pm) || isnan(j) ? 0 : pm); /* 0 ± 5.7 J, not 0 ± 5700 mJ */
-    if (size < 0.9995 && size > 0) {
-        scale = size >= 0.9995e-3 ? 1e3 : 1e6;
-        unit = scale == 1e3 ? "mJ" : style->utf8 ? "\u00b5J" : "uJ";
-    }
+    double scale = 1;
+    size_t e = 0;
+    for (; size * scale < 0.9995 && size > 0 && e + 1 < JL_COUNT(units); e++)
+        scale *= 1000;
     if (isnan(j) && !isnan(limit_j))
-        return number_f("< %s %s", number_digits(limit_j * scale, 2).text, unit);
+        return number_f("< %s %s", number_digits(limit_j * scale, 2).text, units[e]);
     if (isnan(j))
         return (struct number){"-"};
-    return number_pm(j * scale, pm * scale, unit, style);
+    return number_pm(j * scale, pm * scale, units[e], style);
 }

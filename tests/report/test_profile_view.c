@@ -250,6 +250,36 @@ static void shares_add_up(void **state)
     }
 }
 
+/* A record whose energies are a millionth: no figure begins with a row of noughts. */
+static void small_energies_have_small_units(void **state)
+{
+    const struct report_style style = {.width = 100, .utf8 = true};
+    const struct report_profile_options options = {.layers = false};
+    struct run_profile p;
+    struct jl_buf out;
+    (void)state;
+    jl_buf_init(&out, 1 << 24);
+    profile_sample(&p, PROFILE_DENSE);
+    for (size_t i = 0; i < p.n_rows; i++) {
+        p.rows[i].joules *= 1e-9;
+        p.rows[i].joules_pm *= 1e-9;
+        p.rows[i].limit_j *= 1e-9;
+    }
+    report_profile(&out, &p, &options, &style);
+    run_profile_release(&p);
+    char *text = jl_buf_take(&out);
+    for (char *at = text; (at = strstr(at, "\u00b5J")); at++) {
+        char *number = at;
+        while (number > text && number[-1] == ' ')
+            number--;
+        while (number > text && number[-1] != ' ' && number[-1] != '\n')
+            number--;
+        assert_true(strncmp(number, "0.0", 3) != 0);
+    }
+    assert_non_null(strstr(text, " nJ"));
+    free(text);
+}
+
 /* Four of eighty layers: energy of a token is of all eighty, joules are of the four. */
 static void layers_are_scaled(void **state)
 {
@@ -336,10 +366,15 @@ static void other_differences_are_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(views_are_the_golden_ones),   cmocka_unit_test(comparisons_are_the_golden_ones),
-        cmocka_unit_test(no_line_is_too_wide),         cmocka_unit_test(foreign_names_are_harmless),
-        cmocka_unit_test(flows_are_conserved),         cmocka_unit_test(shares_add_up),
-        cmocka_unit_test(layers_are_scaled),           cmocka_unit_test(differences_have_their_interval),
+        cmocka_unit_test(views_are_the_golden_ones),
+        cmocka_unit_test(comparisons_are_the_golden_ones),
+        cmocka_unit_test(no_line_is_too_wide),
+        cmocka_unit_test(foreign_names_are_harmless),
+        cmocka_unit_test(flows_are_conserved),
+        cmocka_unit_test(shares_add_up),
+        cmocka_unit_test(small_energies_have_small_units),
+        cmocka_unit_test(layers_are_scaled),
+        cmocka_unit_test(differences_have_their_interval),
         cmocka_unit_test(other_differences_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
