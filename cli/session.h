@@ -85,6 +85,8 @@ bool session_wait_until(joulet_mark until);
 
 /* Idle level over [from, to]; of 2 s or more it is kept in the store for later runs, of less it is a short one. */
 void session_baseline(struct session *s, joulet_mark from, joulet_mark to);
+/* Level of all channels of the total together: power and its u. NAN where that of one is not known. */
+struct joulet_baseline session_idle_total(const struct session *s);
 /* Waits for an idle level of least_s from `from` on, and until most_s when it leaves more than 2 % of the net energy of the
  * requests so far open (4.2). Returns its end; the user may have interrupted it. */
 joulet_mark session_idle_wait(struct session *s, joulet_mark from, double least_s, double most_s);

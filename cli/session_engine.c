@@ -283,18 +283,9 @@ static void before_start(void *user)
 /* What the loaded model adds to it is seen when the level with it is known. */
 static void keep_unloaded(struct session *s)
 {
-    double power_w = 0, u2 = 0;
-    size_t n = 0;
-    for (size_t i = 0; i < s->n_channels; i++) {
-        const struct joulet_channel *c = &s->run.channels[i];
-        if (!c->in_total || (c->quantity != JOULET_ENERGY && c->quantity != JOULET_POWER))
-            continue;
-        power_w += s->idle[i].power_w;
-        u2 += s->idle[i].u_w * s->idle[i].u_w;
-        n++;
-    }
-    s->unloaded_w = n ? power_w : NAN;
-    s->unloaded_u_w = sqrt(u2);
+    struct joulet_baseline all = session_idle_total(s);
+    s->unloaded_w = all.power_w;
+    s->unloaded_u_w = all.u_w;
 }
 
 /* further: another server runs already, and what it draws is in the idle level. */

@@ -148,6 +148,19 @@ static void add_level(struct joulet_baseline *all, const struct joulet_baseline 
     all->u_w = first ? one->u_w : hypot(all->u_w, one->u_w);
 }
 
+struct joulet_baseline session_idle_total(const struct session *s)
+{
+    struct joulet_baseline all = JOULET_BASELINE_NONE;
+    for (size_t i = 0; i < s->n_channels; i++) {
+        if (!s->run.channels[i].in_total || !session_has_energy(&s->run.channels[i]))
+            continue;
+        if (isnan(s->idle[i].power_w))
+            return (struct joulet_baseline)JOULET_BASELINE_NONE;
+        add_level(&all, &s->idle[i]);
+    }
+    return all;
+}
+
 /* Of all channels of the total together: the level in use, or that of [from, to). NAN when not known. */
 static double doubt(struct session *s, joulet_mark from, joulet_mark to)
 {
