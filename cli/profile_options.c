@@ -11,10 +11,16 @@ static size_t name_length(const char *option)
     return strcspn(option, "=");
 }
 
+/* A member of a request has a value; most of llama-server's names have a hyphen, and of those that have none these are no
+ * members of its requests. */
 static bool is_of_server(const char *option)
 {
-    const char *hyphen = strchr(option, '-');
-    return hyphen && hyphen < option + name_length(option);
+    static const char *const words[] = {"device", "mmproj", "numa", "poll", "pooling", "prio", "rpc", "verbosity"};
+    size_t n = name_length(option);
+    bool server = !option[n] || memchr(option, '-', n);
+    for (size_t i = 0; i < JL_COUNT(words); i++)
+        server |= strlen(words[i]) == n && strncmp(option, words[i], n) == 0;
+    return server;
 }
 
 bool profile_options(struct profiling *x)

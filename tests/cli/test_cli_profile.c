@@ -268,10 +268,12 @@ static void work_is_of_the_settings(void **state)
 {
     static const struct {
         const char *option, *value, *more;
-        bool given;
-    } rows[] = {{"--engine-option", "cache-type-k=q8_0", NULL, true},
-                {"--coarse", NULL, "LLAMA_ARG_CACHE_TYPE_K=q8_0", false},
-                {"--engine-option", "ignore_eos=true", "LLAMA_ARG_CACHE_TYPE_K=q8_0", false}};
+        const char *given; /* lines of the server's command line; NULL: none of ours */
+    } rows[] = {{"--engine-option", "cache-type-k=q8_0", NULL, "--cache-type-k\nq8_0\n"},
+                {"--coarse", NULL, "LLAMA_ARG_CACHE_TYPE_K=q8_0", NULL},
+                {"--engine-option", "ignore_eos=true", "LLAMA_ARG_CACHE_TYPE_K=q8_0", NULL},
+                {"--engine-option", "mlock", "LLAMA_ARG_CACHE_TYPE_K=q8_0", "--mlock\n"},
+                {"--engine-option", "numa=distribute", "LLAMA_ARG_CACHE_TYPE_K=q8_0", "--numa\ndistribute\n"}};
     (void)state;
     setenv("SIM_ARGS", scratch("args"), 1);
     setenv("SIM_STATIC", "1", 1);
@@ -291,7 +293,8 @@ static void work_is_of_the_settings(void **state)
         program_release(&p);
         char *args = scratch_read("args");
         assert_non_null(args);
-        assert_true(rows[i].given == (strstr(args, "--cache-type-k\nq8_0\n") != NULL));
+        if (rows[i].given ? !strstr(args, rows[i].given) : strstr(args, "--cache-type-k") != NULL)
+            fail_msg("row %zu: the server was started with %s", i, args);
         assert_null(strstr(args, "ignore_eos")); /* a member of requests */
         free(args);
         profile_read("p.json", &r);
