@@ -22,7 +22,7 @@ static double piece_of(const struct profiling *x)
 
 static void count_requests(const struct profiling *x, const struct profile_shape *shape, struct profile_counts *counts)
 {
-    double piece = piece_of(x);
+    double piece = piece_of(x), left = 0; /* steps of pieces of batches that are no whole ones yet: of the next piece */
     for (size_t i = 0; i < x->s.run.n_requests && i < x->n_passes; i++) {
         const struct run_request *q = &x->s.run.requests[i];
         if (x->passes[i] != MEASURE_PLAIN || q->outcome != RUN_OK || q->tokens.prompt < 1 || q->tokens.generated < 1)
@@ -31,7 +31,9 @@ static void count_requests(const struct profiling *x, const struct profile_shape
         double batch = x->batch >= 1 ? x->batch : 1;
         if (prompt > cached)
             profile_count_prefill(&counts[MEASURE_PREFILL], shape, cached, prompt - cached, piece);
-        profile_count_decode(&counts[MEASURE_DECODE], shape, prompt, ((double)q->tokens.generated - 1) / batch, batch);
+        double steps = left + ((double)q->tokens.generated - 1) / batch, whole = floor(steps + 0.5);
+        left = steps - whole;
+        profile_count_decode(&counts[MEASURE_DECODE], shape, prompt, whole, batch);
     }
 }
 
