@@ -245,11 +245,11 @@ const struct option_row option_table[] = {
      .arg = "LIST",
      .help = "Also prompts of these lengths, as in 64,256,1024: energy of a token against the length of the prompt."},
     {.name = "against",
-     .type = OPTION_CHOICE,
+     .type = OPTION_STRING,
      .arg = "WHAT",
-     .choices = "layers,ffn,heads,vocab",
-     .help = "Also a model that joulet made with one layer, an eighth of the feed-forward, a group of heads or half of the "
-             "vocabulary less: the difference is what these cost."},
+     .help = "Also a model that joulet made with less: layers (one; layers-8: eight), ffn (an eighth of the feed-forward), heads "
+             "(a group of them) or vocab (half of it): the difference is what these cost. Layers are held against their "
+             "components; eight or more show something."},
     {.name = "cross-check",
      .type = OPTION_STRING,
      .arg = "KINDS",

@@ -6,6 +6,7 @@
 #include "llm/plans/grid.h"
 #include "llm/plans/plan.h"
 #include "profile/counts.h"
+#include "profile/difference.h"
 #include "profile/measure.h"
 #include "run/profile.h"
 
@@ -74,7 +75,7 @@ void profile_drain(struct profiling *x);
 void profile_engine_release(struct profiling *x);
 
 /* profile_options.c: which of --engine-option a server of our own is started with: those with a hyphen in their names, as most of
- * llama-server's have and no member of a request has. */
+ * llama-server's have and no member of a request has; those without a value; and a few names. */
 bool profile_options(struct profiling *x);             /* takes them out of x->q; false: no memory */
 void profile_options_to_requests(struct profiling *x); /* all are: the engine is another's, or is not started by us */
 void profile_options_release(struct profiling *x);
@@ -128,6 +129,8 @@ bool profile_batch(struct profiling *x, size_t n, int64_t tokens);
 int profile_against_prepare(struct profiling *x);
 void profile_against(struct profiling *x, int64_t tokens);
 void profile_against_release(struct profiling *x);
+/* How many layers were left out, and what that saves, without the sensor's gain; 0: none were, or it was not measured. */
+int profile_against_layers(const struct profiling *x, struct profile_difference *d);
 
 /* profile_attach.c: an engine that runs, used by its own clients. */
 bool profile_attaches(const struct cli *c);

@@ -22,6 +22,7 @@
 
 struct profile_against {
     struct profiling *x;
+    const char *given; /* of the command line: `what`, and how many layers */
     const char *what;
     struct gguf_made whole;
     struct gguf_shape less;
@@ -31,33 +32,50 @@ struct profile_against {
     char *ring_path;  /* of the server beside */
     struct profile_answer answers[2][ROUNDS];
     size_t n;
+    struct profile_difference layers; /* without the sensor's gain; rounds 0: not measured */
 };
 
 /* ---- the model with less ----------------------------------------------------------------------------------------------- */
 
+/* "layers-8": eight of them; else one. -1: that is no number of layers. */
+static int layers_less(const char *given)
+{
+    const char *number = given + strlen("layers");
+    int64_t n = -1;
+    if (!*number)
+        return 1;
+    return *number == '-' && jl_parse_i64(number + 1, &n) && n > 0 && n < GGUF_LAYERS_MAX ? (int)n : -1;
+}
+
 static enum joulet_status change(struct profile_against *a, struct joulet_error *err)
 {
     const struct gguf_shape *s = &a->whole.shape;
+    int less = jl_starts(a->given, "layers") ? layers_less(a->given) : -1;
     const struct {
         const char *what;
         int all, left;
-    } rows[] = {{"layers", s->layers, s->layers - 1},
-                {"ffn", s->ffn, s->ffn * 7 / 8 / 256 * 256},
-                {"heads", s->heads, s->heads - s->kv_heads},
-                {"vocab", s->vocab, s->vocab / 2 / 64 * 64}};
+        bool named;
+    } rows[] = {{"layers", s->layers, s->layers - less, less > 0},
+                {"ffn", s->ffn, s->ffn * 7 / 8 / 256 * 256, !strcmp(a->given, "ffn")},
+                {"heads", s->heads, s->heads - s->kv_heads, !strcmp(a->given, "heads")},
+                {"vocab", s->vocab, s->vocab / 2 / 64 * 64, !strcmp(a->given, "vocab")}};
     char text[40] = "";
     int left = 0;
     for (size_t i = 0; i < JL_COUNT(rows); i++) {
-        if (strcmp(rows[i].what, a->what) != 0)
+        if (!rows[i].named)
             continue;
+        a->what = rows[i].what;
         a->all = rows[i].all;
         left = rows[i].left;
         a->changed = a->all - left;
         snprintf(text, sizeof text, "%s=%d", a->what, left);
     }
+    if (!a->what)
+        return jl_fail(err, JOULET_USAGE, "--against takes layers, layers-N for N of them, ffn, heads or vocab, and not '%s'",
+                       a->given);
     if (left < 1)
         return jl_fail(err, JOULET_USAGE, "--against %s: %s has so few that nothing would be left with less: take another shape",
-                       a->what, s->name);
+                       a->given, s->name);
     a->less = *s;
     return gguf_shape_change(&a->less, text, err);
 }
@@ -138,7 +156,7 @@ int profile_against_prepare(struct profiling *x)
     if (!a)
         return CLI_FAILED;
     a->x = x;
-    a->what = cli_str(x->cli, "against");
+    a->given = cli_str(x->cli, "against");
     char *path = model_path(x);
     bool made = path && gguf_find_made(path, &a->whole);
     free(path);
@@ -253,19 +271,14 @@ static void add_point(struct profile_against *a, const char *label, double place
     run_profile_add_point(&a->x->p, &p);
 }
 
-/* Standard uncertainty of the idle level of the total, and of the gain of the sensor that knows its own least. */
-static void common(const struct profiling *x, double *u_idle_w, double *gain)
+/* Standard uncertainty of the gain of the sensor that knows its own least. */
+static double gain_of(const struct session *s)
 {
-    double u2 = 0, spec = 0;
-    for (size_t i = 0; i < x->s.n_channels; i++) {
-        const struct joulet_channel *c = &x->s.run.channels[i];
-        if (!c->in_total || !isfinite(x->s.idle[i].u_w))
-            continue;
-        u2 += x->s.idle[i].u_w * x->s.idle[i].u_w;
-        spec = fmax(spec, c->spec);
-    }
-    *u_idle_w = sqrt(u2);
-    *gain = spec / sqrt(3);
+    double spec = 0;
+    for (size_t i = 0; i < s->n_channels; i++)
+        if (s->run.channels[i].in_total)
+            spec = fmax(spec, s->run.channels[i].spec);
+    return spec / sqrt(3);
 }
 
 struct words {
@@ -303,15 +316,16 @@ static void report(struct profile_against *a)
 {
     const struct words *w = words_of(a->what);
     struct profile_difference d;
-    double u_idle_w, gain;
     char label[48];
-    common(a->x, &u_idle_w, &gain);
-    profile_difference(a->answers[0], a->answers[1], a->n, u_idle_w, gain, &d);
+    double u_idle_w = session_idle_total(&a->x->s).u_w;
+    profile_difference(a->answers[0], a->answers[1], a->n, u_idle_w, gain_of(&a->x->s), &d);
     if (d.rounds < 2) {
         run_profile_note(&a->x->p, "--against %s: fewer than two answers of each model were measured, so nothing is compared",
-                         a->what);
+                         a->given);
         return;
     }
+    if (strcmp(a->what, "layers") == 0)
+        profile_difference(a->answers[0], a->answers[1], a->n, u_idle_w, 0, &a->layers);
     for (int i = 0; i < 2; i++) {
         snprintf(label, sizeof label, "%d %s", i ? a->all - a->changed : a->all, w->few);
         add_point(a, label, i, d.s[i], d.j[i], d.pm[i], NAN);
@@ -347,4 +361,13 @@ void profile_against(struct profiling *x, int64_t tokens)
     if (kept)
         memcpy(x->s.idle, idle, x->s.n_channels * sizeof *idle);
     free(idle);
+}
+
+int profile_against_layers(const struct profiling *x, struct profile_difference *d)
+{
+    const struct profile_against *a = x->against;
+    if (!a || a->layers.rounds < 2)
+        return 0;
+    *d = a->layers;
+    return a->changed;
 }

@@ -3,6 +3,7 @@
  * out of decoding, tokenising out of prefill. */
 #include "cli/profile.h"
 #include "cli/session_span.h"
+#include "profile/layers.h"
 #include "profile/probe.h"
 
 #include <math.h>
@@ -425,7 +426,7 @@ static void solve(struct filling *f)
 static void describe_how(struct profiling *x)
 {
     struct run_profile_how *h = &x->p.how;
-    double u2 = 0;
+    struct joulet_baseline idle = session_idle_total(&x->s);
     struct jl_buf names;
     jl_buf_init(&names, 4096);
     h->simulated = 0;
@@ -437,12 +438,11 @@ static void describe_how(struct profiling *x)
         h->estimated |= c->provenance == JOULET_ESTIMATED;
         if (c->provenance == JOULET_SIMULATED)
             h->simulated = 1;
-        h->idle_w = isnan(h->idle_w) ? x->s.idle[i].power_w : h->idle_w + x->s.idle[i].power_w;
-        u2 += x->s.idle[i].u_w * x->s.idle[i].u_w;
     }
     if (h->simulated > 0)
         run_profile_note(&x->p, "the sensor is simulated or replayed: its joules are not those of this machine");
-    h->idle_w_pm = 2 * sqrt(u2);
+    h->idle_w = idle.power_w;
+    h->idle_w_pm = 2 * idle.u_w;
     x->p.sensor = jl_buf_take(&names);
     snprintf(h->path, sizeof h->path, "stages");
     snprintf(h->level, sizeof h->level, "stages");
@@ -460,12 +460,38 @@ static void describe_how(struct profiling *x)
     h->flash = x->m->flash;
 }
 
-/* Nobody leaves layers out to see whether each draws what the others do (8.2). */
-static void tell_layers(struct run_profile *p)
+/* A layer that is left out says whether each draws what the others do (8.9). */
+static void check_layers(struct filling *f, struct run_profile_how *h)
 {
+    struct profile_difference d;
+    struct layers_check c;
+    int left_out = profile_against_layers(f->x, &d);
+    if (!left_out)
+        return;
+    layers_check(f->x->m, &f->of[MEASURE_DECODE], left_out, &d, session_idle_total(&f->x->s).u_w, &c);
+    if (isnan(c.ratio)) {
+        run_profile_note(&f->x->p, "what leaving layers out saves is held against nothing: no energy of components was measured");
+        return;
+    }
+    h->layers_left_out = left_out;
+    h->layers_saved_j = c.saved_j;
+    h->layers_told_j = c.told_j;
+    h->layers_ratio = c.ratio;
+    h->layers_ratio_pm = c.ratio_pm;
+    if (c.verdict != LAYERS_UNTOLD)
+        snprintf(h->layers_power, sizeof h->layers_power, c.verdict == LAYERS_ALIKE ? "checked" : "differs");
+}
+
+static void tell_layers(struct filling *f)
+{
+    struct run_profile *p = &f->x->p;
+    bool by_layer = false;
     for (size_t i = 0; i < p->n_rows; i++)
-        if (p->rows[i].layer >= 0 && (isfinite(p->rows[i].joules) || isfinite(p->rows[i].limit_j)))
-            snprintf(p->how.layers_power, sizeof p->how.layers_power, "assumed");
+        by_layer |= p->rows[i].layer >= 0 && (isfinite(p->rows[i].joules) || isfinite(p->rows[i].limit_j));
+    if (!by_layer)
+        return;
+    snprintf(p->how.layers_power, sizeof p->how.layers_power, "assumed");
+    check_layers(f, &p->how);
 }
 
 static void take_pairs(struct profiling *x)
@@ -513,7 +539,7 @@ bool profile_record(struct profiling *x)
         add_rows(&f, MEASURE_PREFILL, f.prompts);
         add_rows(&f, MEASURE_DECODE, f.tokens);
         add_points(&f);
-        tell_layers(&x->p);
+        tell_layers(&f);
         profile_replay_record(x, &f.of[MEASURE_DECODE], x->p.how.instrumented);
     }
     for (size_t i = 0; i < x->p.n_phases; i++)

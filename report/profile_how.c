@@ -116,6 +116,36 @@ static void expected_line(const struct profiled_view *v, bool *first)
             TONE_PLAIN);
 }
 
+/* What leaving layers out has shown of the power that layers are given, or that nobody looked. */
+static void layers_line(const struct profiled_view *v, bool *first)
+{
+    static const struct {
+        const char *power, *said, *after;
+    } rows[] = {
+        {"assumed", "is assumed", ", which is too uncertain to tell"},
+        {"checked", "was checked", ""},
+        {"differs", "does not hold", ": figures by layer are wrong"},
+    };
+    static const char base[] = "a layer has its own seconds at the power of the kind: that a kind draws the same in each layer ";
+    const struct run_profile_how *h = &v->p->how;
+    struct jl_buf b;
+    jl_buf_init(&b, 4096);
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        if (strcmp(h->layers_power, rows[i].power) != 0)
+            continue;
+        jl_buf_str(&b, base);
+        if (isnan(h->layers_ratio)) {
+            jl_buf_str(&b, "is assumed, not measured");
+            continue;
+        }
+        jl_buf_printf(&b, "%s: leaving %lld out saves %s of what their rows say%s", rows[i].said, (long long)h->layers_left_out,
+                      number_pm(100 * h->layers_ratio, 100 * h->layers_ratio_pm, "%", v->style).text, rows[i].after);
+    }
+    if (b.len)
+        say(v, first, b.data, strcmp(h->layers_power, "differs") != 0 ? TONE_PLAIN : TONE_WARN);
+    jl_buf_release(&b);
+}
+
 /* ---- words ------------------------------------------------------------------------------------------------------- */
 
 struct meaning {
@@ -180,11 +210,7 @@ void profiled_how(const struct profiled_view *v)
         say(v, &first,
             "< is an upper limit: the component is too small to be resolved, and holds no more than that in 97.5 of 100 cases",
             TONE_PLAIN);
-    if (!strcmp(h->layers_power, "assumed"))
-        say(v, &first,
-            "a layer has its own seconds at the power of the kind: that a kind draws the same in each layer is assumed, not "
-            "measured",
-            TONE_PLAIN);
+    layers_line(v, &first);
     if (h->flash)
         say(v, &first, "flash attention computes scores, softmax and values as one node, so they are one figure", TONE_PLAIN);
     if (h->estimated)

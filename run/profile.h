@@ -100,9 +100,13 @@ struct run_profile_how {
     int64_t windows, records, lost;
     double measured_j, measured_pm; /* net, of the plain engine over the decode that components are of */
     bool flash;                     /* scores, softmax and values are one node */
-    char layers_power[16];          /* "assumed": a kind has the same power in each layer; "" no energy by layer */
-    bool estimated;                 /* the sensor is an estimate */
-    int64_t simulated;              /* 1: it is simulated or replayed, so its joules are of no real machine; -1 unknown */
+    char layers_power[16];          /* that a kind has the same power in each layer is "assumed", was "checked" by leaving some
+                                       out, or "differs" from what that showed; "" no energy by layer */
+    int64_t layers_left_out;        /* so many were; -1 none */
+    double layers_saved_j, layers_told_j; /* of a token: what that saves, what the components say of them */
+    double layers_ratio, layers_ratio_pm; /* the one over the other, without the sensor's gain */
+    bool estimated;                       /* the sensor is an estimate */
+    int64_t simulated;                    /* 1: it is simulated or replayed, so its joules are of no real machine; -1 unknown */
 };
 
 /* Keys that advice (profile/advice_facts.c) and views read; what is not known is left out, and no rule fires on it:

@@ -111,6 +111,35 @@ static void finish(struct one *o)
     finish_with(o, 0);
 }
 
+/* Profiles that run beside each other, so that they take no longer than one; those that do not hold are made once more, on a
+ * machine that is busy with others. */
+static void all_hold(size_t n, struct one (*of)(size_t i),
+                     bool (*holds)(const struct run_profile *p, size_t i, char *why, size_t size))
+{
+    struct one all[AT_ONCE];
+    char why[200] = "";
+    bool done[AT_ONCE] = {false}, ok = false;
+    assert_true(n <= AT_ONCE);
+    for (int tries = 0; tries < TRIES && !ok; tries++) {
+        for (size_t i = 0; i < n; i++) {
+            all[i] = of(i);
+            if (!done[i])
+                start(&all[i], (int)i);
+        }
+        ok = true;
+        for (size_t i = 0; i < n; i++) {
+            if (done[i])
+                continue;
+            finish(&all[i]);
+            done[i] = holds(&all[i].r, i, why, sizeof why);
+            ok &= done[i];
+            run_profile_release(&all[i].r);
+        }
+    }
+    if (!ok)
+        fail_msg("%s", why);
+}
+
 static const struct run_profile_point *point(const struct run_profile *p, const char *series, double x, const char *component)
 {
     for (size_t i = 0; i < p->n_points; i++)
@@ -191,38 +220,62 @@ static bool as_in_truth(const struct run_profile *p, const struct difference *d,
     return isnan(less->limit_j) && fabs(less->joules - truth) <= fmax(less->joules_pm, 0.05 * truth);
 }
 
-/* Four kinds, and heads of which nobody could tell anything; beside each other, so that it takes no longer than one. */
+/* Four kinds, and heads of which nobody could tell anything. */
+static const struct difference differences[] = {{"layers", {.layers = SIM_LAYERS - 1}, 1, true, false},
+                                                {"ffn", {.ffn = 0.75}, 256, true, true},
+                                                {"heads", {.attention = 0.5}, 4, true, false},
+                                                {"vocab", {.head = 0.5}, 1024, true, false},
+                                                {"heads", {.attention = 1 - 0.5e-3}, 4, false, false}};
+
+static struct one different(size_t i)
+{
+    const struct difference *d = &differences[i];
+    return (struct one){.args = {"-n", "10", "--against", d->what, d->probe ? NULL : "--coarse"},
+                        .vars = {"SIM_SLOWER=1", "SIM_STEPS=1", d->seen ? NULL : "SIM_HEADS=0.001"}};
+}
+
+static bool costs_the_difference(const struct run_profile *p, size_t i, char *why, size_t size)
+{
+    assert_int_equal(models_left((int)i), 0);
+    return as_in_truth(p, &differences[i], why, size);
+}
+
 static void what_is_taken_away_costs_the_difference(void **state)
 {
-    static const struct difference rows[] = {{"layers", {.layers = SIM_LAYERS - 1}, 1, true, false},
-                                             {"ffn", {.ffn = 0.75}, 256, true, true},
-                                             {"heads", {.attention = 0.5}, 4, true, false},
-                                             {"vocab", {.head = 0.5}, 1024, true, false},
-                                             {"heads", {.attention = 1 - 0.5e-3}, 4, false, false}};
-    struct one all[JL_COUNT(rows)];
-    char why[200] = "";
-    bool done[JL_COUNT(rows)] = {false}, ok = false;
     (void)state;
-    for (int tries = 0; tries < TRIES && !ok; tries++) {
-        for (size_t i = 0; i < JL_COUNT(rows); i++) {
-            all[i] = (struct one){.args = {"-n", "10", "--against", rows[i].what, rows[i].probe ? NULL : "--coarse"},
-                                  .vars = {"SIM_SLOWER=1", "SIM_STEPS=1", rows[i].seen ? NULL : "SIM_HEADS=0.001"}};
-            if (!done[i])
-                start(&all[i], (int)i);
-        }
-        ok = true;
-        for (size_t i = 0; i < JL_COUNT(rows); i++) {
-            if (done[i])
-                continue;
-            finish(&all[i]);
-            done[i] = as_in_truth(&all[i].r, &rows[i], why, sizeof why);
-            ok &= done[i];
-            assert_int_equal(models_left((int)i), 0);
-            run_profile_release(&all[i].r);
-        }
-    }
-    if (!ok)
-        fail_msg("%s", why);
+    all_hold(JL_COUNT(differences), different, costs_the_difference);
+}
+
+/* The last layer draws as the others, or 1.6 times as much: its rows have the power of all, and leaving it out tells. */
+static const struct {
+    const char *last, *power;
+    double ratio;
+} lasts[] = {{NULL, "checked", 1}, {"SIM_LAST=1.6", "differs", 1.6 / ((SIM_LAYERS - 1 + 1.6) / SIM_LAYERS)}};
+
+static struct one without_the_last(size_t i)
+{
+    return (struct one){.args = {"-n", "24", "--against", "layers-1"}, .vars = {"SIM_SLOWER=1", lasts[i].last}};
+}
+
+static bool is_told(const struct run_profile *p, size_t i, char *why, size_t size)
+{
+    const struct run_profile_how *h = &p->how;
+    const struct run_profile_point *saved = point(p, "model", 2, "");
+    snprintf(why, size, "%s: %s, %.4g of %.4g J, %.4g +- %.2g of it, and in truth %.4g", lasts[i].last, h->layers_power,
+             h->layers_saved_j, h->layers_told_j, h->layers_ratio, h->layers_ratio_pm, lasts[i].ratio);
+    if (isnan(h->layers_ratio))
+        return false;
+    assert_non_null(saved);
+    assert_true(h->layers_saved_j == saved->joules);
+    assert_int_equal(h->layers_left_out, 1);
+    return strcmp(h->layers_power, lasts[i].power) == 0 &&
+           fabs(h->layers_ratio - lasts[i].ratio) <= fmax(h->layers_ratio_pm, 0.05);
+}
+
+static void a_layer_left_out_tells_whether_it_draws_as_the_others(void **state)
+{
+    (void)state;
+    all_hold(JL_COUNT(lasts), without_the_last, is_told);
 }
 
 /* What was measured before is there, and that something is missing is not said in words alone. */
@@ -300,6 +353,9 @@ static void what_cannot_be_compared_is_said_at_once(void **state)
     } rows[] = {
         {{NULL}, {"--against", "layers", "-m", "no-model.gguf"}, "`joulet model make` has written", 2},
         {{NULL}, {"--against", "layers", "--engine", "http://127.0.0.1:1"}, "`joulet model make` has written", 2},
+        {{NULL}, {"--against", "layer-2"}, "layers-N for N of them", 2},
+        {{NULL}, {"--against", "layers-0"}, "layers-N for N of them", 2},
+        {{NULL}, {"--against", "layers-4"}, "nothing would be left with less", 2},
         {{"--with", "layers=1"}, {"--against", "layers"}, "nothing would be left with less", 2},
         {{"--with", "heads=4"}, {"--against", "heads"}, "nothing would be left with less", 2},
         {{NULL}, {"--against", "ffn", "--context", "1000000000"}, "GB of memory", 5},
@@ -412,42 +468,34 @@ static bool contexts_are_true(const struct run_profile *p, char *why, size_t siz
     return n >= 6;
 }
 
+static const struct {
+    const char *args[10], *vars[ENV_MOST];
+    bool (*check)(const struct run_profile *p, char *why, size_t size);
+} series[] = {
+    {{"-n", "16", "--batches", "1,2,8"}, {"SIM_SLOWER=1"}, batches_are_true},
+    {{"-n", "4", "--coarse", "--prompt-tokens", "40,100,200"},
+     {"SIM_SLOWER=1", "SIM_PROMPT=100", "SIM_STEPS=1"},
+     prompts_are_true},
+    {{"-n", "140"}, {"SIM_SLOWER=1", "SIM_CONTEXT=200"}, contexts_are_true},
+};
+
+static struct one of_series(size_t i)
+{
+    struct one o = {.r = {.n_points = 0}};
+    memcpy(o.args, series[i].args, sizeof series[i].args);
+    memcpy(o.vars, series[i].vars, sizeof series[i].vars);
+    return o;
+}
+
+static bool series_is_true(const struct run_profile *p, size_t i, char *why, size_t size)
+{
+    return series[i].check(p, why, size);
+}
+
 static void series_follow_the_engine(void **state)
 {
-    static const struct {
-        const char *args[10], *vars[ENV_MOST];
-        bool (*check)(const struct run_profile *p, char *why, size_t size);
-    } rows[] = {
-        {{"-n", "16", "--batches", "1,2,8"}, {"SIM_SLOWER=1"}, batches_are_true},
-        {{"-n", "4", "--coarse", "--prompt-tokens", "40,100,200"},
-         {"SIM_SLOWER=1", "SIM_PROMPT=100", "SIM_STEPS=1"},
-         prompts_are_true},
-        {{"-n", "140"}, {"SIM_SLOWER=1", "SIM_CONTEXT=200"}, contexts_are_true},
-    };
-    struct one all[JL_COUNT(rows)];
-    char why[200] = "";
-    bool done[JL_COUNT(rows)] = {false}, ok = false;
     (void)state;
-    for (int tries = 0; tries < TRIES && !ok; tries++) {
-        for (size_t i = 0; i < JL_COUNT(rows); i++) {
-            all[i] = (struct one){.r = {.n_points = 0}};
-            memcpy(all[i].args, rows[i].args, sizeof rows[i].args);
-            memcpy(all[i].vars, rows[i].vars, sizeof rows[i].vars);
-            if (!done[i])
-                start(&all[i], (int)i);
-        }
-        ok = true;
-        for (size_t i = 0; i < JL_COUNT(rows); i++) {
-            if (done[i])
-                continue;
-            finish(&all[i]);
-            done[i] = rows[i].check(&all[i].r, why, sizeof why);
-            ok &= done[i];
-            run_profile_release(&all[i].r);
-        }
-    }
-    if (!ok)
-        fail_msg("%s", why);
+    all_hold(JL_COUNT(series), of_series, series_is_true);
 }
 
 static int notes_with(const struct run_profile *p, const char *text)
@@ -474,6 +522,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_taken_away_costs_the_difference),
+        cmocka_unit_test(a_layer_left_out_tells_whether_it_draws_as_the_others),
         cmocka_unit_test(a_second_server_that_does_not_come_up_is_a_failure),
         cmocka_unit_test(an_interrupted_profile_leaves_no_files),
         cmocka_unit_test(a_server_beside_that_fails_changes_nothing),

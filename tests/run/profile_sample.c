@@ -285,6 +285,14 @@ static void explain(struct run_profile_how *h, enum profile_sample s)
     h->records = 48000;
     h->lost = 0;
     h->flash = true;
+    snprintf(h->layers_power, sizeof h->layers_power, "%s", s == PROFILE_DENSE ? "checked" : "assumed");
+    if (s != PROFILE_DENSE)
+        return;
+    h->layers_left_out = 8;
+    h->layers_saved_j = 0.42;
+    h->layers_told_j = 0.43;
+    h->layers_ratio = 0.977;
+    h->layers_ratio_pm = 0.021;
 }
 
 void profile_sample(struct run_profile *p, enum profile_sample kind)

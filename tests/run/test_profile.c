@@ -64,6 +64,8 @@ static void values_are_kept(void **state)
     assert_string_equal(again.how.path, "lock-in");
     assert_int_equal(again.how.every, 4);
     assert_true(again.how.flash && !again.how.estimated);
+    assert_int_equal(again.how.layers_left_out, 8);
+    assert_near(again.how.layers_ratio, 0.977, 0);
     assert_string_equal(again.advice[0].action, "use 4 threads");
     assert_int_equal(run_profile_phase(&again, "load")->tokens, -1);
     assert_string_equal(run_pairs_get(&again.model, "quantisation"), "Q4_0");

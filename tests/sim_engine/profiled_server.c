@@ -3,7 +3,8 @@
  * feed-forward, by its file's name, takes as much less as the shape "tiny" would. SIM_CURVE: file of its power; SIM_SLOWER:
  * factor on all times; SIM_REFUSES: nothing can be executed again; SIM_STATIC: nothing is told; SIM_CONTEXT, SIM_PROMPT: tokens
  * with which attention and prompts take twice their time; SIM_HEADS: share of attention's time that goes with its heads;
- * SIM_LOAD_MS: so long it draws SIM_LOAD_WATTS before it listens; SIM_STEPS: steps also where nobody asks for a ring;
+ * SIM_LAST: factor on the power of the last layer, which a model of fewer layers does not have; SIM_LOAD_MS: so long it draws
+ * SIM_LOAD_WATTS before it listens; SIM_STEPS: steps also where nobody asks for a ring;
  * SIM_BESIDE_FAULT: fault (sim_engine.h) of the server of a model that is there to be compared with;
  * SIM_ARGS: file of its command line, an argument a line; SIM_FAILS: with a model of such a name it does not come up. */
 #include "tests/sim_engine/sim_probe.h"
@@ -60,6 +61,7 @@ static struct sim_probe_options options_of(const char *model)
 {
     struct sim_probe_options o = {.slower = number("SIM_SLOWER", 1),
                                   .refuses = getenv("SIM_REFUSES") != NULL,
+                                  .last = number("SIM_LAST", 0),
                                   .context = number("SIM_CONTEXT", 0),
                                   .prompt = number("SIM_PROMPT", 0)};
     o.layers = strstr(model, "-layers") ? SIM_LAYERS - 1 : SIM_LAYERS;

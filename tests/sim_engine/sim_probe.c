@@ -62,6 +62,20 @@ static double part_w(const struct sim_part *part, size_t n)
     return part->watts * (1 + part->more_power * (double)(n - 1));
 }
 
+static double layer_w(const struct sim_probe_options *o, int layer)
+{
+    return layer == SIM_LAYERS - 1 ? or_one(o->last) : 1;
+}
+
+/* Layers, each counted by its power. */
+static double powered(const struct sim_probe_options *o)
+{
+    double sum = 0;
+    for (int i = 0; i < layers_of(o); i++)
+        sum += layer_w(o, i);
+    return sum;
+}
+
 static double rest_s(const struct sim_probe_options *o, size_t n)
 {
     return SIM_REST_MS * 1e-3 * o->slower * (1 + SIM_MORE_REST * (double)(n - 1));
@@ -72,7 +86,7 @@ double sim_step_j(const struct sim_probe_options *o, enum wire_kind kind, size_t
     double j = kind == WIRE_NONE ? rest_s(o, n) * SIM_REST_WATTS : 0;
     for (size_t i = 0; i < sim_part_count; i++)
         if (sim_parts[i].kind == kind)
-            j += part_s(o, &sim_parts[i], n, position) * part_w(&sim_parts[i], n) * (in_layers(kind) ? layers_of(o) : 1);
+            j += part_s(o, &sim_parts[i], n, position) * part_w(&sim_parts[i], n) * (in_layers(kind) ? powered(o) : 1);
     return j;
 }
 
@@ -206,7 +220,7 @@ static void tell_nodes(struct step *s, const struct sim_part *part, int layer, i
 static void run_part(struct step *s, const struct sim_part *part, int layer, bool again)
 {
     int64_t end = s->t_ns + jl_ns(part_s(&s->p->o, part, s->n, s->position) * s->scale);
-    sim_engine_power(s->p->engine, s->t_ns, SIM_IDLE_WATTS + part_w(part, s->n));
+    sim_engine_power(s->p->engine, s->t_ns, SIM_IDLE_WATTS + part_w(part, s->n) * layer_w(&s->p->o, layer));
     if (s->watched && s->p->head->level == WIRE_NODES && part->kind == WIRE_ATTENTION && !again)
         tell_nodes(s, part, layer, end);
     else if (s->watched)

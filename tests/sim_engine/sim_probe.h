@@ -30,6 +30,7 @@ struct sim_probe_options {
     double slower;               /* factor on all times */
     bool refuses;                /* executes nothing again */
     int layers;                  /* 0: SIM_LAYERS */
+    double last;                 /* factor on the power of the last of SIM_LAYERS; 0: 1 */
     double ffn, attention, head; /* of the times of these; 0: 1 */
     double context;              /* tokens in the cache with which attention takes twice its time; 0: it does not grow */
     double prompt;               /* tokens of a prompt with which it takes twice its time; 0: it does not grow */
