@@ -39,9 +39,10 @@ enum joulet_status grid_levels_parse(const char *text, const char *what, struct 
         char number[24];
         snprintf(number, sizeof number, "%.*s", (int)(n < sizeof number ? n : sizeof number - 1), p);
         if (out->n == GRID_LEVELS_MAX)
-            return jl_fail(err, JOULET_USAGE, "%s: at most %d lengths", what, GRID_LEVELS_MAX);
+            return jl_fail(err, JOULET_USAGE, "%s: at most %d numbers", what, GRID_LEVELS_MAX);
         if (!jl_parse_i64(number, &out->tokens[out->n]) || out->tokens[out->n] < 1 || out->tokens[out->n] > 10000000)
-            return jl_fail(err, JOULET_USAGE, "%s: \"%s\" is no number of tokens; give lengths as in 64,512,2048", what, number);
+            return jl_fail(err, JOULET_USAGE, "%s: \"%s\" is no whole number from 1 to 10000000; give one or more, as in 1,8,64",
+                           what, number);
         out->n++;
         p += n;
         if (!*p)

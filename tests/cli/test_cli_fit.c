@@ -150,7 +150,7 @@ static void what_is_refused(void **state)
         int code;
     } rows[] = {
         {{"fit", "last"}, "--from", 2},
-        {{"fit", "--tokens-in", "64,x"}, "no number of tokens", 2},
+        {{"fit", "--tokens-in", "64,x"}, "no whole number", 2},
         {{"fit", "--tokens-in", "64,512"}, "at least 3 lengths", 2},
         {{"fit", "--tokens-out", "64"}, "at least 3 lengths of prompt and 2 of the answer", 2},
         {{"fit", "--from", "nothing-like-this"}, "nothing-like-this", 2},
