@@ -51,8 +51,18 @@ static bool on_answer_header(void *user, const char *name, const char *value)
     return true;
 }
 
+static bool drop(void *user, const char *bytes, size_t n, int64_t t_ns)
+{
+    (void)user;
+    (void)bytes;
+    (void)n;
+    (void)t_ns;
+    return true;
+}
+
+/* unread: the answer is thrown away as it comes, and *out has its status alone. */
 static enum joulet_status ask(const struct engine *e, const char *method, const char *path, const struct jl_buf *body,
-                              double idle_s, struct net_response *out, struct joulet_error *err)
+                              double idle_s, bool unread, struct net_response *out, struct joulet_error *err)
 {
     char *url = join(e->url, path), *owned;
     struct net_header headers[3 + ENGINE_HEADERS_MAX] = {{"Accept", "application/json"}};
@@ -73,6 +83,7 @@ static enum joulet_status ask(const struct engine *e, const char *method, const 
         .cancel = e->cancel,
         .user = e->noticed,
         .on_header = e->noticed ? on_answer_header : NULL,
+        .on_body = unread ? drop : NULL,
     };
     *out = (struct net_response){.status = 0};
     enum joulet_status status = ok ? net_http(&q, out, err) : jl_fail(err, JOULET_MEMORY, "out of memory");
@@ -88,7 +99,7 @@ static enum joulet_status ask(const struct engine *e, const char *method, const 
 
 enum joulet_status engine_get(const struct engine *e, const char *path, struct net_response *out, struct joulet_error *err)
 {
-    return ask(e, "GET", path, NULL, ASK_IDLE_S, out, err);
+    return ask(e, "GET", path, NULL, ASK_IDLE_S, false, out, err);
 }
 
 enum joulet_status engine_ask(const struct engine *e, const char *method, const char *path, json_t *body, double idle_s,
@@ -99,10 +110,16 @@ enum joulet_status engine_ask(const struct engine *e, const char *method, const 
     enum joulet_status status = body ? body_finish(body, &text, err) : JOULET_OK;
     if (status != JOULET_OK)
         return status;
-    status = ask(e, method, path, body ? &text : NULL, idle_s > 0 ? idle_s : ASK_IDLE_S, out, err);
+    status = ask(e, method, path, body ? &text : NULL, idle_s > 0 ? idle_s : ASK_IDLE_S, false, out, err);
     if (body)
         jl_buf_release(&text);
     return status;
+}
+
+enum joulet_status engine_post(const struct engine *e, const char *path, const struct jl_buf *body, bool unread,
+                               struct net_response *out, struct joulet_error *err)
+{
+    return ask(e, "POST", path, body, ASK_IDLE_S, unread, out, err);
 }
 
 /* Some servers answer 200 to a path they do not have, with an error in the body; others 404, as they also say that the empty

@@ -147,6 +147,7 @@ struct engine_ops {
     bool beside; /* spoken by servers of other protocols too: taken only by its name, after another row recognised the server */
     bool cache_off; /* a request can switch its cache of prompts off */
     bool mute_end;  /* some of its answers never tell why they ended */
+    bool tokenises; /* it has llama-server's routes for tokens alone */
     bool says_why;  /* a whole answer always tells why it ended; one that does not was broken off */
     /* Looks at bodies, not at ports: fills e->info. JOULET_NOT_FOUND: something else answers. */
     enum joulet_status (*recognise)(struct engine *e, struct joulet_error *err);
@@ -199,6 +200,23 @@ typedef void engine_text(void *user, const char *text, size_t n, bool thinking);
 /* One generation. JOULET_ENGINE with the engine's own words for its errors; *g holds what came in every case. */
 enum joulet_status engine_generate(struct engine *e, const struct generation *q, struct generated *g, engine_text *on_text,
                                    void *user, struct joulet_error *err);
+/* Host work by itself (engine_tokens.c): a question that was answered once and can be asked again as often as is wanted. Nothing
+ * is generated. */
+struct engine_question {
+    const char *path;
+    struct jl_buf body;
+};
+void engine_question_release(struct engine_question *q);
+/* The tokens of a text; *tokens malloc'ed, n >= 1. And a question for the text of tokens. model: NULL, the one that is loaded.
+ * JOULET_UNSUPPORTED: the protocol has no such route; JOULET_ENGINE: it was refused; JOULET_FORMAT: something else came;
+ * JOULET_UNREACHABLE, JOULET_CANCELLED. *q is to be released in every case. */
+enum joulet_status engine_tokenise(struct engine *e, const char *model, const char *text, struct engine_question *q,
+                                   int64_t **tokens, size_t *n, struct joulet_error *err);
+enum joulet_status engine_detokenise(struct engine *e, const char *model, const int64_t *tokens, size_t n,
+                                     struct engine_question *q, struct joulet_error *err);
+/* The same once more; what is in the answer is not looked at. */
+enum joulet_status engine_ask_again(struct engine *e, const struct engine_question *q, struct joulet_error *err);
+
 /* Waits until the engine has loaded (503 while it does). */
 enum joulet_status engine_wait_ready(struct engine *e, double timeout_s, struct joulet_error *err);
 

@@ -72,6 +72,11 @@ enum joulet_status engine_get(const struct engine *e, const char *path, struct n
 /* A request with a JSON body (freed here; NULL: none) and an answer that comes whole. idle_s 0: as for a GET. */
 enum joulet_status engine_ask(const struct engine *e, const char *method, const char *path, json_t *body, double idle_s,
                               struct net_response *out, struct joulet_error *err);
+/* The same with a body that is there already. unread: only the status of the answer is wanted, and nothing of it is kept. */
+enum joulet_status engine_post(const struct engine *e, const char *path, const struct jl_buf *body, bool unread,
+                               struct net_response *out, struct joulet_error *err);
+/* The numbers of a body of /tokenize; false when it is none, or empty. *tokens malloc'ed. */
+bool engine_read_tokens(const char *json, size_t n, int64_t **tokens, size_t *count);
 /* Asks with an empty object, which no server answers with tokens: does POST `path` exist? JOULET_NOT_FOUND: no. */
 enum joulet_status engine_has_route(const struct engine *e, const char *path, struct joulet_error *err);
 /* The sentence for an exchange that failed (engine_errors.c); e may be NULL. */

@@ -260,6 +260,7 @@ const struct engine_ops engine_llamacpp = {
     .default_port = 8080,
     .framing = ENGINE_SSE,
     .cache_off = true,
+    .tokenises = true,
     .recognise = recognise,
     .models = models,
     .details = details,

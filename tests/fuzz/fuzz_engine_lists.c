@@ -40,6 +40,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
     free(list);
+    int64_t *tokens;
+    if (engine_read_tokens(json, size, &tokens, &n) != (n > 0))
+        abort();
+    for (size_t i = 0; i < n; i++)
+        if (tokens[i] < 0)
+            abort();
+    free(tokens);
     struct engine_model m;
     char path[64], version[16];
     engine_model_init(&m);

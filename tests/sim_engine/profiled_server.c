@@ -5,6 +5,7 @@
  * with which attention and prompts take twice their time; SIM_HEADS: share of attention's time that goes with its heads;
  * SIM_LAST: factor on the power of the last layer, which a model of fewer layers does not have; SIM_LOAD_MS: so long it draws
  * SIM_LOAD_WATTS before it listens; SIM_STEPS: steps also where nobody asks for a ring;
+ * SIM_TEXT: tokenising and detokenising take time of their own, and have routes; SIM_FAULT: fault (sim_engine.h);
  * SIM_BESIDE_FAULT: fault (sim_engine.h) of the server of a model that is there to be compared with;
  * SIM_ARGS: file of its command line, an argument a line; SIM_FAILS: with a model of such a name it does not come up. */
 #include "tests/sim_engine/sim_probe.h"
@@ -62,6 +63,7 @@ static struct sim_probe_options options_of(const char *model)
     struct sim_probe_options o = {.slower = number("SIM_SLOWER", 1),
                                   .refuses = getenv("SIM_REFUSES") != NULL,
                                   .last = number("SIM_LAST", 0),
+                                  .text = getenv("SIM_TEXT") != NULL,
                                   .context = number("SIM_CONTEXT", 0),
                                   .prompt = number("SIM_PROMPT", 0)};
     o.layers = strstr(model, "-layers") ? SIM_LAYERS - 1 : SIM_LAYERS;
@@ -94,7 +96,7 @@ int main(int argc, char **argv)
     c.curve = getenv("SIM_CURVE");
     c.slots = option(argc, argv, "-np") ? atoi(option(argc, argv, "-np")) : 1;
     c.idle_w = SIM_IDLE_WATTS;
-    const char *fault = strstr(model, "-against-") ? getenv("SIM_BESIDE_FAULT") : NULL;
+    const char *fault = getenv(strstr(model, "-against-") ? "SIM_BESIDE_FAULT" : "SIM_FAULT");
     if (fault && !sim_config_fault(&c, fault))
         return 1;
     struct sim_probe_options o = options_of(model);
@@ -106,6 +108,7 @@ int main(int argc, char **argv)
     if (p) {
         c.step = sim_probe_step;
         c.step_user = p;
+        c.text = o.text ? sim_probe_text : NULL;
     }
     sigemptyset(&ends);
     sigaddset(&ends, SIGTERM);

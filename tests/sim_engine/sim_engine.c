@@ -40,6 +40,8 @@ const char sim_fault_help[] = "  garbage            answers bytes that are not H
                               "  busy:N             says that it serves N other requests\n"
                               "  truncated          tells that the prompt was cut\n"
                               "  thinking:N         the first N tokens are thoughts\n"
+                              "  text-garbled       answers text for tokens with something else\n"
+                              "  text-refused:N     answers 503 to text for tokens after N of them\n"
                               "  ping               sends keep-alive comments between tokens\n"
                               "  whole              answers in one body although a stream was asked for\n"
                               "  slow-chunks        sends 7 bytes at a time, 1 ms apart\n";

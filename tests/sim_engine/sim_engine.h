@@ -37,6 +37,9 @@ struct sim_config {
      * (sim_engine_power) and returns how long it takes, ns. Called before it begins. NULL: none. */
     int64_t (*step)(void *user, int64_t t_ns, const struct sim_row *rows, size_t n);
     void *step_user;
+    /* Text into tokens, or tokens into text (back), so many of them, from t_ns on. Writes what it draws and returns when it ends.
+     * NULL: it has no routes for that. */
+    int64_t (*text)(void *user, int64_t t_ns, int64_t tokens, bool back);
 };
 void sim_config_init(struct sim_config *c);
 /* "NAME[:ARG][@REQUEST]", as sim_fault_help lists them; false when it is none of them. */

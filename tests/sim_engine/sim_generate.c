@@ -45,7 +45,7 @@ static bool fault(const struct job *j, const char *name)
 
 /* ---- the request ---------------------------------------------------------------------------------------------------- */
 
-static int64_t count_words(const char *s)
+int64_t sim_count_words(const char *s)
 {
     int64_t n = 0;
     for (; *s; n++) {
@@ -118,7 +118,7 @@ static bool understand(struct job *j, const struct sim_http *q)
     } else if (fault(j, "unknown-model") || (j->e->config.openai && model && strcmp(model, j->e->config.model) != 0)) {
         sim_error(j->c, 404, j->e->config.openai ? "NotFoundError" : "not_found_error", "The model does not exist.", "");
     } else {
-        j->prompt = count_words(text) + (j->form == CHAT ? TEMPLATE_TOKENS : 0);
+        j->prompt = sim_count_words(text) + (j->form == CHAT ? TEMPLATE_TOKENS : 0);
         j->cached = cached_part(j, root, text);
         j->tokens = limit_of(root, j->e->config.tokens);
         j->has_eos = j->e->config.eos > 0 && j->e->config.eos <= j->tokens;

@@ -38,7 +38,7 @@ struct sim_engine {
     size_t n_connections;
     struct sim_truth *truths;
     size_t n_truths;
-    int64_t n_generations;
+    int64_t n_generations, n_texts;
     char *last_body;
     char last_prompt[65];
     atomic_bool busy;
@@ -55,6 +55,9 @@ bool sim_stream_piece(struct sim_connection *c, const char *bytes, size_t n);
 void sim_stream_end(struct sim_connection *c);
 /* false when the client has gone or the engine stops before then. */
 bool sim_wait_until(struct sim_connection *c, int64_t t_ns);
+
+/* sim_generate.c */
+int64_t sim_count_words(const char *s);
 
 /* sim_engine.c */
 const struct sim_fault *sim_fault_of(const struct sim_engine *e, int64_t request, const char *name);

@@ -355,13 +355,46 @@ static void begin_step(struct step *s, struct sim_probe *p, int64_t t_ns, const 
                        .watched = watches(p)};
 }
 
+/* Text into tokens, or back: its end. */
+static int64_t text_stretch(struct sim_probe *p, int64_t t_ns, int64_t tokens, bool back)
+{
+    int64_t end = t_ns + jl_ns(1e-6 * SIM_TEXT_US * p->o.slower * (double)tokens);
+    sim_engine_power(p->engine, t_ns, SIM_IDLE_WATTS + (back ? SIM_DETOKENISE_WATTS : SIM_TOKENISE_WATTS));
+    record(p, &(struct wire_record){.kind = back ? WIRE_DETOKENISE : WIRE_TOKENISE,
+                                    .layer = -1,
+                                    .tokens = (uint32_t)tokens,
+                                    .t0_ns = (uint64_t)t_ns,
+                                    .t1_ns = (uint64_t)end});
+    return end;
+}
+
+int64_t sim_probe_text(void *probe, int64_t t_ns, int64_t tokens, bool back)
+{
+    struct sim_probe *p = probe;
+    int64_t end = text_stretch(p, t_ns, tokens, back);
+    sim_engine_power(p->engine, end, SIM_IDLE_WATTS);
+    return end;
+}
+
+static int64_t tokens_of(const struct sim_row *rows, size_t n)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += rows[i].tokens;
+    return sum;
+}
+
 int64_t sim_probe_step(void *probe, int64_t t_ns, const struct sim_row *rows, size_t n)
 {
     struct sim_probe *p = probe;
     struct step s;
+    int64_t begin = t_ns;
+    bool prompt = rows[0].tokens > 1;
+    if (prompt && p->o.text)
+        t_ns = text_stretch(p, t_ns, tokens_of(rows, n), false);
     begin_step(&s, p, t_ns, rows, n);
     int64_t loop_ns = (int64_t)atomic_load(&p->head->control.loop_ms) * 1000000;
-    int group = rows[0].tokens > 1 ? -1 : loop_ns ? loop_group(p) : segment(p, t_ns);
+    int group = prompt ? -1 : loop_ns ? loop_group(p) : segment(p, t_ns);
     s.flags = group >= 0 ? wire_segment(groups[group][0]) : 0;
     p->graph++;
     atomic_fetch_add(&p->head->counts[WIRE_N_GRAPHS], 1);
@@ -386,5 +419,7 @@ int64_t sim_probe_step(void *probe, int64_t t_ns, const struct sim_row *rows, si
     sim_engine_power(p->engine, s.t_ns, SIM_IDLE_WATTS + SIM_REST_WATTS);
     record(p, &(struct wire_record){
                   .kind = WIRE_SAMPLE, .layer = -1, .t0_ns = (uint64_t)s.t_ns, .t1_ns = (uint64_t)(s.t_ns + (end - s.t_ns) / 2)});
-    return end - t_ns;
+    if (!prompt && p->o.text)
+        end = text_stretch(p, end, (int64_t)n, true);
+    return end - begin;
 }

@@ -1,6 +1,7 @@
 /* sim_routes.c - the answers of the simulated engine that make no token: health, properties, models, slots, refusals. */
 #include "tests/sim_engine/sim_internal.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,42 @@ static void version(struct sim_connection *c)
     sim_reply(c, 200, JSON, "{\"version\":\"0.11.0-sim\"}");
 }
 
+/* As many tokens as words; which they are tells nothing. */
+static char *text_body(int64_t n, bool back)
+{
+    struct jl_buf b;
+    jl_buf_init(&b, SIZE_MAX);
+    jl_buf_str(&b, back ? "{\"content\":\"" : "{\"tokens\":[");
+    for (int64_t i = 0; i < n; i++)
+        jl_buf_printf(&b, back ? "%s" : "%s%lld", back ? "word " : i ? "," : "", (long long)(i % 1000));
+    jl_buf_str(&b, back ? "\"}" : "]}");
+    return jl_buf_take(&b);
+}
+
+static void text(struct sim_connection *c, const struct sim_http *q)
+{
+    struct sim_engine *e = c->engine;
+    const struct sim_fault *refused = sim_fault_of(e, -1, "text-refused");
+    json_t *root = json_loadb(q->body, q->body_len, 0, NULL);
+    const char *content = json_string_value(json_object_get(root, "content"));
+    int64_t n = content ? sim_count_words(content) : (int64_t)json_array_size(json_object_get(root, "tokens"));
+    pthread_mutex_lock(&e->lock);
+    int64_t before = e->n_texts++;
+    pthread_mutex_unlock(&e->lock);
+    if (!e->config.text) {
+        sim_error(c, 404, "not_found_error", "File Not Found", "");
+    } else if (refused && (double)before >= refused->arg) {
+        sim_error(c, 503, "unavailable_error", "busy", "");
+    } else if (sim_fault_of(e, -1, "text-garbled")) {
+        sim_reply(c, 200, JSON, "{\"tokens\":[1,\"two\",3],\"content\":7}");
+    } else if (sim_wait_until(c, e->config.text(e->config.step_user, jl_mono_ns(), n, !content))) {
+        char *body = text_body(n, !content);
+        sim_reply(c, 200, JSON, body ? body : "");
+        free(body);
+    }
+    json_decref(root);
+}
+
 enum { LLAMA = 1, OPENAI = 2, OPEN = 4 }; /* whose route; OPEN: without a key too */
 
 static const struct {
@@ -82,6 +119,8 @@ static const struct {
     {"GET", "/v1/models", LLAMA | OPEN, models, NULL},
     {"GET", "/v1/models", OPENAI, models, NULL},
     {"GET", "/slots", LLAMA, slots, NULL},
+    {"POST", "/tokenize", LLAMA, NULL, text},
+    {"POST", "/detokenize", LLAMA, NULL, text},
     {"POST", "/completion", LLAMA, NULL, sim_generate},
     {"POST", "/v1/completions", LLAMA | OPENAI, NULL, sim_generate},
     {"POST", "/v1/chat/completions", LLAMA | OPENAI, NULL, sim_generate},
