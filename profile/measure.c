@@ -360,16 +360,12 @@ static void step_ended(struct measure *m, const struct profile_step *s, uint32_t
 
 static void stage(struct measure *m, const struct ring_record *r)
 {
-    double seconds = jl_s(r->t1_ns - r->t0_ns);
-    if (r->kind == WIRE_SAMPLE)
-        m->all_sample_s[m->pass] += seconds - (double)r->a * 1e-9;
-    if (m->pass != MEASURE_PLAIN)
-        return;
-    m->tokenise_s += r->kind == WIRE_TOKENISE ? seconds : 0;
+    double seconds = jl_s(r->t1_ns - r->t0_ns), *host_s = m->host_s[m->pass];
+    host_s[MEASURE_TOKENISE] += r->kind == WIRE_TOKENISE ? seconds : 0;
     if (m->passed_by)
         return; /* of a token that is in no sum */
-    m->sample_s += r->kind == WIRE_SAMPLE ? seconds - (double)r->a * 1e-9 : 0;
-    m->detokenise_s += r->kind == WIRE_DETOKENISE ? seconds : 0;
+    host_s[MEASURE_SAMPLE] += r->kind == WIRE_SAMPLE ? seconds - (double)r->a * 1e-9 : 0;
+    host_s[MEASURE_DETOKENISE] += r->kind == WIRE_DETOKENISE ? seconds : 0;
 }
 
 static void keep_loop(struct measure *m, const struct ring_record *r)
@@ -409,7 +405,7 @@ static void add_pending(struct measure *m, const struct ring_record *r)
 void measure_record(struct measure *m, const struct ring_record *r)
 {
     struct profile_step s;
-    m->records++;
+    m->records += m->pass != MEASURE_TEXT; /* there they are as many as there were words */
     if (r->kind == WIRE_LOAD)
         m->load_s += jl_s(r->t1_ns - r->t0_ns);
     if (r->t0_ns < m->pass_from_ns || r->t1_ns < r->t0_ns)

@@ -31,8 +31,12 @@ enum measure_pass {
     MEASURE_SAMPLED, /* one in so many is, as the user wants it: times only */
     MEASURE_ASIDE,   /* no graph is stopped; of other prompts than the profile's */
     MEASURE_REPLAY,  /* after each graph one kind runs over and over: only those loops count */
+    MEASURE_TEXT,    /* text and tokens are made of each other over and over, and no graph is computed: host work alone */
     MEASURE_PASSES
 };
+
+/* Host work: calls of one thread, outside of graphs. */
+enum measure_work { MEASURE_TOKENISE, MEASURE_SAMPLE, MEASURE_DETOKENISE, MEASURE_WORKS };
 
 #define MEASURE_LAYERS 1024
 /* Kept for the regression of a phase. When half of it is full every second pass of each kind is dropped from it, and from then on
@@ -114,9 +118,9 @@ struct measure {
     size_t n_paired;
     struct measure_loop loops[MEASURE_LOOPS];
     size_t n_loops;
-    double stretch_s, stop_s, graph_s;                 /* of watched graphs without repeats; stop_s: between stretches */
-    double load_s, tokenise_s, sample_s, detokenise_s; /* in plain passes, but the load */
-    double all_sample_s[MEASURE_PASSES];               /* by kind of pass */
+    double stretch_s, stop_s, graph_s;            /* of watched graphs without repeats; stop_s: between stretches */
+    double load_s;                                /* in all passes */
+    double host_s[MEASURE_PASSES][MEASURE_WORKS]; /* of what is in sums */
     int64_t prefill_from_ns, prefill_to_ns, decode_from_ns, decode_to_ns; /* of this pass; 0 none */
     uint64_t records, steps_seen, prompts[MEASURE_PASSES];
     double decoded[MEASURE_PASSES];  /* tokens by kind of pass */

@@ -209,9 +209,9 @@ static void host_work_is_of_the_tokens_that_count(void **state)
         }
         measure_end(m);
     }
-    assert_true(fabs(m->tokenise_s - ANSWERS * 5e-6) < 1e-12);
-    assert_true(fabs(m->sample_s - ANSWERS * FIRST * 1e-6) < 1e-12);
-    assert_true(fabs(m->detokenise_s - ANSWERS * FIRST * 2e-6) < 1e-12);
+    assert_true(fabs(m->host_s[MEASURE_PLAIN][MEASURE_TOKENISE] - ANSWERS * 5e-6) < 1e-12);
+    assert_true(fabs(m->host_s[MEASURE_PLAIN][MEASURE_SAMPLE] - ANSWERS * FIRST * 1e-6) < 1e-12);
+    assert_true(fabs(m->host_s[MEASURE_PLAIN][MEASURE_DETOKENISE] - ANSWERS * FIRST * 2e-6) < 1e-12);
     measure_close(m);
 }
 
