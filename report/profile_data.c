@@ -34,7 +34,7 @@ static void phase_links(const struct profiled_view *v, const struct run_profile_
 {
     struct profiled_sums s;
     double pm, whole_j = profiled_whole_phase(v, x, &pm), parts_j = 0;
-    link(v->out, "model", x->name, whole_j, pm, NAN);
+    link(v->out, "model", x->name, whole_j, pm, isnan(whole_j) ? x->limit_j : NAN);
     profiled_sum_phase(v, x->name, true, &s);
     for (size_t i = 0; i < s.n; i++) {
         const struct profiled_sum *y = &s.items[i];

@@ -93,8 +93,61 @@ static void probe_line(const struct profiled_view *v, bool *first)
     jl_buf_release(&b);
 }
 
+static const struct run_profile_host *loop_of(const struct run_profile *p, const char *work)
+{
+    for (size_t i = 0; i < p->n_host; i++)
+        if (!strcmp(p->host[i].work, work))
+            return &p->host[i];
+    return NULL;
+}
+
+/* Whose power the seconds of a host work have; false: an older record does not tell. */
+static bool whose_power(const struct profiled_view *v, const struct run_profile_phase *x, struct jl_buf *b)
+{
+    const struct run_profile_host *loop = loop_of(v->p, x->name);
+    bool unknown = isnan(x->joules) && isnan(x->limit_j) && x->seconds > 0;
+    if (!strcmp(x->power_of, "loop") && loop)
+        jl_buf_printf(b, "of %s %s, measured while it ran over and over (for %s, %s %% of it the work itself)", x->name,
+                      number_pm(loop->watts, loop->watts_pm, "W", v->style).text, number_s(loop->seconds, v->style).text,
+                      number_digits(100 * loop->inside, 2).text);
+    else if (!strcmp(x->power_of, "rest"))
+        jl_buf_printf(b, "of %s that of the rest of %s", x->name, strcmp(x->name, "tokenise") ? "decode" : "prefill");
+    else if (!strcmp(x->power_of, "other"))
+        jl_buf_printf(b, "of %s that of other host work over and over", x->name);
+    else if (unknown)
+        jl_buf_printf(b, "of %s none is known", x->name);
+    return unknown || x->power_of[0];
+}
+
+static void host_line(const struct profiled_view *v, bool *first)
+{
+    static const char *const names[] = {"tokenise", "sample", "detokenise"};
+    struct jl_buf b;
+    bool any = false;
+    jl_buf_init(&b, 4096);
+    jl_buf_str(&b, "host work is too short for a sensor, so its energy is its seconds times a power: ");
+    for (size_t i = 0; i < JL_COUNT(names); i++) {
+        const struct run_profile_phase *x = run_profile_phase(v->p, names[i]);
+        size_t before = b.len;
+        if (any)
+            jl_buf_str(&b, "; ");
+        if (x && whose_power(v, x, &b))
+            any = true;
+        else
+            b.len = before;
+    }
+    if (any && !b.failed) {
+        b.data[b.len] = '\0';
+        say(v, first, b.data, TONE_PLAIN);
+    }
+    jl_buf_release(&b);
+}
+
 static bool any_limit(const struct run_profile *p)
 {
+    for (size_t i = 0; i < p->n_phases; i++)
+        if (isnan(p->phases[i].joules) && isfinite(p->phases[i].limit_j))
+            return true;
     for (size_t i = 0; i < p->n_rows; i++)
         if (isnan(p->rows[i].joules) && isfinite(p->rows[i].limit_j))
             return true;
@@ -210,6 +263,7 @@ void profiled_how(const struct profiled_view *v)
         say(v, &first,
             "< is an upper limit: the component is too small to be resolved, and holds no more than that in 97.5 of 100 cases",
             TONE_PLAIN);
+    host_line(v, &first);
     layers_line(v, &first);
     if (h->flash)
         say(v, &first, "flash attention computes scores, softmax and values as one node, so they are one figure", TONE_PLAIN);

@@ -15,14 +15,28 @@ static struct number share(double part, double whole)
     return isfinite(x) && whole > 0 ? number_f("%.*f %%", x < 9.95 ? 1 : 0, x) : (struct number){"-"};
 }
 
+/* What is only limited counts half of its limit. */
+static double middle(double j, double limit_j)
+{
+    return isnan(j) ? isnan(limit_j) ? 0 : limit_j / 2 : j;
+}
+
+/* Rounded up: a limit that is shown holds. */
+static struct number limit_share(double part, double whole)
+{
+    double x = ceil(1000 * part / whole) / 10;
+    return isfinite(x) && whole > 0 ? number_f("< %.1f %%", x) : (struct number){"-"};
+}
+
 /* ---- phases ------------------------------------------------------------------------------------------------------ */
 
 static void phase_row(struct grid *g, const struct profiled_view *v, const struct run_profile_phase *x, double all_j)
 {
     double whole_pm, whole_j = profiled_whole_phase(v, x, &whole_pm), n = x->tokens > 0 ? (double)x->tokens : NAN;
     struct number time = number_s(x->seconds, v->style), tokens = number_count(x->tokens);
-    struct number energy = profiled_joules(x->joules, x->joules_pm, NAN, v->style);
-    struct number per = profiled_joules(whole_j / n, whole_pm / n, NAN, v->style), part = share(whole_j, all_j);
+    struct number energy = profiled_joules(x->joules, x->joules_pm, x->limit_j, v->style);
+    struct number per = profiled_joules(whole_j / n, whole_pm / n, NAN, v->style);
+    struct number part = isnan(whole_j) ? limit_share(x->limit_j, all_j) : share(whole_j, all_j);
     struct number watts = number_watts(x->joules / x->seconds), roof = share(x->least_s, x->seconds);
     char *name = text_clean(x->name, v->style);
     const char *const cells[] = {name ? name : "",
@@ -47,10 +61,11 @@ static void total_row(struct grid *g, const struct profiled_view *v)
     bool any = false;
     for (size_t i = 0; i < v->p->n_phases; i++) {
         const struct run_profile_phase *x = &v->p->phases[i];
-        j += isnan(x->joules) ? 0 : x->joules;
+        double pm = isnan(x->joules) ? middle(NAN, x->limit_j) : isnan(x->joules_pm) ? 0 : x->joules_pm;
+        j += middle(x->joules, x->limit_j);
         any |= !isnan(x->joules);
         s += isnan(x->seconds) ? 0 : x->seconds;
-        square += isnan(x->joules_pm) ? 0 : x->joules_pm * x->joules_pm;
+        square += pm * pm;
     }
     struct number time = number_s(s, v->style), energy = profiled_joules(any ? j : NAN, sqrt(square), NAN, v->style);
     const char *const cells[] = {"all", time.text, "", energy.text, "", "", "", "", ""};
@@ -89,7 +104,7 @@ void profiled_phases(const struct profiled_view *v)
         return;
     for (size_t i = 0; i < v->p->n_phases; i++) {
         double pm, j = profiled_whole_phase(v, &v->p->phases[i], &pm);
-        all_j += isnan(j) ? 0 : j;
+        all_j += middle(j, v->p->phases[i].limit_j);
     }
     grid_init(&g, columns, JL_COUNT(columns));
     for (size_t i = 0; i < v->p->n_phases; i++)
@@ -101,13 +116,6 @@ void profiled_phases(const struct profiled_view *v)
 }
 
 /* ---- components -------------------------------------------------------------------------------------------------- */
-
-/* Rounded up: a limit that is shown holds. */
-static struct number limit_share(double part, double whole)
-{
-    double x = ceil(1000 * part / whole) / 10;
-    return isfinite(x) ? number_f("< %.1f %%", x) : (struct number){"-"};
-}
 
 /* Parts stand below their component. */
 static char *row_name(const struct profiled_view *v, const struct profiled_sum *s)

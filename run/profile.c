@@ -27,8 +27,8 @@ void run_profile_release(struct run_profile *p)
         run_pairs_release(pairs[i]);
     for (size_t i = 0; i < p->n_notes; i++)
         free(p->notes[i]);
-    void *lists[] = {p->title,  p->version, p->sensor, p->phases, p->rows, p->points,
-                     p->replay, p->trace,   p->spans,  p->advice, p->notes};
+    void *lists[] = {p->title,  p->version, p->sensor, p->phases, p->rows,   p->points,
+                     p->replay, p->host,    p->trace,  p->spans,  p->advice, p->notes};
     for (size_t i = 0; i < JL_COUNT(lists); i++)
         free(lists[i]);
     *p = (struct run_profile){0};
@@ -66,6 +66,11 @@ struct run_profile_point *run_profile_add_point(struct run_profile *p, const str
 struct run_profile_replay *run_profile_add_replay(struct run_profile *p, const struct run_profile_replay *x)
 {
     return append((void **)&p->replay, &p->n_replay, RUN_PROFILE_REPLAY_MAX, x, sizeof *x);
+}
+
+struct run_profile_host *run_profile_add_host(struct run_profile *p, const struct run_profile_host *x)
+{
+    return append((void **)&p->host, &p->n_host, RUN_PROFILE_HOST_MAX, x, sizeof *x);
 }
 
 bool run_profile_add_sample(struct run_profile *p, double t_s, double w)

@@ -15,7 +15,8 @@ enum {
     RUN_PROFILE_TRACE_MAX = 100000,
     RUN_PROFILE_SPANS_MAX = 100000,
     RUN_PROFILE_ADVICE_MAX = 100,
-    RUN_PROFILE_REPLAY_MAX = 100
+    RUN_PROFILE_REPLAY_MAX = 100,
+    RUN_PROFILE_HOST_MAX = 100
 };
 #define RUN_PROFILE_ALL_LAYERS (-2)
 #define RUN_PROFILE_LAYERS_MAX 4096 /* of a model */
@@ -26,6 +27,8 @@ struct run_profile_phase {
     int64_t tokens, steps;    /* that it was for; -1 does not apply */
     double seconds;           /* sum of its spans */
     double joules, joules_pm; /* half of the 95 % interval */
+    double limit_j;           /* upper limit, 97.5 %, where joules are not resolved; NAN where they are, or nothing is known */
+    char power_of[8];         /* of tokenise, sample, detokenise, which have the power of: "loop", "rest", "other"; "" else */
     double flop, bytes;       /* of the model's shapes; NAN where they say nothing */
     bool memory_bound;        /* by the roofline; false also where the machine is not known */
     double least_s;           /* roofline time; NAN */
@@ -85,6 +88,15 @@ struct run_profile_replay {
     bool warm;                        /* that is below 0.9 or above 1.1 */
 };
 
+/* Host work that was run over and over by itself (8.11). */
+struct run_profile_host {
+    char work[16];          /* "tokenise", "detokenise" */
+    double seconds, tokens; /* that it ran; that went through it */
+    double inside;          /* share of the seconds inside its calls, as the probe tells; the others are HTTP and JSON */
+    double watts, watts_pm; /* mean above idle, and the interval of the power inside the calls */
+    char channels[8];       /* "cpu": of the processor and its memory; "total" */
+};
+
 /* How the energy came to the components (docs/method.md 8). */
 struct run_profile_how {
     char path[16];                        /* "plain", "lock-in", "time", "stages" (no probe) */
@@ -139,6 +151,8 @@ struct run_profile {
     size_t n_points;
     struct run_profile_replay *replay;
     size_t n_replay;
+    struct run_profile_host *host;
+    size_t n_host;
     struct run_profile_sample *trace; /* thinned out to what a screen can show */
     size_t n_trace;
     struct run_profile_span *spans;
@@ -156,6 +170,7 @@ struct run_profile_phase *run_profile_add_phase(struct run_profile *p, const str
 struct run_profile_row *run_profile_add_row(struct run_profile *p, const struct run_profile_row *x);
 struct run_profile_point *run_profile_add_point(struct run_profile *p, const struct run_profile_point *x);
 struct run_profile_replay *run_profile_add_replay(struct run_profile *p, const struct run_profile_replay *x);
+struct run_profile_host *run_profile_add_host(struct run_profile *p, const struct run_profile_host *x);
 bool run_profile_add_sample(struct run_profile *p, double t_s, double w);
 bool run_profile_add_span(struct run_profile *p, const char *stage, double from_s, double to_s);
 struct run_profile_advice *run_profile_add_advice(struct run_profile *p, const struct run_profile_advice *x);

@@ -1,6 +1,10 @@
-/* profile_csv.c - a profile as tables (RFC 4180, header row): a row for each component of each layer in each phase, and the power
- * over time beside it. Columns come from the rows of the JSON; unknown is an empty cell (docs/profile-record.md). */
+/* profile_csv.c - a profile as tables (RFC 4180, header row): a row for each component of each layer in each phase, one for each
+ * phase without components, and the power over time beside it. Columns come from the rows of the JSON; unknown is an empty cell
+ * (docs/profile-record.md). */
 #include "run/profile_internal.h"
+
+#include <math.h>
+#include <string.h>
 
 static enum joulet_status whole_table(const struct jl_buf *out, struct joulet_error *err)
 {
@@ -10,19 +14,50 @@ static enum joulet_status whole_table(const struct jl_buf *out, struct joulet_er
     return jl_ok(err);
 }
 
+static void table_row(struct jl_buf *out, const struct run_profile_row *r)
+{
+    for (const struct field *f = profile_row_fields; f->key; f++) {
+        if (f != profile_row_fields)
+            jl_buf_str(out, ",");
+        csv_field(out, (const char *)r + f->at, f);
+    }
+    jl_buf_str(out, "\r\n");
+}
+
+static bool has_components(const struct run_profile *p, const char *phase)
+{
+    for (size_t i = 0; i < p->n_rows; i++)
+        if (!strcmp(p->rows[i].phase, phase))
+            return true;
+    return false;
+}
+
+/* So that the table holds the whole: loading, host work, and phases into which nobody looked. */
+static void rows_of_phases(const struct run_profile *p, struct jl_buf *out)
+{
+    for (size_t i = 0; i < p->n_phases; i++) {
+        const struct run_profile_phase *x = &p->phases[i];
+        struct run_profile_row r = {.layer = -1,
+                                    .seconds = x->seconds,
+                                    .joules = x->joules,
+                                    .joules_pm = x->joules_pm,
+                                    .limit_j = isnan(x->joules) ? x->limit_j : NAN,
+                                    .flop = x->flop,
+                                    .bytes = x->bytes};
+        memcpy(r.phase, x->name, sizeof r.phase);
+        if (!has_components(p, x->name))
+            table_row(out, &r);
+    }
+}
+
 enum joulet_status run_profile_to_csv(const struct run_profile *p, struct jl_buf *out, struct joulet_error *err)
 {
     for (const struct field *f = profile_row_fields; f->key; f++)
         jl_buf_printf(out, "%s%s", f == profile_row_fields ? "" : ",", f->key);
     jl_buf_str(out, "\r\n");
-    for (size_t i = 0; i < p->n_rows; i++) {
-        for (const struct field *f = profile_row_fields; f->key; f++) {
-            if (f != profile_row_fields)
-                jl_buf_str(out, ",");
-            csv_field(out, (const char *)&p->rows[i] + f->at, f);
-        }
-        jl_buf_str(out, "\r\n");
-    }
+    for (size_t i = 0; i < p->n_rows; i++)
+        table_row(out, &p->rows[i]);
+    rows_of_phases(p, out);
     return whole_table(out, err);
 }
 

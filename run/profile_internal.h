@@ -6,7 +6,8 @@
 #include "run/profile.h"
 
 extern const struct field profile_fields[], profile_how_fields[], profile_phase_fields[], profile_row_fields[],
-    profile_point_fields[], profile_replay_fields[], profile_sample_fields[], profile_span_fields[], profile_advice_fields[];
+    profile_point_fields[], profile_replay_fields[], profile_host_fields[], profile_sample_fields[], profile_span_fields[],
+    profile_advice_fields[];
 
 extern const struct pairs_row profile_pairs[];
 extern const size_t profile_pairs_count;

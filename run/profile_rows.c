@@ -52,6 +52,8 @@ const struct field profile_phase_fields[] = {
     ROW(run_profile_phase, "seconds", FIELD_REAL, seconds),
     ROW(run_profile_phase, "joules", FIELD_REAL, joules),
     ROW(run_profile_phase, "joules_pm", FIELD_REAL, joules_pm),
+    ROW(run_profile_phase, "limit_j", FIELD_REAL, limit_j),
+    ROW(run_profile_phase, "power_of", FIELD_CHARS, power_of),
     ROW(run_profile_phase, "flop", FIELD_REAL, flop),
     ROW(run_profile_phase, "bytes", FIELD_REAL, bytes),
     ROW(run_profile_phase, "memory_bound", FIELD_BOOL, memory_bound),
@@ -109,6 +111,13 @@ const struct field profile_replay_fields[] = {
     END,
 };
 
+const struct field profile_host_fields[] = {
+    ROW(run_profile_host, "work", FIELD_CHARS, work),         ROW(run_profile_host, "seconds", FIELD_REAL, seconds),
+    ROW(run_profile_host, "tokens", FIELD_REAL, tokens),      ROW(run_profile_host, "inside", FIELD_REAL, inside),
+    ROW(run_profile_host, "watts", FIELD_REAL, watts),        ROW(run_profile_host, "watts_pm", FIELD_REAL, watts_pm),
+    ROW(run_profile_host, "channels", FIELD_CHARS, channels), END,
+};
+
 const struct field profile_sample_fields[] = {
     ROW(run_profile_sample, "t_s", FIELD_REAL, t_s),
     ROW(run_profile_sample, "w", FIELD_REAL, w),
@@ -148,6 +157,7 @@ const struct profile_list profile_lists[] = {
     LIST("components", rows, n_rows, profile_row_fields, RUN_PROFILE_ROWS_MAX),
     LIST("points", points, n_points, profile_point_fields, RUN_PROFILE_POINTS_MAX),
     LIST("replay", replay, n_replay, profile_replay_fields, RUN_PROFILE_REPLAY_MAX),
+    LIST("host", host, n_host, profile_host_fields, RUN_PROFILE_HOST_MAX),
     LIST("spans", spans, n_spans, profile_span_fields, RUN_PROFILE_SPANS_MAX),
     LIST("trace", trace, n_trace, profile_sample_fields, RUN_PROFILE_TRACE_MAX),
     LIST("advice", advice, n_advice, profile_advice_fields, RUN_PROFILE_ADVICE_MAX),

@@ -207,6 +207,11 @@ static void csv_has_every_column(void **state)
         for (int k = 0; k < 6; k++)
             must_hold(line, 4 + k, values[k]);
     }
+    for (const char *const *phase = (const char *const[]){"load", "tokenise", "sample", "detokenise", NULL}; *phase; phase++) {
+        cell_of(line, 3, cell, sizeof cell);
+        assert_string_equal(cell, *phase);
+        line = next_line(line);
+    }
     assert_string_equal(line, "");
     assert_int_equal(lines_of(trace), p.n_trace + 1);
     line = next_line(trace);

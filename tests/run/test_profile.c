@@ -68,6 +68,12 @@ static void values_are_kept(void **state)
     assert_near(again.how.layers_ratio, 0.977, 0);
     assert_string_equal(again.advice[0].action, "use 4 threads");
     assert_int_equal(run_profile_phase(&again, "load")->tokens, -1);
+    assert_int_equal(again.n_host, 2);
+    assert_string_equal(again.host[1].work, "detokenise");
+    assert_string_equal(again.host[1].channels, "cpu");
+    assert_near(again.host[1].inside, 0.431, 0);
+    assert_string_equal(run_profile_phase(&again, "tokenise")->power_of, "loop");
+    assert_true(isnan(run_profile_phase(&again, "sample")->limit_j));
     assert_string_equal(run_pairs_get(&again.model, "quantisation"), "Q4_0");
     run_profile_release(&p);
     run_profile_release(&again);
@@ -243,7 +249,9 @@ static void tables_have_their_columns(void **state)
     size_t lines = 0;
     for (const char *s = b.data; (s = strstr(s, "\r\n")); s += 2)
         lines++;
-    assert_int_equal(lines, p.n_rows + 1);
+    assert_int_equal(lines, p.n_rows + 1 + 4);
+    assert_non_null(strstr(b.data, "\r\n,,,load,11,0.22,,1.2,,\r\n")); /* phases without components, too */
+    assert_non_null(strstr(b.data, "\r\n,,,sample,,,0.1045,0.011,,\r\n"));
     jl_buf_release(&b);
     jl_buf_init(&b, 1 << 20);
     assert_int_equal(run_profile_trace_csv(&p, &b, &err), JOULET_OK);
