@@ -93,6 +93,7 @@ static void release(struct profiling *x)
 {
     profile_engine_release(x);
     profile_against_release(x);
+    profile_host_release(x);
     plan_release(&x->plan);
     session_files_release(&x->files);
     run_profile_release(&x->p);

@@ -7,6 +7,7 @@
 #include "llm/plans/plan.h"
 #include "profile/counts.h"
 #include "profile/difference.h"
+#include "profile/host.h"
 #include "profile/measure.h"
 #include "run/profile.h"
 
@@ -26,6 +27,16 @@ struct profile_bound {
     uint64_t keep_every, turns[MEASURE_PASSES]; /* one request in so many, of each kind of pass */
     uint64_t requests;                          /* sent in all */
     double shortest_s;                          /* spans that are shorter are left out */
+};
+
+/* Host work by itself. */
+struct profile_host {
+    struct host_loop loops[MEASURE_WORKS];
+    double tokens[MEASURE_WORKS]; /* that went through each */
+    double loop_s;
+    bool cpu;                /* their energy is that of the processor and its memory; else the total */
+    struct joulet_error why; /* there is none, or one is missing; no message: there are all, or nobody tried */
+    struct jl_buf answers;   /* text of the plain ones, as much as is needed */
 };
 
 struct profiling {
@@ -60,8 +71,9 @@ struct profiling {
     struct profile_power *power;
     struct profile_bound bound;
     struct profile_against *against; /* NULL: not asked for */
-    double batch;                    /* sequences in a step of decoding, on the mean; 0: one */
-    bool stops;                      /* graphs are stopped now, or may be */
+    struct profile_host host;
+    double batch; /* sequences in a step of decoding, on the mean; 0: one */
+    bool stops;   /* graphs are stopped now, or may be */
 };
 
 /* profile_engine.c: options and environment of an engine with its probe; what it tells after the first request. */
@@ -148,6 +160,13 @@ void profile_bound_note(struct profiling *x);
 int profile_replay_read(struct profiling *x);
 void profile_replay(struct profiling *x);
 void profile_replay_record(struct profiling *x, const struct measure_result *decode, double ratio);
+
+/* profile_host.c: tokenising and detokenising over and over, where the engine has routes for them; what the answers say is kept
+ * for that as they come. */
+void profile_host_hear(struct profiling *x, const struct jl_buf *answer);
+void profile_host(struct profiling *x);
+void profile_host_record(struct profiling *x);
+void profile_host_release(struct profiling *x);
 
 /* profile_power.c */
 void profile_power_add(struct profiling *x);

@@ -126,7 +126,8 @@ bool profile_probe_found(struct profiling *x)
 
 void profile_watch(struct profiling *x, enum measure_pass pass)
 {
-    struct ring_control c = {.watch = pass == MEASURE_PLAIN || pass == MEASURE_ASIDE ? WIRE_WATCH_NONE : WIRE_WATCH_ALL};
+    struct ring_control c = {.watch = pass == MEASURE_PLAIN || pass == MEASURE_ASIDE || pass == MEASURE_TEXT ? WIRE_WATCH_NONE
+                                                                                                             : WIRE_WATCH_ALL};
     struct joulet_error err;
     if (!x->probe)
         return;

@@ -126,6 +126,8 @@ bool profile_pass(struct profiling *x, enum measure_pass pass, const char *promp
     session_request_of(s, &q, &g, prompt, st, &err);
     if (pass != MEASURE_ASIDE)
         cut(x, &q, &g);
+    if (pass == MEASURE_PLAIN && st == JOULET_OK)
+        profile_host_hear(x, g.text.len ? &g.text : &g.thinking);
     bool kept = profile_keep(x, &q, pass, from, to, st == JOULET_OK);
     if (st != JOULET_OK && st != JOULET_CANCELLED)
         cli_warn(x->cli, "%s", err.message);
@@ -254,6 +256,7 @@ int profile_passes(struct profiling *x)
         done += ok;
     }
     if (done && ok && !atomic_load(&cli_cancel)) {
+        profile_host(x);
         profile_replay(x);
         profile_series(x, tokens);
         profile_against(x, tokens);

@@ -19,7 +19,8 @@ struct filling {
     struct measure_result of[MEASURE_PHASES];
     struct profile_counts counts[MEASURE_PHASES];
     bool counted;
-    double host;   /* share of the plain requests that is kept: host work is told of all of them */
+    double host; /* share of the plain requests that is kept: host work is told of all of them */
+    bool host_seen, host_unknown;
     double stop_s; /* of each stretch: taken off its seconds, not its energy */
 };
 
@@ -39,6 +40,7 @@ static struct run_profile_phase phase_named(const char *name)
                                   .seconds = NAN,
                                   .joules = NAN,
                                   .joules_pm = NAN,
+                                  .limit_j = NAN,
                                   .flop = NAN,
                                   .bytes = NAN,
                                   .least_s = NAN,
@@ -85,24 +87,54 @@ static void add_load(struct filling *f)
         run_profile_add_phase(&f->x->p, &p);
 }
 
-/* Host work inside a phase: its seconds at the power of the phase, or of the rest where that is known. */
-static double host_j(const struct filling *f, enum measure_phase of, double seconds)
+static enum measure_phase phase_of(enum measure_work w)
 {
-    const struct measure_result *r = &f->of[of];
-    double phase_j = of == MEASURE_DECODE ? f->plain.decode.net_j : f->plain.prefill.net_j;
-    double phase_s = of == MEASURE_DECODE ? f->plain.decode_s : f->plain.prefill_s;
-    bool told = r->known && r->path != JOULET_COMPONENTS_TIME && r->unit_s[MEASURE_REST] > 0;
-    return told ? r->power_w[MEASURE_REST] * seconds : phase_s > 0 ? phase_j * seconds / phase_s : NAN;
+    return w == MEASURE_TOKENISE ? MEASURE_PREFILL : MEASURE_DECODE;
 }
 
-static void add_host(struct filling *f, const char *name, enum measure_phase of, double seconds)
+static double host_s(const struct filling *f, enum measure_work w)
+{
+    return f->x->m ? f->x->m->host_s[MEASURE_PLAIN][w] * f->host : 0;
+}
+
+static void power_of(const struct filling *f, enum measure_work w, struct host_power *out)
+{
+    host_power(f->x->host.loops, &f->of[phase_of(w)], w, out);
+}
+
+static void add_host(struct filling *f, const char *name, enum measure_work w)
 {
     struct run_profile_phase p = phase_named(name);
-    if (!(seconds > 0))
+    struct host_power power;
+    p.seconds = host_s(f, w);
+    if (!(p.seconds > 0))
         return;
-    p.seconds = seconds;
-    p.joules = host_j(f, of, seconds);
+    power_of(f, w, &power);
+    p.joules = power.w * p.seconds;
+    p.joules_pm = power.pm_w * p.seconds;
+    p.limit_j = power.limit_w * p.seconds;
+    snprintf(p.power_of, sizeof p.power_of, "%s", host_source_name(power.source));
+    f->host_unknown |= power.source == HOST_UNKNOWN;
+    f->host_seen = true;
     run_profile_add_phase(&f->x->p, &p);
+}
+
+/* Host work lies inside a phase, and is taken out of it with its interval: that of two works can be of one power. */
+static void take_host_out(struct filling *f, enum measure_phase of, struct run_profile_phase *p)
+{
+    double all_pm = 0;
+    for (int w = 0; w < MEASURE_WORKS; w++) {
+        double seconds = host_s(f, (enum measure_work)w), j, pm;
+        struct host_power power;
+        if (phase_of((enum measure_work)w) != of || !(seconds > 0))
+            continue;
+        power_of(f, (enum measure_work)w, &power);
+        host_taken(&power, seconds, &j, &pm);
+        p->seconds -= seconds;
+        p->joules -= j;
+        all_pm += pm;
+    }
+    p->joules_pm = hypot(p->joules_pm, all_pm);
 }
 
 /* Of decoding: one for the tokens of all sequences in it. */
@@ -111,34 +143,48 @@ static double steps_of(const struct filling *f)
     return f->tokens / fmax(1, f->x->batch);
 }
 
-static void add_phase(struct filling *f, enum measure_phase of, double host_s)
+static void add_phase(struct filling *f, enum measure_phase of)
 {
     struct run_profile_phase p = phase_named(of == MEASURE_DECODE ? "decode" : "prefill");
     const struct joulet_energy *e = of == MEASURE_DECODE ? &f->plain.decode : &f->plain.prefill;
-    double seconds = of == MEASURE_DECODE ? f->plain.decode_s : f->plain.prefill_s;
     p.tokens = of == MEASURE_DECODE ? (int64_t)f->tokens
                                     : f->plain.tokens_in - (f->plain.tokens_cached > 0 ? f->plain.tokens_cached : 0);
     p.steps = of == MEASURE_DECODE ? (int64_t)llround(steps_of(f)) : -1;
-    p.seconds = seconds - host_s;
-    p.joules = host_s > 0 ? e->net_j - host_j(f, of, host_s) : e->net_j;
+    p.seconds = of == MEASURE_DECODE ? f->plain.decode_s : f->plain.prefill_s;
+    p.joules = e->net_j;
     p.joules_pm = e->net_pm_j;
+    take_host_out(f, of, &p);
     struct profile_count all = f->counted ? profile_counts_all(&f->counts[of]) : (struct profile_count){0};
     set_work(&p.flop, &p.bytes, &all, f->counted);
     run_profile_add_phase(&f->x->p, &p);
 }
 
+/* In a word, what became of host work where it was not run by itself. */
+static void note_host(struct filling *f)
+{
+    struct profiling *x = f->x;
+    const char *why = x->host.why.message[0]     ? x->host.why.message
+                      : profile_attaches(x->cli) ? "nothing is sent to an engine that is attached to"
+                                                 : "the profile was interrupted";
+    if (f->host_seen && f->host_unknown)
+        run_profile_note(&x->p, "host work was not run by itself, so its energy is not known and is in prefill and decode: %s",
+                         why);
+    else if (f->host_seen && x->host.why.message[0])
+        run_profile_note(&x->p,
+                         "host work was not run by itself, so its seconds have the power of the rest of their phase, or of other "
+                         "such work: %s",
+                         why);
+}
+
 static void add_phases(struct filling *f)
 {
-    const struct measure *m = f->x->m;
     add_load(f);
-    if (m)
-        add_host(f, "tokenise", MEASURE_PREFILL, m->tokenise_s * f->host);
-    add_phase(f, MEASURE_PREFILL, m ? m->tokenise_s * f->host : 0);
-    add_phase(f, MEASURE_DECODE, m ? (m->sample_s + m->detokenise_s) * f->host : 0);
-    if (m) {
-        add_host(f, "sample", MEASURE_DECODE, m->sample_s * f->host);
-        add_host(f, "detokenise", MEASURE_DECODE, m->detokenise_s * f->host);
-    }
+    add_host(f, "tokenise", MEASURE_TOKENISE);
+    add_phase(f, MEASURE_PREFILL);
+    add_phase(f, MEASURE_DECODE);
+    add_host(f, "sample", MEASURE_SAMPLE);
+    add_host(f, "detokenise", MEASURE_DETOKENISE);
+    note_host(f);
 }
 
 /* ---- rows -------------------------------------------------------------------------------------------------------------------
@@ -264,8 +310,8 @@ static void add_rest(struct filling *f, enum measure_phase phase, double units)
         for (int part = 0; part < WIRE_PARTS && measure_kind_of((enum wire_kind)kind) == MEASURE_REST; part++)
             for (int layer = 0; layer <= m->layers; layer++)
                 named_s += p->layers[layer].s[kind][part] * scale;
-    double host_s = phase == MEASURE_DECODE ? (m->sample_s + m->detokenise_s) * f->host : 0;
-    double left_s = r->unit_s[MEASURE_REST] * units - named_s - host_s;
+    double work_s = phase == MEASURE_DECODE ? host_s(f, MEASURE_SAMPLE) + host_s(f, MEASURE_DETOKENISE) : 0;
+    double left_s = r->unit_s[MEASURE_REST] * units - named_s - work_s;
     if (!(left_s > 0))
         return;
     struct run_profile_row row = row_of(phase, -1, "rest", "", left_s);
@@ -531,6 +577,7 @@ bool profile_record(struct profiling *x)
     if (x->probe && x->level != WIRE_STAGES)
         solve(&f);
     add_phases(&f);
+    profile_host_record(x);
     profile_tell(x, f.counted ? &f.counts[MEASURE_DECODE] : NULL, steps_of(&f));
     if (x->probe && x->level != WIRE_STAGES) {
         f.stop_s = believable_stop_s(x->m, measure_stop_s(x->m));

@@ -150,6 +150,27 @@ static void a_fast_counter_tells_plain_tokens_apart(void **state)
     run_profile_release(&p);
 }
 
+static bool has_note(const struct run_profile *p, const char *words)
+{
+    for (size_t i = 0; i < p->n_notes; i++)
+        if (strstr(p->notes[i], words))
+            return true;
+    return false;
+}
+
+/* Half of the rest is sampling, at its power. */
+static void must_have_sampled(const struct run_profile *p)
+{
+    const struct run_profile_phase *x = run_profile_phase(p, "sample");
+    double truth = x->seconds * SIM_REST_WATTS;
+    assert_string_equal(x->power_of, "rest");
+    assert_true(x->joules_pm > 0 && isnan(x->limit_j));
+    assert_true(fabs(x->joules - truth) <= fmax(0.1 * truth, x->joules_pm));
+    assert_int_equal(p->n_host, 0);
+    assert_true(has_note(p, "the power of the rest of their phase"));
+    assert_true(has_note(p, "refused /tokenize (HTTP 404)"));
+}
+
 /* Alone each draws what it draws in tokens; the head is faster then, as if in a cache. */
 static void must_check_out(const struct run_profile *p)
 {
@@ -185,8 +206,107 @@ static void a_slow_counter_needs_repeats(void **state)
     must_be_sound(&p);
     must_add_up(&p);
     must_check_out(&p);
+    must_have_sampled(&p);
     run_profile_release(&p);
 }
+
+/* ---- host work ----------------------------------------------------------------------------------------------------------- */
+
+/* Its seconds are those of its tokens, and its joules those at the power that it draws. */
+static bool host_is(const struct run_profile *p, const char *name, double tokens, double watts)
+{
+    const struct run_profile_phase *x = run_profile_phase(p, name);
+    assert_non_null(x);
+    assert_true(fabs(x->seconds / (tokens * SIM_TEXT_US * 1e-6) - 1) < 1e-6);
+    assert_string_equal(x->power_of, "loop");
+    assert_true(x->joules_pm > 0 && isnan(x->limit_j));
+    bool near = fabs(x->joules - x->seconds * watts) <= x->joules_pm;
+    if (!near)
+        print_message("  %s: %.4g J +- %.2g, and in truth %.4g J\n", name, x->joules, x->joules_pm, x->seconds * watts);
+    return near;
+}
+
+static void must_have_loops(const struct run_profile *p)
+{
+    static const char *const names[] = {"tokenise", "detokenise"};
+    assert_int_equal(p->n_host, JL_COUNT(names));
+    for (size_t i = 0; i < JL_COUNT(names); i++) {
+        assert_string_equal(p->host[i].work, names[i]);
+        assert_string_equal(p->host[i].channels, "total"); /* the sensor is one of a card */
+        assert_true(p->host[i].seconds >= 2 && p->host[i].seconds < 5);
+        assert_true(p->host[i].inside > 0.3 && p->host[i].inside <= 1);
+        assert_true(p->host[i].tokens > 10000);
+    }
+    assert_false(has_note(p, "by itself"));
+}
+
+/* What is taken out of a phase is in another one, and its interval is in both. */
+static void must_stay_whole(const struct run_profile *p)
+{
+    const struct run_profile_phase *decode = run_profile_phase(p, "decode"), *sample = run_profile_phase(p, "sample"),
+                                   *detokenise = run_profile_phase(p, "detokenise");
+    assert_true(fabs((decode->joules + sample->joules + detokenise->joules) / p->how.measured_j - 1) < 1e-9);
+    double pm = hypot(p->how.measured_pm, sample->joules_pm + detokenise->joules_pm);
+    assert_true(fabs(decode->joules_pm / pm - 1) < 1e-9);
+}
+
+static void host_work_has_a_power_of_its_own(void **state)
+{
+    static const struct way w = {
+        .sensor = ";device=amdgpu-energy;period=20ms", .slower = "1", .tokens = "40", .requests = "2", .more = "SIM_TEXT=1"};
+    struct run_profile p;
+    (void)state;
+    for (int i = 1;; i++) {
+        profile_until(&w, "lock-in", &p);
+        double prompts = (double)run_profile_phase(&p, "prefill")->tokens,
+               tokens = (double)run_profile_phase(&p, "decode")->tokens;
+        bool near = host_is(&p, "tokenise", prompts, SIM_TOKENISE_WATTS);
+        near &= host_is(&p, "detokenise", tokens, SIM_DETOKENISE_WATTS);
+        if (near)
+            break;
+        run_profile_release(&p);
+        assert_true(i < TRIES);
+    }
+    must_have_loops(&p);
+    must_stay_whole(&p);
+    assert_string_equal(run_profile_phase(&p, "sample")->power_of, "rest");
+    run_profile_release(&p);
+}
+
+/* Where the regression knows no power of the rest, sampling has that of other host work, as far as that may be wrong; and no
+ * joules without an interval where an engine stops in the middle of its loop. */
+static void without_a_rest_there_are_loops_or_nothing(void **state)
+{
+    static const struct way w = {.sensor = ";device=amdgpu-energy;period=20ms",
+                                 .slower = "1",
+                                 .tokens = "16",
+                                 .requests = "1",
+                                 .more = "SIM_TEXT=1",
+                                 .option = "--every",
+                                 .value = "2"};
+    struct run_profile p;
+    (void)state;
+    profile_until(&w, "time", &p);
+    const struct run_profile_phase *sample = run_profile_phase(&p, "sample"), *decode = run_profile_phase(&p, "decode");
+    assert_string_equal(sample->power_of, "other");
+    assert_true(sample->joules > 0 && sample->joules_pm > sample->joules);
+    must_have_loops(&p);
+    must_stay_whole(&p);
+    run_profile_release(&p);
+    setenv("SIM_FAULT", "text-refused:4", 1);
+    profile_until(&w, "time", &p);
+    unsetenv("SIM_FAULT");
+    sample = run_profile_phase(&p, "sample");
+    decode = run_profile_phase(&p, "decode");
+    assert_string_equal(sample->power_of, "");
+    assert_true(sample->seconds > 0 && isnan(sample->joules) && isnan(sample->joules_pm) && isnan(sample->limit_j));
+    assert_true(fabs(decode->joules / p.how.measured_j - 1) < 1e-12 && p.n_host == 0);
+    assert_true(has_note(&p, "its energy is not known and is in prefill and decode"));
+    assert_true(has_note(&p, "refused /tokenize (HTTP 503)"));
+    run_profile_release(&p);
+}
+
+/* ---- less than that ------------------------------------------------------------------------------------------------------- */
 
 static void must_share_time(const struct run_profile *p, const char *why)
 {
@@ -384,6 +504,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_fast_counter_tells_plain_tokens_apart),
         cmocka_unit_test(a_slow_counter_needs_repeats),
+        cmocka_unit_test(host_work_has_a_power_of_its_own),
+        cmocka_unit_test(without_a_rest_there_are_loops_or_nothing),
         cmocka_unit_test(without_repeats_a_slow_counter_gives_shares_of_time),
         cmocka_unit_test(sampled_graphs_give_shares_of_time),
         cmocka_unit_test(an_engine_that_tells_nothing_is_said_to),

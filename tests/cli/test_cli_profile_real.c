@@ -85,6 +85,22 @@ static void roof_and_facts(const struct run_profile *p)
     }
 }
 
+/* Each of them has an interval, or a limit; how much of a loop is the work itself is a matter of the engine. */
+static void host_work(const struct run_profile *p)
+{
+    static const char *const names[] = {"tokenise", "sample", "detokenise"};
+    assert_int_equal(p->n_host, 2);
+    for (size_t i = 0; i < p->n_host; i++) {
+        const struct run_profile_host *x = &p->host[i];
+        assert_true(x->seconds >= 2 && x->tokens > 1000 && x->inside > 0 && x->watts_pm > 0);
+    }
+    for (size_t i = 0; i < JL_COUNT(names); i++) {
+        const struct run_profile_phase *x = run_profile_phase(p, names[i]);
+        assert_non_null(x);
+        assert_true(x->seconds > 0 && x->power_of[0] && (x->joules_pm > 0 || x->limit_j >= 0));
+    }
+}
+
 static void components_of_a_real_engine(void **state)
 {
     static const char *const in_layers[] = {"attention_norm", "attention", "ffn_norm", "ffn"};
@@ -105,6 +121,7 @@ static void components_of_a_real_engine(void **state)
     assert_true(p.how.stretches > 0.5 && p.how.stretches <= 1);
     assert_int_equal(p.how.lost, 0);
     roof_and_facts(&p);
+    host_work(&p);
     assert_true(p.how.path[0] && strcmp(p.how.path, "stages") != 0);
     run_profile_release(&p);
 }
