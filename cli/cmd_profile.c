@@ -1,6 +1,7 @@
 /* cmd_profile.c - where inside a model and its inference the energy goes. */
 #include "cli/profile.h"
 #include "cli/profile_files.h"
+#include "cli/records.h"
 #include "report/profile.h"
 
 #include <signal.h>
@@ -52,18 +53,34 @@ static int show(struct profiling *x)
     return code;
 }
 
-/* What was measured is shown also where it cannot be kept. */
-static void keep(struct profiling *x)
+/* False: not in the data folder, but beside it, and shown all the same. */
+static bool keep(struct profiling *x)
 {
     char *path;
-    struct joulet_error err;
+    struct jl_buf json;
+    struct joulet_error err, why;
     if (cli_flag(x->cli, "no-store"))
-        return;
-    if (profile_save(&x->p, &path, &err) == JOULET_OK)
+        return true;
+    if (profile_save(&x->p, &path, &why) == JOULET_OK) {
         cli_say(x->cli, "profile %s is kept: `joulet profile show %s`", x->p.id, x->p.id);
+        free(path);
+        return true;
+    }
+    jl_buf_init(&json, RUN_JSON_MAX);
+    if (run_profile_to_json(&x->p, &json, &err) == JOULET_OK)
+        records_rescue(x->cli, x->p.id, &json, &why, "profile show");
     else
-        cli_fail(x->cli, &err);
-    free(path);
+        cli_warn(x->cli, "%s", why.message);
+    jl_buf_release(&json);
+    return false;
+}
+
+/* Before there was anything to show. */
+static int ended_early(const struct profiling *x, int code)
+{
+    if (atomic_load(&cli_signal))
+        cli_warn(x->cli, "interrupted before the first round was whole: there is no profile");
+    return code;
 }
 
 static int measured(struct profiling *x)
@@ -78,12 +95,19 @@ static int measured(struct profiling *x)
     if (code == CLI_DONE && !attached)
         code = profile_passes(x);
     if (code != CLI_DONE)
-        return code;
-    session_finish(&x->s, atomic_load(&cli_cancel) && !endless ? "interrupted" : "done");
+        return attached ? code : ended_early(x, code);
+    bool interrupted = atomic_load(&cli_cancel) && !endless;
+    session_finish(&x->s, interrupted ? "interrupted" : "done");
+    if (interrupted) {
+        cli_warn(x->cli, "interrupted: the profile is of what was measured until then");
+        run_profile_note(&x->p, "interrupted: this is what was measured until then");
+    }
     if (!profile_record(x))
         return CLI_FAILED;
-    keep(x);
+    bool kept = keep(x);
     code = show(x);
+    if (code == CLI_DONE && !kept)
+        code = CLI_FAILED;
     if (code != CLI_DONE || (endless && atomic_load(&cli_signal) == SIGINT)) /* which is how it ends */
         return code;
     return session_exit(&x->s, x->code);

@@ -98,3 +98,16 @@ enum joulet_status records_text(const char *path, struct jl_buf *b, struct joule
 {
     return strcmp(path, "-") ? jl_read_file(path, b, err) : read_stdin(b, err);
 }
+
+void records_rescue(const struct cli *c, const char *id, const struct jl_buf *json, const struct joulet_error *why,
+                    const char *command)
+{
+    struct joulet_error err;
+    char *path = jl_strf("joulet-%s.json", id);
+    if (path && jl_write_file(path, json->data, json->len, 0600, &err) == JOULET_OK)
+        cli_warn(c, "%s; the record was written to %s instead: `joulet %s %s`", why->message, path, command, path);
+    else
+        cli_warn(c, "%s; the record could not be written to the current folder either: %s", why->message,
+                 path ? err.message : "out of memory");
+    free(path);
+}

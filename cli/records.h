@@ -16,5 +16,9 @@ enum joulet_status records_get(struct records *r, const char *name, const struct
 void records_release(struct records *r);
 /* The text of a record from a file, or from standard input for "-"; at most what *b may hold. */
 enum joulet_status records_text(const char *path, struct jl_buf *b, struct joulet_error *err);
+/* Nothing that was measured may be lost: the record of `id`, which could not be kept for the reason `why`, goes to a file
+ * of its own in the current folder, and stderr says which command takes it from there ("runs import"). */
+void records_rescue(const struct cli *c, const char *id, const struct jl_buf *json, const struct joulet_error *why,
+                    const char *command);
 
 #endif

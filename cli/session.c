@@ -1,6 +1,7 @@
 /* session.c - opening and closing a measuring run. See session.h. */
 #include "cli/session.h"
 #include "cli/live.h"
+#include "cli/records.h"
 #include "cli/session_factors.h"
 #include "cli/session_sink.h"
 #include "meters/meters.h"
@@ -289,19 +290,14 @@ void session_sum(struct session *s)
     s->run.energy.total.tail_j = tail_j;
 }
 
-/* Nothing that was measured may be lost: when the store fails at the end, the record goes to a file of its own. */
 static void rescue(struct session *s, const struct joulet_error *why)
 {
     struct jl_buf json;
-    struct joulet_error err = {0};
     jl_buf_init(&json, (size_t)256 << 20);
-    char *path = jl_strf("joulet-%s.json", s->run.id);
-    if (path && run_to_json(&s->run, &json, &err) == JOULET_OK &&
-        jl_write_file(path, json.data, json.len, 0600, &err) == JOULET_OK)
-        cli_warn(s->cli, "%s; the record was written to %s instead: `joulet runs import %s`", why->message, path, path);
+    if (run_to_json(&s->run, &json, NULL) == JOULET_OK)
+        records_rescue(s->cli, s->run.id, &json, why, "runs import");
     else
-        cli_warn(s->cli, "%s; the record could not be written to the current folder either: %s", why->message, err.message);
-    free(path);
+        cli_warn(s->cli, "%s", why->message);
     jl_buf_release(&json);
 }
 

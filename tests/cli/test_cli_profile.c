@@ -8,10 +8,12 @@
 #include "tests/sim_engine/sim_probe.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* How exact the figures are is the matter of bench/profile: here the machine is busy with other tests. */
 #define TRIES 3 /* a machine that is busy with others may keep the sensor from being read: once more then */
@@ -445,6 +447,56 @@ static void stages_of_any_engine(void **state)
     quick_close(&k);
 }
 
+/* A data folder that takes no profile: the record lies in the current folder then, and can be shown from there. */
+static void what_cannot_be_kept_lies_beside(void **state)
+{
+    struct quick k;
+    struct program p = {0}, again = {0};
+    char here[4096], data[600], name[80], *at;
+    (void)state;
+    quick_open(&k, NULL);
+    assert_non_null(getcwd(here, sizeof here));
+    snprintf(data, sizeof data, "JOULET_DATA_DIR=%s", scratch("full"));
+    p.env = (const char *[]){data, NULL};
+    mkdir(scratch("full"), 0700);
+    mkdir(scratch("full/joulet"), 0700);
+    scratch_write("full/joulet/profiles", "no folder");
+    assert_int_equal(chdir(scratch("")), 0);
+    program_run(&p, ARGS("profile", "--engine", k.url, "--sim", "50", "--baseline", "1s", "--requests", "1", "-n", "8", "hello"));
+    if (p.code != 5)
+        fail_msg("%d: %s", p.code, kept(&p.err));
+    must_say(kept(&p.err), "; the record was written to joulet-");
+    must_say(kept(&p.out), "decode"); /* shown all the same */
+    at = strstr(kept(&p.err), "`joulet profile show joulet-");
+    assert_non_null(at);
+    assert_int_equal(sscanf(at, "`joulet profile show %79[^`]", name), 1);
+    program_run(&again, ARGS("profile", "show", name));
+    assert_int_equal(again.code, 0);
+    must_say(kept(&again.out), "decode");
+    program_release(&again);
+    program_release(&p);
+    remove(name);
+    assert_int_equal(chdir(here), 0);
+    quick_close(&k);
+}
+
+static void ended_before_a_round_is_no_profile(void **state)
+{
+    struct quick k;
+    struct program p = {0};
+    (void)state;
+    quick_open(&k, NULL);
+    program_start(&p, ARGS("profile", "--engine", k.url, "--sim", "50", "--baseline", "60s", "--requests", "1", "hello"));
+    program_until_catching(&p, SIGINT);
+    kill(p.pid, SIGINT);
+    program_end(&p);
+    assert_int_equal(p.code, 130);
+    must_say(kept(&p.err), "interrupted before the first round was whole: there is no profile");
+    assert_string_equal(kept(&p.out), "");
+    program_release(&p);
+    quick_close(&k);
+}
+
 /* The simulated engine draws the same whatever model it is given: a difference would be one of the measurement. */
 static void what_a_model_has_less_is_a_limit_when_it_is_not_seen(void **state)
 {
@@ -511,6 +563,8 @@ int main(void)
         cmocka_unit_test(an_engine_that_tells_nothing_is_said_to),
         cmocka_unit_test(work_is_of_the_settings),
         cmocka_unit_test(stages_of_any_engine),
+        cmocka_unit_test(what_cannot_be_kept_lies_beside),
+        cmocka_unit_test(ended_before_a_round_is_no_profile),
         cmocka_unit_test(what_a_model_has_less_is_a_limit_when_it_is_not_seen),
         cmocka_unit_test(bad_input_starts_nothing),
     };
