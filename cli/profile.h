@@ -141,7 +141,7 @@ bool profile_batch(struct profiling *x, size_t n, int64_t tokens);
 int profile_against_prepare(struct profiling *x);
 void profile_against(struct profiling *x, int64_t tokens);
 void profile_against_release(struct profiling *x);
-/* How many layers were left out, and what that saves, without the sensor's gain; 0: none were, or it was not measured. */
+/* How many layers were left out, and what that saves; 0: none were, or it was not measured. */
 int profile_against_layers(const struct profiling *x, struct profile_difference *d);
 
 /* profile_attach.c: an engine that runs, used by its own clients. */

@@ -32,7 +32,7 @@ struct profile_against {
     char *ring_path;  /* of the server beside */
     struct profile_answer answers[2][ROUNDS];
     size_t n;
-    struct profile_difference layers; /* without the sensor's gain; rounds 0: not measured */
+    struct profile_difference d; /* rounds below 2: not measured */
 };
 
 /* ---- the model with less ----------------------------------------------------------------------------------------------- */
@@ -317,15 +317,13 @@ static void report(struct profile_against *a)
     const struct words *w = words_of(a->what);
     struct profile_difference d;
     char label[48];
-    double u_idle_w = session_idle_total(&a->x->s).u_w;
-    profile_difference(a->answers[0], a->answers[1], a->n, u_idle_w, gain_of(&a->x->s), &d);
+    profile_difference(a->answers[0], a->answers[1], a->n, session_idle_total(&a->x->s).u_w, gain_of(&a->x->s), &d);
+    a->d = d;
     if (d.rounds < 2) {
         run_profile_note(&a->x->p, "--against %s: fewer than two answers of each model were measured, so nothing is compared",
                          a->given);
         return;
     }
-    if (strcmp(a->what, "layers") == 0)
-        profile_difference(a->answers[0], a->answers[1], a->n, u_idle_w, 0, &a->layers);
     for (int i = 0; i < 2; i++) {
         snprintf(label, sizeof label, "%d %s", i ? a->all - a->changed : a->all, w->few);
         add_point(a, label, i, d.s[i], d.j[i], d.pm[i], NAN);
@@ -366,8 +364,8 @@ void profile_against(struct profiling *x, int64_t tokens)
 int profile_against_layers(const struct profiling *x, struct profile_difference *d)
 {
     const struct profile_against *a = x->against;
-    if (!a || a->layers.rounds < 2)
+    if (!a || a->d.rounds < 2 || strcmp(a->what, "layers") != 0)
         return 0;
-    *d = a->layers;
+    *d = a->d;
     return a->changed;
 }

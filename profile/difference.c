@@ -26,14 +26,30 @@ static void judge(struct profile_difference *d)
     d->limit_j = d->resolved ? NAN : fmax(0, d->less_j) + d->less_pm;
 }
 
+/* As a ratio of sums: what is left of each pair when its share is taken off scatters around 0. x: room. */
+static void set_share(struct profile_difference *d, const double *whole, const double *less, size_t n, double idle, double *x)
+{
+    d->share = d->less_j / d->j[0];
+    for (size_t i = 0; i < n; i++)
+        x[i] = (less[i] - d->share * whole[i]) / d->j[0];
+    d->share_pm = half(jl_mean_interval(x, n, idle * (d->less_s - d->share * d->s[0]) / d->j[0], NULL));
+}
+
 void profile_difference(const struct profile_answer *whole, const struct profile_answer *less, size_t n, double u_idle_w,
                         double gain, struct profile_difference *out)
 {
-    double *x = malloc((3 * n + 1) * sizeof *x), *of[] = {x, x ? x + n : NULL, x ? x + 2 * n : NULL};
+    double *x = malloc((4 * n + 1) * sizeof *x), *of[] = {x, x ? x + n : NULL, x ? x + 2 * n : NULL};
     double idle = isfinite(u_idle_w) ? u_idle_w : 0, s[2] = {0, 0};
     size_t k = 0;
-    *out = (struct profile_difference){
-        .j = {NAN, NAN}, .pm = {NAN, NAN}, .s = {NAN, NAN}, .less_j = NAN, .less_pm = NAN, .less_s = NAN, .limit_j = NAN};
+    *out = (struct profile_difference){.j = {NAN, NAN},
+                                       .pm = {NAN, NAN},
+                                       .s = {NAN, NAN},
+                                       .less_j = NAN,
+                                       .less_pm = NAN,
+                                       .less_s = NAN,
+                                       .limit_j = NAN,
+                                       .share = NAN,
+                                       .share_pm = NAN};
     for (size_t i = 0; x && i < n; i++) {
         if (!known(&whole[i]) || !known(&less[i]))
             continue;
@@ -55,6 +71,7 @@ void profile_difference(const struct profile_answer *whole, const struct profile
         out->less_j = jl_mean(of[2], k);
         out->less_pm = half(jl_mean_interval(of[2], k, hypot(idle * out->less_s, gain * out->less_j), NULL));
         judge(out);
+        set_share(out, of[0], of[2], k, idle, x + 3 * n);
     }
     free(x);
 }

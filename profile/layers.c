@@ -1,5 +1,6 @@
 /* layers.c - a kind of component draws the same power in each layer: assumed, and here held against what leaving some layers out
- * saves. The gain of the sensor cancels; two idle levels, each measured by itself, do not. */
+ * saves. Both are shares of a token: the sensor's gain, and how fast and how hot the machine was at either time, cancel. Two idle
+ * levels, each measured by itself, do not. */
 #include "profile/layers.h"
 
 #include <math.h>
@@ -16,21 +17,28 @@ static double seconds_in(const struct measure *m, enum measure_kind kind, int fr
     return s / p->layer_units;
 }
 
-/* Joules of a token in the layers from `from` (1: the first), and half of their interval without the gain. Kinds that are too
- * small to be shown have an estimate as well. */
-static double told(const struct measure *m, const struct measure_result *r, int from, double u_idle_w, double *pm_j)
+/* Share of a token's energy that lies in the layers from `from` (1: the first), and half of its interval without the gain. Kinds
+ * that are too small to be shown have an estimate as well. */
+static double told_share(const struct measure *m, const struct measure_result *r, int from, double u_idle_w, double *pm)
 {
-    double j = 0, pm2 = 0, s = 0;
-    for (int kind = 0; kind < MEASURE_REST; kind++) {
-        double in_s = seconds_in(m, (enum measure_kind)kind, from), share = r->unit_s[kind] > 0 ? in_s / r->unit_s[kind] : 0;
-        if (share <= 0)
+    double inside[MEASURE_KINDS] = {0}, j = 0, all_j = 0, pm2 = 0, idle = 0;
+    for (int k = 0; k < MEASURE_KINDS; k++) {
+        if (!(r->unit_s[k] > 0))
             continue;
-        j += share * r->energy_j[kind];
-        pm2 += share * share * r->scatter_j[kind] * r->scatter_j[kind];
-        s += in_s;
+        inside[k] = k == MEASURE_REST ? 0 : seconds_in(m, (enum measure_kind)k, from) / r->unit_s[k];
+        j += inside[k] * r->energy_j[k];
+        all_j += r->energy_j[k];
     }
-    *pm_j = hypot(sqrt(pm2), 2 * (isfinite(u_idle_w) ? u_idle_w : 0) * s);
-    return j;
+    double share = j / all_j;
+    for (int k = 0; k < MEASURE_KINDS; k++) {
+        if (!(r->unit_s[k] > 0))
+            continue;
+        double slope = (inside[k] - share) / all_j;
+        pm2 += slope * slope * r->scatter_j[k] * r->scatter_j[k];
+        idle += slope * r->unit_s[k] * 2 * (isfinite(u_idle_w) ? u_idle_w : 0);
+    }
+    *pm = hypot(sqrt(pm2), idle);
+    return share;
 }
 
 static enum layers_verdict judge(const struct layers_check *c)
@@ -51,11 +59,12 @@ void layers_check(const struct measure *m, const struct measure_result *decode, 
     if (!decode->known || decode->path == JOULET_COMPONENTS_TIME || !p->layers || !(p->layer_units > 0) || left_out < 1 ||
         left_out >= m->layers || d->rounds < 2)
         return;
-    out->told_j = told(m, decode, m->layers - left_out + 1, u_idle_w, &told_pm);
+    double share = told_share(m, decode, m->layers - left_out + 1, u_idle_w, &told_pm);
     out->saved_j = d->less_j;
-    if (out->told_j > 0) {
-        out->ratio = d->less_j / out->told_j;
-        out->ratio_pm = hypot(d->less_pm, out->ratio * told_pm) / out->told_j;
+    out->told_j = share * d->j[0];
+    if (share > 0) {
+        out->ratio = d->share / share;
+        out->ratio_pm = hypot(d->share_pm, out->ratio * told_pm) / share;
     }
     out->verdict = judge(out);
 }

@@ -15,11 +15,12 @@ enum layers_verdict {
 #define LAYERS_CLOSURE 0.05 /* by so much the sum of components may be off and is accepted (8.2) */
 struct layers_check {
     enum layers_verdict verdict;
-    double saved_j, told_j; /* of a token: by leaving them out, by the components; NAN unknown */
+    double saved_j,
+        told_j; /* of a token: by leaving them out; their share by the components, of what it took then; NAN unknown */
     double ratio, ratio_pm; /* saved over told; half of the 95 % interval */
 };
 /* The last `left_out` layers of those that were seen. decode: of one token of the whole model; by shares of time nothing is
- * compared. d: without the sensor's gain, which is in both; u_idle_w: of the level that the components are above. */
+ * compared. u_idle_w: of the level that the components are above. */
 void layers_check(const struct measure *m, const struct measure_result *decode, int left_out, const struct profile_difference *d,
                   double u_idle_w, struct layers_check *out);
 

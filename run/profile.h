@@ -115,8 +115,8 @@ struct run_profile_how {
     char layers_power[16];          /* that a kind has the same power in each layer is "assumed", was "checked" by leaving some
                                        out, or "differs" from what that showed; "" no energy by layer */
     int64_t layers_left_out;        /* so many were; -1 none */
-    double layers_saved_j, layers_told_j; /* of a token: what that saves, what the components say of them */
-    double layers_ratio, layers_ratio_pm; /* the one over the other, without the sensor's gain */
+    double layers_saved_j, layers_told_j; /* of a token: what that saves; the share of them by the components */
+    double layers_ratio, layers_ratio_pm; /* the one over the other */
     bool estimated;                       /* the sensor is an estimate */
     int64_t simulated;                    /* 1: it is simulated or replayed, so its joules are of no real machine; -1 unknown */
 };

@@ -37,7 +37,7 @@ static void intervals_hold_the_truth(void **state)
     (void)state;
     for (size_t r = 0; r < JL_COUNT(rows); r++) {
         struct jl_rng g = {r + 1};
-        int holds = 0, claims = 0, reversed = 0, limit_fails = 0;
+        int holds = 0, shares = 0, claims = 0, reversed = 0, limit_fails = 0;
         for (int i = 0; i < TRIALS; i++) {
             struct profile_answer whole[ROUNDS], less[ROUNDS];
             struct profile_difference d;
@@ -47,12 +47,13 @@ static void intervals_hold_the_truth(void **state)
             profile_difference(whole, less, ROUNDS, rows[r].idle_w, rows[r].gain / sqrt(3), &d);
             assert_int_equal(d.rounds, ROUNDS);
             holds += fabs(d.less_j - truth) <= d.less_pm;
+            shares += fabs(d.share - rows[r].less) <= d.share_pm;
             claims += d.resolved;
             reversed += d.reversed;
             limit_fails += !d.resolved && truth > d.limit_j;
         }
-        if (holds < 0.935 * TRIALS)
-            fail_msg("row %zu: %d of %d intervals hold the truth", r, holds, TRIALS);
+        if (holds < 0.935 * TRIALS || shares < 0.935 * TRIALS)
+            fail_msg("row %zu: %d and %d of %d intervals hold the truth", r, holds, shares, TRIALS);
         if (rows[r].less == 0 && claims > 0.035 * TRIALS)
             fail_msg("row %zu: %d of %d times something was seen that is not there", r, claims, TRIALS);
         if (reversed > 0.035 * TRIALS)

@@ -50,7 +50,17 @@ static struct measure_result found(double pm)
     return r;
 }
 
-static const double out_j = OUT * (2e-3 * 30 + 6e-3 * 90);
+static const double out_j = OUT * (2e-3 * 30 + 6e-3 * 90), token_j = LAYERS * (2e-3 * 30 + 6e-3 * 90) + 20e-3 * 60;
+
+/* A machine that was warmer by a factor then: shares are the same. */
+static struct profile_difference saved(double j, double pm_j, double warmer)
+{
+    return (struct profile_difference){.rounds = 6,
+                                       .j = {warmer * token_j, warmer * (token_j - j)},
+                                       .less_j = warmer * j,
+                                       .share = j / token_j,
+                                       .share_pm = pm_j / token_j};
+}
 
 static void an_interval_holds_the_truth(void **state)
 {
@@ -72,8 +82,8 @@ static void an_interval_holds_the_truth(void **state)
             double saved_pm = rows[i].saved_pm * out_j, idle_w = rows[i].idle_w * draw_normal(&g);
             for (int k = 0; k < MEASURE_REST; k++)
                 r.energy_j[k] += r.scatter_j[k] / 1.96 * draw_normal(&g) + idle_w * r.unit_s[k];
-            struct profile_difference d = {.rounds = 6, .less_pm = saved_pm};
-            d.less_j = rows[i].truth * out_j + saved_pm / 1.96 * draw_normal(&g);
+            struct profile_difference d =
+                saved(rows[i].truth * out_j + saved_pm / 1.96 * draw_normal(&g), saved_pm, n % 2 ? 1 : 1.2);
             layers_check(m, &r, OUT, &d, rows[i].idle_w, &c);
             holds += fabs(c.ratio - rows[i].truth) <= c.ratio_pm;
             most += c.verdict == rows[i].most;
@@ -87,7 +97,7 @@ static void an_interval_holds_the_truth(void **state)
 static void what_cannot_be_compared_is_not(void **state)
 {
     struct measure *m = measured();
-    struct profile_difference d = {.rounds = 6, .less_j = out_j, .less_pm = 0.01 * out_j}, none = {.rounds = 1};
+    struct profile_difference d = saved(out_j, 0.01 * out_j, 1), none = {.rounds = 1};
     struct measure_result r = found(0.01), by_time = r, unknown = r;
     struct layers_check c;
     (void)state;
@@ -115,11 +125,13 @@ static void what_cannot_be_compared_is_not(void **state)
 static void a_layer_has_its_own_seconds(void **state)
 {
     struct measure *m = measured();
-    struct profile_difference d = {.rounds = 6, .less_j = 1, .less_pm = 0.1};
+    struct profile_difference d = saved(1, 0.1, 1);
     struct measure_result r = found(0.01);
     struct layers_check c;
     (void)state;
-    m->phases[MEASURE_DECODE].layers[LAYERS].s[WIRE_FFN][0] *= 2;
+    struct measure_times *last = &m->phases[MEASURE_DECODE].layers[LAYERS], *other = last - 1;
+    last->s[WIRE_FFN][0] *= 2;
+    other->s[WIRE_FFN][0] = 0;
     layers_check(m, &r, 1, &d, 0, &c);
     assert_near(c.told_j, 2e-3 * 30 + 12e-3 * 90, 1e-9);
     release(m);
