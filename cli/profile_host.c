@@ -14,6 +14,9 @@
 #define TEXT_BYTES   ((size_t)32 << 10) /* of a question */
 #define TEXT_MOST    ((size_t)1 << 20)  /* of one whose prompt is longer */
 
+static const char *const names[MEASURE_WORKS] = {
+    [MEASURE_TOKENISE] = "tokenise", [MEASURE_SAMPLE] = "sample", [MEASURE_DETOKENISE] = "detokenise"};
+
 /* As much of a text as there is room for, in whole characters. */
 static void add_text(struct jl_buf *b, const char *text, size_t n, size_t most)
 {
@@ -97,7 +100,7 @@ static enum joulet_status keep(struct profiling *x, enum measure_work work, joul
     session_window(&x->s, "host", from, to, x->s.idle, false);
     if (r->n_windows > before)
         e = host_energy(&r->windows[before].energy, &x->host.cpu);
-    profile_span(x, "replay", jl_s(from - x->s.run.start_ns), jl_s(to - x->s.run.start_ns));
+    profile_span(x, names[work], jl_s(from - x->s.run.start_ns), jl_s(to - x->s.run.start_ns));
     profile_power_add(x);
     if (!isfinite(e.net_j) || !isfinite(e.net_pm_j))
         return jl_fail(err, JOULET_NO_DATA, "no energy above idle is known of that time");
@@ -148,8 +151,6 @@ void profile_host(struct profiling *x)
 
 void profile_host_record(struct profiling *x)
 {
-    static const char *const names[MEASURE_WORKS] = {
-        [MEASURE_TOKENISE] = "tokenise", [MEASURE_SAMPLE] = "sample", [MEASURE_DETOKENISE] = "detokenise"};
     for (int i = 0; i < MEASURE_WORKS; i++) {
         const struct host_loop *l = &x->host.loops[i];
         struct run_profile_host row = {.seconds = l->seconds, .tokens = x->host.tokens[i]};

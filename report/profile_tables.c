@@ -72,14 +72,15 @@ static void total_row(struct grid *g, const struct profiled_view *v)
     grid_add(g, TONE_STRONG, cells);
 }
 
-/* What disappears in the noise is no finding. */
+/* What disappears in the noise is no finding. Of host work that is the matter of the power that it was given: its loop can be
+ * long enough, and little of it that work. */
 static void unresolved_phases(const struct profiled_view *v)
 {
     struct jl_buf names;
     jl_buf_init(&names, 1024);
     for (size_t i = 0; i < v->p->n_phases; i++) {
         const struct run_profile_phase *x = &v->p->phases[i];
-        if (x->joules <= (isnan(x->joules_pm) ? 0 : x->joules_pm))
+        if (!x->power_of[0] && x->joules <= (isnan(x->joules_pm) ? 0 : x->joules_pm))
             jl_buf_printf(&names, "%s%s", names.len ? ", " : "", x->name);
     }
     char *text = names.len
