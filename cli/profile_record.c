@@ -166,14 +166,15 @@ static void note_host(struct filling *f)
     const char *why = x->host.why.message[0]     ? x->host.why.message
                       : profile_attaches(x->cli) ? "nothing is sent to an engine that is attached to"
                                                  : "the profile was interrupted";
+    const char *what = x->host.loops[MEASURE_TOKENISE].seconds > 0 ? "detokenising" : "host work"; /* one after the other */
     if (f->host_seen && f->host_unknown)
         run_profile_note(&x->p, "host work was not run by itself, so its energy is not known and is in prefill and decode: %s",
                          why);
     else if (f->host_seen && x->host.why.message[0])
         run_profile_note(&x->p,
-                         "host work was not run by itself, so its seconds have the power of the rest of their phase, or of other "
+                         "%s was not run by itself, so its seconds have the power of the rest of the phase, or of other "
                          "such work: %s",
-                         why);
+                         what, why);
 }
 
 static void add_phases(struct filling *f)

@@ -169,7 +169,7 @@ static void must_have_sampled(const struct run_profile *p)
     assert_true(x->joules_pm > 0 && isnan(x->limit_j));
     assert_true(fabs(x->joules - truth) <= fmax(0.1 * truth, x->joules_pm));
     assert_int_equal(p->n_host, 0);
-    assert_true(has_note(p, "the power of the rest of their phase"));
+    assert_true(has_note(p, "host work was not run by itself, so its seconds have the power of the rest of the phase"));
     assert_true(has_note(p, "refused /tokenize (HTTP 404)"));
 }
 
