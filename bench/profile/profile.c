@@ -39,8 +39,8 @@ static const struct row rows[] = {
 
 struct tally {
     size_t n, by_time;
-    double sum[KINDS], squares[KINDS], holds[KINDS]; /* of relative errors; of limits or intervals that hold */
-    double errors[KINDS][RUNS_MAX];                  /* without sign */
+    double sum[KINDS], squares[KINDS], holds[KINDS];       /* of relative errors; of limits or intervals that hold */
+    double errors[KINDS][RUNS_MAX], half[KINDS][RUNS_MAX]; /* without sign; half of the interval */
     double worst_closure, condition, time_error2[KINDS];
 };
 
@@ -91,6 +91,7 @@ static void note(struct tally *t, const struct run *r, const struct joulet_compo
         bool small = r->token_s[k] < SMALL * token_s;
         t->sum[k] += error;
         t->errors[k][at] = fabs(error);
+        t->half[k][at] = 2 * c->shares.u_j[k] / r->true_j[k];
         t->squares[k] += error * error;
         t->time_error2[k] += by_time * by_time;
         t->holds[k] += small ? c->limit_j[k] >= r->true_j[k] : fabs(c->shares.energy_j[k] - r->true_j[k]) <= 2 * c->shares.u_j[k];
@@ -167,7 +168,8 @@ static bool print_figure(const struct row *row, const struct model *m, const cha
 }
 
 struct figures {
-    double rms[KINDS], bias[KINDS], p95[KINDS], hold[KINDS], spread[KINDS], by_time[KINDS], closure, condition, fell_back; /* % */
+    double rms[KINDS], bias[KINDS], p95[KINDS], hold[KINDS], spread[KINDS], by_time[KINDS], half[KINDS], closure, condition,
+        fell_back; /* % */
 };
 
 static int ascending(const void *a, const void *b)
@@ -187,6 +189,8 @@ static void figures_of(struct tally *t, struct figures *f)
         f->spread[k] = 100 * sqrt(variance) / (1 + mean); /* the engine's own wandering is no error */
         f->by_time[k] = 100 * sqrt(t->time_error2[k] / n);
         qsort(t->errors[k], t->n, sizeof t->errors[k][0], ascending);
+        qsort(t->half[k], t->n, sizeof t->half[k][0], ascending);
+        f->half[k] = 100 * t->half[k][t->n / 2];
         f->p95[k] = 100 * t->errors[k][(size_t)ceil(PERCENTILE * n) - 1];
     }
     f->closure = 100 * t->worst_closure;
@@ -240,7 +244,8 @@ static void print_row(const struct row *row, const struct model *m, const struct
         if (m->share[k] < SMALL)
             printf(" limit, holds %.0f %% |", f->hold[k]);
         else
-            printf(" %.1f (%+.1f), %.1f, cv %.1f, %.0f %% |", f->rms[k], f->bias[k], f->p95[k], f->spread[k], f->hold[k]);
+            printf(" %.2f (%+.2f), %.2f, cv %.2f, +- %.2f, %.0f %% |", f->rms[k], f->bias[k], f->p95[k], f->spread[k], f->half[k],
+                   f->hold[k]);
     printf(" %.1f | %.1f | %.0f |\n", f->closure, f->condition, f->fell_back);
 }
 

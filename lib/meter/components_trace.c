@@ -1,7 +1,7 @@
 /* components_trace.c - from a trace and the stretches of components to joules by component: one equation for each reading, the
  * lag that fits best, and whether the outcome may be believed (8.2, 8.3). */
 #include "lib/base/base.h"
-#include "lib/stats/regress.h"
+#include "lib/meter/components.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -16,34 +16,31 @@
 #define SETTLED       10.0 /* time constants */
 #define FAST          0.1  /* of a reading: a rise that is longer changes what is read */
 #define HALVINGS      6
-#define PIECES        20 /* of the time, for scatter that is alike in neighbouring readings */
+#define NEARER        3   /* fits, each at the delay that the one before found */
+#define SMALL_STEP    0.1 /* of what is not known of a delay, for slopes */
 #define UNUSED        (JOULET_SAMPLE_FAILED | JOULET_SAMPLE_LATE | JOULET_SAMPLE_LAST)
 
-/* One reading: net energy of its window, on the clock of the sensor. */
-struct reading {
-    double from_s, to_s, net_j;
-};
 struct readings {
-    struct reading *each;
+    struct components_reading *each;
     size_t n;
     double *seconds; /* [n * kinds] */
 };
 
 /* ---- readings -------------------------------------------------------------------------------------------------------- */
 
-static bool counter_reading(const struct joulet_sample *a, const struct joulet_sample *b, struct reading *r)
+static bool counter_reading(const struct joulet_sample *a, const struct joulet_sample *b, struct components_reading *r)
 {
     if (b->flags & JOULET_SAMPLE_RESET)
         return false;
-    *r = (struct reading){(double)a->t_ns * 1e-9, (double)b->t_ns * 1e-9, (double)(b->value - a->value) * 1e-6};
+    *r = (struct components_reading){(double)a->t_ns * 1e-9, (double)b->t_ns * 1e-9, (double)(b->value - a->value) * 1e-6, 0};
     return r->to_s > r->from_s;
 }
 
 static bool power_reading(const struct joulet_channel *ch, const struct joulet_sample *a, const struct joulet_sample *b,
-                          struct reading *r)
+                          struct components_reading *r)
 {
     double to = (double)b->t_ns * 1e-9, from = ch->contiguous ? (double)a->t_ns * 1e-9 : to - ch->window_s;
-    *r = (struct reading){from, to, (double)b->value * 1e-6 * (to - from)};
+    *r = (struct components_reading){from, to, (double)b->value * 1e-6 * (to - from), (double)b->hw_ns * 1e-9};
     return to > from;
 }
 
@@ -55,7 +52,7 @@ static bool take_readings(const struct joulet_components_in *in, struct readings
                              .seconds = malloc((t->n + 1) * in->kinds * sizeof *out->seconds)};
     for (size_t i = 0; i < t->n && out->each && out->seconds; i++) {
         const struct joulet_sample *s = &t->samples[i];
-        struct reading r;
+        struct components_reading r;
         if (s->flags & UNUSED) {
             last = s->flags & JOULET_SAMPLE_RESET ? NULL : last;
             continue;
@@ -139,44 +136,6 @@ static void fill_seconds(const struct joulet_components_in *in, struct readings 
     }
 }
 
-/* ---- scatter ----------------------------------------------------------------------------------------------------------- */
-
-/* Power wanders over many readings, so that neighbouring residuals are alike and their number promises too much. Residuals are
- * taken together by piece of the time: (X'X)^-1 sum_g (X_g'e_g)(X_g'e_g)' (X'X)^-1. The larger of both is kept. */
-static void widen(const struct joulet_components_in *in, const struct readings *r, struct joulet_component_powers *p)
-{
-    size_t pieces = r->n < PIECES ? r->n : PIECES, n = in->kinds;
-    double sum[JL_TERMS_MAX][JL_TERMS_MAX] = {{0}};
-    struct jl_equations e;
-    struct jl_regression all;
-    jl_equations_init(&e, n);
-    for (size_t i = 0; i < r->n; i++)
-        jl_equations_add(&e, r->seconds + i * n, r->each[i].net_j, 1);
-    if (pieces < 2 || !jl_least_squares(&e, &all))
-        return;
-    for (size_t g = 0; g < pieces; g++) {
-        double score[JL_TERMS_MAX] = {0};
-        for (size_t i = g * r->n / pieces; i < (g + 1) * r->n / pieces; i++) {
-            double left = r->each[i].net_j;
-            for (size_t c = 0; c < n; c++)
-                left -= p->power_w[c] * r->seconds[i * n + c];
-            for (size_t c = 0; c < n; c++)
-                score[c] += left * r->seconds[i * n + c];
-        }
-        for (size_t a = 0; a < n; a++)
-            for (size_t b = 0; b < n; b++)
-                sum[a][b] += score[a] * score[b];
-    }
-    double few = (double)pieces / (double)(pieces - 1);
-    for (size_t c = 0; c < n; c++) {
-        double variance = 0;
-        for (size_t a = 0; a < n; a++)
-            for (size_t b = 0; b < n; b++)
-                variance += all.cov[c][a] * sum[a][b] * all.cov[b][c];
-        p->u_w[c] = fmax(p->u_w[c], sqrt(fmax(0, variance * few)));
-    }
-}
-
 /* ---- lag and rise -----------------------------------------------------------------------------------------------------------
  */
 
@@ -227,14 +186,19 @@ static void refine(struct search *s, double lag_step_s, double tau_step_s)
     }
 }
 
-/* Of the delays that are possible, that of least residual; the fit there. Long readings see no difference between a lag and a
- * rise, and get the lag alone. */
+/* Long readings see no difference between a lag and a rise, and get the lag alone. */
+static bool sees_rise(const struct joulet_channel *ch, const struct readings *r)
+{
+    return ch->rise_s > FAST * (r->each[0].to_s - r->each[0].from_s);
+}
+
+/* Of the delays that are possible, that of least residual; the fit there. */
 static void search_delay(struct search *s)
 {
     const struct joulet_channel *ch = &s->in->trace->channel;
-    bool sees_rise = ch->rise_s > FAST * (s->r->each[0].to_s - s->r->each[0].from_s);
-    double step = ch->u_lag_s / LAG_STEP, rise = sees_rise ? ch->rise_s : 0;
-    int span = step > 0 ? (int)(LAG_SPAN * LAG_STEP) : 0, late = step > 0 && !sees_rise ? (int)ceil(2 * ch->rise_s / step) : 0;
+    bool rises = sees_rise(ch, s->r);
+    double step = ch->u_lag_s / LAG_STEP, rise = rises ? ch->rise_s : 0;
+    int span = step > 0 ? (int)(LAG_SPAN * LAG_STEP) : 0, late = step > 0 && !rises ? (int)ceil(2 * ch->rise_s / step) : 0;
     s->tau_max_s = 2 * rise;
     for (int k = -span; k <= span + late; k++)
         try_delay(s, ch->lag_s + k * step, rise);
@@ -264,6 +228,64 @@ static enum joulet_status best_delay(const struct joulet_components_in *in, stru
     return jl_ok(err);
 }
 
+/* ---- powers and delay together ------------------------------------------------------------------------------------------- */
+
+/* What the fit says of each reading, times a factor. */
+static void add_fitted(const struct readings *r, const double *power_w, size_t kinds, double factor, double *to)
+{
+    for (size_t i = 0; i < r->n; i++)
+        for (size_t c = 0; c < kinds; c++)
+            to[i] += factor * power_w[c] * r->seconds[i * kinds + c];
+}
+
+/* How that changes with one of lag and rise, of which the other step is 0; to one side only where the rise would be negative. */
+static void find_slope(const struct joulet_components_in *in, struct readings *r, const struct joulet_components *c, double lag_s,
+                       double rise_s, double *slope)
+{
+    double step = lag_s + rise_s, low = c->rise_s < rise_s ? 0 : 1;
+    memset(slope, 0, r->n * sizeof *slope);
+    fill_seconds(in, r, c->lag_s + lag_s, c->rise_s + rise_s);
+    add_fitted(r, c->powers.power_w, in->kinds, 1 / step / (1 + low), slope);
+    fill_seconds(in, r, c->lag_s - low * lag_s, c->rise_s - low * rise_s);
+    add_fitted(r, c->powers.power_w, in->kinds, -1 / step / (1 + low), slope);
+}
+
+/* The rows at the delay of `out`, with the slopes of what is not known of it. */
+static void find_rows(const struct joulet_components_in *in, struct readings *r, const struct joulet_components *out, double *lag,
+                      double *rise, struct components_rows *rows)
+{
+    const struct joulet_channel *ch = &in->trace->channel;
+    *rows = (struct components_rows){.each = r->each, .n = r->n, .kinds = in->kinds, .seconds = r->seconds, .idle_w = in->idle_w};
+    if (ch->u_lag_s > 0) {
+        find_slope(in, r, out, SMALL_STEP * ch->u_lag_s, 0, lag);
+        rows->slope[COMPONENTS_LAG] = lag;
+    }
+    if (ch->u_lag_s > 0 && sees_rise(ch, r)) {
+        find_slope(in, r, out, 0, SMALL_STEP * ch->rise_s, rise);
+        rows->slope[COMPONENTS_RISE] = rise;
+    }
+    fill_seconds(in, r, out->lag_s, out->rise_s);
+}
+
+static enum joulet_status refine_all(const struct joulet_components_in *in, struct readings *r, struct joulet_components *out,
+                                     struct joulet_error *err)
+{
+    const struct joulet_channel *ch = &in->trace->channel;
+    double *lag = malloc(r->n * sizeof *lag), *rise = malloc(r->n * sizeof *rise), shift_s[COMPONENTS_SLOPES];
+    bool room = lag && rise;
+    for (int i = 1; room; i++) {
+        struct components_rows rows;
+        find_rows(in, r, out, lag, rise, &rows);
+        if (!components_refine(&rows, &out->powers, shift_s) || i == NEARER)
+            break;
+        out->lag_s += fmax(-ch->u_lag_s, fmin(ch->u_lag_s, shift_s[COMPONENTS_LAG]));
+        out->rise_s = fmin(fmax(0, out->rise_s + shift_s[COMPONENTS_RISE]), 2 * ch->rise_s);
+    }
+    free(lag);
+    free(rise);
+    return room ? jl_ok(err) : jl_fail(err, JOULET_MEMORY, "out of memory for %zu readings of a sensor", r->n);
+}
+
 /* ---- what was measured ------------------------------------------------------------------------------------------------- */
 
 static bool unmodified(const struct joulet_components_in *in, double from, double to, size_t *at)
@@ -288,7 +310,7 @@ static struct compared compare(const struct joulet_components_in *in, const stru
     double energy_j = 0, fitted_j = 0, time_s = 0, rise_s = in->unmodified ? in->trace->channel.rise_s : 0;
     size_t at = 0;
     for (size_t i = 0; i < r->n; i++) {
-        const struct reading *x = &r->each[i];
+        const struct components_reading *x = &r->each[i];
         if (!all && !unmodified(in, x->from_s - c->lag_s - rise_s, x->to_s - c->lag_s, &at))
             continue;
         energy_j += x->net_j;
@@ -385,9 +407,10 @@ static enum joulet_status measure(const struct joulet_components_in *in, struct 
     enum joulet_status status = best_delay(in, r, out, err);
     if (status != JOULET_OK)
         return status;
+    status = refine_all(in, r, out, err);
+    if (status != JOULET_OK)
+        return status;
     struct compared plain = compare(in, r, out, false);
-    if (r->n > in->kinds)
-        widen(in, r, &out->powers);
     out->windows = r->n;
     joulet_components_of(&out->powers, in->token_s, in->kinds, fitted_token_j(in, out) / plain.closure, &out->shares);
     out->reason = judge(in, r, out, &plain);

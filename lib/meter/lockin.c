@@ -7,6 +7,26 @@
 #define OF_A_TOKEN  1.0   /* repeats of a kind take so much of a token's time */
 #define SEGMENT_MIN 0.030 /* s */
 #define READINGS    4     /* of the sensor, in a segment */
+#define OUT_OF_STEP 0.1   /* of a token, from one reading to the next at least */
+#define MORE        1.6   /* repeats for that, over what would be enough: at most, and one */
+
+/* Windows that cover a part of the time, such as 25 of 100 ms, see the same part of each token where a reading takes as long as
+ * one token or two, and never see the rest of it. */
+static bool in_step(double token_s, double reading_s)
+{
+    double tokens = reading_s / token_s;
+    return tokens >= 0.5 && tokens < 4.5 && fabs(tokens - round(tokens)) < OUT_OF_STEP;
+}
+
+static int repeats_of(double kind_s, double whole_s, double reading_s)
+{
+    int enough = (int)fmin(fmax(round(OF_A_TOKEN * whole_s / kind_s), 1), JOULET_REPEATS_MAX);
+    int most = (int)fmin(MORE * enough + 1, JOULET_REPEATS_MAX);
+    for (int k = enough; k <= most; k++)
+        if (!in_step(whole_s + k * kind_s, reading_s))
+            return k;
+    return enough;
+}
 
 void joulet_lockin_plan(const double *token_s, const bool *can, size_t kinds, double reading_s, struct joulet_lockin *out)
 {
@@ -18,8 +38,7 @@ void joulet_lockin_plan(const double *token_s, const bool *can, size_t kinds, do
     for (size_t c = 0; c < kinds && c < JOULET_COMPONENTS_MAX; c++) {
         if (!can[c] || !(token_s[c] > 0))
             continue;
-        double k = round(OF_A_TOKEN * whole_s / token_s[c]);
-        out->repeats[c] = (int)fmin(fmax(k, 1), JOULET_REPEATS_MAX);
+        out->repeats[c] = repeats_of(token_s[c], whole_s, reading_s);
         segments++;
     }
     out->block_s = (double)segments * out->segment_s;

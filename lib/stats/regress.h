@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define JL_TERMS_MAX 8
+#define JL_TERMS_MAX 16
 
 /* Sums over equations; older ones can be made to count less. */
 struct jl_equations {

@@ -16,11 +16,14 @@ static const double ones[KINDS] = {1, 1, 1, 1};
 
 struct line {
     struct joulet_stretch *stretches, spans[512];
+    double drawn_j[KINDS], drawn_s[KINDS]; /* net, without repeats */
+    bool repeating;
     double *t_s, *e_j; /* where the power changes, and the energy until then */
     double *w;
     size_t n_stretches, n_spans, n;
     double now_s;
     uint64_t seed;
+    double wander, wanders, drift; /* of the power just now; standard deviation within 50 ms; within a minute */
 };
 
 static void line_init(struct line *l)
@@ -57,10 +60,23 @@ static void power(struct line *l, double w)
     l->w[l->n++] = w;
 }
 
+/* Of everything, idle power too. */
+static double wandering(struct line *l, double d)
+{
+    double kept = exp(-d / .05), sum = -6;
+    for (int i = 0; i < 12 && l->wanders > 0; i++)
+        sum += chance(l);
+    l->wander = l->wanders > 0 ? kept * l->wander + l->wanders * sqrt(1 - kept * kept) * sum : 0;
+    return 1 + l->wander + l->drift * sin(l->now_s / 10 + (double)l->seed * 1e-19);
+}
+
 static void stretch(struct line *l, size_t kind, double d, double factor)
 {
     d *= .95 + .1 * chance(l);
-    power(l, IDLE_W + net_w[kind] * factor);
+    double gross_w = (IDLE_W + net_w[kind] * factor) * wandering(l, d);
+    power(l, gross_w);
+    l->drawn_j[kind] += l->repeating ? 0 : (gross_w - IDLE_W) * d;
+    l->drawn_s[kind] += l->repeating ? 0 : d;
     if (kind != REST)
         l->stretches[l->n_stretches++] = (struct joulet_stretch){kind, l->now_s, l->now_s + d};
     l->now_s += d;
@@ -74,8 +90,10 @@ static void token(struct line *l, size_t kind, int repeats, double factor)
         stretch(l, B, token_s[B] / LAYERS, factor);
     }
     stretch(l, C, token_s[C], factor);
+    l->repeating = true;
     for (int i = 0; i < repeats; i++)
         stretch(l, kind, token_s[kind], factor);
+    l->repeating = false;
     stretch(l, REST, token_s[REST] / 2, factor);
 }
 
@@ -170,6 +188,54 @@ static void assert_known(const struct joulet_components *c, double tolerance, do
     }
 }
 
+/* ---- intervals -------------------------------------------------------------------------------------------------------- */
+
+/* Power that wanders by 2 % and drifts by 3 %, as on real machines: how many of 100 intervals hold, and their standard
+ * uncertainty over the error, each the root of its mean square. */
+static void hold_of(double window_s, double length_s, uint64_t profiles, double *holds, double *wide)
+{
+    double squares = 0, errors = 0, held = 0;
+    for (uint64_t i = 0; i < profiles; i++) {
+        struct line l;
+        struct joulet_components c;
+        line_init(&l);
+        l.seed += i;
+        l.wanders = .02;
+        l.drift = .03;
+        locked_in(&l, length_s, fmax(window_s, .1), 1);
+        struct joulet_trace t = trace_of(&l, .1, window_s, .013);
+        struct joulet_components_in in = input(&l, &t, true);
+        measure(&in, &c);
+        for (size_t k = A; k <= C; k++) {
+            double drawn_j = l.drawn_j[k] / l.drawn_s[k] * token_s[k];
+            double error = c.shares.energy_j[k] / drawn_j - 1, half = 2 * c.shares.u_j[k] / drawn_j;
+            held += fabs(error) <= half;
+            errors += error * error;
+            squares += half * half / 4;
+        }
+        joulet_trace_release(&t);
+        line_release(&l);
+    }
+    *holds = 100 * held / ((double)profiles * (C + 1));
+    *wide = sqrt(squares / errors);
+}
+
+static void intervals_hold(void **state)
+{
+    static const struct {
+        double window_s, length_s;
+        uint64_t profiles;
+    } rows[] = {{0, 10, 100}, {.025, 10, 100}, {1, 40, 60}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        double holds, wide;
+        hold_of(rows[i].window_s, rows[i].length_s, rows[i].profiles, &holds, &wide);
+        print_message("  window of %g s: %.1f %% hold, %.2f times as wide as they had to be\n", rows[i].window_s, holds, wide);
+        assert_true(holds >= 90);
+        assert_true(wide < 1.5);
+    }
+}
+
 /* ---- the plan ------------------------------------------------------------------------------------------------------------ */
 
 static void plans(void **state)
@@ -190,6 +256,14 @@ static void plans(void **state)
     assert_int_equal(p.repeats[0], 1);
     assert_int_equal(p.repeats[1], 0); /* what takes no time is not repeated */
     assert_near(p.segment_s, .03, 1e-12);
+    /* 50 ms and as much again would be as long as a reading, whose windows then were at the same place in each token. */
+    joulet_lockin_plan((const double[]){.0125, .020, .010, .005, .0025}, can, 5, .1, &p);
+    assert_int_equal(p.repeats[0], 5);
+    assert_int_equal(p.repeats[1], 4);
+    assert_int_equal(p.repeats[2], 7);
+    assert_int_equal(p.repeats[3], 13);
+    joulet_lockin_plan((const double[]){.0125, .020, .010, .005, .0025}, can, 5, .001, &p);
+    assert_int_equal(p.repeats[0], 4); /* each token has many readings */
 }
 
 static void orders(void **state)
@@ -442,6 +516,7 @@ static void alone_beside_what_was_found(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(intervals_hold),
         cmocka_unit_test(plans),
         cmocka_unit_test(orders),
         cmocka_unit_test(plain_tokens_and_a_fast_counter),
