@@ -272,11 +272,11 @@ static double believable_stop_s(const struct measure *m, double stop_s)
     return stop_s;
 }
 
-static void add_kind(struct filling *f, enum measure_phase phase, int layer, enum wire_kind kind, double units)
+/* `scale`: from seconds of its layers to those of the record. */
+static void add_kind(struct filling *f, enum measure_phase phase, int layer, enum wire_kind kind, double units, double scale)
 {
-    const struct measure_of_phase *p = &f->x->m->phases[phase];
-    const struct measure_times *t = &p->layers[layer];
-    double sum_s = 0, own_s = 0, scale = units / p->layer_units;
+    const struct measure_times *t = &f->x->m->phases[phase].layers[layer];
+    double sum_s = 0, own_s = 0;
     for (int part = 0; part < WIRE_PARTS; part++) {
         sum_s += t->s[kind][part];
         own_s += without_stops(f, t, kind, part);
@@ -306,7 +306,7 @@ static void add_rest(struct filling *f, enum measure_phase phase, double units)
     const struct measure *m = f->x->m;
     const struct measure_of_phase *p = &m->phases[phase];
     const struct measure_result *r = &f->of[phase];
-    double named_s = 0, scale = units / p->layer_units;
+    double named_s = 0, scale = units * measure_layers_scale(m, phase, MEASURE_REST);
     for (int kind = WIRE_EMBEDDING; kind < WIRE_KINDS; kind++)
         for (int part = 0; part < WIRE_PARTS && measure_kind_of((enum wire_kind)kind) == MEASURE_REST; part++)
             for (int layer = 0; layer <= m->layers; layer++)
@@ -324,11 +324,14 @@ static void add_rows(struct filling *f, enum measure_phase phase, double units)
 {
     const struct measure *m = f->x->m;
     const struct measure_of_phase *p = &m->phases[phase];
+    double scale[MEASURE_KINDS];
     if (!p->layers || !(p->layer_units > 0) || !(units > 0))
         return;
+    for (int k = 0; k < MEASURE_KINDS; k++)
+        scale[k] = units * measure_layers_scale(m, phase, (enum measure_kind)k);
     for (int layer = 0; layer <= m->layers; layer++)
         for (int kind = WIRE_EMBEDDING; kind < WIRE_KINDS; kind++)
-            add_kind(f, phase, layer, (enum wire_kind)kind, units);
+            add_kind(f, phase, layer, (enum wire_kind)kind, units, scale[measure_kind_of((enum wire_kind)kind)]);
     add_rest(f, phase, units);
 }
 

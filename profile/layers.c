@@ -14,7 +14,7 @@ static double seconds_in(const struct measure *m, enum measure_kind kind, int fr
         for (int k = WIRE_EMBEDDING; k < WIRE_KINDS; k++)
             for (int part = 0; part < WIRE_PARTS && measure_kind_of((enum wire_kind)k) == kind; part++)
                 s += p->layers[layer].s[k][part];
-    return s / p->layer_units;
+    return s * measure_layers_scale(m, MEASURE_DECODE, kind);
 }
 
 /* Share of a token's energy that lies in the layers from `from` (1: the first), and half of its interval without the gain. Kinds

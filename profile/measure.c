@@ -188,9 +188,10 @@ static void take_pending(struct measure *m, const struct profile_step *s, uint32
 {
     struct measure_of_phase *p = &m->phases[phase];
     bool regress = m->keeping && (m->pass == m->source || (phase == MEASURE_PREFILL && counts(m)));
+    bool timed = !again && s->watched == s->graphs && s->graphs && counts(m);
     size_t left = 0;
     regress = regress && fits(m, p, s);
-    if (!again && s->watched == s->graphs && s->graphs)
+    if (timed)
         p->layer_units += phase == MEASURE_DECODE ? (double)s->decoded : !m->prefill_from_ns;
     for (size_t i = 0; i < m->n_pending; i++) {
         const struct ring_record *r = &m->pending[i];
@@ -209,7 +210,7 @@ static void take_pending(struct measure *m, const struct profile_step *s, uint32
             continue;
         }
         kind_s[kind] += seconds;
-        if (again || s->watched < s->graphs)
+        if (!timed)
             continue;
         p->first_s[kind] += seconds;
         p->first_n[kind]++;
@@ -225,6 +226,21 @@ static void drop_pending(struct measure *m, uint32_t thread)
         if (m->pending[i].thread != thread)
             m->pending[left++] = m->pending[i];
     m->n_pending = left;
+}
+
+double measure_layers_scale(const struct measure *m, enum measure_phase phase, enum measure_kind kind)
+{
+    const struct measure_of_phase *p = &m->phases[phase];
+    double sum_s = 0;
+    if (!p->layers || !(p->layer_units > 0))
+        return 0;
+    if (kind == MEASURE_REST)
+        return 1 / p->layer_units;
+    for (int layer = 0; layer <= m->layers; layer++)
+        for (int k = WIRE_EMBEDDING; k < WIRE_KINDS; k++)
+            for (int part = 0; part < WIRE_PARTS && measure_kind_of((enum wire_kind)k) == kind; part++)
+                sum_s += p->layers[layer].s[k][part];
+    return sum_s > 0 && p->units > 0 ? p->kind_s[kind] / p->units / sum_s : 0;
 }
 
 static size_t bucket_of(uint32_t position)

@@ -27,6 +27,10 @@ static struct measure *measured(void)
         p->layers[i].s[WIRE_FFN][0] = 6e-3 * p->layer_units;
     }
     p->layers[0].s[WIRE_HEAD][0] = 20e-3 * p->layer_units;
+    p->units = p->layer_units;
+    p->kind_s[MEASURE_ATTENTION] = LAYERS * 2e-3 * p->units;
+    p->kind_s[MEASURE_FFN] = LAYERS * 6e-3 * p->units;
+    p->kind_s[MEASURE_HEAD] = 20e-3 * p->units;
     return m;
 }
 

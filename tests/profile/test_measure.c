@@ -139,6 +139,39 @@ static void a_step_beyond_all_room_counts_nowhere(void **state)
     measure_close(e.m);
 }
 
+static void slow_step(struct engine *e, int slower)
+{
+    int64_t from = e->now;
+    for (int i = 0; i < LAYERS; i++) {
+        stretch(e, WIRE_ATTENTION, i, slower * PART_NS, 20, false);
+        stretch(e, WIRE_FFN, i, PART_NS, 40, false);
+    }
+    end_step(e, from);
+}
+
+/* Steps of passes that count nowhere, and the last one of an answer, whose end nobody saw, are as slow as they like: the seconds
+ * of the layers are those of the tokens whose energy is told. */
+static void layers_sum_to_their_kind(void **state)
+{
+    struct engine e = begin(MEASURE_WATCHED);
+    const struct measure_of_phase *d = &e.m->phases[MEASURE_DECODE];
+    double sum_s = 0, scale = 0;
+    (void)state;
+    measure_from(e.m, MEASURE_WATCHED);
+    for (int pass = 0; pass < 4; pass++) {
+        measure_begin(e.m, pass % 2 ? MEASURE_WATCHED : MEASURE_PAIRED, e.now);
+        for (int i = 0; i < 5; i++)
+            slow_step(&e, pass % 2 && i < 4 ? 1 : 9);
+        measure_end(e.m);
+    }
+    assert_true(d->units == 8 && d->layer_units == 10);
+    for (int layer = 0; layer <= e.m->layers; layer++)
+        sum_s += d->layers[layer].s[WIRE_ATTENTION][0];
+    scale = measure_layers_scale(e.m, MEASURE_DECODE, MEASURE_ATTENTION);
+    assert_true(fabs(sum_s * scale / (1e-9 * LAYERS * PART_NS) - 1) < 1e-9);
+    measure_close(e.m);
+}
+
 /* ---- nothing could be executed again ----------------------------------------------------------------------------------- */
 
 static void long_tokens(struct engine *e, int n, uint32_t segment)
@@ -221,9 +254,9 @@ static void a_pass_full_of_spans_keeps_its_begin(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(no_stretch_of_a_deep_model_is_lost),
-                                       cmocka_unit_test(a_step_beyond_all_room_counts_nowhere),
-                                       cmocka_unit_test(lockin_is_only_said_where_something_was_repeated),
-                                       cmocka_unit_test(a_pass_full_of_spans_keeps_its_begin)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_stretch_of_a_deep_model_is_lost), cmocka_unit_test(a_step_beyond_all_room_counts_nowhere),
+        cmocka_unit_test(layers_sum_to_their_kind), cmocka_unit_test(lockin_is_only_said_where_something_was_repeated),
+        cmocka_unit_test(a_pass_full_of_spans_keeps_its_begin)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
