@@ -43,11 +43,9 @@ static double told_share(const struct measure *m, const struct measure_result *r
 
 static enum layers_verdict judge(const struct layers_check *c)
 {
-    if (!isfinite(c->ratio) || !isfinite(c->ratio_pm))
+    if (!(c->ratio_pm <= LAYERS_PM_MOST))
         return LAYERS_UNTOLD;
-    if (fabs(c->ratio - 1) > fmax(c->ratio_pm, LAYERS_CLOSURE))
-        return LAYERS_DIFFERENT;
-    return c->ratio_pm <= LAYERS_PM_MOST ? LAYERS_ALIKE : LAYERS_UNTOLD;
+    return fabs(c->ratio - 1) <= fmax(c->ratio_pm, LAYERS_CLOSURE) ? LAYERS_ALIKE : LAYERS_DIFFERENT;
 }
 
 void layers_check(const struct measure *m, const struct measure_result *decode, int left_out, const struct profile_difference *d,

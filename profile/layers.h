@@ -11,7 +11,7 @@ enum layers_verdict {
     LAYERS_ALIKE,  /* they cost what the components say */
     LAYERS_DIFFERENT
 };
-#define LAYERS_PM_MOST 0.10 /* of the ratio: a wider interval shows nothing that agrees */
+#define LAYERS_PM_MOST 0.10 /* of the ratio: a wider interval tells nothing, also because a busy machine made it so */
 #define LAYERS_CLOSURE 0.05 /* by so much the sum of components may be off and is accepted (8.2) */
 struct layers_check {
     enum layers_verdict verdict;

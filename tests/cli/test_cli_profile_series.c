@@ -246,11 +246,12 @@ static void what_is_taken_away_costs_the_difference(void **state)
     all_hold(JL_COUNT(differences), different, costs_the_difference);
 }
 
-/* The last layer draws as the others, or 1.6 times as much: its rows have the power of all, and leaving it out tells. */
+/* The last layer draws as the others, or 1.6 times as much: its rows have the power of all, and leaving it out tells. How much
+ * more it is comes out near the truth only: the regression takes each kind to have one power. */
 static const struct {
     const char *last, *power;
-    double ratio;
-} lasts[] = {{NULL, "checked", 1}, {"SIM_LAST=1.6", "differs", 1.6 / ((SIM_LAYERS - 1 + 1.6) / SIM_LAYERS)}};
+    double ratio, tolerance;
+} lasts[] = {{NULL, "checked", 1, 0.05}, {"SIM_LAST=1.6", "differs", 1.6 / ((SIM_LAYERS - 1 + 1.6) / SIM_LAYERS), 0.15}};
 
 static struct one without_the_last(size_t i)
 {
@@ -269,7 +270,7 @@ static bool is_told(const struct run_profile *p, size_t i, char *why, size_t siz
     assert_true(h->layers_saved_j == saved->joules);
     assert_int_equal(h->layers_left_out, 1);
     return strcmp(h->layers_power, lasts[i].power) == 0 &&
-           fabs(h->layers_ratio - lasts[i].ratio) <= fmax(h->layers_ratio_pm, 0.05);
+           fabs(h->layers_ratio - lasts[i].ratio) <= fmax(h->layers_ratio_pm, lasts[i].tolerance);
 }
 
 static void a_layer_left_out_tells_whether_it_draws_as_the_others(void **state)
