@@ -32,7 +32,7 @@ static void set_share(struct profile_difference *d, const double *whole, const d
     d->share = d->less_j / d->j[0];
     for (size_t i = 0; i < n; i++)
         x[i] = (less[i] - d->share * whole[i]) / d->j[0];
-    d->share_pm = half(jl_mean_interval(x, n, idle * (d->less_s - d->share * d->s[0]) / d->j[0], NULL));
+    d->share_pm = half(jl_mean_interval(x, n, idle * fabs(d->less_s - d->share * d->s[0]) / d->j[0], NULL));
 }
 
 void profile_difference(const struct profile_answer *whole, const struct profile_answer *less, size_t n, double u_idle_w,

@@ -17,28 +17,44 @@ static double seconds_in(const struct measure *m, enum measure_kind kind, int fr
     return s * measure_layers_scale(m, MEASURE_DECODE, kind);
 }
 
-/* Share of a token's energy that lies in the layers from `from` (1: the first), and half of its interval without the gain. Kinds
- * that are too small to be shown have an estimate as well. */
-static double told_share(const struct measure *m, const struct measure_result *r, int from, double u_idle_w, double *pm)
+/* What the components say of the layers from `from` (1: the first) on. */
+struct told {
+    double share, pm; /* of a token's energy, and half of its interval without the gain */
+    double seconds;   /* of a token */
+};
+
+/* Kinds that are too small to be shown have an estimate as well. Least squares that gives one kind too much takes it from
+ * another: what lies in these layers and what lies beside them may be wrong by the same, so their scatters are added. */
+static struct told told_of(const struct measure *m, const struct measure_result *r, int from, double u_idle_w)
 {
-    double inside[MEASURE_KINDS] = {0}, j = 0, all_j = 0, pm2 = 0, idle = 0;
+    double inside[MEASURE_KINDS] = {0}, j = 0, all_j = 0, scatter2[2] = {0, 0}, idle = 0;
+    struct told t = {.seconds = 0};
     for (int k = 0; k < MEASURE_KINDS; k++) {
         if (!(r->unit_s[k] > 0))
             continue;
         inside[k] = k == MEASURE_REST ? 0 : seconds_in(m, (enum measure_kind)k, from) / r->unit_s[k];
+        t.seconds += inside[k] * r->unit_s[k];
         j += inside[k] * r->energy_j[k];
         all_j += r->energy_j[k];
     }
-    double share = j / all_j;
+    t.share = j / all_j;
     for (int k = 0; k < MEASURE_KINDS; k++) {
         if (!(r->unit_s[k] > 0))
             continue;
-        double slope = (inside[k] - share) / all_j;
-        pm2 += slope * slope * r->scatter_j[k] * r->scatter_j[k];
+        double slope = (inside[k] - t.share) / all_j, scatter = slope * r->scatter_j[k];
+        scatter2[slope < 0] += scatter * scatter;
         idle += slope * r->unit_s[k] * 2 * (isfinite(u_idle_w) ? u_idle_w : 0);
     }
-    *pm = hypot(sqrt(pm2), idle);
-    return share;
+    t.pm = hypot(sqrt(scatter2[0]) + sqrt(scatter2[1]), idle);
+    return t;
+}
+
+/* A layer costs time outside of its stretches too (its part of building and scheduling the graph), which leaving it out saves and
+ * its rows do not hold: at most what the rest draws, as a share of a token. */
+static double outside(const struct measure_result *r, const struct profile_difference *d, double told_s)
+{
+    double power_w = r->unit_s[MEASURE_REST] > 0 ? r->power_w[MEASURE_REST] : d->j[0] / d->s[0];
+    return d->less_s > told_s ? (d->less_s - told_s) * power_w / d->j[0] : 0;
 }
 
 static enum layers_verdict judge(const struct layers_check *c)
@@ -52,17 +68,16 @@ void layers_check(const struct measure *m, const struct measure_result *decode, 
                   double u_idle_w, struct layers_check *out)
 {
     const struct measure_of_phase *p = &m->phases[MEASURE_DECODE];
-    double told_pm;
     *out = (struct layers_check){.saved_j = NAN, .told_j = NAN, .ratio = NAN, .ratio_pm = NAN};
     if (!decode->known || decode->path == JOULET_COMPONENTS_TIME || !p->layers || !(p->layer_units > 0) || left_out < 1 ||
         left_out >= m->layers || d->rounds < 2)
         return;
-    double share = told_share(m, decode, m->layers - left_out + 1, u_idle_w, &told_pm);
+    struct told t = told_of(m, decode, m->layers - left_out + 1, u_idle_w);
     out->saved_j = d->less_j;
-    out->told_j = share * d->j[0];
-    if (share > 0) {
-        out->ratio = d->share / share;
-        out->ratio_pm = hypot(d->share_pm, out->ratio * told_pm) / share;
+    out->told_j = t.share * d->j[0];
+    if (t.share > 0) {
+        out->ratio = d->share / t.share;
+        out->ratio_pm = hypot(d->share_pm, out->ratio * t.pm) / t.share + outside(decode, d, t.seconds) / t.share;
     }
     out->verdict = judge(out);
 }

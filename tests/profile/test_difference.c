@@ -12,6 +12,7 @@ struct truth {
     double less;         /* what is taken away, as a share of a token of 10 J */
     double noise, drift; /* of one answer; over all of them, relative */
     double idle_w, gain; /* standard uncertainty; half-width */
+    double faster;       /* what is taken away draws so many times the power of a token beyond it: 0 the same */
 };
 
 /* Answers in turns, the whole model first and last by turns: energies with noise, in a machine that grows warm, above an idle
@@ -21,7 +22,8 @@ static void draw(const struct truth *t, struct jl_rng *g, struct profile_answer 
     double idle_w = t->idle_w * draw_normal(g), gain = t->gain * (2 * jl_rng_uniform(g) - 1);
     for (int i = 0; i < 2 * ROUNDS; i++) {
         bool second = i / 2 % 2 ? i % 2 == 0 : i % 2 == 1;
-        double part = second ? 1 - t->less : 1, tokens = 40, seconds = 0.1 * part * tokens;
+        double part = second ? 1 - t->less : 1, tokens = 40;
+        double seconds = 0.1 * tokens * (second ? 1 - t->less / (1 + t->faster) : 1);
         double j = 10 * part * tokens * (1 + t->noise * draw_normal(g)) * (1 + t->drift * i / (2 * ROUNDS));
         struct profile_answer a = {.joules = j * (1 + gain) + idle_w * seconds, .tokens = tokens, .seconds = seconds};
         (second ? less : whole)[i / 2] = a;
@@ -31,8 +33,9 @@ static void draw(const struct truth *t, struct jl_rng *g, struct profile_answer 
 static void intervals_hold_the_truth(void **state)
 {
     static const struct truth rows[] = {
-        {0, 0.01, 0, 0, 0},    {0, 0.02, 0.1, 1, 0.05},    {0.001, 0.01, 0.05, 0.5, 0.02},
-        {0.02, 0.01, 0, 0, 0}, {0.05, 0.02, 0.1, 2, 0.05}, {0.12, 0.005, 0.02, 5, 0.02},
+        {0, 0.01, 0, 0, 0, 0},     {0, 0.02, 0.1, 1, 0.05, 0},    {0.001, 0.01, 0.05, 0.5, 0.02, 0},
+        {0.02, 0.01, 0, 0, 0, 0},  {0.05, 0.02, 0.1, 2, 0.05, 0}, {0.12, 0.005, 0.02, 5, 0.02, 0},
+        {0.25, 0.001, 0, 8, 0, 2}, {0.25, 0.001, 0, 8, 0, -0.5},
     };
     (void)state;
     for (size_t r = 0; r < JL_COUNT(rows); r++) {
@@ -68,7 +71,7 @@ static void intervals_hold_the_truth(void **state)
 /* Half of what one answer varies from another by is drift: pairs do not see it. */
 static void drift_cancels(void **state)
 {
-    static const struct truth t = {0.02, 0.001, 0.5, 0, 0};
+    static const struct truth t = {0.02, 0.001, 0.5, 0, 0, 0};
     struct profile_answer whole[ROUNDS], less[ROUNDS];
     struct profile_difference d;
     struct jl_rng g = {7};
