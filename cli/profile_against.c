@@ -47,6 +47,15 @@ static int layers_less(const char *given)
     return *number == '-' && jl_parse_i64(number + 1, &n) && n > 0 && n < GGUF_LAYERS_MAX ? (int)n : -1;
 }
 
+static bool is_known(const char *given)
+{
+    static const char *const words[] = {"ffn", "heads", "vocab"};
+    for (size_t i = 0; i < JL_COUNT(words); i++)
+        if (!strcmp(given, words[i]))
+            return true;
+    return jl_starts(given, "layers") && layers_less(given) > 0;
+}
+
 static enum joulet_status change(struct profile_against *a, struct joulet_error *err)
 {
     const struct gguf_shape *s = &a->whole.shape;
@@ -70,9 +79,6 @@ static enum joulet_status change(struct profile_against *a, struct joulet_error 
         a->changed = a->all - left;
         snprintf(text, sizeof text, "%s=%d", a->what, left);
     }
-    if (!a->what)
-        return jl_fail(err, JOULET_USAGE, "--against takes layers, layers-N for N of them, ffn, heads or vocab, and not '%s'",
-                       a->given);
     if (left < 1)
         return jl_fail(err, JOULET_USAGE, "--against %s: %s has so few that nothing would be left with less: take another shape",
                        a->given, s->name);
@@ -157,6 +163,8 @@ int profile_against_prepare(struct profiling *x)
         return CLI_FAILED;
     a->x = x;
     a->given = cli_str(x->cli, "against");
+    if (!is_known(a->given))
+        return cli_usage(x->cli, "--against takes layers, layers-N for N of them, ffn, heads or vocab, and not '%s'", a->given);
     char *path = model_path(x);
     bool made = path && gguf_find_made(path, &a->whole);
     free(path);

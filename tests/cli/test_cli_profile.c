@@ -536,7 +536,7 @@ static void bad_input_starts_nothing(void **state)
         {{"--prompts", "nowhere.txt"}, "nowhere.txt"},
         {{"--batches", "1,1000"}, "at most 64"},
         {{"--prompt-tokens", "few"}, "few"},
-        {{"--against", "norms"}, "--against"},
+        {{"--against", "norms"}, "--against takes layers"},
         {{"--cross-check", "ffn,atoms"}, "atoms"},
     };
     (void)state;
