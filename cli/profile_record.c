@@ -437,11 +437,12 @@ static void solve(struct filling *f)
     struct run_profile_how *h = &x->p.how;
     double plain_j = NAN, plain_pm = NAN;
     cost_of_probe(x, h);
+    double scale = measure_scale(h->instrumented, h->instrumented_pm);
     token_j(x, MEASURE_PLAIN, &plain_j, &plain_pm);
     for (int p = 0; p < MEASURE_PHASES; p++) {
         struct measure_result *r = &f->of[p];
         double unit_j = p == MEASURE_DECODE ? plain_j : f->prompts > 0 ? f->plain.prefill.net_j / f->prompts : NAN;
-        if (!measure_solve(x->m, (enum measure_phase)p, h->instrumented, r))
+        if (!measure_solve(x->m, (enum measure_phase)p, scale, r))
             run_profile_note(&x->p, "out of memory for the stretches of this profile: time shares are shown");
         if (!r->known || r->path == JOULET_COMPONENTS_TIME || x->every > 1)
             measure_by_time(x->m, (enum measure_phase)p, unit_j, r);
@@ -591,7 +592,7 @@ bool profile_record(struct profiling *x)
         add_rows(&f, MEASURE_DECODE, f.tokens);
         add_points(&f);
         tell_layers(&f);
-        profile_replay_record(x, &f.of[MEASURE_DECODE], x->p.how.instrumented);
+        profile_replay_record(x, &f.of[MEASURE_DECODE], measure_scale(x->p.how.instrumented, x->p.how.instrumented_pm));
     }
     for (size_t i = 0; i < x->p.n_phases; i++)
         run_profile_whole_phase(&x->p, &x->p.phases[i]);

@@ -159,6 +159,10 @@ struct measure_result {
     double condition, closure, lag_s, rise_s, measured_j;
     size_t windows;
 };
+/* The ratio to scale by, of one that is known to +- pm (95 %): 1 where it does not differ from that, since a few requests on a
+ * busy machine differ by more than a probe costs, and all components would move with them. Above 1.5, and NAN, it stays as it is.
+ */
+double measure_scale(double ratio, double pm);
 /* ratio: J of a token with the probe over without, NAN not measured. False: out of memory. */
 bool measure_solve(const struct measure *m, enum measure_phase phase, double ratio, struct measure_result *out);
 /* The same by time alone: unit_j is shared by seconds, each kind at the same power. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #define READINGS_IN_TOKEN 20.0 /* from which on plain decoding is enough (8.3) */
+#define REFUSED           1.5  /* above, libjoulet gives shares of time: that stays so however badly the ratio is known */
 #define LARGE             0.03 /* of a token: not only a limit is wanted */
 #define SHORT             0.1  /* of a reading: what is shorter each time is hard to tell from its neighbours */
 
@@ -145,6 +146,11 @@ static void start(const struct measure *m, enum measure_phase phase, struct meas
         out->unit_s[k] = p->units > 0 ? p->kind_s[k] / p->units : 0;
         out->limit_j[k] = NAN;
     }
+}
+
+double measure_scale(double ratio, double pm)
+{
+    return ratio <= REFUSED && fabs(ratio - 1) <= pm ? 1 : ratio;
 }
 
 bool measure_solve(const struct measure *m, enum measure_phase phase, double ratio, struct measure_result *out)

@@ -186,7 +186,7 @@ static void refine(struct search *s, double lag_step_s, double tau_step_s)
     }
 }
 
-/* Long readings see no difference between a lag and a rise, and get the lag alone. */
+/* Long readings see no difference between a lag and a rise: theirs is the one that is told. */
 static bool sees_rise(const struct joulet_channel *ch, const struct readings *r)
 {
     return ch->rise_s > FAST * (r->each[0].to_s - r->each[0].from_s);
@@ -197,13 +197,13 @@ static void search_delay(struct search *s)
 {
     const struct joulet_channel *ch = &s->in->trace->channel;
     bool rises = sees_rise(ch, s->r);
-    double step = ch->u_lag_s / LAG_STEP, rise = rises ? ch->rise_s : 0;
+    double step = ch->u_lag_s / LAG_STEP, rise = ch->rise_s;
     int span = step > 0 ? (int)(LAG_SPAN * LAG_STEP) : 0, late = step > 0 && !rises ? (int)ceil(2 * ch->rise_s / step) : 0;
     s->tau_max_s = 2 * rise;
     for (int k = -span; k <= span + late; k++)
         try_delay(s, ch->lag_s + k * step, rise);
     if (step > 0)
-        refine(s, step / 2, rise / 4);
+        refine(s, step / 2, rises ? rise / 4 : 0);
 }
 
 static enum joulet_status best_delay(const struct joulet_components_in *in, struct readings *r, struct joulet_components *out,
