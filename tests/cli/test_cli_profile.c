@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 /* How exact the figures are is the matter of bench/profile: here the machine is busy with other tests. */
-#define TRIES 3 /* a machine that is busy with others may keep the sensor from being read: once more then */
+#define LATE  0.01 /* of the time of steps: from there on the engine's lateness may be what is seen */
+#define TRIES 3    /* a machine that is busy with others may keep the sensor from being read: once more then */
 
 struct way {
     const char *sensor, *slower, *more; /* what the sensor is besides its curve; one more variable of the engine, NULL none */
@@ -95,24 +96,58 @@ static bool components_are(const struct run_profile *p, double slower)
            is(p, "head", WIRE_HEAD, slower, 0.05) && is(p, "ffn_norm", WIRE_FFN_NORM, slower, 0.08);
 }
 
-/* Where a machine is so busy that engine and sensor are late by more than a stretch, the figures are of another time: once more.
- */
+/* What the engine's own curve says: share of the time of its steps by which the next one came late. It draws the power of the
+ * rest until then, so that a token of one request is dearer than that of another, and no figure is at fault. */
+static double lateness(double slower)
+{
+    double late_s = 0, steps_s = 0, t_ns, watts, last_ns = NAN, last_w = NAN;
+    char *text = scratch_read("curve"), *rest = NULL;
+    assert_non_null(text);
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        if (sscanf(line, "%lf %lf", &t_ns, &watts) != 2)
+            continue;
+        double s = (t_ns - last_ns) * 1e-9;
+        if (last_w > SIM_IDLE_WATTS)
+            steps_s += s;
+        if (last_w == SIM_IDLE_WATTS + SIM_REST_WATTS && watts > SIM_IDLE_WATTS)
+            late_s += fmax(0, s - SIM_REST_MS * 1e-3 * slower);
+        last_ns = t_ns;
+        last_w = watts;
+    }
+    free(text);
+    return late_s / steps_s;
+}
+
+static bool is_sound(const struct run_profile *p)
+{
+    return p->how.closure > 0.95 && p->how.closure < 1.05 && p->how.stretches > 0.99 && p->how.condition < 30 &&
+           fabs(p->how.instrumented - 1) <= fmax(0.1, p->how.instrumented_pm);
+}
+
+/* Once more where it is not true, and where the engine was late without counting that: a machine on which it always is says
+ * nothing. */
 static void profile_true(const struct way *w, const char *path, double slower, struct run_profile *out)
 {
-    profile_until(w, path, out);
-    for (int i = 1; !components_are(out, slower); i++) {
-        run_profile_release(out);
-        assert_true(i < TRIES);
+    for (int failed = 0, late = 0;;) {
         profile_until(w, path, out);
+        if (components_are(out, slower) && is_sound(out))
+            return;
+        double share = lateness(slower);
+        bool was_late = share > LATE;
+        print_message("  closure %.3f, with the probe %.3f; the engine was late by %.2g of its time\n", out->how.closure,
+                      out->how.instrumented, share);
+        run_profile_release(out);
+        late += was_late;
+        failed += !was_late;
+        assert_true(failed < TRIES);
+        if (late >= TRIES)
+            skip();
     }
 }
 
 static void must_be_sound(const struct run_profile *p)
 {
-    assert_true(p->how.closure > 0.95 && p->how.closure < 1.05);
-    assert_true(p->how.stretches > 0.99);
-    assert_true(p->how.instrumented > 0.9 && p->how.instrumented < 1.1);
-    assert_true(p->how.condition < 30);
+    assert_true(is_sound(p));
     assert_int_equal(p->how.lost, 0);
     assert_false(p->how.estimated);
 }
