@@ -106,6 +106,8 @@ int64_t profile_idle_ns(const struct profiling *x); /* how long an idle level is
 void profile_idle_of(struct profiling *x, joulet_mark from, joulet_mark to);
 double profile_reading_s(const struct session *s);
 void profile_plan_lockin(struct profiling *x);
+/* Share of a decoding step that the probe's stops take, and half of its interval; NAN: not measured. */
+void profile_stops(const struct profiling *x, double *stops, double *pm);
 /* Sums over the requests of one kind of pass. */
 void profile_sum(struct profiling *x, enum measure_pass pass, struct run_sums *out);
 

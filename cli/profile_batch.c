@@ -176,6 +176,11 @@ static double token_j(const struct profile_tally *t)
     return t->tokens > 0 ? t->e.net_j / t->tokens : NAN;
 }
 
+static double token_pm(const struct profile_tally *t) /* relative; the gain of the sensor is in both of a ratio, so it is less */
+{
+    return t->e.net_pm_j / t->e.net_j;
+}
+
 static void add_components(struct batch *b, const struct measure_result *r, double tokens)
 {
     static const char *const names[] = {"attention", "ffn", "head", "norm", "layer", "rest"};
@@ -200,7 +205,9 @@ static bool components(struct batch *b, const struct profile_tally *plain)
     struct ring_control lockin, was = x->again;
     struct measure_result r;
     b->m->source = x->every > 1 ? MEASURE_SAMPLED : MEASURE_WATCHED;
+    double stops, stops_pm;
     bool ok = pass(b, b->m->source, &watched);
+    profile_stops(x, &stops, &stops_pm);
     if (ok && x->every == 1 && x->level == WIRE_COMPONENTS && measure_plan(b->m, x->reading_s, &lockin)) {
         measure_from(b->m, MEASURE_AGAIN);
         x->again = lockin;
@@ -208,8 +215,8 @@ static bool components(struct batch *b, const struct profile_tally *plain)
             ok = pass(b, MEASURE_AGAIN, &again);
         x->again = was;
     }
-    double ratio = token_j(&watched) / token_j(plain);
-    if (!ok || !measure_solve(b->m, MEASURE_DECODE, ratio, &r))
+    double ratio = token_j(&watched) / token_j(plain), pm = ratio * hypot(token_pm(&watched), token_pm(plain));
+    if (!ok || !measure_solve(b->m, MEASURE_DECODE, measure_scale(ratio, pm), measure_scale_pm(ratio, pm, stops, stops_pm), &r))
         return false;
     if (!r.known || r.path == JOULET_COMPONENTS_TIME || x->every > 1)
         measure_by_time(b->m, MEASURE_DECODE, token_j(plain), &r);

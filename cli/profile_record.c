@@ -392,19 +392,25 @@ static bool token_j(struct profiling *x, enum measure_pass pass, double *ratio, 
     return n > 0;
 }
 
+void profile_stops(const struct profiling *x, double *stops, double *pm)
+{
+    struct step_cost cost;
+    *stops = *pm = NAN;
+    if (!steps_cost(x->m->paired, x->m->n_paired, &cost) || cost.pairs == 0 || !(cost.plain_s > 0))
+        return;
+    *stops = cost.extra_s / cost.plain_s;
+    *pm = (cost.high_s - cost.low_s) / 2 / cost.plain_s;
+}
+
 static void cost_of_probe(struct profiling *x, struct run_profile_how *h)
 {
     double plain, plain_pm, watched, watched_pm;
-    struct step_cost cost;
     if (token_j(x, MEASURE_PLAIN, &plain, &plain_pm) &&
         token_j(x, x->every > 1 ? MEASURE_SAMPLED : MEASURE_WATCHED, &watched, &watched_pm) && plain > 0) {
         h->instrumented = watched / plain;
         h->instrumented_pm = h->instrumented * hypot(plain_pm / plain, watched_pm / watched);
     }
-    if (steps_cost(x->m->paired, x->m->n_paired, &cost) && cost.pairs > 0 && cost.plain_s > 0) {
-        h->stops = cost.extra_s / cost.plain_s;
-        h->stops_pm = (cost.high_s - cost.low_s) / 2 / cost.plain_s;
-    }
+    profile_stops(x, &h->stops, &h->stops_pm);
     h->stretches = x->m->graph_s > 0 ? x->m->stretch_s / x->m->graph_s : NAN;
     h->between = x->m->graph_s > 0 ? x->m->stop_s / x->m->graph_s : NAN;
 }
@@ -438,11 +444,12 @@ static void solve(struct filling *f)
     double plain_j = NAN, plain_pm = NAN;
     cost_of_probe(x, h);
     double scale = measure_scale(h->instrumented, h->instrumented_pm);
+    double open = measure_scale_pm(h->instrumented, h->instrumented_pm, h->stops, h->stops_pm);
     token_j(x, MEASURE_PLAIN, &plain_j, &plain_pm);
     for (int p = 0; p < MEASURE_PHASES; p++) {
         struct measure_result *r = &f->of[p];
         double unit_j = p == MEASURE_DECODE ? plain_j : f->prompts > 0 ? f->plain.prefill.net_j / f->prompts : NAN;
-        if (!measure_solve(x->m, (enum measure_phase)p, scale, r))
+        if (!measure_solve(x->m, (enum measure_phase)p, scale, open, r))
             run_profile_note(&x->p, "out of memory for the stretches of this profile: time shares are shown");
         if (!r->known || r->path == JOULET_COMPONENTS_TIME || x->every > 1)
             measure_by_time(x->m, (enum measure_phase)p, unit_j, r);

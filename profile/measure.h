@@ -163,8 +163,11 @@ struct measure_result {
  * busy machine differ by more than a probe costs, and all components would move with them. Above 1.5, and NAN, it stays as it is.
  */
 double measure_scale(double ratio, double pm);
-/* ratio: J of a token with the probe over without, NAN not measured. False: out of memory. */
-bool measure_solve(const struct measure *m, enum measure_phase phase, double ratio, struct measure_result *out);
+/* What that leaves open, as a share of every energy (95 %): that of the ratio where it was scaled by, else what the stops take at
+ * most of a step; 0 where neither is known. */
+double measure_scale_pm(double ratio, double pm, double stops, double stops_pm);
+/* ratio: J of a token with the probe over without, NAN not measured; pm: what it leaves open, 0 nothing. False: out of memory. */
+bool measure_solve(const struct measure *m, enum measure_phase phase, double ratio, double pm, struct measure_result *out);
 /* The same by time alone: unit_j is shared by seconds, each kind at the same power. */
 void measure_by_time(const struct measure *m, enum measure_phase phase, double unit_j, struct measure_result *out);
 

@@ -121,11 +121,12 @@ static void add(struct measure_result *out, const struct used *u, const struct j
     out->known = true;
 }
 
-static void finish(struct measure_result *out)
+/* What the probe costs moves all of them alike. */
+static void finish(struct measure_result *out, double probe_pm)
 {
     bool time = out->path == JOULET_COMPONENTS_TIME;
     for (int k = 0; k < MEASURE_KINDS; k++) {
-        out->pm_j[k] = time ? NAN : out->pm_j[k];
+        out->pm_j[k] = time ? NAN : hypot(out->pm_j[k], probe_pm * out->energy_j[k]);
         out->scatter_j[k] = time ? NAN : out->scatter_j[k];
         out->limit_only[k] = !time && out->limit_only[k];
         out->limit_j[k] = time ? NAN : out->energy_j[k] + out->pm_j[k];
@@ -153,7 +154,13 @@ double measure_scale(double ratio, double pm)
     return ratio <= REFUSED && fabs(ratio - 1) <= pm ? 1 : ratio;
 }
 
-bool measure_solve(const struct measure *m, enum measure_phase phase, double ratio, struct measure_result *out)
+double measure_scale_pm(double ratio, double pm, double stops, double stops_pm)
+{
+    double open = measure_scale(ratio, pm) != 1 ? pm / ratio : fmin(pm, fabs(stops) + stops_pm);
+    return isfinite(open) ? open : 0;
+}
+
+bool measure_solve(const struct measure *m, enum measure_phase phase, double ratio, double pm, struct measure_result *out)
 {
     const struct measure_of_phase *p = &m->phases[phase];
     struct joulet_stretch *stretches;
@@ -173,7 +180,7 @@ bool measure_solve(const struct measure *m, enum measure_phase phase, double rat
             add(out, &u, &c, &m->channels[phase][i], &largest_j);
     free(stretches);
     if (out->known)
-        finish(out);
+        finish(out, pm);
     return true;
 }
 

@@ -205,15 +205,19 @@ static void measured_pass(struct engine *e, enum measure_pass pass, uint32_t seg
 static void lockin_is_only_said_where_something_was_repeated(void **state)
 {
     struct engine e = begin(MEASURE_WATCHED);
-    struct measure_result r;
+    struct measure_result r, probed;
     (void)state;
     measured_pass(&e, MEASURE_WATCHED, 0);
     measured_pass(&e, MEASURE_AGAIN, WIRE_ATTENTION); /* asked for, and refused at each */
-    assert_true(measure_solve(e.m, MEASURE_DECODE, NAN, &r));
+    assert_true(measure_solve(e.m, MEASURE_DECODE, NAN, 0, &r));
     assert_true(r.known);
     assert_int_equal(r.path, JOULET_COMPONENTS_PLAIN);
     assert_true(fabs(r.power_w[MEASURE_FFN] - 40) < 1); /* above the idle level */
     assert_true(fabs(r.power_w[MEASURE_ATTENTION] - 15) < 1);
+    assert_true(measure_solve(e.m, MEASURE_DECODE, 1.1, 0, &r));
+    assert_true(measure_solve(e.m, MEASURE_DECODE, 1.1, 0.2, &probed)); /* all of them are as open as the probe's cost */
+    for (int k = 0; k <= MEASURE_FFN; k++)
+        assert_true(fabs(probed.pm_j[k] / hypot(r.pm_j[k], 0.2 * r.energy_j[k]) - 1) < 1e-9);
     measure_close(e.m);
 }
 
@@ -260,6 +264,9 @@ static void only_a_cost_that_is_seen_is_taken_off(void **state)
     assert_true(measure_scale(1.03, 0.01) == 1.03);
     assert_true(measure_scale(1.6, 0.7) == 1.6); /* refused, whatever is known of it */
     assert_true(isnan(measure_scale(NAN, NAN)));
+    assert_true(fabs(measure_scale_pm(1.25, 0.1, 0.2, 0.01) - 0.08) < 1e-12); /* scaled by it */
+    assert_true(measure_scale_pm(0.96, 0.46, -0.003, 0.002) == 0.005);        /* not: the stops are known better */
+    assert_true(measure_scale_pm(0.96, 0.46, NAN, NAN) == 0.46 && measure_scale_pm(NAN, NAN, NAN, NAN) == 0);
 }
 
 int main(void)
