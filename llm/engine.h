@@ -203,7 +203,7 @@ enum joulet_status engine_generate(struct engine *e, const struct generation *q,
 /* Host work by itself (engine_tokens.c): a question that was answered once and can be asked again as often as is wanted. Nothing
  * is generated. */
 struct engine_question {
-    const char *path;
+    const char *path; /* static, not owned */
     struct jl_buf body;
 };
 void engine_question_release(struct engine_question *q);

@@ -1,5 +1,5 @@
 /* engine_tokens.c - an engine's host work by itself: the tokens of a text, and the text of tokens, asked for as often as is
- * wanted and with nothing generated. llama-server's routes /tokenize and /detokenize (docs/engines.md, "llama.cpp"). */
+ * wanted and with nothing generated. llama-server's routes /tokenize and /detokenize (docs/engines.md, "What is sent"). */
 #include "llm/engine_wire.h"
 
 #include <stdlib.h>
