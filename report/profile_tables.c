@@ -54,17 +54,43 @@ static void phase_row(struct grid *g, const struct profiled_view *v, const struc
     free(name);
 }
 
-/* Phases are of different requests, each with its own noise: in quadrature. */
+/* The phase that a host work lies in, and was taken out of where its power is known; NULL: it is none. */
+static const char *phase_of_host(const struct run_profile_phase *x)
+{
+    if (!strcmp(x->name, "tokenise"))
+        return "prefill";
+    return !strcmp(x->name, "sample") || !strcmp(x->name, "detokenise") ? "decode" : NULL;
+}
+
+static double phase_pm(const struct run_profile_phase *x)
+{
+    return isnan(x->joules) ? middle(NAN, x->limit_j) : isnan(x->joules_pm) ? 0 : x->joules_pm;
+}
+
+/* That of host work is in its phase too, since it was taken out of it, and goes when they are added. */
+static double own_pm(const struct run_profile *p, const struct run_profile_phase *x)
+{
+    double host = 0, pm = phase_pm(x);
+    for (size_t i = 0; i < p->n_phases; i++) {
+        const char *in = phase_of_host(&p->phases[i]);
+        if (in && !strcmp(in, x->name))
+            host += phase_pm(&p->phases[i]);
+    }
+    return sqrt(fmax(0, pm * pm - host * host));
+}
+
+/* Phases are of different requests, each with its own noise: in quadrature. Host work without a power is in its phase still. */
 static void total_row(struct grid *g, const struct profiled_view *v)
 {
     double j = 0, square = 0, s = 0;
     bool any = false;
     for (size_t i = 0; i < v->p->n_phases; i++) {
         const struct run_profile_phase *x = &v->p->phases[i];
-        double pm = isnan(x->joules) ? middle(NAN, x->limit_j) : isnan(x->joules_pm) ? 0 : x->joules_pm;
+        bool host = phase_of_host(x) != NULL, inside = host && isnan(x->joules) && isnan(x->limit_j);
+        double pm = host ? 0 : own_pm(v->p, x);
         j += middle(x->joules, x->limit_j);
         any |= !isnan(x->joules);
-        s += isnan(x->seconds) ? 0 : x->seconds;
+        s += isnan(x->seconds) || inside ? 0 : x->seconds;
         square += pm * pm;
     }
     struct number time = number_s(s, v->style), energy = profiled_joules(any ? j : NAN, sqrt(square), NAN, v->style);

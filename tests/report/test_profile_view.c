@@ -336,6 +336,36 @@ static void layers_are_scaled(void **state)
     json_decref(o);
 }
 
+static void set_phase(struct run_profile *p, const char *name, double seconds, double j, double pm, double limit_j)
+{
+    struct run_profile_phase x = {
+        .tokens = 10, .steps = -1, .seconds = seconds, .joules = j, .joules_pm = pm, .limit_j = limit_j};
+    snprintf(x.name, sizeof x.name, "%s", name);
+    x.scaled_joules = x.scaled_joules_pm = x.scaled_seconds = x.flop = x.bytes = x.least_s = NAN;
+    run_profile_add_phase(p, &x);
+}
+
+/* What was taken out of a phase is in it with its interval: in their sum it is not, and 100 +- 1 J stay that. Host work without a
+ * power was not taken out, and its seconds are those of decode. */
+static void the_sum_of_phases_has_the_interval_of_what_was_measured(void **state)
+{
+    struct run_profile p;
+    struct jl_buf out;
+    (void)state;
+    profile_sample(&p, PROFILE_EMPTY);
+    set_phase(&p, "prefill", 2, 50 - 4, hypot(0.75, 3), NAN);
+    set_phase(&p, "tokenise", 1, 4, 3, NAN);
+    set_phase(&p, "decode", 4, 100 - 1.5, hypot(1, 1.5), NAN);
+    set_phase(&p, "sample", 0.5, NAN, NAN, 3);
+    set_phase(&p, "detokenise", 2.5, NAN, NAN, NAN);
+    jl_buf_init(&out, 1 << 24);
+    report_profile(&out, &p, NULL, &(struct report_style){.width = 120});
+    if (!strstr(out.data, "  all         7.50 s          150.0 +- 1.2 J"))
+        fail_msg("%s", out.data);
+    jl_buf_release(&out);
+    run_profile_release(&p);
+}
+
 /* B against A with known figures: the ratio, its interval, and each way of dividing. */
 static void differences_have_their_interval(void **state)
 {
@@ -405,6 +435,7 @@ int main(void)
         cmocka_unit_test(shares_add_up),
         cmocka_unit_test(small_energies_have_small_units),
         cmocka_unit_test(layers_are_scaled),
+        cmocka_unit_test(the_sum_of_phases_has_the_interval_of_what_was_measured),
         cmocka_unit_test(differences_have_their_interval),
         cmocka_unit_test(other_differences_are_named),
     };
