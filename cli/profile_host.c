@@ -102,7 +102,7 @@ static enum joulet_status keep(struct profiling *x, enum measure_work work, joul
         e = host_energy(&r->windows[before].energy, &x->host.cpu);
     profile_span(x, names[work], jl_s(from - x->s.run.start_ns), jl_s(to - x->s.run.start_ns));
     profile_power_add(x);
-    if (!isfinite(e.net_j) || !isfinite(e.net_pm_j))
+    if (!isfinite(profile_net_j(&e)) || !isfinite(e.net_pm_j))
         return jl_fail(err, JOULET_NO_DATA, "no energy above idle is known of that time");
     *l = (struct host_loop){
         .net_j = e.net_j, .net_pm_j = e.net_pm_j, .seconds = jl_s(to - from), .inside_s = x->m->host_s[MEASURE_TEXT][work]};
@@ -132,12 +132,13 @@ static enum joulet_status loop(struct profiling *x, enum measure_work work, stru
     return status == JOULET_OK ? keep(x, work, from, to, err) : status;
 }
 
-/* Where one cannot be made nothing else is lost: what host work draws is then taken from elsewhere (profile/host.h). */
+/* Where one cannot be made nothing else is lost: what host work draws is then taken from elsewhere (profile/host.h). Without an
+ * idle level, or without a sensor, no energy above idle would come of it. */
 void profile_host(struct profiling *x)
 {
     static const enum measure_work works[] = {MEASURE_TOKENISE, MEASURE_DETOKENISE};
     enum joulet_status status = JOULET_OK;
-    if (!x->probe || atomic_load(&cli_cancel))
+    if (!x->probe || !isfinite(session_idle_total(&x->s).power_w) || atomic_load(&cli_cancel))
         return;
     x->host.loop_s = fmin(LOOP_MOST_S, fmax(LOOP_LEAST_S, READINGS * x->reading_s));
     if (x->choice.engine->ops->tokenises)

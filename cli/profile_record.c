@@ -20,7 +20,7 @@ struct filling {
     struct profile_counts counts[MEASURE_PHASES];
     bool counted;
     double host; /* share of the plain requests that is kept: host work is told of all of them */
-    bool host_seen, host_unknown;
+    bool host_seen;
     double stop_s; /* of each stretch: taken off its seconds, not its energy */
 };
 
@@ -99,7 +99,36 @@ static double host_s(const struct filling *f, enum measure_work w)
 
 static void power_of(const struct filling *f, enum measure_work w, struct host_power *out)
 {
-    host_power(f->x->host.loops, &f->of[phase_of(w)], w, out);
+    bool inside = phase_of(w) == MEASURE_DECODE && f->tokens > 0; /* tokenising comes before the first graph */
+    host_power(f->x->host.loops, &f->of[phase_of(w)], w, inside ? host_s(f, w) / f->tokens : 0, out);
+}
+
+/* Host work of a phase whose power is known: it is taken out of the phase, with its interval: that of two works can be of one
+ * power. All else stays there, with its seconds. */
+struct taken {
+    double seconds, j, pm;
+    double elsewhere_s, elsewhere_j; /* of them at a power that is not that of the phase's rest */
+};
+
+static struct taken taken_of(const struct filling *f, enum measure_phase of)
+{
+    struct taken t = {0};
+    for (int w = 0; w < MEASURE_WORKS; w++) {
+        double seconds = host_s(f, (enum measure_work)w), j, pm;
+        struct host_power power;
+        if (phase_of((enum measure_work)w) != of || !(seconds > 0))
+            continue;
+        power_of(f, (enum measure_work)w, &power);
+        if (power.source == HOST_UNKNOWN)
+            continue;
+        host_taken(&power, seconds, &j, &pm);
+        t.seconds += seconds;
+        t.j += j;
+        t.pm += pm;
+        t.elsewhere_s += power.source != HOST_REST ? seconds : 0;
+        t.elsewhere_j += power.source != HOST_REST ? j : 0;
+    }
+    return t;
 }
 
 static void add_host(struct filling *f, const char *name, enum measure_work w)
@@ -114,27 +143,8 @@ static void add_host(struct filling *f, const char *name, enum measure_work w)
     p.joules_pm = power.pm_w * p.seconds;
     p.limit_j = power.limit_w * p.seconds;
     snprintf(p.power_of, sizeof p.power_of, "%s", host_source_name(power.source));
-    f->host_unknown |= power.source == HOST_UNKNOWN;
     f->host_seen = true;
     run_profile_add_phase(&f->x->p, &p);
-}
-
-/* Host work lies inside a phase, and is taken out of it with its interval: that of two works can be of one power. */
-static void take_host_out(struct filling *f, enum measure_phase of, struct run_profile_phase *p)
-{
-    double all_pm = 0;
-    for (int w = 0; w < MEASURE_WORKS; w++) {
-        double seconds = host_s(f, (enum measure_work)w), j, pm;
-        struct host_power power;
-        if (phase_of((enum measure_work)w) != of || !(seconds > 0))
-            continue;
-        power_of(f, (enum measure_work)w, &power);
-        host_taken(&power, seconds, &j, &pm);
-        p->seconds -= seconds;
-        p->joules -= j;
-        all_pm += pm;
-    }
-    p->joules_pm = hypot(p->joules_pm, all_pm);
 }
 
 /* Of decoding: one for the tokens of all sequences in it. */
@@ -153,28 +163,30 @@ static void add_phase(struct filling *f, enum measure_phase of)
     p.seconds = of == MEASURE_DECODE ? f->plain.decode_s : f->plain.prefill_s;
     p.joules = e->net_j;
     p.joules_pm = e->net_pm_j;
-    take_host_out(f, of, &p);
+    struct taken host = taken_of(f, of);
+    p.seconds -= host.seconds;
+    p.joules -= host.j;
+    p.joules_pm = hypot(p.joules_pm, host.pm);
     struct profile_count all = f->counted ? profile_counts_all(&f->counts[of]) : (struct profile_count){0};
     set_work(&p.flop, &p.bytes, &all, f->counted);
     run_profile_add_phase(&f->x->p, &p);
 }
 
-/* In a word, what became of host work where it was not run by itself. */
+/* In a word, what became of host work where it was not run by itself; where nothing has energy above idle there is no such word.
+ */
 static void note_host(struct filling *f)
 {
     struct profiling *x = f->x;
+    const struct host_loop *l = x->host.loops;
     const char *why = x->host.why.message[0]     ? x->host.why.message
                       : profile_attaches(x->cli) ? "nothing is sent to an engine that is attached to"
-                                                 : "the profile was interrupted";
-    const char *what = x->host.loops[MEASURE_TOKENISE].seconds > 0 ? "detokenising" : "host work"; /* one after the other */
-    if (f->host_seen && f->host_unknown)
-        run_profile_note(&x->p, "host work was not run by itself, so its energy is not known and is in prefill and decode: %s",
-                         why);
-    else if (f->host_seen && x->host.why.message[0])
+                      : atomic_load(&cli_cancel) ? "the profile was interrupted"
+                                                 : "an answer failed before that";
+    if (f->host_seen && !(l[MEASURE_DETOKENISE].seconds > 0) && isfinite(session_idle_total(&x->s).power_w))
         run_profile_note(&x->p,
-                         "%s was not run by itself, so its seconds have the power of the rest of the phase, or of other "
-                         "such work: %s",
-                         what, why);
+                         "%s was not run by itself, so its seconds have the power of the rest of the phase, or of other such "
+                         "work; where that is not known either, its energy stays in the phase: %s",
+                         l[MEASURE_TOKENISE].seconds > 0 ? "detokenising" : "host work", why); /* one after the other */
 }
 
 static void add_phases(struct filling *f)
@@ -300,7 +312,8 @@ static void add_kind(struct filling *f, enum measure_phase phase, int layer, enu
     }
 }
 
-/* What no stretch covers and is no phase of its own. */
+/* What no stretch covers and is no phase of its own. The energy of the rest holds host work: that at the rest's own power goes
+ * with its seconds, other joules are taken off. Shares of time are without it already. */
 static void add_rest(struct filling *f, enum measure_phase phase, double units)
 {
     const struct measure *m = f->x->m;
@@ -311,12 +324,19 @@ static void add_rest(struct filling *f, enum measure_phase phase, double units)
         for (int part = 0; part < WIRE_PARTS && measure_kind_of((enum wire_kind)kind) == MEASURE_REST; part++)
             for (int layer = 0; layer <= m->layers; layer++)
                 named_s += p->layers[layer].s[kind][part] * scale;
-    double work_s = phase == MEASURE_DECODE ? host_s(f, MEASURE_SAMPLE) + host_s(f, MEASURE_DETOKENISE) : 0;
-    double left_s = r->unit_s[MEASURE_REST] * units - named_s - work_s;
+    struct taken host = {0};
+    if (phase == MEASURE_DECODE)
+        host = taken_of(f, phase);
+    double left_s = r->unit_s[MEASURE_REST] * units - named_s - host.seconds;
     if (!(left_s > 0))
         return;
-    struct run_profile_row row = row_of(phase, -1, "rest", "", left_s);
+    bool time = r->path == JOULET_COMPONENTS_TIME;
+    double held_s = time ? 0 : r->limit_only[MEASURE_REST] ? host.seconds : host.elsewhere_s; /* any of it may draw the limit */
+    struct run_profile_row row = row_of(phase, -1, "rest", "", left_s + held_s);
     row_energy(r, MEASURE_REST, units, &row);
+    row.seconds = left_s;
+    row.joules -= time ? 0 : host.elsewhere_j;
+    row.joules_pm = hypot(row.joules_pm, host.pm);
     run_profile_add_row(&f->x->p, &row);
 }
 
@@ -437,6 +457,21 @@ static void set_reason(struct profiling *x, const struct measure_result *r)
     snprintf(h->reason, sizeof h->reason, "%s", why);
 }
 
+/* J of a token or prompt that shares of time are made of: what is left of it without host work, and for each second of that as
+ * much again, so that all that is left has one power. */
+static double without_host(const struct filling *f, enum measure_phase phase, double unit_j)
+{
+    const struct measure_result *r = &f->of[phase];
+    double units = phase == MEASURE_DECODE ? f->tokens : f->prompts, all_s = 0;
+    struct taken host = taken_of(f, phase);
+    for (int k = 0; k < MEASURE_KINDS; k++)
+        all_s += r->unit_s[k];
+    double inside_s = phase == MEASURE_DECODE ? host.seconds / units : 0;
+    if (!(units > 0) || !(inside_s < all_s))
+        return unit_j;
+    return (unit_j - host.j / units) * all_s / (all_s - inside_s);
+}
+
 static void solve(struct filling *f)
 {
     struct profiling *x = f->x;
@@ -451,8 +486,10 @@ static void solve(struct filling *f)
         double unit_j = p == MEASURE_DECODE ? plain_j : f->prompts > 0 ? f->plain.prefill.net_j / f->prompts : NAN;
         if (!measure_solve(x->m, (enum measure_phase)p, scale, open, r))
             run_profile_note(&x->p, "out of memory for the stretches of this profile: time shares are shown");
-        if (!r->known || r->path == JOULET_COMPONENTS_TIME || x->every > 1)
-            measure_by_time(x->m, (enum measure_phase)p, unit_j, r);
+        if (!r->known || r->path == JOULET_COMPONENTS_TIME || x->every > 1) {
+            r->path = JOULET_COMPONENTS_TIME;
+            measure_by_time(x->m, (enum measure_phase)p, without_host(f, (enum measure_phase)p, unit_j), r);
+        }
     }
     const struct measure_result *d = &f->of[MEASURE_DECODE];
     double sum_j = 0;

@@ -17,26 +17,36 @@ static bool is_made(const struct host_loop *l)
     return l->seconds > 0 && isfinite(l->net_j) && isfinite(l->net_pm_j);
 }
 
-/* With a share s of the loop inside the calls, P = s p + (1 - s) q, q in p (1 -+ ELSE), so that p is at most P / (1 - ELSE (1 -
- * s)), and not as far below P; anywhere in between alike. */
-void host_loop_power(const struct host_loop *loop, double *w, double *pm_w)
+/* How far the power p of a share s of some time can lie above the mean power P of it, relative: P = s p + (1 - s) q, q in p (1 -+
+ * ELSE), so that p is at most P / (1 - ELSE (1 - s)), and not as far below P. */
+static double above_mean(double share)
 {
-    double inside = fmin(1, fmax(0, loop->inside_s / loop->seconds));
-    *w = loop->net_j / loop->seconds;
-    double other = ELSE * (1 - inside), half = other / (1 - other);
-    *pm_w = hypot(loop->net_pm_j / loop->seconds, COVERAGE * half * fabs(*w) / sqrt(3));
+    double other = ELSE * (1 - fmin(1, fmax(0, share)));
+    return other / (1 - other);
 }
 
-static void by_rest(const struct measure_result *r, struct host_power *out)
+/* Anywhere in between alike. */
+static double of_share(double w, double pm_w, double share)
+{
+    return hypot(pm_w, COVERAGE * above_mean(share) * fabs(w) / sqrt(3));
+}
+
+void host_loop_power(const struct host_loop *loop, double *w, double *pm_w)
+{
+    *w = loop->net_j / loop->seconds;
+    *pm_w = of_share(*w, loop->net_pm_j / loop->seconds, loop->inside_s / loop->seconds);
+}
+
+static void by_rest(const struct measure_result *r, double unit_s, struct host_power *out)
 {
     double s = r->unit_s[MEASURE_REST];
     out->source = HOST_REST;
     if (r->limit_only[MEASURE_REST]) {
-        out->limit_w = r->limit_j[MEASURE_REST] / s;
+        out->limit_w = r->limit_j[MEASURE_REST] / s * (1 + above_mean(unit_s / s));
         return;
     }
     out->w = r->energy_j[MEASURE_REST] / s;
-    out->pm_w = r->pm_j[MEASURE_REST] / s;
+    out->pm_w = of_share(out->w, r->pm_j[MEASURE_REST] / s, unit_s / s);
 }
 
 static bool rest_is_known(const struct measure_result *r)
@@ -61,15 +71,15 @@ static void by_others(const struct host_loop loops[MEASURE_WORKS], struct host_p
 }
 
 void host_power(const struct host_loop loops[MEASURE_WORKS], const struct measure_result *phase, enum measure_work work,
-                struct host_power *out)
+                double unit_s, struct host_power *out)
 {
     *out = (struct host_power){.w = NAN, .pm_w = NAN, .limit_w = NAN};
     if (is_made(&loops[work])) {
         out->source = HOST_LOOP;
         host_loop_power(&loops[work], &out->w, &out->pm_w);
     } else if (rest_is_known(phase)) {
-        by_rest(phase, out);
-    } else {
+        by_rest(phase, unit_s, out);
+    } else if (work != MEASURE_SAMPLE) {
         by_others(loops, out);
     }
 }

@@ -31,10 +31,11 @@ struct host_power {
  * too, and taken to draw half to one and a half times as much. */
 void host_loop_power(const struct host_loop *loop, double *w, double *pm_w);
 
-/* By the first of these that is known: its own loop, the rest of its phase, the loops of others, whose power then holds as if
- * none of their time were of this work. loops: one for each work. */
+/* By the first of these that is known: its own loop; the rest of its phase, of which unit_s seconds of a token or prompt are this
+ * work (0: none lies in it); but for sampling, while which threads that wait may spin as they do in no loop, the loops of others,
+ * whose power then holds as if none of their time were of this work. loops: one for each work. */
 void host_power(const struct host_loop loops[MEASURE_WORKS], const struct measure_result *phase, enum measure_work work,
-                struct host_power *out);
+                double unit_s, struct host_power *out);
 
 /* What is to be taken out of the phase that the work lies in: a limit counts half, plus or minus half. 0 and 0 where nothing is
  * known: then it stays there. */

@@ -173,6 +173,15 @@ static void a_window_that_is_lost_says_so(void **state)
     close_small(&x);
 }
 
+/* No energy above idle would come of it: nothing is asked of the engine. */
+static void without_an_idle_level_host_work_is_left_alone(void **state)
+{
+    struct profiling x = {.probe = true};
+    (void)state;
+    profile_host(&x);
+    assert_true(!(x.host.loop_s > 0) && !x.host.why.message[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +189,7 @@ int main(void)
         cmocka_unit_test(answers_that_are_lost_are_in_no_sum),
         cmocka_unit_test(power_goes_on_behind_a_gap),
         cmocka_unit_test(a_window_that_is_lost_says_so),
+        cmocka_unit_test(without_an_idle_level_host_work_is_left_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,11 +8,12 @@
 #include <string.h>
 
 #define TRIALS 4000
+#define REST_S 0.002
 
 static struct measure_result rest_of(enum joulet_components_path path, double j, double pm_j, bool limit)
 {
     struct measure_result r = {.path = path, .known = true};
-    r.unit_s[MEASURE_REST] = 0.002;
+    r.unit_s[MEASURE_REST] = REST_S;
     r.energy_j[MEASURE_REST] = j;
     r.pm_j[MEASURE_REST] = pm_j;
     r.limit_j[MEASURE_REST] = j + pm_j;
@@ -33,20 +34,23 @@ static void the_nearest_that_is_known(void **state)
         const struct host_loop *tokenise, *detokenise;
         const struct measure_result *phase;
         enum measure_work work;
+        double share; /* of the rest */
         const char *source;
         double w, pm_w, limit_w;
     } rows[] = {
-        {&whole, &half, &plain, MEASURE_TOKENISE, "loop", 10, 0.5, NAN},
-        {&whole, &half, &plain, MEASURE_DETOKENISE, "loop", 8, hypot(0.4, 16 / (3 * sqrt(3))), NAN},
-        {&whole, &half, &plain, MEASURE_SAMPLE, "rest", 15, 1, NAN},
-        {&none, &none, &plain, MEASURE_TOKENISE, "rest", 15, 1, NAN},
-        {&unknown, &none, &plain, MEASURE_TOKENISE, "rest", 15, 1, NAN},
-        {&whole, &half, &limit, MEASURE_SAMPLE, "rest", NAN, NAN, 7},
-        {&whole, &half, &time, MEASURE_SAMPLE, "other", 44 / 5.0, hypot(2.2 / 5, 2 * 8.8 / sqrt(3)), NAN},
-        {&whole, &none, &time, MEASURE_DETOKENISE, "other", 10, hypot(0.5, 20 / sqrt(3)), NAN},
-        {&whole, &unknown, &nothing, MEASURE_SAMPLE, "other", 10, hypot(0.5, 20 / sqrt(3)), NAN},
-        {&none, &none, &time, MEASURE_SAMPLE, "", NAN, NAN, NAN},
-        {&unknown, &none, &nothing, MEASURE_TOKENISE, "", NAN, NAN, NAN},
+        {&whole, &half, &plain, MEASURE_TOKENISE, 0, "loop", 10, 0.5, NAN},
+        {&whole, &half, &plain, MEASURE_DETOKENISE, 0.1, "loop", 8, hypot(0.4, 16 / (3 * sqrt(3))), NAN},
+        {&whole, &half, &plain, MEASURE_SAMPLE, 1, "rest", 15, 1, NAN},
+        {&whole, &half, &plain, MEASURE_SAMPLE, 0.5, "rest", 15, hypot(1, 10 / sqrt(3)), NAN},
+        {&none, &none, &plain, MEASURE_TOKENISE, 0, "rest", 15, hypot(1, 30 / sqrt(3)), NAN},
+        {&unknown, &none, &plain, MEASURE_TOKENISE, 1, "rest", 15, 1, NAN},
+        {&whole, &half, &limit, MEASURE_SAMPLE, 1, "rest", NAN, NAN, 7},
+        {&whole, &half, &limit, MEASURE_SAMPLE, 0, "rest", NAN, NAN, 14}, /* twice as much as the mean */
+        {&whole, &none, &time, MEASURE_DETOKENISE, 0.1, "other", 10, hypot(0.5, 20 / sqrt(3)), NAN},
+        {&whole, &half, &time, MEASURE_SAMPLE, 0.5, "", NAN, NAN, NAN},
+        {&whole, &unknown, &nothing, MEASURE_SAMPLE, 0, "", NAN, NAN, NAN},
+        {&none, &none, &time, MEASURE_SAMPLE, 0.5, "", NAN, NAN, NAN},
+        {&unknown, &none, &nothing, MEASURE_TOKENISE, 0, "", NAN, NAN, NAN},
     };
     (void)state;
     for (size_t i = 0; i < JL_COUNT(rows); i++) {
@@ -54,7 +58,7 @@ static void the_nearest_that_is_known(void **state)
             [MEASURE_TOKENISE] = *rows[i].tokenise, [MEASURE_DETOKENISE] = *rows[i].detokenise};
         const double want[] = {rows[i].w, rows[i].pm_w, rows[i].limit_w};
         struct host_power p;
-        host_power(loops, rows[i].phase, rows[i].work, &p);
+        host_power(loops, rows[i].phase, rows[i].work, rows[i].share * REST_S, &p);
         assert_string_equal(host_source_name(p.source), rows[i].source);
         const double got[] = {p.w, p.pm_w, p.limit_w};
         for (size_t k = 0; k < JL_COUNT(got); k++)
@@ -83,6 +87,29 @@ static void the_interval_holds_the_power_inside(void **state)
     }
 }
 
+/* Of the rest too, of which the work is a share: 1.2 ms at a known power, and a tenth of a ms of them at another. */
+static void the_interval_holds_the_power_in_the_rest(void **state)
+{
+    static const double shares[] = {1, 0.9, 0.5, 0.08};
+    const struct host_loop none[MEASURE_WORKS] = {{0}};
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(shares); i++) {
+        struct jl_rng g = {i + 1};
+        int holds[2] = {0};
+        for (int k = 0; k < 2 * TRIALS; k++) {
+            double p = 5 + 20 * jl_rng_uniform(&g), other = p * (0.5 + jl_rng_uniform(&g)), u_w = 0.5;
+            double w = p * shares[i] + other * (1 - shares[i]) + u_w * draw_normal(&g);
+            bool limit = k % 2;
+            struct measure_result r = rest_of(JOULET_COMPONENTS_PLAIN, w * REST_S, 2 * u_w * REST_S, limit);
+            struct host_power h;
+            host_power(none, &r, MEASURE_SAMPLE, shares[i] * REST_S, &h);
+            holds[limit] += limit ? p <= h.limit_w : fabs(h.w - p) <= h.pm_w;
+        }
+        if (holds[0] < 0.94 * TRIALS || holds[1] < 0.97 * TRIALS)
+            fail_msg("%g of the rest: the interval holds %d, the limit %d of %d", shares[i], holds[0], holds[1], TRIALS);
+    }
+}
+
 static void what_is_taken_out_has_its_interval(void **state)
 {
     double j, pm;
@@ -103,6 +130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_nearest_that_is_known),
         cmocka_unit_test(the_interval_holds_the_power_inside),
+        cmocka_unit_test(the_interval_holds_the_power_in_the_rest),
         cmocka_unit_test(what_is_taken_out_has_its_interval),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

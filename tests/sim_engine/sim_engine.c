@@ -42,6 +42,7 @@ const char sim_fault_help[] = "  garbage            answers bytes that are not H
                               "  thinking:N         the first N tokens are thoughts\n"
                               "  text-garbled       answers text for tokens with something else\n"
                               "  text-refused:N     answers 503 to text for tokens after N of them\n"
+                              "  text-one-way       has no route from tokens to text\n"
                               "  ping               sends keep-alive comments between tokens\n"
                               "  whole              answers in one body although a stream was asked for\n"
                               "  slow-chunks        sends 7 bytes at a time, 1 ms apart\n";

@@ -89,7 +89,7 @@ static void text(struct sim_connection *c, const struct sim_http *q)
     pthread_mutex_lock(&e->lock);
     int64_t before = e->n_texts++;
     pthread_mutex_unlock(&e->lock);
-    if (!e->config.text) {
+    if (!e->config.text || (!content && sim_fault_of(e, -1, "text-one-way"))) {
         sim_error(c, 404, "not_found_error", "File Not Found", "");
     } else if (refused && (double)before >= refused->arg) {
         sim_error(c, 503, "unavailable_error", "busy", "");
