@@ -115,8 +115,8 @@ bool profile_pass(struct profiling *x, enum measure_pass pass, const char *promp
     ask.max_tokens = max_tokens;
     generated_init(&g);
     run_request_init(&q);
+    profile_drain(x); /* of the pass before, after whose wanted steps nothing was to be watched any more */
     profile_watch(x, pass);
-    profile_drain(x);
     session_watch(s);
     joulet_mark from = joulet_mark_now(s->meter);
     if (x->probe)
