@@ -255,6 +255,8 @@ int profile_passes(struct profiling *x)
         ok = round_of(x, tokens);
         done += ok;
     }
+    if (!ok && !atomic_load(&cli_cancel) && x->code == CLI_DONE)
+        x->code = CLI_ENGINE; /* what was measured before is kept and shown */
     if (done && ok && !atomic_load(&cli_cancel)) {
         profile_host(x);
         profile_replay(x);

@@ -395,6 +395,7 @@ static void what_was_not_run_by_itself_says_why(void **state)
         if (!has_note(&r, rows[i].says) || !has_note(&r, rows[i].why))
             fail_msg("%s: %d, %s", rows[i].fault, p.code, r.n_notes ? r.notes[r.n_notes - 1] : kept(&p.err));
         assert_int_equal(r.n_host, i);
+        assert_int_equal(p.code, i == 0 ? 4 : 0); /* what was measured is kept, and that it is not all is told */
         run_profile_release(&r);
         program_release(&p);
     }
