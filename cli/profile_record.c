@@ -327,8 +327,8 @@ static void add_rest(struct filling *f, enum measure_phase phase, double units)
     struct taken host = {0};
     if (phase == MEASURE_DECODE)
         host = taken_of(f, phase);
-    double left_s = r->unit_s[MEASURE_REST] * units - named_s - host.seconds;
-    if (!(left_s > 0))
+    double left_s = fmax(0, r->unit_s[MEASURE_REST] * units - named_s - host.seconds);
+    if (!(left_s + host.elsewhere_s > 0))
         return;
     bool time = r->path == JOULET_COMPONENTS_TIME;
     double held_s = time ? 0 : r->limit_only[MEASURE_REST] ? host.seconds : host.elsewhere_s; /* any of it may draw the limit */
@@ -337,6 +337,10 @@ static void add_rest(struct filling *f, enum measure_phase phase, double units)
     row.seconds = left_s;
     row.joules -= time ? 0 : host.elsewhere_j;
     row.joules_pm = hypot(row.joules_pm, host.pm);
+    if (row.joules < 0) { /* the loops drew more than the rest has for their time */
+        row.joules_pm = hypot(row.joules_pm, row.joules);
+        row.joules = 0;
+    }
     run_profile_add_row(&f->x->p, &row);
 }
 

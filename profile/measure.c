@@ -234,13 +234,13 @@ double measure_layers_scale(const struct measure *m, enum measure_phase phase, e
     double sum_s = 0;
     if (!p->layers || !(p->layer_units > 0))
         return 0;
-    if (kind == MEASURE_REST)
+    if (kind == MEASURE_REST || !(p->units > 0))
         return 1 / p->layer_units;
     for (int layer = 0; layer <= m->layers; layer++)
         for (int k = WIRE_EMBEDDING; k < WIRE_KINDS; k++)
             for (int part = 0; part < WIRE_PARTS && measure_kind_of((enum wire_kind)k) == kind; part++)
                 sum_s += p->layers[layer].s[k][part];
-    return sum_s > 0 && p->units > 0 ? p->kind_s[kind] / p->units / sum_s : 0;
+    return sum_s > 0 ? p->kind_s[kind] / p->units / sum_s : 0;
 }
 
 static size_t bucket_of(uint32_t position)
@@ -304,14 +304,15 @@ static void prefill_step(struct measure *m, const struct profile_step *s, uint32
 {
     struct measure_of_phase *p = &m->phases[MEASURE_PREFILL];
     double kind_s[MEASURE_KINDS] = {0}, covered = 0;
+    bool timed = counts(m) && s->graphs && s->watched == s->graphs;
     take_pending(m, s, thread, MEASURE_PREFILL, false, kind_s);
     m->has_before = false;
     if (!m->prefill_from_ns) {
         m->prefill_from_ns = s->t0_ns;
         m->prompts[m->pass]++;
-        p->units += counts(m);
+        p->units += timed;
     }
-    if (counts(m) && s->watched == s->graphs) {
+    if (timed) {
         for (int k = 0; k < MEASURE_REST; k++) {
             covered += kind_s[k];
             p->kind_s[k] += kind_s[k];

@@ -144,7 +144,8 @@ bool measure_keep(struct measure *m, int64_t from_ns);
 /* Seconds of each kind in a token of decoding without repetition; false when none was watched. */
 bool measure_token(const struct measure *m, double token_s[MEASURE_KINDS]);
 /* What seconds of a kind in `layers` are multiplied by to be those of one token or prompt that counts: the last token of an
- * answer has no end, and is in `layers` alone. So the layers sum to what the kind has. 0: nothing of it was seen. */
+ * answer has no end, and is in `layers` alone. So the layers sum to what the kind has; where no token has an end they are as they
+ * are. 0: nothing of it was seen. */
 double measure_layers_scale(const struct measure *m, enum measure_phase phase, enum measure_kind kind);
 
 struct measure_result {
@@ -159,9 +160,9 @@ struct measure_result {
     double condition, closure, lag_s, rise_s, measured_j;
     size_t windows;
 };
-/* The ratio to scale by, of one that is known to +- pm (95 %): 1 where it does not differ from that, since a few requests on a
- * busy machine differ by more than a probe costs, and all components would move with them. Above 1.5, and NAN, it stays as it is.
- */
+/* The ratio to scale by, of one that is known to +- pm (95 %; NAN: of one pair, unknown): 1 where it does not surely differ from
+ * that, since a few requests on a busy machine differ by more than a probe costs, and all components would move with them. Above
+ * 1.5, and NAN, it stays as it is. */
 double measure_scale(double ratio, double pm);
 /* What that leaves open, as a share of every energy (95 %): that of the ratio where it was scaled by, else what the stops take at
  * most of a step; 0 where neither is known. */

@@ -151,12 +151,14 @@ static void start(const struct measure *m, enum measure_phase phase, struct meas
 
 double measure_scale(double ratio, double pm)
 {
-    return ratio <= REFUSED && fabs(ratio - 1) <= pm ? 1 : ratio;
+    bool seen = fabs(ratio - 1) > pm; /* not where pm is NAN */
+    return ratio <= REFUSED && !seen ? 1 : ratio;
 }
 
 double measure_scale_pm(double ratio, double pm, double stops, double stops_pm)
 {
-    double open = measure_scale(ratio, pm) != 1 ? pm / ratio : fmin(pm, fabs(stops) + stops_pm);
+    double of_ratio = isfinite(pm) ? pm : fabs(ratio - 1);
+    double open = measure_scale(ratio, pm) != 1 ? pm / ratio : fmin(of_ratio, fabs(stops) + stops_pm);
     return isfinite(open) ? open : 0;
 }
 

@@ -107,10 +107,12 @@ static void take_off(struct jl_equations *e, const struct jl_equations *part)
     e->yy -= part->yy;
 }
 
-/* The jackknife over pieces of the time. A piece without which the kinds cannot be told apart says nothing. */
+/* The jackknife over pieces of the time. A piece without which the kinds cannot be told apart says nothing, and the others stand
+ * for it. */
 static void find_variance(const struct refining *f, const struct jl_equations *all, const struct jl_regression *s,
                           double *variance)
 {
+    size_t left_out = 0;
     memset(variance, 0, f->r->kinds * sizeof *variance);
     for (size_t g = 0; g < f->pieces; g++) {
         struct jl_equations rest = *all, piece;
@@ -119,11 +121,12 @@ static void find_variance(const struct refining *f, const struct jl_equations *a
         take_off(&rest, &piece);
         if (!solve(f, &rest, &without))
             continue;
+        left_out++;
         for (size_t c = 0; c < f->r->kinds; c++)
             variance[c] += (without.x[c] - s->x[c]) * (without.x[c] - s->x[c]);
     }
     for (size_t c = 0; c < f->r->kinds; c++)
-        variance[c] *= (double)(f->pieces - 1) / (double)f->pieces;
+        variance[c] *= left_out ? (double)(f->pieces - 1) / (double)left_out : 0;
 }
 
 /* ---- the fit ------------------------------------------------------------------------------------------------------------- */

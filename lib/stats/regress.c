@@ -1,4 +1,4 @@
-/* regress.c - weighted least squares with at most 8 unknowns, free or non-negative (docs/method.md 6.2, 7.5).
+/* regress.c - weighted least squares with at most 16 unknowns, free or non-negative (docs/method.md 6.2, 7.5).
  *
  * The sums are scaled to a unit diagonal, so that a column of squared token counts and one of ones are alike. With so few
  * unknowns every subset of columns can be solved, which finds the non-negative solution without iterating. */

@@ -1,4 +1,4 @@
-/* regress.h - small linear regressions (docs/method.md 6.2, 7.5, 8): at most 8 unknowns, weighted, with covariance, and the
+/* regress.h - small linear regressions (docs/method.md 6.2, 7.5, 8): at most 16 unknowns, weighted, with covariance, and the
  * same with coefficients that must not be negative. Columns are scaled before anything is solved. Pure. */
 #ifndef JL_STATS_REGRESS_H
 #define JL_STATS_REGRESS_H

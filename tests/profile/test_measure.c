@@ -172,6 +172,40 @@ static void layers_sum_to_their_kind(void **state)
     measure_close(e.m);
 }
 
+static void prompt_step(struct engine *e, bool watched)
+{
+    int64_t from = e->now;
+    for (int i = 0; i < LAYERS && watched; i++)
+        stretch(e, WIRE_FFN, i, PART_NS, 40, false);
+    if (!watched)
+        draw(e, 40, (int64_t)LAYERS * PART_NS);
+    give(e, &(struct ring_record){
+                .kind = WIRE_GRAPH, .layer = -1, .t0_ns = from, .t1_ns = e->now, .flags = watched ? WIRE_WATCHED : 0});
+    give(e, &(struct ring_record){.kind = WIRE_SEQUENCE, .layer = -1, .t0_ns = from, .t1_ns = e->now, .tokens = 5});
+    give(e, &(struct ring_record){.kind = WIRE_STEP, .layer = -1, .t0_ns = from, .t1_ns = e->now, .tokens = 5});
+    draw(e, 5, GAP_NS);
+}
+
+/* Where some graphs are watched, a prompt that was not is none of those whose seconds are known. And where no token has an end,
+ * as with answers of two tokens, rows have the seconds that were seen. */
+static void seconds_are_of_what_was_watched(void **state)
+{
+    struct engine e = begin(MEASURE_SAMPLED);
+    const struct measure_of_phase *p = &e.m->phases[MEASURE_PREFILL], *d = &e.m->phases[MEASURE_DECODE];
+    (void)state;
+    measure_from(e.m, MEASURE_SAMPLED);
+    for (int prompt = 0; prompt < 6; prompt++) {
+        measure_begin(e.m, MEASURE_SAMPLED, e.now);
+        prompt_step(&e, prompt == 2);
+        slow_step(&e, 1);
+        measure_end(e.m);
+    }
+    assert_true(p->units == 1 && p->layer_units == 1 && d->units == 0 && d->layer_units == 6);
+    assert_true(fabs(measure_layers_scale(e.m, MEASURE_PREFILL, MEASURE_FFN) - 1) < 1e-9);
+    assert_true(fabs(measure_layers_scale(e.m, MEASURE_DECODE, MEASURE_FFN) * 6 - 1) < 1e-9);
+    measure_close(e.m);
+}
+
 /* ---- nothing could be executed again ----------------------------------------------------------------------------------- */
 
 static void long_tokens(struct engine *e, int n, uint32_t segment)
@@ -264,6 +298,8 @@ static void only_a_cost_that_is_seen_is_taken_off(void **state)
     assert_true(measure_scale(1.03, 0.01) == 1.03);
     assert_true(measure_scale(1.6, 0.7) == 1.6); /* refused, whatever is known of it */
     assert_true(isnan(measure_scale(NAN, NAN)));
+    assert_true(measure_scale(1.2, NAN) == 1); /* of one pair */
+    assert_true(fabs(measure_scale_pm(1.2, NAN, NAN, NAN) - 0.2) < 1e-12 && measure_scale_pm(1.2, NAN, 0.01, 0.01) == 0.02);
     assert_true(fabs(measure_scale_pm(1.25, 0.1, 0.2, 0.01) - 0.08) < 1e-12); /* scaled by it */
     assert_true(measure_scale_pm(0.96, 0.46, -0.003, 0.002) == 0.005);        /* not: the stops are known better */
     assert_true(measure_scale_pm(0.96, 0.46, NAN, NAN) == 0.46 && measure_scale_pm(NAN, NAN, NAN, NAN) == 0);
@@ -274,6 +310,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(no_stretch_of_a_deep_model_is_lost),
                                        cmocka_unit_test(a_step_beyond_all_room_counts_nowhere),
                                        cmocka_unit_test(layers_sum_to_their_kind),
+                                       cmocka_unit_test(seconds_are_of_what_was_watched),
                                        cmocka_unit_test(lockin_is_only_said_where_something_was_repeated),
                                        cmocka_unit_test(a_pass_full_of_spans_keeps_its_begin),
                                        cmocka_unit_test(only_a_cost_that_is_seen_is_taken_off)};
