@@ -8,6 +8,7 @@ from a cache and without one, and a tool call is really made by the engine's own
 
 import array
 import json
+import operator
 import os
 import random
 import struct
@@ -16,6 +17,7 @@ import sys
 CALL = ["<tool_call>\n", '{"name": "get_weather", ', '"arguments": {"city": "Paris"}}', "\n</tool_call>"]
 TRIGGER = "<|call|>"  # ends the prompt where tools are offered and no result of one is there
 END = "<|eot_id|>"
+TRIES, MARGIN = 20, 1.2
 
 # With tools the call is told as Hermes and Qwen do it, which every engine knows.
 TEMPLATE = """{%- if tools %}<|start_header_id|>system<|end_header_id|>
@@ -56,7 +58,7 @@ def followers(words, call, trigger, end, others):
     after = dict(zip(words, words[1:] + words[:1]))
     after.update(zip([trigger] + call, call + [end]))
     for k, token in enumerate(others):
-        after[token] = words[k * 7 % len(words)]
+        after[token] = words[k % len(words)]  # evenly: a word that many lead to is louder than the one that is meant
     return after
 
 
@@ -203,6 +205,13 @@ def write_safetensors(path, weights):
         f.write(struct.pack("<Q", len(text)) + text + b"".join(data for _, data in weights.values()))
 
 
+def leads(embeddings, output, width, token, follower):
+    """The token is followed by that one by a wide margin, so that no processor's rounding makes it another."""
+    told = embeddings[token * width : (token + 1) * width]
+    loud = [sum(map(operator.mul, told, output[at : at + width])) for at in range(0, len(output), width)]
+    return loud.pop(follower) > MARGIN * max(loud)
+
+
 def folder(source, target):
     os.makedirs(target)
     read = {}
@@ -223,11 +232,17 @@ def folder(source, target):
     def some(rows, columns, scale=1.0):
         return [rows, columns], array.array("f", (dice.gauss(0, scale) for _ in range(rows * columns)))
 
-    embeddings = some(size, width)
-    output = array.array("f", bytes(4 * size * width))
-    for token, follower in followers(words, call, trigger, end, others).items():
-        for k in range(width):
-            output[follower * width + k] += embeddings[1][token * width + k]
+    after = followers(words, call, trigger, end, others)
+    for _ in range(TRIES):
+        embeddings = some(size, width)
+        output = array.array("f", bytes(4 * size * width))
+        for token, follower in after.items():
+            for k in range(width):
+                output[follower * width + k] += embeddings[1][token * width + k]
+        if all(leads(embeddings[1], output, width, token, after[token]) for token in (trigger, *call)):
+            break
+    else:
+        sys.exit(f"parrot.py: no call of a tool came of {TRIES} models")
     ones = ([width], array.array("f", [1.0] * width))
     weights = {"model.embed_tokens.weight": embeddings, "lm_head.weight": ([size, width], output), "model.norm.weight": ones}
     for k in range(shape["num_hidden_layers"]):

@@ -1,5 +1,5 @@
 """random-model.py FOLDER TEXT...: a model folder for vLLM's `--load-format dummy`: a small Llama shape and a tokeniser made from the
-texts. Nothing in it is learnt."""
+texts, which should be the same ones always: tests count its tokens. Nothing in it is learnt."""
 
 import json
 import sys
