@@ -72,7 +72,8 @@ def plain_words(seen):
 
 
 def close(a, b):
-    return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9)
+    """Sums of the same joules, each told with nine digits: half of the last one is up to 5e-9 of it, on either side."""
+    return math.isclose(a, b, rel_tol=1e-8, abs_tol=1e-8)
 
 
 class Check:
