@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 #define PATIENCE_S       2.0
-#define START_S          10.0               /* of a new process, on a busy machine */
+#define START_S          10.0 /* of a new process, on a busy machine */
+#define WAIT_MS          50
 #define ENOUGH           ((size_t)32 << 10) /* to be handed over now */
 #define WAITS_NS         ((int64_t)60000000)
 #define AT_ONCE          ((size_t)256 << 10)  /* handed over without waiting for more */
@@ -214,17 +215,22 @@ static void lose_process(struct apart *a)
             lose(a, x);
 }
 
-static bool wait_for(const struct apart *a, short events, int64_t until_ns)
+/* A little at a time: by what a wait comes back late nothing here was run, nor perhaps the process, and it has so much longer. */
+static bool wait_for(const struct apart *a, short events, int64_t *until_ns)
 {
     struct pollfd p = {.fd = a->socket, .events = events};
-    int64_t left_ns = until_ns - jl_mono_ns();
-    if (left_ns <= 0)
-        return false;
-    int n = poll(&p, 1, (int)(left_ns / 1000000) + 1);
-    return n > 0 || (n < 0 && errno == EINTR);
+    for (int64_t now = jl_mono_ns(), next; now < *until_ns; now = next) {
+        int n = poll(&p, 1, WAIT_MS);
+        if (n > 0 || (n < 0 && errno == EINTR))
+            return true;
+        next = jl_mono_ns();
+        int64_t late_ns = next - now - (int64_t)WAIT_MS * 1000000;
+        *until_ns += late_ns > 0 ? late_ns : 0;
+    }
+    return false;
 }
 
-static bool send_all(const struct apart *a, const char *bytes, size_t n, int64_t until_ns)
+static bool send_all(const struct apart *a, const char *bytes, size_t n, int64_t *until_ns)
 {
     while (n) {
         ssize_t put = send(a->socket, bytes, n, MSG_NOSIGNAL);
@@ -240,7 +246,7 @@ static bool send_all(const struct apart *a, const char *bytes, size_t n, int64_t
     return true;
 }
 
-static bool read_all(const struct apart *a, void *bytes, size_t n, int64_t until_ns)
+static bool read_all(const struct apart *a, void *bytes, size_t n, int64_t *until_ns)
 {
     for (size_t at = 0; at < n;) {
         ssize_t got = recv(a->socket, (char *)bytes + at, n - at, 0);
@@ -277,10 +283,10 @@ static bool hand_over(struct apart *a)
     double patience_s = a->o.patience_s > 0 ? a->o.patience_s : PATIENCE_S;
     int64_t until_ns = jl_mono_ns() + jl_ns(a->fresh && patience_s < START_S ? START_S : patience_s);
     uint32_t n = (uint32_t)a->piece.len;
-    if (!send_all(a, (const char *)&n, sizeof n, until_ns) || !send_all(a, a->piece.data, a->piece.len, until_ns))
+    if (!send_all(a, (const char *)&n, sizeof n, &until_ns) || !send_all(a, a->piece.data, a->piece.len, &until_ns))
         return false;
     for (;;) {
-        if (!read_all(a, &n, sizeof n, until_ns) || n > sizeof answer || !read_all(a, answer, n, until_ns))
+        if (!read_all(a, &n, sizeof n, &until_ns) || n > sizeof answer || !read_all(a, answer, n, &until_ns))
             return false;
         a->fresh = false;
         if (n == 0)

@@ -185,6 +185,53 @@ static void it_dies(void **state)
     }
 }
 
+/* In a process of its own, which stands still with its recogniser: 0 when nothing was lost. */
+static int read_on(int from, int to)
+{
+    struct notes n;
+    char go = 0;
+    struct apart *a = apart(false, 1);
+    uint32_t x = begin(a, &n);
+    apart_flush(a);
+    pid_t pid = (pid_t)apart_pid(a);
+    bool told = write(to, &pid, sizeof pid) == sizeof pid && read(from, &go, 1) == 1;
+    finish(a, x);
+    bool lost = n.lost || !told;
+    apart_close(a);
+    jl_buf_release(&n.text);
+    return lost;
+}
+
+/* A machine that stands still for longer than the patience, and wakes the one that waits first: nobody hung. */
+static void all_stood_still(void **state)
+{
+    enum { MS = 1000000 };
+    int down[2], up[2], status = -1;
+    pid_t reader = -1;
+    (void)state;
+    assert_int_equal(pipe(down) | pipe(up), 0);
+    pid_t proxy = fork();
+    assert_true(proxy >= 0);
+    if (proxy == 0)
+        _exit(read_on(down[0], up[1]));
+    assert_int_equal(read(up[0], &reader, sizeof reader), sizeof reader);
+    assert_int_equal(kill(reader, SIGSTOP), 0);
+    assert_int_equal(write(down[1], "", 1), 1);
+    jl_sleep_until(jl_mono_ns() + (int64_t)200 * MS);
+    assert_int_equal(kill(proxy, SIGSTOP), 0);
+    jl_sleep_until(jl_mono_ns() + (int64_t)2000 * MS);
+    assert_int_equal(kill(proxy, SIGCONT), 0);
+    jl_sleep_until(jl_mono_ns() + (int64_t)100 * MS);
+    kill(reader, SIGCONT); /* ended, where it was taken for one that hangs */
+    assert_int_equal(waitpid(proxy, &status, 0), proxy);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    for (int i = 0; i < 2; i++) {
+        close(down[i]);
+        close(up[i]);
+    }
+}
+
 /* A service manager signals every process of a service, at its end and for its log; answers are read on. */
 static void signals_for_the_proxy(void **state)
 {
@@ -346,9 +393,9 @@ static void traffic_goes_on(void **state)
 
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_same_as_inside), cmocka_unit_test(it_dies),
-                                       cmocka_unit_test(signals_for_the_proxy), cmocka_unit_test(nothing_is_believed),
-                                       cmocka_unit_test(traffic_goes_on)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_same_as_inside),  cmocka_unit_test(it_dies),
+                                       cmocka_unit_test(all_stood_still),     cmocka_unit_test(signals_for_the_proxy),
+                                       cmocka_unit_test(nothing_is_believed), cmocka_unit_test(traffic_goes_on)};
     int code;
     if (apart_main(argc, argv, &code))
         return code;
