@@ -90,10 +90,11 @@ static bool is(const struct run_profile *p, const char *component, enum wire_kin
     return near;
 }
 
-static bool components_are(const struct run_profile *p, double slower)
+/* wider: times 5 %, of norms 8. */
+static bool components_are(const struct run_profile *p, double slower, double wider)
 {
-    return is(p, "attention", WIRE_ATTENTION, slower, 0.05) && is(p, "ffn", WIRE_FFN, slower, 0.05) &&
-           is(p, "head", WIRE_HEAD, slower, 0.05) && is(p, "ffn_norm", WIRE_FFN_NORM, slower, 0.08);
+    return is(p, "attention", WIRE_ATTENTION, slower, wider * 0.05) && is(p, "ffn", WIRE_FFN, slower, wider * 0.05) &&
+           is(p, "head", WIRE_HEAD, slower, wider * 0.05) && is(p, "ffn_norm", WIRE_FFN_NORM, slower, wider * 0.08);
 }
 
 /* What the engine's own curve says: share of the time of its steps by which the next one came late. It draws the power of the
@@ -125,23 +126,26 @@ static bool is_sound(const struct run_profile *p)
 }
 
 /* Once more where it is not true, and where the engine was late without counting that: a machine on which it always is says
- * nothing. */
+ * little, but powers that are wrong it does not excuse. */
 static void profile_true(const struct way *w, const char *path, double slower, struct run_profile *out)
 {
     for (int failed = 0, late = 0;;) {
         profile_until(w, path, out);
-        if (components_are(out, slower) && is_sound(out))
+        if (components_are(out, slower, 1) && is_sound(out))
             return;
         double share = lateness(slower);
         bool was_late = share > LATE;
         print_message("  closure %.3f, with the probe %.3f; the engine was late by %.2g of its time\n", out->how.closure,
                       out->how.instrumented, share);
+        bool near = components_are(out, slower, 2);
         run_profile_release(out);
         late += was_late;
         failed += !was_late;
         assert_true(failed < TRIES);
-        if (late >= TRIES)
-            skip();
+        if (late < TRIES)
+            continue;
+        assert_true(near);
+        skip(); /* what follows wants figures of a machine that keeps time */
     }
 }
 
