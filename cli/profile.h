@@ -96,7 +96,8 @@ const char *profile_option(const struct profiling *x, const char *name);
 
 /* profile_passes.c */
 int profile_passes(struct profiling *x);
-int profile_idle(struct profiling *x); /* measures the idle level for --baseline */
+int profile_idle(struct profiling *x);                           /* measures the idle level for --baseline */
+const char *profile_prompt(const struct profiling *x, size_t i); /* the one that was given, or i of the plan, round and round */
 bool profile_pass(struct profiling *x, enum measure_pass pass, const char *prompt, int64_t max_tokens);
 /* Samples of a request's time, to those that find the components. */
 void profile_samples(struct profiling *x, joulet_mark from, joulet_mark to);

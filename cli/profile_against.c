@@ -349,15 +349,14 @@ void profile_against(struct profiling *x, int64_t tokens)
     struct runtime_choice other = {.server.process = {.pid = -1, .ended = true}};
     if (!a)
         return;
-    const char *prompt = x->prompt ? x->prompt : x->plan.prompts[0].text;
     struct joulet_baseline *idle = calloc(x->s.n_channels + 1, sizeof *idle);
-    bool ok = idle && start(a, &other) && warm(a, &other, prompt), kept = ok;
+    bool ok = idle && start(a, &other) && warm(a, &other, profile_prompt(x, 0)), kept = ok;
     if (kept)
         memcpy(idle, x->s.idle, x->s.n_channels * sizeof *idle);
     ok = ok && profile_idle(x) == CLI_DONE; /* with both loaded */
     for (int i = 0; ok && i < ROUNDS && !atomic_load(&cli_cancel); i++) {
         cli_say(x->cli, "%s against %s, round %d of %d", a->whole.shape.name, a->less.name, i + 1, ROUNDS);
-        ok = one_round(a, &other, prompt, tokens);
+        ok = one_round(a, &other, profile_prompt(x, (size_t)i), tokens);
     }
     if (!ok && x->code == CLI_DONE)
         x->code = CLI_ENGINE;

@@ -66,7 +66,7 @@ static void ask_all(struct batch *b, struct stream *all)
         all[i].ask = x->q;
         all[i].ask.model = x->choice.model;
         all[i].ask.max_tokens = b->tokens;
-        all[i].ask.prompt = x->prompt ? x->prompt : x->plan.prompts[0].text;
+        all[i].ask.prompt = profile_prompt(x, 0);
         generated_init(&all[i].g);
         ok = all[i].started = pthread_create(&all[i].thread, NULL, answer, &all[i]) == 0;
     }

@@ -46,7 +46,7 @@ static char *long_text(const struct profiling *x, enum measure_work work)
     bool answers = work == MEASURE_DETOKENISE && x->host.answers.len > 0;
     jl_buf_init(&b, TEXT_MOST + 1);
     for (size_t i = 0; b.len < TEXT_BYTES && !b.failed; i++) {
-        const char *text = answers ? x->host.answers.data : x->prompt ? x->prompt : x->plan.prompts[i % x->plan.n].text;
+        const char *text = answers ? x->host.answers.data : profile_prompt(x, i);
         add_text(&b, text, strlen(text), TEXT_MOST - 1);
         jl_buf_str(&b, "\n");
     }

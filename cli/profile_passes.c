@@ -145,9 +145,9 @@ void profile_sum(struct profiling *x, enum measure_pass pass, struct run_sums *o
 
 /* ---- what is asked ------------------------------------------------------------------------------------------------------- */
 
-static const char *next_prompt(struct profiling *x)
+const char *profile_prompt(const struct profiling *x, size_t i)
 {
-    return x->prompt ? x->prompt : x->plan.prompts[x->next++ % x->plan.n].text;
+    return x->prompt ? x->prompt : x->plan.prompts[i % x->plan.n].text;
 }
 
 /* An answer of some seconds: long enough for a sensor, short enough for several in turns. */
@@ -213,7 +213,7 @@ void profile_plan_lockin(struct profiling *x)
 
 static bool round_of(struct profiling *x, int64_t tokens)
 {
-    const char *prompt = next_prompt(x);
+    const char *prompt = profile_prompt(x, x->next++);
     bool ok = profile_pass(x, MEASURE_PLAIN, prompt, tokens);
     if (ok && x->probe)
         ok = profile_pass(x, x->every > 1 ? MEASURE_SAMPLED : MEASURE_WATCHED, prompt, tokens);
@@ -226,8 +226,7 @@ static bool round_of(struct profiling *x, int64_t tokens)
 
 static bool first_request(struct profiling *x)
 {
-    const char *prompt = x->prompt ? x->prompt : x->plan.prompts[0].text;
-    char *own = jl_strf("Warm up: %s", prompt); /* so that no cache of prompts knows the first one */
+    char *own = jl_strf("Warm up: %s", profile_prompt(x, 0)); /* so that no cache of prompts knows the first one */
     bool ok = own && profile_pass(x, MEASURE_SAMPLED, own, TOKENS_LEAST);
     free(own);
     if (ok)
@@ -248,7 +247,8 @@ int profile_passes(struct profiling *x)
         return code;
     int64_t tokens = fitting_tokens(x);
     x->until = joulet_now() + (for_ns > 0 ? for_ns : jl_ns(FOR_S));
-    bool ok = !x->probe || x->level == WIRE_STAGES || x->every > 1 || profile_pass(x, MEASURE_PAIRED, next_prompt(x), tokens);
+    bool ok = !x->probe || x->level == WIRE_STAGES || x->every > 1 ||
+              profile_pass(x, MEASURE_PAIRED, profile_prompt(x, x->next++), tokens);
     while (ok && (rounds > 0 ? done < rounds : done < ROUNDS_LEAST || joulet_now() < x->until) && !atomic_load(&cli_cancel)) {
         cli_say(x->cli, "round %lld: %s, %lld tokens", (long long)done + 1, x->probe ? "plain and watched" : "plain",
                 (long long)tokens);

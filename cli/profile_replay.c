@@ -92,7 +92,7 @@ void profile_replay(struct profiling *x)
     x->loops = loops;
     size_t first = x->s.run.n_windows;
     cli_say(x->cli, "cross-check: %zu component%s alone, %.3g s each", n, n > 1 ? "s" : "", 1e-3 * loops.loop_ms);
-    profile_pass(x, MEASURE_REPLAY, x->prompt ? x->prompt : x->plan.prompts[0].text, (int64_t)n + 1);
+    profile_pass(x, MEASURE_REPLAY, profile_prompt(x, 0), (int64_t)n + 1);
     profile_watch(x, MEASURE_ASIDE); /* nothing loops any more */
     for (size_t i = 0; i < x->m->n_loops; i++) {
         const struct measure_loop *l = &x->m->loops[i];

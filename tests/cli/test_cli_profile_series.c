@@ -26,6 +26,7 @@ struct one {
     const char *args[10], *vars[ENV_MOST]; /* variables of the engine */
     double before_w;                       /* drawn before any engine runs; 0: nobody knows */
     bool slow;                             /* the sensor gives a value each 20 ms: components are executed again */
+    const char *plan;                      /* of prompts; NULL: one prompt */
     struct program p;
     struct run_profile r;
     const char *env[ENV_MOST + 5];
@@ -75,7 +76,8 @@ static void start(struct one *o, int i)
     args[n++] = o->texts[5];
     for (size_t k = 0; k < JL_COUNT(o->args) && o->args[k]; k++)
         args[n++] = o->args[k];
-    args[n++] = "why is that so";
+    args[n++] = o->plan ? "--prompts" : "why is that so";
+    args[n++] = o->plan;
     args[n] = NULL;
     if (o->before_w > 0)
         draw(o, o->before_w);
@@ -279,6 +281,32 @@ static void a_layer_left_out_tells_whether_it_draws_as_the_others(void **state)
 {
     (void)state;
     all_hold(JL_COUNT(lasts), without_the_last, is_told);
+}
+
+/* Round by round the next prompt, as the components' passes ask them; both models the same one. */
+static void each_round_asks_another_prompt(void **state)
+{
+    enum { ROUNDS = 6, WIDTH = 80 };
+    char variable[256], model[64], digest[2 * ROUNDS][WIDTH] = {{0}};
+    snprintf(variable, sizeof variable, "SIM_PROMPTS=%s", scratch("prompts"));
+    struct one o = {.args = {"--coarse", "-n", "4", "--against", "ffn"}, .vars = {"SIM_SLOWER=1", variable}, .plan = "nine"};
+    (void)state;
+    remove(scratch("prompts"));
+    start(&o, 10);
+    finish(&o);
+    char *text = scratch_read("prompts"), *rest = NULL;
+    assert_non_null(text);
+    size_t n = 0;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest), n++)
+        assert_int_equal(sscanf(line, "%63s %79s", model, digest[n % (2 * ROUNDS)]), 2);
+    assert_true(n > 2 * ROUNDS);
+    for (size_t i = 0, first = n % (2 * ROUNDS); i < 2 * ROUNDS; i += 2) {
+        const char *one = digest[(first + i) % (2 * ROUNDS)];
+        assert_string_equal(one, digest[(first + i + 1) % (2 * ROUNDS)]);
+        assert_string_not_equal(one, digest[(first + i + 2) % (2 * ROUNDS)]);
+    }
+    free(text);
+    run_profile_release(&o.r);
 }
 
 /* What was measured before is there, and that something is missing is not said in words alone. */
@@ -526,6 +554,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_taken_away_costs_the_difference),
         cmocka_unit_test(a_layer_left_out_tells_whether_it_draws_as_the_others),
+        cmocka_unit_test(each_round_asks_another_prompt),
         cmocka_unit_test(a_second_server_that_does_not_come_up_is_a_failure),
         cmocka_unit_test(an_interrupted_profile_leaves_no_files),
         cmocka_unit_test(a_server_beside_that_fails_changes_nothing),

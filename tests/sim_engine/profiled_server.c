@@ -7,7 +7,8 @@
  * SIM_LOAD_WATTS before it listens; SIM_STEPS: steps also where nobody asks for a ring;
  * SIM_TEXT: tokenising and detokenising take time of their own, and have routes; SIM_FAULT: fault (sim_engine.h);
  * SIM_BESIDE_FAULT: fault (sim_engine.h) of the server of a model that is there to be compared with;
- * SIM_ARGS: file of its command line, an argument a line; SIM_FAILS: with a model of such a name it does not come up. */
+ * SIM_PROMPTS: file of what it was asked, model and digest a line; SIM_ARGS: file of its command line, an argument a line;
+ * SIM_FAILS: with a model of such a name it does not come up. */
 #include "tests/sim_engine/sim_probe.h"
 
 #include <signal.h>
@@ -94,6 +95,7 @@ int main(int argc, char **argv)
     c.port = atoi(port);
     c.model = model;
     c.curve = getenv("SIM_CURVE");
+    c.prompts = getenv("SIM_PROMPTS");
     c.slots = option(argc, argv, "-np") ? atoi(option(argc, argv, "-np")) : 1;
     c.idle_w = SIM_IDLE_WATTS;
     const char *fault = getenv(strstr(model, "-against-") ? "SIM_BESIDE_FAULT" : "SIM_FAULT");

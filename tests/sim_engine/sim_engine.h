@@ -29,6 +29,7 @@ struct sim_config {
     int64_t context;
     int slots; /* generations at once; 0 and 1: one. They share their steps, or draw together as one does */
     const char *model, *key, *curve, *truth; /* key, curve, truth may be NULL */
+    const char *prompts;                     /* file: model and digest of each prompt, a line; may be NULL */
     bool openai;                             /* no llama.cpp routes, no timings */
     bool stamps; /* its timings say when it sent its pieces, as those of real engines do, not when it meant to */
     struct sim_fault faults[16];

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -97,6 +98,11 @@ static int64_t cached_part(struct job *j, const json_t *root, const char *text)
     pthread_mutex_lock(&j->e->lock);
     bool same = strcmp(digest, j->e->last_prompt) == 0;
     memcpy(j->e->last_prompt, digest, sizeof(digest));
+    FILE *f = j->e->config.prompts ? fopen(j->e->config.prompts, "ae") : NULL;
+    if (f) {
+        fprintf(f, "%s %s\n", j->e->config.model, digest);
+        fclose(f);
+    }
     pthread_mutex_unlock(&j->e->lock);
     int64_t cached = same && !json_is_false(json_object_get(root, "cache_prompt")) && !j->e->config.openai ? j->prompt - 1 : 0;
     double told = fault_arg(j, "cached", 1);
