@@ -34,6 +34,8 @@ static const struct row rows[] = {
     {"counter_100", "counter 100 ms, 10 s of lock-in", "nvml-counter-100", 10, true, false, GOALS_ALL},
     {"power_100", "power 100/100, 10 s of lock-in", "nvml-ampere", 10, true, false, GOALS_ALL},
     {"power_25", "power 25/100, 10 s of lock-in", "nvml-a100", 10, true, false, GOALS_ALL},
+    {"counter_100_60", "counter 100 ms, a minute of lock-in", "nvml-counter-100", 60, true, false, GOALS_ALL},
+    {"power_100_60", "power 100/100, a minute of lock-in", "nvml-ampere", 60, true, false, GOALS_ALL},
     {"average_1s", "power 1000/100, 40 s of lock-in", "nvml-average", 40, true, false, GOALS_NONE},
 };
 
