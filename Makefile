@@ -40,7 +40,7 @@ check-engines: ## get real engines (Ollama, vLLM) into the user's cache, and run
 check-fresh: ## demo and check on a minimal Debian 12 made for it, as root and as a user (needs root)
 	@tools/check-fresh
 
-lint: ## format, static analysis, scripts, the include law
+lint: ## format, static analysis, scripts, the include law, links of documents
 	@tools/lint
 
 fuzz: ## every fuzzer for FUZZ_SECONDS, or the one named by T
