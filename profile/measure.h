@@ -165,7 +165,7 @@ struct measure_result {
  * 1.5, and NAN, it stays as it is. */
 double measure_scale(double ratio, double pm);
 /* What that leaves open, as a share of every energy (95 %): that of the ratio where it was scaled by, else what the stops take at
- * most of a step; 0 where neither is known. */
+ * most of a step, or the ratio's where that is less; 0 where neither is known. */
 double measure_scale_pm(double ratio, double pm, double stops, double stops_pm);
 /* ratio: J of a token with the probe over without, NAN not measured; pm: what it leaves open, 0 nothing. False: out of memory. */
 bool measure_solve(const struct measure *m, enum measure_phase phase, double ratio, double pm, struct measure_result *out);

@@ -157,8 +157,12 @@ double measure_scale(double ratio, double pm)
 
 double measure_scale_pm(double ratio, double pm, double stops, double stops_pm)
 {
-    double of_ratio = isfinite(pm) ? pm : fabs(ratio - 1);
-    double open = measure_scale(ratio, pm) != 1 ? pm / ratio : fmin(of_ratio, fabs(stops) + stops_pm);
+    double most = fabs(stops) + stops_pm;
+    bool scaled = isfinite(ratio) && measure_scale(ratio, pm) != 1;
+    double open = scaled           ? pm / ratio
+                  : isfinite(pm)   ? fmin(pm, most)
+                  : isfinite(most) ? most
+                                   : fabs(ratio - 1); /* of one pair: chance may have brought it near 1 */
     return isfinite(open) ? open : 0;
 }
 
