@@ -53,7 +53,9 @@ static struct told told_of(const struct measure *m, const struct measure_result 
  * its rows do not hold: at most what the rest draws, as a share of a token. */
 static double outside(const struct measure_result *r, const struct profile_difference *d, double told_s)
 {
-    double power_w = r->unit_s[MEASURE_REST] > 0 ? r->power_w[MEASURE_REST] : d->j[0] / d->s[0];
+    double rest_s = r->unit_s[MEASURE_REST], power_w = d->j[0] / d->s[0];
+    if (rest_s > 0)
+        power_w = r->limit_only[MEASURE_REST] ? r->limit_j[MEASURE_REST] / rest_s : r->power_w[MEASURE_REST];
     return d->less_s > told_s ? (d->less_s - told_s) * power_w / d->j[0] : 0;
 }
 

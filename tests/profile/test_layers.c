@@ -150,6 +150,11 @@ static void time_outside_of_stretches_is_no_power(void **state)
     d.less_s += 0.1 * out_j / 40;
     layers_check(m, &r, OUT, &d, 0, &c);
     assert_int_equal(c.verdict, LAYERS_UNTOLD);
+    r.power_w[MEASURE_REST] = 0; /* found to draw nothing, and 40 W at most */
+    r.limit_only[MEASURE_REST] = true;
+    r.limit_j[MEASURE_REST] = 40 * r.unit_s[MEASURE_REST];
+    layers_check(m, &r, OUT, &d, 0, &c);
+    assert_int_equal(c.verdict, LAYERS_UNTOLD);
     release(m);
 }
 
