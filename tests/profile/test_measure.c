@@ -1,15 +1,9 @@
 /* test_measure.c - what the largest steps leave behind: those of deep models under lock-in, those that are more than there is
  * room for, and those of which nothing could be executed again. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "tests/base/test.h"
 
 #include "profile/measure.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #define LAYERS    80
@@ -221,9 +215,10 @@ static void long_tokens(struct engine *e, int n, uint32_t segment)
     }
 }
 
-static void measured_pass(struct engine *e, enum measure_pass pass, uint32_t segment)
+static void measured_by(struct engine *e, enum measure_pass pass, uint32_t segment, const struct joulet_channel *sensors,
+                        size_t n)
 {
-    struct joulet_trace t = {.channel = {.id = "c", .quantity = JOULET_ENERGY, .in_total = true, .period_s = 1e-3}};
+    struct joulet_trace t = {.samples = NULL};
     t.samples = e->samples = calloc(20000, sizeof *t.samples);
     assert_non_null(t.samples);
     e->n_samples = 0;
@@ -231,9 +226,19 @@ static void measured_pass(struct engine *e, enum measure_pass pass, uint32_t seg
     long_tokens(e, 60, segment);
     measure_end(e->m);
     t.n = e->n_samples;
-    measure_samples(e->m, 0, &t, 5, 0.01);
+    for (size_t i = 0; i < n; i++) {
+        t.channel = sensors[i];
+        measure_samples(e->m, i, &t, 5, 0.01);
+    }
     free(t.samples);
     e->samples = NULL;
+}
+
+static const struct joulet_channel counter = {.id = "c", .quantity = JOULET_ENERGY, .in_total = true, .period_s = 1e-3};
+
+static void measured_pass(struct engine *e, enum measure_pass pass, uint32_t segment)
+{
+    measured_by(e, pass, segment, &counter, 1);
 }
 
 static void lockin_is_only_said_where_something_was_repeated(void **state)
@@ -252,6 +257,67 @@ static void lockin_is_only_said_where_something_was_repeated(void **state)
     assert_true(measure_solve(e.m, MEASURE_DECODE, 1.1, 0.2, &probed)); /* all of them are as open as the probe's cost */
     for (int k = 0; k <= MEASURE_FFN; k++)
         assert_true(fabs(probed.pm_j[k] / hypot(r.pm_j[k], 0.2 * r.energy_j[k]) - 1) < 1e-9);
+    measure_close(e.m);
+}
+
+/* ---- what each joule may be off by --------------------------------------------------------------------------------------- */
+
+/* Attention, the feed-forward and the rest: kinds as a fit of these three numbers them. */
+static const size_t kinds_of_fit[] = {MEASURE_ATTENTION, MEASURE_FFN, MEASURE_REST};
+
+/* Of one sensor, from libjoulet itself: what was read of power alone. */
+static void fit_alone(const struct measure *m, size_t channel, struct joulet_component_shares *out)
+{
+    const struct measure_of_phase *d = &m->phases[MEASURE_DECODE];
+    const struct measure_channel *ch = &m->channels[MEASURE_DECODE][channel];
+    double token_s[JL_COUNT(kinds_of_fit)];
+    struct joulet_components c;
+    for (size_t k = 0; k < JL_COUNT(kinds_of_fit); k++)
+        token_s[k] = d->kind_s[kinds_of_fit[k]] / d->units;
+    const struct joulet_components_in in = {.trace = &ch->trace,
+                                            .idle_w = ch->idle_w,
+                                            .to_s = INFINITY,
+                                            .kinds = JL_COUNT(kinds_of_fit),
+                                            .stretches = d->stretches,
+                                            .n_stretches = d->n_stretches,
+                                            .token_s = token_s,
+                                            .instrumented_ratio = NAN};
+    assert_int_equal(joulet_components_measure(&in, &c, NULL), JOULET_OK);
+    *out = c.shares;
+}
+
+/* Scatter, idle level and gain of two sensors, each as large as the others for one kind at least; the second sensor knows neither
+ * of the latter, so that what is added up is seen. And what the probe leaves open, of the whole. */
+static void an_interval_holds_idle_level_and_gain(void **state)
+{
+    const struct joulet_channel sensors[] = {counter, counter};
+    struct joulet_component_shares alone[2];
+    struct engine e = begin(MEASURE_AGAIN);
+    struct measure_channel *ch = e.m->channels[MEASURE_DECODE];
+    struct measure_result r;
+    (void)state;
+    measured_by(&e, MEASURE_AGAIN, 0, sensors, JL_COUNT(sensors));
+    ch[1].idle_w = 7;
+    for (size_t i = 0; i < JL_COUNT(alone); i++) {
+        for (size_t k = 0; k < ch[i].trace.n; k++) /* up to 3 mJ of 20 to 45 in a reading */
+            ch[i].trace.samples[k].value += (int64_t)(k * 7919 % (101 + i) * 30);
+        fit_alone(e.m, i, &alone[i]);
+    }
+    for (size_t k = 0; k < 2; k++) {
+        double token_s = e.m->phases[MEASURE_DECODE].kind_s[kinds_of_fit[k]] / e.m->phases[MEASURE_DECODE].units;
+        double u = alone[0].u_j[k], idle = u, gain = u, all;
+        assert_true(u > 0);
+        ch[0].u_idle_w = idle / token_s;
+        ch[0].trace.channel.spec = gain * sqrt(3) / alone[0].energy_j[k];
+        ch[1].u_idle_w = NAN;
+        double joules = alone[0].energy_j[k] + alone[1].energy_j[k], probe = 2 * u / joules;
+        assert_true(measure_solve(e.m, MEASURE_DECODE, NAN, probe, &r));
+        all = hypot(hypot(hypot(2 * u, 2 * idle), hypot(2 * gain, 2 * alone[1].u_j[k])), probe * joules);
+        assert_near(r.energy_j[k], joules, 1e-9 * joules);
+        assert_near(r.scatter_j[k], 2 * hypot(alone[0].u_j[k], alone[1].u_j[k]), 1e-9 * u);
+        assert_near(r.pm_j[k], all, 1e-9 * all);
+        assert_near(r.limit_j[k], joules + all, 1e-9 * joules);
+    }
     measure_close(e.m);
 }
 
@@ -314,6 +380,7 @@ int main(void)
                                        cmocka_unit_test(layers_sum_to_their_kind),
                                        cmocka_unit_test(seconds_are_of_what_was_watched),
                                        cmocka_unit_test(lockin_is_only_said_where_something_was_repeated),
+                                       cmocka_unit_test(an_interval_holds_idle_level_and_gain),
                                        cmocka_unit_test(a_pass_full_of_spans_keeps_its_begin),
                                        cmocka_unit_test(only_a_cost_that_is_seen_is_taken_off)};
     return cmocka_run_group_tests(tests, NULL, NULL);
