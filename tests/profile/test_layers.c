@@ -1,5 +1,6 @@
 /* test_layers.c - layers that were left out against what the components say of them, over drawn measurements whose truth is
- * known: the interval of the ratio holds it, what is alike is found alike, what differs is seen, and what cannot be told is not.
+ * known: the interval of the ratio holds it in 95 % and in no more, what is alike is found alike, what differs is seen, and what
+ * cannot be told is not.
  */
 #include "tests/base/test.h"
 
@@ -76,6 +77,7 @@ static void an_interval_holds_the_truth(void **state)
         {1, 0.01, 0.02, 0, LAYERS_ALIKE, false},         {1, 0.02, 0.02, 0.5, LAYERS_ALIKE, false},
         {1.3, 0.02, 0.05, 0.5, LAYERS_DIFFERENT, false}, {0.8, 0.01, 0.03, 0, LAYERS_DIFFERENT, false},
         {1, 0.05, 0.3, 1, LAYERS_UNTOLD, false},         {1, 0.02, 0.01, 0, LAYERS_ALIKE, true},
+        {1, 1e-4, 1e-4, 5, LAYERS_ALIKE, false}, /* the idle level alone */
     };
     struct measure *m = measured();
     (void)state;
@@ -99,7 +101,7 @@ static void an_interval_holds_the_truth(void **state)
             holds += fabs(c.ratio - rows[i].truth) <= c.ratio_pm;
             most += c.verdict == rows[i].most;
         }
-        if (holds < 0.94 * TRIALS || most < 0.9 * TRIALS)
+        if (holds < 0.94 * TRIALS || holds > 0.98 * TRIALS || most < 0.9 * TRIALS)
             fail_msg("row %zu: %d of %d intervals hold, %d times found as it is", i, holds, TRIALS, most);
     }
     release(m);
