@@ -494,6 +494,7 @@ static void solve(struct filling *f)
             r->path = JOULET_COMPONENTS_TIME;
             measure_by_time(x->m, (enum measure_phase)p, without_host(f, (enum measure_phase)p, unit_j), r);
         }
+        measure_limit_unseen(r, unit_j, p == MEASURE_DECODE ? plain_pm : f->plain.prefill.net_pm_j / f->prompts);
     }
     const struct measure_result *d = &f->of[MEASURE_DECODE];
     double sum_j = 0;

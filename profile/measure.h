@@ -157,9 +157,12 @@ struct measure_result {
     double scatter_j[MEASURE_KINDS]; /* of pm_j what comes from the scatter of readings alone */
     double power_w[MEASURE_KINDS];
     bool limit_only[MEASURE_KINDS], warm[MEASURE_KINDS];
+    bool unseen[MEASURE_KINDS]; /* hardly any reading holds it: limit_only, and limit_j is NAN until measure_limit_unseen */
     double condition, closure, lag_s, rise_s, measured_j;
     size_t windows;
 };
+/* What no reading shows took at most what a token or prompt took, unit_j +- unit_pm, less the others; NAN: unknown. */
+void measure_limit_unseen(struct measure_result *r, double unit_j, double unit_pm);
 /* The ratio to scale by, of one that is known to +- pm (95 %; NAN: of one pair, unknown): 1 where it does not surely differ from
  * that, since a few requests on a busy machine differ by more than a probe costs, and all components would move with them. Above
  * 1.5, and NAN, it stays as it is. */

@@ -8,6 +8,7 @@
 #define READINGS_IN_TOKEN 20.0 /* from which on plain decoding is enough (8.3) */
 #define REFUSED           1.5  /* above, libjoulet gives shares of time: that stays so however badly the ratio is known */
 #define LARGE             0.03 /* of a token: not only a limit is wanted */
+#define HELD              0.5  /* of a kind's part of a token: less in the readings says nothing of it */
 #define SHORT             0.1  /* of a reading: what is shorter each time is hard to tell from its neighbours */
 
 bool measure_token(const struct measure *m, double token_s[MEASURE_KINDS])
@@ -83,6 +84,53 @@ static bool solve_channel(const struct measure *m, enum measure_phase phase, siz
     return ch->trace.n > 0 && isfinite(ch->idle_w) && joulet_components_measure(&in, c, NULL) == JOULET_OK;
 }
 
+/* ---- what readings hold ------------------------------------------------------------------------------------------------ */
+
+/* Ends of the times without a gap between readings, two by two; returns how many ends. */
+static size_t spans_of(const struct joulet_trace *t, double *ends)
+{
+    double window_s = t->channel.quantity == JOULET_POWER ? t->channel.window_s : 0;
+    size_t n = 0;
+    bool cut = true;
+    for (size_t i = 0; i < t->n; i++) {
+        bool good = !(t->samples[i].flags & JOULET_SAMPLE_FAILED);
+        double at = jl_s(t->samples[i].t_ns);
+        if (good && cut) {
+            ends[n] = at - window_s;
+            n += 2;
+        }
+        if (good)
+            ends[n - 1] = at;
+        cut = !good;
+    }
+    return n;
+}
+
+/* Kinds of which readings hold less than half of what their part of a token would have them hold, such as the embedding at the
+ * begin of a prompt, where the delay of a sensor leaves readings out: nothing they say is of them. Repeats are not of a token. */
+static bool find_unseen(const struct measure_of_phase *p, const struct measure_channel *ch, const struct used *u,
+                        const struct joulet_stretch *stretches, bool *unseen)
+{
+    double *ends = malloc(2 * (ch->trace.n + 1) * sizeof *ends), held_s[MEASURE_KINDS] = {0}, held = 0, unit = 0;
+    size_t n = ends ? spans_of(&ch->trace, ends) : 0;
+    double *seconds = calloc(n * u->n + 1, sizeof *seconds);
+    bool ok = ends && seconds;
+    if (ok && n)
+        joulet_components_seconds(stretches, p->n_stretches, ends, n - 1, ch->trace.channel.lag_s, u->n, seconds);
+    for (size_t i = 0; ok && i + 1 < n; i += 2)
+        for (size_t k = 0; k < u->n; k++)
+            held_s[k] += seconds[i * u->n + k];
+    for (size_t k = 0; k < u->n; k++) {
+        held += held_s[k];
+        unit += u->unit_s[k];
+    }
+    for (size_t k = 0; ok && k < u->n; k++)
+        unseen[u->of[k]] |= held_s[k] * unit < HELD * u->unit_s[k] * held;
+    free(ends);
+    free(seconds);
+    return ok;
+}
+
 /* ---- their sum --------------------------------------------------------------------------------------------------------- */
 
 /* The scatter of readings, and what all readings have in common: the idle level that is taken off, the gain of the sensor (3). */
@@ -129,8 +177,24 @@ static void finish(struct measure_result *out, double probe_pm)
         out->pm_j[k] = time ? NAN : hypot(out->pm_j[k], probe_pm * out->energy_j[k]);
         out->scatter_j[k] = time ? NAN : out->scatter_j[k];
         out->limit_only[k] = !time && out->limit_only[k];
-        out->limit_j[k] = time ? NAN : out->energy_j[k] + out->pm_j[k];
+        out->unseen[k] = !time && out->unseen[k];
+        out->limit_only[k] |= out->unseen[k];
+        out->limit_j[k] = time || out->unseen[k] ? NAN : out->energy_j[k] + out->pm_j[k];
     }
+}
+
+void measure_limit_unseen(struct measure_result *r, double unit_j, double unit_pm)
+{
+    double left_j = unit_j, pm = unit_pm;
+    for (int k = 0; k < MEASURE_KINDS; k++) {
+        if (r->unseen[k])
+            continue;
+        left_j -= r->energy_j[k];
+        pm = hypot(pm, r->pm_j[k]);
+    }
+    for (int k = 0; k < MEASURE_KINDS; k++)
+        if (r->unseen[k])
+            r->limit_j[k] = (left_j < 0 ? 0 : left_j) + pm; /* NAN stays */
 }
 
 static void start(const struct measure *m, enum measure_phase phase, struct measure_result *out)
@@ -173,6 +237,7 @@ bool measure_solve(const struct measure *m, enum measure_phase phase, double rat
     struct joulet_components c;
     struct used u;
     double largest_j = 0;
+    bool ok = true;
     start(m, phase, out);
     if (m->failed)
         return false;
@@ -182,12 +247,14 @@ bool measure_solve(const struct measure *m, enum measure_phase phase, double rat
     if (!renumber(p, &u, &stretches))
         return false;
     for (size_t i = 0; i < m->n_channels; i++)
-        if (solve_channel(m, phase, i, &u, stretches, ratio, &c))
+        if (solve_channel(m, phase, i, &u, stretches, ratio, &c)) {
             add(out, &u, &c, &m->channels[phase][i], &largest_j);
+            ok &= has_repeats(m, phase) || find_unseen(p, &m->channels[phase][i], &u, stretches, out->unseen);
+        }
     free(stretches);
     if (out->known)
         finish(out, pm);
-    return true;
+    return ok;
 }
 
 void measure_by_time(const struct measure *m, enum measure_phase phase, double unit_j, struct measure_result *out)

@@ -166,6 +166,15 @@ static void layers_sum_to_their_kind(void **state)
     measure_close(e.m);
 }
 
+static void end_prompt(struct engine *e, int64_t from, bool watched)
+{
+    give(e, &(struct ring_record){
+                .kind = WIRE_GRAPH, .layer = -1, .t0_ns = from, .t1_ns = e->now, .flags = watched ? WIRE_WATCHED : 0});
+    give(e, &(struct ring_record){.kind = WIRE_SEQUENCE, .layer = -1, .t0_ns = from, .t1_ns = e->now, .tokens = 5});
+    give(e, &(struct ring_record){.kind = WIRE_STEP, .layer = -1, .t0_ns = from, .t1_ns = e->now, .tokens = 5});
+    draw(e, 5, GAP_NS);
+}
+
 static void prompt_step(struct engine *e, bool watched)
 {
     int64_t from = e->now;
@@ -173,11 +182,7 @@ static void prompt_step(struct engine *e, bool watched)
         stretch(e, WIRE_FFN, i, PART_NS, 40, false);
     if (!watched)
         draw(e, 40, (int64_t)LAYERS * PART_NS);
-    give(e, &(struct ring_record){
-                .kind = WIRE_GRAPH, .layer = -1, .t0_ns = from, .t1_ns = e->now, .flags = watched ? WIRE_WATCHED : 0});
-    give(e, &(struct ring_record){.kind = WIRE_SEQUENCE, .layer = -1, .t0_ns = from, .t1_ns = e->now, .tokens = 5});
-    give(e, &(struct ring_record){.kind = WIRE_STEP, .layer = -1, .t0_ns = from, .t1_ns = e->now, .tokens = 5});
-    draw(e, 5, GAP_NS);
+    end_prompt(e, from, watched);
 }
 
 /* Where some graphs are watched, a prompt that was not is none of those whose seconds are known. And where no token has an end,
@@ -215,23 +220,32 @@ static void long_tokens(struct engine *e, int n, uint32_t segment)
     }
 }
 
-static void measured_by(struct engine *e, enum measure_pass pass, uint32_t segment, const struct joulet_channel *sensors,
-                        size_t n)
+static void begin_pass(struct engine *e, enum measure_pass pass)
 {
-    struct joulet_trace t = {.samples = NULL};
-    t.samples = e->samples = calloc(20000, sizeof *t.samples);
-    assert_non_null(t.samples);
+    e->samples = calloc(20000, sizeof *e->samples);
+    assert_non_null(e->samples);
     e->n_samples = 0;
     measure_begin(e->m, pass, e->now);
-    long_tokens(e, 60, segment);
+}
+
+static void end_pass(struct engine *e, const struct joulet_channel *sensors, size_t n)
+{
+    struct joulet_trace t = {.samples = e->samples, .n = e->n_samples};
     measure_end(e->m);
-    t.n = e->n_samples;
     for (size_t i = 0; i < n; i++) {
         t.channel = sensors[i];
         measure_samples(e->m, i, &t, 5, 0.01);
     }
-    free(t.samples);
+    free(e->samples);
     e->samples = NULL;
+}
+
+static void measured_by(struct engine *e, enum measure_pass pass, uint32_t segment, const struct joulet_channel *sensors,
+                        size_t n)
+{
+    begin_pass(e, pass);
+    long_tokens(e, 60, segment);
+    end_pass(e, sensors, n);
 }
 
 static const struct joulet_channel counter = {.id = "c", .quantity = JOULET_ENERGY, .in_total = true, .period_s = 1e-3};
@@ -321,6 +335,48 @@ static void an_interval_holds_idle_level_and_gain(void **state)
     measure_close(e.m);
 }
 
+/* ---- what no reading shows ---------------------------------------------------------------------------------------------- */
+
+#define EMBEDDING_NS (2 * SAMPLE_NS)
+#define PROMPTS      12
+
+/* The embedding comes first, where the delay of a sensor leaves readings out: what it draws is not seen. All kinds share one gain
+ * and one idle level, and so it took no more than the prompt did less the others. */
+static void what_no_reading_shows_has_a_limit_that_holds(void **state)
+{
+    struct engine e = begin(MEASURE_WATCHED);
+    struct measure_result r;
+    struct joulet_channel late = counter;
+    double prompt_j = 0, truth = 75 * EMBEDDING_NS * 1e-9;
+    (void)state;
+    late.u_lag_s = 1e-3;
+    measure_from(e.m, MEASURE_WATCHED);
+    for (int i = 0; i < PROMPTS; i++) {
+        begin_pass(&e, MEASURE_WATCHED);
+        int64_t from = e.now;
+        double from_uj = e.energy_uj;
+        stretch(&e, WIRE_EMBEDDING, -1, EMBEDDING_NS, 80, false);
+        for (int k = 0; k < 4; k++) {
+            stretch(&e, WIRE_ATTENTION, k, (7 + k) * SAMPLE_NS, 20, false);
+            stretch(&e, WIRE_FFN, k, (11 - k) * SAMPLE_NS, 45, false);
+            draw(&e, 5, SAMPLE_NS / 8); /* the rest that is seen draws nothing */
+        }
+        prompt_j += (e.energy_uj - from_uj) * 1e-6 - 5 * (double)(e.now - from) * 1e-9;
+        end_prompt(&e, from, true);
+        slow_step(&e, 1);
+        end_pass(&e, &late, 1);
+    }
+    assert_true(measure_solve(e.m, MEASURE_PREFILL, NAN, 0, &r));
+    assert_true(r.known && r.path == JOULET_COMPONENTS_PLAIN);
+    assert_true(r.limit_only[MEASURE_REST] && r.unseen[MEASURE_REST] && isnan(r.limit_j[MEASURE_REST]));
+    assert_true(!r.unseen[MEASURE_FFN] && !r.unseen[MEASURE_ATTENTION]);
+    measure_limit_unseen(&r, prompt_j / PROMPTS, 0.01);
+    assert_true(r.limit_j[MEASURE_REST] >= truth && r.limit_j[MEASURE_REST] < 3 * truth);
+    measure_limit_unseen(&r, NAN, NAN);
+    assert_true(isnan(r.limit_j[MEASURE_REST]));
+    measure_close(e.m);
+}
+
 /* ---- spans without repeats --------------------------------------------------------------------------------------------- */
 
 static void short_token(struct engine *e, bool again)
@@ -382,6 +438,7 @@ int main(void)
                                        cmocka_unit_test(lockin_is_only_said_where_something_was_repeated),
                                        cmocka_unit_test(an_interval_holds_idle_level_and_gain),
                                        cmocka_unit_test(a_pass_full_of_spans_keeps_its_begin),
+                                       cmocka_unit_test(what_no_reading_shows_has_a_limit_that_holds),
                                        cmocka_unit_test(only_a_cost_that_is_seen_is_taken_off)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
