@@ -458,6 +458,8 @@ static void set_reason(struct profiling *x, const struct measure_result *r)
         why = "nothing could be executed again in this engine, so time shares are shown, assuming equal power";
     else if (x->level == WIRE_NODES && !x->lockin && r->reason == JOULET_COMPONENTS_ALIKE)
         why = "nothing is executed again at level nodes, so time shares are shown, assuming equal power";
+    else if (r->reason == JOULET_COMPONENTS_COSTLY && !measure_costly(h->instrumented, h->instrumented_pm))
+        why = "what measuring took of the energy is not known well enough, so time shares are shown, assuming equal power";
     snprintf(h->reason, sizeof h->reason, "%s", why);
 }
 

@@ -167,6 +167,8 @@ void measure_limit_unseen(struct measure_result *r, double unit_j, double unit_p
  * that, since a few requests on a busy machine differ by more than a probe costs, and all components would move with them. Above
  * 1.5, and NAN, it stays as it is. */
 double measure_scale(double ratio, double pm);
+/* Whether that ratio is surely above 1.5: one that is not may be chance, though nothing is made of figures with it either. */
+bool measure_costly(double ratio, double pm);
 /* What that leaves open, as a share of every energy (95 %): that of the ratio where it was scaled by, else what the stops take at
  * most of a step, or the ratio's where that is less; 0 where neither is known. */
 double measure_scale_pm(double ratio, double pm, double stops, double stops_pm);

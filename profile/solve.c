@@ -219,6 +219,11 @@ double measure_scale(double ratio, double pm)
     return ratio <= REFUSED && !seen ? 1 : ratio;
 }
 
+bool measure_costly(double ratio, double pm)
+{
+    return ratio - pm > REFUSED;
+}
+
 double measure_scale_pm(double ratio, double pm, double stops, double stops_pm)
 {
     double most = fabs(stops) + stops_pm;

@@ -426,6 +426,7 @@ static void only_a_cost_that_is_seen_is_taken_off(void **state)
     assert_true(measure_scale_pm(0.96, 0.46, -0.003, 0.002) == 0.005);        /* not: the stops are known better */
     assert_true(measure_scale_pm(1, NAN, 0.01, 0.002) == 0.012 &&
                 measure_scale_pm(NAN, NAN, 0.01, 0.002) == 0.012); /* one pair */
+    assert_true(measure_costly(1.8, 0.2) && !measure_costly(2, 14) && !measure_costly(2, NAN) && !measure_costly(1.2, 0.1));
     assert_true(measure_scale_pm(0.96, 0.46, NAN, NAN) == 0.46 && measure_scale_pm(NAN, NAN, NAN, NAN) == 0);
 }
 
