@@ -13,6 +13,9 @@
 #define SMALL      0.03   /* share of time below which a limit is given */
 #define SHORT_S    100e-6 /* a tenth of a reading of RAPL */
 #define RUNS_MAX   1000
+#define HOLDS      93.0 /* %, the goal ... */
+#define HOLD_RUNS  40
+#define HOLD_LEAST 80.0 /* ... and what so many runs leave of it at least, three of their standard deviations below */
 #define PERCENTILE 0.95
 #define START_S    0.6
 #define COST_S     100e-6
@@ -170,6 +173,7 @@ static bool print_figure(const struct row *row, const struct model *m, const cha
 }
 
 struct figures {
+    size_t runs;
     double rms[KINDS], bias[KINDS], p95[KINDS], hold[KINDS], spread[KINDS], by_time[KINDS], half[KINDS], closure, condition,
         fell_back; /* % */
 };
@@ -183,6 +187,7 @@ static int ascending(const void *a, const void *b)
 static void figures_of(struct tally *t, struct figures *f)
 {
     double n = (double)t->n;
+    f->runs = t->n;
     for (int k = 0; k < KINDS; k++) {
         double mean = t->sum[k] / n, variance = fmax(0, t->squares[k] / n - mean * mean) * n / fmax(1, n - 1);
         f->rms[k] = 100 * sqrt(t->squares[k] / n);
@@ -215,16 +220,34 @@ static double goal_of(const struct row *row, const struct model *m, int kind)
     return kind == NORM ? 5 : 3;
 }
 
-/* Holding is a share of so many runs: with few of them a goal of 93 % is missed by chance, so --check does without it. */
+/* Half of the interval, the median, where another estimator is as true as this one and knows less well how true: with the same
+ * weight for every reading the first of these is 5 %. NAN: no goal. */
+static double half_goal_of(const struct row *row, const struct model *m, int kind)
+{
+    static const struct {
+        const char *model, *row;
+        int kind;
+        double goal;
+    } goals[] = {{"apart", "power_25", ATTENTION, 4}, {"apart", "rapl_plain_10", ATTENTION, 4}};
+    for (size_t i = 0; i < JL_COUNT(goals); i++)
+        if (!strcmp(goals[i].model, m->name) && !strcmp(goals[i].row, row->name) && goals[i].kind == kind)
+            return goals[i].goal;
+    return NAN;
+}
+
+/* Holding is a share of so many runs: a goal of 93 % is missed by chance, so --check wants what chance leaves of it, and nothing
+ * of few runs. */
 static bool print_kind(const struct row *row, const struct model *m, const struct figures *f, int k)
 {
     bool small = m->share[k] < SMALL, goals = row->goals != GOALS_NONE;
     double goal = goal_of(row, m, k);
-    print_figure(row, m, small ? "limit_holds" : "interval_holds", kind_names[k], f->hold[k], "%", goals && k != REST ? 93 : NAN,
-                 true, NAN);
+    bool meets = !goals || f->runs < HOLD_RUNS || f->hold[k] >= HOLD_LEAST;
+    print_figure(row, m, small ? "limit_holds" : "interval_holds", kind_names[k], f->hold[k], "%",
+                 goals && k != REST ? HOLDS : NAN, true, NAN);
     if (small)
-        return true;
-    bool meets = print_figure(row, m, "rms", kind_names[k], f->rms[k], "%", goal, false, f->by_time[k]);
+        return meets;
+    meets = print_figure(row, m, "half", kind_names[k], f->half[k], "%", half_goal_of(row, m, k), false, NAN) && meets;
+    meets = print_figure(row, m, "rms", kind_names[k], f->rms[k], "%", goal, false, f->by_time[k]) && meets;
     print_figure(row, m, "p95", kind_names[k], f->p95[k], "%", NAN, false, NAN);
     return print_figure(row, m, "cv", kind_names[k], f->spread[k], "%", isnan(goal) ? NAN : 3, false, NAN) && meets;
 }
