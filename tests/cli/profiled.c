@@ -5,7 +5,10 @@
 #include "probes/wire.h"
 #include "profile/ring.h"
 #include "tests/cli/program.h"
+#include "tests/sim_engine/sim_probe.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +20,26 @@ void profile_read(const char *name, struct run_profile *p)
     if (run_profile_from_json(text, strlen(text), p, &err) != JOULET_OK)
         fail_msg("%s: %s", name, err.message);
     free(text);
+}
+
+double profile_lateness(const char *curve, double slower)
+{
+    double late_s = 0, steps_s = 0, t_ns, watts, last_ns = NAN, last_w = NAN;
+    char *text = scratch_read(curve), *rest = NULL;
+    assert_non_null(text);
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        if (sscanf(line, "%lf %lf", &t_ns, &watts) != 2)
+            continue;
+        double s = (t_ns - last_ns) * 1e-9;
+        if (last_w > SIM_IDLE_WATTS)
+            steps_s += s;
+        if (last_w == SIM_IDLE_WATTS + SIM_REST_WATTS && watts > SIM_IDLE_WATTS)
+            late_s += fmax(0, s - SIM_REST_MS * 1e-3 * slower);
+        last_ns = t_ns;
+        last_w = watts;
+    }
+    free(text);
+    return late_s / steps_s;
 }
 
 void probe_must_be_as_started(const char *folder, int64_t pid)

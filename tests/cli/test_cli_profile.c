@@ -97,28 +97,6 @@ static bool components_are(const struct run_profile *p, double slower, double wi
            is(p, "head", WIRE_HEAD, slower, wider * 0.05) && is(p, "ffn_norm", WIRE_FFN_NORM, slower, wider * 0.08);
 }
 
-/* What the engine's own curve says: share of the time of its steps by which the next one came late. It draws the power of the
- * rest until then, so that a token of one request is dearer than that of another, and no figure is at fault. */
-static double lateness(double slower)
-{
-    double late_s = 0, steps_s = 0, t_ns, watts, last_ns = NAN, last_w = NAN;
-    char *text = scratch_read("curve"), *rest = NULL;
-    assert_non_null(text);
-    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-        if (sscanf(line, "%lf %lf", &t_ns, &watts) != 2)
-            continue;
-        double s = (t_ns - last_ns) * 1e-9;
-        if (last_w > SIM_IDLE_WATTS)
-            steps_s += s;
-        if (last_w == SIM_IDLE_WATTS + SIM_REST_WATTS && watts > SIM_IDLE_WATTS)
-            late_s += fmax(0, s - SIM_REST_MS * 1e-3 * slower);
-        last_ns = t_ns;
-        last_w = watts;
-    }
-    free(text);
-    return late_s / steps_s;
-}
-
 static bool is_sound(const struct run_profile *p)
 {
     return p->how.closure > 0.95 && p->how.closure < 1.05 && p->how.stretches > 0.99 && p->how.condition < 30 &&
@@ -133,7 +111,7 @@ static void profile_true(const struct way *w, const char *path, double slower, s
         profile_until(w, path, out);
         if (components_are(out, slower, 1) && is_sound(out))
             return;
-        double share = lateness(slower);
+        double share = profile_lateness("curve", slower);
         bool was_late = share > LATE;
         print_message("  closure %.3f, with the probe %.3f; the engine was late by %.2g of its time\n", out->how.closure,
                       out->how.instrumented, share);
