@@ -95,18 +95,14 @@ void measure_begin(struct measure *m, enum measure_pass pass, int64_t from_ns)
 
 /* ---- a step ------------------------------------------------------------------------------------------------------------ */
 
-/* Room for one more, doubling; false when there is none, and then the phase is full. */
+/* Room for one more; false when there is none, and then the phase is full. Asked for in one piece, of which no more is used than
+ * is written: lists that grow and are thinned out, over and over, would lie in memory twice while they are moved. */
 static bool room(struct measure *m, struct measure_of_phase *p, struct joulet_stretch **list, size_t n)
 {
     if (n >= MEASURE_STRETCHES || m->failed)
         p->full = true;
-    else if ((n & (n - 1)) == 0) { /* also again from 0, when the list was emptied */
-        struct joulet_stretch *grown = realloc(*list, (n ? 2 * n : 1) * sizeof **list);
-        if (grown)
-            *list = grown;
-        else
-            m->failed = true;
-    }
+    else if (!*list && !(*list = malloc(MEASURE_STRETCHES * sizeof **list)))
+        m->failed = true;
     return !p->full && !m->failed;
 }
 
@@ -451,12 +447,9 @@ static bool add_sample(struct measure *m, struct joulet_trace *t, const struct j
 {
     if (t->n >= MEASURE_SAMPLES)
         return false;
-    if ((t->n & (t->n - 1)) == 0) {
-        struct joulet_sample *grown = realloc(t->samples, (t->n ? 2 * t->n : 1) * sizeof *grown);
-        m->failed |= !grown;
-        if (!grown)
-            return false;
-        t->samples = grown;
+    if (!t->samples && !(t->samples = malloc(MEASURE_SAMPLES * sizeof *t->samples))) {
+        m->failed = true;
+        return false;
     }
     t->samples[t->n++] = *s;
     return true;
