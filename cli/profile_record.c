@@ -317,13 +317,8 @@ static void add_kind(struct filling *f, enum measure_phase phase, int layer, enu
 static void add_rest(struct filling *f, enum measure_phase phase, double units)
 {
     const struct measure *m = f->x->m;
-    const struct measure_of_phase *p = &m->phases[phase];
     const struct measure_result *r = &f->of[phase];
-    double named_s = 0, scale = units * measure_layers_scale(m, phase, MEASURE_REST);
-    for (int kind = WIRE_EMBEDDING; kind < WIRE_KINDS; kind++)
-        for (int part = 0; part < WIRE_PARTS && measure_kind_of((enum wire_kind)kind) == MEASURE_REST; part++)
-            for (int layer = 0; layer <= m->layers; layer++)
-                named_s += p->layers[layer].s[kind][part] * scale;
+    double named_s = measure_layers_s(m, phase, MEASURE_REST, 0) * units * measure_layers_scale(m, phase, MEASURE_REST);
     struct taken host = {0};
     if (phase == MEASURE_DECODE)
         host = taken_of(f, phase);

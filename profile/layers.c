@@ -8,13 +8,7 @@
 /* Seconds of a kind in those layers, in a token. */
 static double seconds_in(const struct measure *m, enum measure_kind kind, int from)
 {
-    const struct measure_of_phase *p = &m->phases[MEASURE_DECODE];
-    double s = 0;
-    for (int layer = from; layer <= m->layers; layer++)
-        for (int k = WIRE_EMBEDDING; k < WIRE_KINDS; k++)
-            for (int part = 0; part < WIRE_PARTS && measure_kind_of((enum wire_kind)k) == kind; part++)
-                s += p->layers[layer].s[k][part];
-    return s * measure_layers_scale(m, MEASURE_DECODE, kind);
+    return measure_layers_s(m, MEASURE_DECODE, kind, from) * measure_layers_scale(m, MEASURE_DECODE, kind);
 }
 
 /* What the components say of the layers from `from` (1: the first) on. */

@@ -224,18 +224,25 @@ static void drop_pending(struct measure *m, uint32_t thread)
     m->n_pending = left;
 }
 
-double measure_layers_scale(const struct measure *m, enum measure_phase phase, enum measure_kind kind)
+double measure_layers_s(const struct measure *m, enum measure_phase phase, enum measure_kind kind, int from)
 {
     const struct measure_of_phase *p = &m->phases[phase];
     double sum_s = 0;
+    for (int layer = from; p->layers && layer <= m->layers; layer++)
+        for (int k = WIRE_EMBEDDING; k < WIRE_KINDS; k++)
+            for (int part = 0; part < WIRE_PARTS && measure_kind_of((enum wire_kind)k) == kind; part++)
+                sum_s += p->layers[layer].s[k][part];
+    return sum_s;
+}
+
+double measure_layers_scale(const struct measure *m, enum measure_phase phase, enum measure_kind kind)
+{
+    const struct measure_of_phase *p = &m->phases[phase];
     if (!p->layers || !(p->layer_units > 0))
         return 0;
     if (kind == MEASURE_REST || !(p->units > 0))
         return 1 / p->layer_units;
-    for (int layer = 0; layer <= m->layers; layer++)
-        for (int k = WIRE_EMBEDDING; k < WIRE_KINDS; k++)
-            for (int part = 0; part < WIRE_PARTS && measure_kind_of((enum wire_kind)k) == kind; part++)
-                sum_s += p->layers[layer].s[k][part];
+    double sum_s = measure_layers_s(m, phase, kind, 0);
     return sum_s > 0 ? p->kind_s[kind] / p->units / sum_s : 0;
 }
 

@@ -143,6 +143,9 @@ bool measure_keep(struct measure *m, int64_t from_ns);
 
 /* Seconds of each kind in a token of decoding without repetition; false when none was watched. */
 bool measure_token(const struct measure *m, double token_s[MEASURE_KINDS]);
+/* Seconds of a kind in `layers` of a phase, from `from` on (0: what is outside of layers too; 1: the first), over all its parts
+ * and all tokens or prompts of layer_units; 0: nothing of it was seen. */
+double measure_layers_s(const struct measure *m, enum measure_phase phase, enum measure_kind kind, int from);
 /* What seconds of a kind in `layers` are multiplied by to be those of one token or prompt that counts: the last token of an
  * answer has no end, and is in `layers` alone. So the layers sum to what the kind has; where no token has an end they are as they
  * are. 0: nothing of it was seen. */

@@ -161,6 +161,9 @@ static void layers_sum_to_their_kind(void **state)
     assert_true(d->units == 8 && d->layer_units == 10);
     for (int layer = 0; layer <= e.m->layers; layer++)
         sum_s += d->layers[layer].s[WIRE_ATTENTION][0];
+    assert_true(fabs(measure_layers_s(e.m, MEASURE_DECODE, MEASURE_ATTENTION, 0) - sum_s) < 1e-12);
+    assert_true(fabs(measure_layers_s(e.m, MEASURE_DECODE, MEASURE_ATTENTION, LAYERS) * LAYERS - sum_s) < 1e-12); /* the last */
+    assert_true(measure_layers_s(e.m, MEASURE_PREFILL, MEASURE_ATTENTION, 0) == 0);
     scale = measure_layers_scale(e.m, MEASURE_DECODE, MEASURE_ATTENTION);
     assert_true(fabs(sum_s * scale / (1e-9 * LAYERS * PART_NS) - 1) < 1e-9);
     measure_close(e.m);
