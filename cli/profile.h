@@ -29,6 +29,8 @@ struct profile_bound {
     double shortest_s;                          /* spans that are shorter are left out */
 };
 
+_Static_assert((int)MEASURE_WORKS == (int)RUN_PROFILE_WORKS, "a name for each host work");
+
 /* Host work by itself. */
 struct profile_host {
     struct host_loop loops[MEASURE_WORKS];

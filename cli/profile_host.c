@@ -14,9 +14,6 @@
 #define TEXT_BYTES   ((size_t)32 << 10) /* of a question */
 #define TEXT_MOST    ((size_t)1 << 20)  /* of one whose prompt is longer */
 
-static const char *const names[MEASURE_WORKS] = {
-    [MEASURE_TOKENISE] = "tokenise", [MEASURE_SAMPLE] = "sample", [MEASURE_DETOKENISE] = "detokenise"};
-
 /* As much of a text as there is room for, in whole characters. */
 static void add_text(struct jl_buf *b, const char *text, size_t n, size_t most)
 {
@@ -100,7 +97,7 @@ static enum joulet_status keep(struct profiling *x, enum measure_work work, joul
     session_window(&x->s, "host", from, to, x->s.idle, false);
     if (r->n_windows > before)
         e = host_energy(&r->windows[before].energy, &x->host.cpu);
-    profile_span(x, names[work], jl_s(from - x->s.run.start_ns), jl_s(to - x->s.run.start_ns));
+    profile_span(x, run_profile_works[work].name, jl_s(from - x->s.run.start_ns), jl_s(to - x->s.run.start_ns));
     profile_power_add(x);
     if (!isfinite(profile_net_j(&e)) || !isfinite(e.net_pm_j))
         return jl_fail(err, JOULET_NO_DATA, "no energy above idle is known of that time");
@@ -157,7 +154,7 @@ void profile_host_record(struct profiling *x)
         struct run_profile_host row = {.seconds = l->seconds, .tokens = x->host.tokens[i]};
         if (!(l->seconds > 0))
             continue;
-        snprintf(row.work, sizeof row.work, "%s", names[i]);
+        snprintf(row.work, sizeof row.work, "%s", run_profile_works[i].name);
         snprintf(row.channels, sizeof row.channels, "%s", x->host.cpu ? "cpu" : "total");
         row.inside = fmin(1, l->inside_s / l->seconds);
         host_loop_power(l, &row.watts, &row.watts_pm);

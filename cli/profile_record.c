@@ -89,7 +89,7 @@ static void add_load(struct filling *f)
 
 static enum measure_phase phase_of(enum measure_work w)
 {
-    return w == MEASURE_TOKENISE ? MEASURE_PREFILL : MEASURE_DECODE;
+    return strcmp(run_profile_works[w].phase, "prefill") == 0 ? MEASURE_PREFILL : MEASURE_DECODE;
 }
 
 static double host_s(const struct filling *f, enum measure_work w)
@@ -131,9 +131,9 @@ static struct taken taken_of(const struct filling *f, enum measure_phase of)
     return t;
 }
 
-static void add_host(struct filling *f, const char *name, enum measure_work w)
+static void add_host(struct filling *f, enum measure_work w)
 {
-    struct run_profile_phase p = phase_named(name);
+    struct run_profile_phase p = phase_named(run_profile_works[w].name);
     struct host_power power;
     p.seconds = host_s(f, w);
     if (!(p.seconds > 0))
@@ -192,11 +192,11 @@ static void note_host(struct filling *f)
 static void add_phases(struct filling *f)
 {
     add_load(f);
-    add_host(f, "tokenise", MEASURE_TOKENISE);
+    add_host(f, MEASURE_TOKENISE);
     add_phase(f, MEASURE_PREFILL);
     add_phase(f, MEASURE_DECODE);
-    add_host(f, "sample", MEASURE_SAMPLE);
-    add_host(f, "detokenise", MEASURE_DETOKENISE);
+    add_host(f, MEASURE_SAMPLE);
+    add_host(f, MEASURE_DETOKENISE);
     note_host(f);
 }
 

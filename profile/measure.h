@@ -35,7 +35,7 @@ enum measure_pass {
     MEASURE_PASSES
 };
 
-/* Host work: calls of one thread, outside of graphs. */
+/* Host work: calls of one thread, outside of graphs. As run_profile_works names them. */
 enum measure_work { MEASURE_TOKENISE, MEASURE_SAMPLE, MEASURE_DETOKENISE, MEASURE_WORKS };
 
 #define MEASURE_LAYERS 1024

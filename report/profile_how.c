@@ -111,7 +111,7 @@ static bool whose_power(const struct profiled_view *v, const struct run_profile_
                       number_pm(loop->watts, loop->watts_pm, "W", v->style).text, number_s(loop->seconds, v->style).text,
                       number_digits(100 * loop->inside, 2).text);
     else if (!strcmp(x->power_of, "rest"))
-        jl_buf_printf(b, "of %s that of the rest of %s", x->name, strcmp(x->name, "tokenise") ? "decode" : "prefill");
+        jl_buf_printf(b, "of %s that of the rest of %s", x->name, run_profile_phase_of(x->name));
     else if (!strcmp(x->power_of, "other"))
         jl_buf_printf(b, "of %s that of other host work over and over", x->name);
     else if (unknown)
@@ -121,13 +121,12 @@ static bool whose_power(const struct profiled_view *v, const struct run_profile_
 
 static void host_line(const struct profiled_view *v, bool *first)
 {
-    static const char *const names[] = {"tokenise", "sample", "detokenise"};
     struct jl_buf b;
     bool any = false;
     jl_buf_init(&b, 4096);
     jl_buf_str(&b, "host work is too short for a sensor, so its energy is its seconds times a power: ");
-    for (size_t i = 0; i < JL_COUNT(names); i++) {
-        const struct run_profile_phase *x = run_profile_phase(v->p, names[i]);
+    for (size_t i = 0; i < RUN_PROFILE_WORKS; i++) {
+        const struct run_profile_phase *x = run_profile_phase(v->p, run_profile_works[i].name);
         size_t before = b.len;
         if (any)
             jl_buf_str(&b, "; ");

@@ -54,14 +54,6 @@ static void phase_row(struct grid *g, const struct profiled_view *v, const struc
     free(name);
 }
 
-/* The phase that a host work lies in, and was taken out of where its power is known; NULL: it is none. */
-static const char *phase_of_host(const struct run_profile_phase *x)
-{
-    if (!strcmp(x->name, "tokenise"))
-        return "prefill";
-    return !strcmp(x->name, "sample") || !strcmp(x->name, "detokenise") ? "decode" : NULL;
-}
-
 static double phase_pm(const struct run_profile_phase *x)
 {
     return isnan(x->joules) ? middle(NAN, x->limit_j) : isnan(x->joules_pm) ? 0 : x->joules_pm;
@@ -72,7 +64,7 @@ static double own_pm(const struct run_profile *p, const struct run_profile_phase
 {
     double host = 0, pm = phase_pm(x);
     for (size_t i = 0; i < p->n_phases; i++) {
-        const char *in = phase_of_host(&p->phases[i]);
+        const char *in = run_profile_phase_of(p->phases[i].name);
         if (in && !strcmp(in, x->name))
             host += phase_pm(&p->phases[i]);
     }
@@ -86,7 +78,7 @@ static void total_row(struct grid *g, const struct profiled_view *v)
     bool any = false;
     for (size_t i = 0; i < v->p->n_phases; i++) {
         const struct run_profile_phase *x = &v->p->phases[i];
-        bool host = phase_of_host(x) != NULL, inside = host && isnan(x->joules) && isnan(x->limit_j);
+        bool host = run_profile_phase_of(x->name) != NULL, inside = host && isnan(x->joules) && isnan(x->limit_j);
         double pm = host ? 0 : own_pm(v->p, x);
         j += middle(x->joules, x->limit_j);
         any |= !isnan(x->joules);

@@ -110,6 +110,17 @@ bool run_profile_note(struct run_profile *p, const char *fmt, ...)
     return false;
 }
 
+const struct run_profile_work run_profile_works[RUN_PROFILE_WORKS] = {
+    {"tokenise", "prefill"}, {"sample", "decode"}, {"detokenise", "decode"}};
+
+const char *run_profile_phase_of(const char *work)
+{
+    for (size_t i = 0; i < RUN_PROFILE_WORKS; i++)
+        if (strcmp(run_profile_works[i].name, work) == 0)
+            return run_profile_works[i].phase;
+    return NULL;
+}
+
 const struct run_profile_phase *run_profile_phase(const struct run_profile *p, const char *name)
 {
     for (size_t i = 0; i < p->n_phases; i++)

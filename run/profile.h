@@ -88,6 +88,15 @@ struct run_profile_replay {
     bool warm;                        /* that is below 0.9 or above 1.1 */
 };
 
+/* Host work: an engine's calls of one thread, outside of graphs. In the order in which a request needs them. */
+enum { RUN_PROFILE_WORKS = 3 };
+struct run_profile_work {
+    const char *name, *phase; /* "tokenise", "sample", "detokenise"; the phase it lies in, "prefill" or "decode" */
+};
+extern const struct run_profile_work run_profile_works[RUN_PROFILE_WORKS];
+/* The phase that the host work of this name lies in, and is taken out of where its power is known; NULL: it is none; static. */
+const char *run_profile_phase_of(const char *work);
+
 /* Host work that was run over and over by itself (8.11). */
 struct run_profile_host {
     char work[16];          /* "tokenise", "detokenise" */

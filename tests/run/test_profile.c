@@ -115,6 +115,16 @@ static void half_characters_are_readable(void **state)
     run_profile_release(&again);
 }
 
+static void host_work_lies_in_a_phase(void **state)
+{
+    (void)state;
+    assert_string_equal(run_profile_phase_of("tokenise"), "prefill");
+    assert_string_equal(run_profile_phase_of("sample"), "decode");
+    assert_string_equal(run_profile_phase_of("detokenise"), "decode");
+    assert_null(run_profile_phase_of("decode"));
+    assert_null(run_profile_phase_of(""));
+}
+
 /* ---- foreign bytes ----------------------------------------------------------------------------------------------- */
 
 static char *changed(const char *from, const char *to)
@@ -373,6 +383,7 @@ int main(void)
         cmocka_unit_test(values_are_kept),
         cmocka_unit_test(what_was_read_can_grow),
         cmocka_unit_test(half_characters_are_readable),
+        cmocka_unit_test(host_work_lies_in_a_phase),
         cmocka_unit_test(bad_values_are_named),
         cmocka_unit_test(good_changes_are_read),
         cmocka_unit_test(lists_have_limits),
