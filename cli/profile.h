@@ -108,6 +108,8 @@ bool profile_keep(struct profiling *x, struct run_request *q, enum measure_pass 
 int64_t profile_idle_ns(const struct profiling *x); /* how long an idle level is looked at */
 void profile_idle_of(struct profiling *x, joulet_mark from, joulet_mark to);
 double profile_reading_s(const struct session *s);
+/* How long something is executed over and over, s: 20 readings of the sensor, but 2 s at least and most_s at most. */
+double profile_loop_s(const struct profiling *x, double most_s);
 void profile_plan_lockin(struct profiling *x);
 /* Share of a decoding step that the probe's stops take, and half of its interval; NAN: not measured. */
 void profile_stops(const struct profiling *x, double *stops, double *pm);

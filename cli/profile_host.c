@@ -8,11 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOP_LEAST_S 2.0
-#define LOOP_MOST_S  10.0
-#define READINGS     20                 /* of the sensor, in a loop */
-#define TEXT_BYTES   ((size_t)32 << 10) /* of a question */
-#define TEXT_MOST    ((size_t)1 << 20)  /* of one whose prompt is longer */
+#define LOOP_MOST_S 10.0
+#define TEXT_BYTES  ((size_t)32 << 10) /* of a question */
+#define TEXT_MOST   ((size_t)1 << 20)  /* of one whose prompt is longer */
 
 /* As much of a text as there is room for, in whole characters. */
 static void add_text(struct jl_buf *b, const char *text, size_t n, size_t most)
@@ -137,7 +135,7 @@ void profile_host(struct profiling *x)
     enum joulet_status status = JOULET_OK;
     if (!x->probe || !isfinite(session_idle_total(&x->s).power_w) || atomic_load(&cli_cancel))
         return;
-    x->host.loop_s = fmin(LOOP_MOST_S, fmax(LOOP_LEAST_S, READINGS * x->reading_s));
+    x->host.loop_s = profile_loop_s(x, LOOP_MOST_S);
     if (x->choice.engine->ops->tokenises)
         cli_say(x->cli, "host work by itself: text into tokens and back, %.3g s each", x->host.loop_s);
     profile_watch(x, MEASURE_TEXT);

@@ -13,6 +13,8 @@
 #define DECODE_S     6.0 /* of an answer whose length is not given */
 #define TOKENS_LEAST 16
 #define TOKENS_MOST  1024
+#define LOOP_LEAST_S 2.0
+#define READINGS     20 /* of the sensor, in a loop */
 
 struct arrival {
     struct profiling *x;
@@ -198,6 +200,11 @@ double profile_reading_s(const struct session *s)
         if (s->run.channels[i].in_total && session_has_energy(&s->run.channels[i]))
             most = fmax(most, fmax(s->run.channels[i].period_s, s->run.channels[i].window_s));
     return most;
+}
+
+double profile_loop_s(const struct profiling *x, double most_s)
+{
+    return fmin(most_s, fmax(LOOP_LEAST_S, READINGS * x->reading_s));
 }
 
 /* After the first watched answer it is known how long components take, and with that whether a sensor is fast enough. */

@@ -5,10 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-#define LOOP_LEAST_S 2.0
-#define LOOP_MOST_S  30.0
-#define READINGS     20   /* of the sensor, in a loop */
-#define LARGE        0.03 /* of a token */
+#define LOOP_MOST_S 30.0
+#define LARGE       0.03 /* of a token */
 
 static const struct {
     const char *name, *component; /* as asked for; as in records */
@@ -58,8 +56,7 @@ static size_t plan(struct profiling *x, const char *list, struct ring_control *c
 {
     double token_s[MEASURE_KINDS], all_s = 0;
     size_t n = 0;
-    *c = (struct ring_control){.watch = WIRE_WATCH_ALL,
-                               .loop_ms = (uint32_t)ceil(1e3 * fmin(LOOP_MOST_S, fmax(LOOP_LEAST_S, READINGS * x->reading_s)))};
+    *c = (struct ring_control){.watch = WIRE_WATCH_ALL, .loop_ms = (uint32_t)ceil(1e3 * profile_loop_s(x, LOOP_MOST_S))};
     if (!measure_token(x->m, token_s))
         return 0;
     for (size_t k = 0; k < MEASURE_KINDS; k++)
