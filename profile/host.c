@@ -3,8 +3,7 @@
 
 #include <math.h>
 
-#define COVERAGE 2.0
-#define ELSE     0.5 /* half-width of the power of what else lies in a loop, relative: half to one and a half times as much */
+#define ELSE 0.5 /* half-width of the power of what else lies in a loop, relative: half to one and a half times as much */
 
 const char *host_source_name(enum host_source s)
 {
@@ -28,7 +27,7 @@ static double above_mean(double share)
 /* Anywhere in between alike. */
 static double of_share(double w, double pm_w, double share)
 {
-    return hypot(pm_w, COVERAGE * above_mean(share) * fabs(w) / sqrt(3));
+    return hypot(pm_w, MEASURE_COVERAGE * above_mean(share) * fabs(w) / sqrt(3));
 }
 
 void host_loop_power(const struct host_loop *loop, double *w, double *pm_w)

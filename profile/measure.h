@@ -151,6 +151,7 @@ double measure_layers_s(const struct measure *m, enum measure_phase phase, enum 
  * are. 0: nothing of it was seen. */
 double measure_layers_scale(const struct measure *m, enum measure_phase phase, enum measure_kind kind);
 
+#define MEASURE_COVERAGE 2.0 /* half of a 95 % interval over the standard uncertainty */
 struct measure_result {
     enum joulet_components_path path;
     enum joulet_components_reason reason;

@@ -147,8 +147,8 @@ static void add(struct measure_result *out, const struct used *u, const struct j
     for (size_t i = 0; i < u->n; i++) {
         size_t k = u->of[i];
         out->energy_j[k] += c->shares.energy_j[i];
-        out->pm_j[k] = hypot(out->pm_j[k], 2 * u_of(c, u, ch, i));
-        out->scatter_j[k] = hypot(out->scatter_j[k], 2 * c->shares.u_j[i]);
+        out->pm_j[k] = hypot(out->pm_j[k], MEASURE_COVERAGE * u_of(c, u, ch, i));
+        out->scatter_j[k] = hypot(out->scatter_j[k], MEASURE_COVERAGE * c->shares.u_j[i]);
         out->power_w[k] += u->unit_s[i] > 0 ? c->shares.energy_j[i] / u->unit_s[i] : 0;
         out->limit_only[k] |= c->shares.limit_only[i];
         out->warm[k] |= c->warm[i];
