@@ -35,8 +35,8 @@ _Static_assert((int)MEASURE_WORKS == (int)RUN_PROFILE_WORKS, "a name for each ho
 struct profile_host {
     struct host_loop loops[MEASURE_WORKS];
     double tokens[MEASURE_WORKS]; /* that went through each */
+    bool cpu[MEASURE_WORKS];      /* its energy is that of the processor and its memory; else the total */
     double loop_s;
-    bool cpu;                /* their energy is that of the processor and its memory; else the total */
     struct joulet_error why; /* there is none, or one is missing; no message: there are all, or nobody tried */
     struct jl_buf answers;   /* text of the plain ones, as much as is needed */
 };

@@ -94,7 +94,7 @@ static enum joulet_status keep(struct profiling *x, enum measure_work work, joul
     size_t before = r->n_windows;
     session_window(&x->s, "host", from, to, x->s.idle, false);
     if (r->n_windows > before)
-        e = host_energy(&r->windows[before].energy, &x->host.cpu);
+        e = host_energy(&r->windows[before].energy, &x->host.cpu[work]);
     profile_span(x, run_profile_works[work].name, jl_s(from - x->s.run.start_ns), jl_s(to - x->s.run.start_ns));
     profile_power_add(x);
     if (!isfinite(profile_net_j(&e)) || !isfinite(e.net_pm_j))
@@ -153,7 +153,7 @@ void profile_host_record(struct profiling *x)
         if (!(l->seconds > 0))
             continue;
         snprintf(row.work, sizeof row.work, "%s", run_profile_works[i].name);
-        snprintf(row.channels, sizeof row.channels, "%s", x->host.cpu ? "cpu" : "total");
+        snprintf(row.channels, sizeof row.channels, "%s", x->host.cpu[i] ? "cpu" : "total");
         row.inside = fmin(1, l->inside_s / l->seconds);
         host_loop_power(l, &row.watts, &row.watts_pm);
         run_profile_add_host(&x->p, &row);
