@@ -106,13 +106,13 @@ static void power_of(const struct filling *f, enum measure_work w, struct host_p
 /* Host work of a phase whose power is known: it is taken out of the phase, with its interval: that of two works can be of one
  * power. All else stays there, with its seconds. */
 struct taken {
-    double seconds, j, pm;
-    double elsewhere_s, elsewhere_j; /* of them at a power that is not that of the phase's rest */
+    struct host_part all;
+    double elsewhere_s, elsewhere_j; /* of it at a power that is not that of the phase's rest */
 };
 
 static struct taken taken_of(const struct filling *f, enum measure_phase of)
 {
-    struct taken t = {0};
+    struct taken t = {.elsewhere_s = 0};
     for (int w = 0; w < MEASURE_WORKS; w++) {
         double seconds = host_s(f, (enum measure_work)w), j, pm;
         struct host_power power;
@@ -122,9 +122,9 @@ static struct taken taken_of(const struct filling *f, enum measure_phase of)
         if (power.source == HOST_UNKNOWN)
             continue;
         host_taken(&power, seconds, &j, &pm);
-        t.seconds += seconds;
-        t.j += j;
-        t.pm += pm;
+        t.all.seconds += seconds;
+        t.all.j += j;
+        t.all.pm_j += pm;
         t.elsewhere_s += power.source != HOST_REST ? seconds : 0;
         t.elsewhere_j += power.source != HOST_REST ? j : 0;
     }
@@ -160,13 +160,13 @@ static void add_phase(struct filling *f, enum measure_phase of)
     p.tokens = of == MEASURE_DECODE ? (int64_t)f->tokens
                                     : f->plain.tokens_in - (f->plain.tokens_cached > 0 ? f->plain.tokens_cached : 0);
     p.steps = of == MEASURE_DECODE ? (int64_t)llround(steps_of(f)) : -1;
-    p.seconds = of == MEASURE_DECODE ? f->plain.decode_s : f->plain.prefill_s;
-    p.joules = e->net_j;
-    p.joules_pm = e->net_pm_j;
+    struct host_part left = {of == MEASURE_DECODE ? f->plain.decode_s : f->plain.prefill_s, e->net_j, e->net_pm_j};
     struct taken host = taken_of(f, of);
-    p.seconds -= host.seconds;
-    p.joules -= host.j;
-    p.joules_pm = hypot(p.joules_pm, host.pm);
+    if (host.all.seconds > 0)
+        host_leave(&left, &host.all);
+    p.seconds = left.seconds;
+    p.joules = left.j;
+    p.joules_pm = left.pm_j;
     struct profile_count all = f->counted ? profile_counts_all(&f->counts[of]) : (struct profile_count){0};
     set_work(&p.flop, &p.bytes, &all, f->counted);
     run_profile_add_phase(&f->x->p, &p);
@@ -319,23 +319,21 @@ static void add_rest(struct filling *f, enum measure_phase phase, double units)
     const struct measure *m = f->x->m;
     const struct measure_result *r = &f->of[phase];
     double named_s = measure_layers_s(m, phase, MEASURE_REST, 0) * units * measure_layers_scale(m, phase, MEASURE_REST);
-    struct taken host = {0};
+    struct taken host = {.elsewhere_s = 0};
     if (phase == MEASURE_DECODE)
         host = taken_of(f, phase);
-    double left_s = fmax(0, r->unit_s[MEASURE_REST] * units - named_s - host.seconds);
+    double left_s = fmax(0, r->unit_s[MEASURE_REST] * units - named_s - host.all.seconds);
     if (!(left_s + host.elsewhere_s > 0))
         return;
     bool time = r->path == JOULET_COMPONENTS_TIME;
-    double held_s = time ? 0 : r->limit_only[MEASURE_REST] ? host.seconds : host.elsewhere_s; /* any of it may draw the limit */
-    struct run_profile_row row = row_of(phase, -1, "rest", "", left_s + held_s);
+    double held_s = r->limit_only[MEASURE_REST] ? host.all.seconds : host.elsewhere_s; /* any of it may draw the limit */
+    struct run_profile_row row = row_of(phase, -1, "rest", "", left_s + (time ? 0 : held_s));
     row_energy(r, MEASURE_REST, units, &row);
+    struct host_part left = {0, row.joules, row.joules_pm};
+    host_leave(&left, &(struct host_part){0, time ? 0 : host.elsewhere_j, host.all.pm_j});
     row.seconds = left_s;
-    row.joules -= time ? 0 : host.elsewhere_j;
-    row.joules_pm = hypot(row.joules_pm, host.pm);
-    if (row.joules < 0) { /* the loops drew more than the rest has for their time */
-        row.joules_pm = hypot(row.joules_pm, row.joules);
-        row.joules = 0;
-    }
+    row.joules = left.j;
+    row.joules_pm = left.pm_j;
     run_profile_add_row(&f->x->p, &row);
 }
 
@@ -467,10 +465,12 @@ static double without_host(const struct filling *f, enum measure_phase phase, do
     struct taken host = taken_of(f, phase);
     for (int k = 0; k < MEASURE_KINDS; k++)
         all_s += r->unit_s[k];
-    double inside_s = phase == MEASURE_DECODE ? host.seconds / units : 0;
-    if (!(units > 0) || !(inside_s < all_s))
+    double inside_s = phase == MEASURE_DECODE ? host.all.seconds / units : 0;
+    if (!(units > 0) || !(inside_s < all_s) || !(host.all.seconds > 0))
         return unit_j;
-    return (unit_j - host.j / units) * all_s / (all_s - inside_s);
+    struct host_part left = {.j = unit_j * units};
+    host_leave(&left, &host.all);
+    return left.j / units * all_s / (all_s - inside_s);
 }
 
 static void solve(struct filling *f)

@@ -90,3 +90,16 @@ void host_taken(const struct host_power *p, double seconds, double *j, double *p
     *j = p->source != HOST_UNKNOWN ? w * seconds : 0;
     *pm_j = p->source != HOST_UNKNOWN ? pm * seconds : 0;
 }
+
+void host_leave(struct host_part *whole, const struct host_part *work)
+{
+    whole->seconds -= work->seconds;
+    whole->j -= work->j;
+    whole->pm_j = hypot(whole->pm_j, work->pm_j);
+    if (whole->seconds < 0)
+        whole->seconds = 0;
+    if (whole->j < 0) {
+        whole->pm_j = hypot(whole->pm_j, whole->j);
+        whole->j = 0;
+    }
+}

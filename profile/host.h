@@ -41,4 +41,13 @@ void host_power(const struct host_loop loops[MEASURE_WORKS], const struct measur
  * known: then it stays there. */
 void host_taken(const struct host_power *p, double seconds, double *j, double *pm_j);
 
+/* Seconds, and energy above idle with half of its 95 % interval, of host work or of what it lies in. */
+struct host_part {
+    double seconds, j, pm_j; /* NAN unknown */
+};
+/* Takes such work out of what it lies in; what is unknown stays so. Nothing goes below 0: an engine can tell less time than the
+ * probe saw the work take in it, and loops can have drawn more than there is for that time. Joules that are missing widen pm_j.
+ */
+void host_leave(struct host_part *whole, const struct host_part *work);
+
 #endif

@@ -125,6 +125,30 @@ static void what_is_taken_out_has_its_interval(void **state)
     assert_near(pm, 0, 0);
 }
 
+static void nothing_is_left_below_zero(void **state)
+{
+    static const struct {
+        struct host_part whole, work, left;
+    } rows[] = {
+        {{2, 30, 4}, {0.5, 5, 3}, {1.5, 25, 5}},       {{2, 30, 4}, {0, 0, 0}, {2, 30, 4}},
+        {{0.2, 30, 4}, {0.5, 5, 3}, {0, 25, 5}},   /* the engine says that it took less time than its work */
+        {{2, 3, 4}, {0.5, 15, 3}, {1.5, 0, 13}},   /* the loop drew 12 J more than there are */
+        {{0.2, 3, 4}, {0.5, 15, 3}, {0, 0, 13}},   /* both */
+        {{NAN, 30, 4}, {0.5, 5, 3}, {NAN, 25, 5}}, /* the unknown */
+        {{2, NAN, NAN}, {0.5, 5, 3}, {1.5, NAN, NAN}}, {{2, 3, NAN}, {0.5, 15, 3}, {1.5, 0, NAN}},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct host_part left = rows[i].whole;
+        host_leave(&left, &rows[i].work);
+        const double got[] = {left.seconds, left.j, left.pm_j},
+                     want[] = {rows[i].left.seconds, rows[i].left.j, rows[i].left.pm_j};
+        for (size_t k = 0; k < JL_COUNT(got); k++)
+            if (!(isnan(want[k]) ? isnan(got[k]) : fabs(got[k] - want[k]) < 1e-12))
+                fail_msg("row %zu, figure %zu: %g, not %g", i, k, got[k], want[k]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +156,7 @@ int main(void)
         cmocka_unit_test(the_interval_holds_the_power_inside),
         cmocka_unit_test(the_interval_holds_the_power_in_the_rest),
         cmocka_unit_test(what_is_taken_out_has_its_interval),
+        cmocka_unit_test(nothing_is_left_below_zero),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
