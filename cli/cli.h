@@ -32,6 +32,7 @@ struct option_row {
     const char *arg;     /* "FILE"; NULL for flags */
     const char *def;     /* default in text; NULL none */
     const char *choices; /* "text,json"; OPTION_CHOICE only */
+    const char *words;   /* "layers,ffn": shells offer them, while others are taken too; NULL: none. OPTION_STRING only */
     double min, max;     /* numbers and durations (s); equal: no limits */
     const char *help;    /* one sentence */
     bool flag_only;      /* not from the environment nor the settings file: --help, --version, --force */

@@ -20,9 +20,15 @@ static void escaped(struct jl_buf *out, const char *text, const char *special, c
     }
 }
 
-static void with_blanks(struct jl_buf *out, const char *choices)
+/* Words to choose from, whether others are taken too or not; NULL: there are none. */
+static const char *offered(const struct option_row *row)
 {
-    for (const char *p = choices; *p; p++)
+    return row->choices ? row->choices : row->words;
+}
+
+static void with_blanks(struct jl_buf *out, const char *words)
+{
+    for (const char *p = words; *p; p++)
         jl_buf_printf(out, "%c", *p == ',' ? ' ' : *p);
 }
 
@@ -56,9 +62,9 @@ static void bash_values(struct jl_buf *out)
         jl_buf_printf(out, "        --%s", row->name);
         if (row->letter)
             jl_buf_printf(out, " | -%c", row->letter);
-        if (row->choices) {
+        if (offered(row)) {
             jl_buf_str(out, ") mapfile -t COMPREPLY < <(compgen -W '");
-            with_blanks(out, row->choices);
+            with_blanks(out, offered(row));
             jl_buf_str(out, "' -- \"$cur\"); return ;;\n");
         } else {
             jl_buf_printf(out, ") %sreturn ;;\n", takes_file(row) ? "mapfile -t COMPREPLY < <(compgen -f -- \"$cur\"); " : "");
@@ -115,9 +121,9 @@ static void zsh_option(struct jl_buf *out, const struct option_row *row)
         jl_buf_printf(out, " \\\n            '%s--%s[", row->type == OPTION_LIST ? "*" : "", row->name);
     escaped(out, row->help, "[]:", "\\");
     jl_buf_str(out, "]");
-    if (row->choices) {
+    if (offered(row)) {
         jl_buf_printf(out, ":%s:(", row->arg);
-        with_blanks(out, row->choices);
+        with_blanks(out, offered(row));
         jl_buf_str(out, ")");
     } else if (row->arg) {
         jl_buf_printf(out, ":%s:%s", row->arg, takes_file(row) ? "_files" : "");
@@ -165,9 +171,9 @@ static void fish_option(struct jl_buf *out, const struct command *command, const
     jl_buf_printf(out, "complete -c joulet -n '__fish_seen_subcommand_from %s' -l %s", command->name, row->name);
     if (row->letter)
         jl_buf_printf(out, " -s %c", row->letter);
-    if (row->choices) {
+    if (offered(row)) {
         jl_buf_str(out, " -x -a '");
-        with_blanks(out, row->choices);
+        with_blanks(out, offered(row));
         jl_buf_str(out, "'");
     } else if (row->arg) {
         jl_buf_str(out, takes_file(row) ? " -r -F" : " -x");

@@ -247,6 +247,7 @@ const struct option_row option_table[] = {
     {.name = "against",
      .type = OPTION_STRING,
      .arg = "WHAT",
+     .words = "layers,ffn,heads,vocab",
      .help = "Also a model that joulet made with less: layers (one; layers-8: eight), ffn (an eighth of the feed-forward), heads "
              "(a group of them) or vocab (half of it): the difference is what these cost. Layers are held against their "
              "components; eight or more show something."},

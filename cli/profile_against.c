@@ -4,6 +4,7 @@
  *
  * The smaller model is written before anything is measured, so that what cannot be is said at once, and removed at the end
  * whatever happened in between, unless it was there before. */
+#include "cli/parse.h"
 #include "cli/profile.h"
 #include "lib/platform/platform.h"
 #include "llm/gguf/gguf.h"
@@ -49,11 +50,7 @@ static int layers_less(const char *given)
 
 static bool is_known(const char *given)
 {
-    static const char *const words[] = {"ffn", "heads", "vocab"};
-    for (size_t i = 0; i < JL_COUNT(words); i++)
-        if (!strcmp(given, words[i]))
-            return true;
-    return jl_starts(given, "layers") && layers_less(given) > 0;
+    return jl_word_in(option_find("against")->words, ',', given) || (jl_starts(given, "layers") && layers_less(given) > 0);
 }
 
 static enum joulet_status change(struct profile_against *a, struct joulet_error *err)

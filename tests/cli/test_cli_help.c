@@ -87,6 +87,7 @@ static void rows_are_sound(void **state)
         assert_ptr_equal(option_find(row->name), row); /* names are unique */
         assert_true((row->type == OPTION_FLAG) == (row->arg == NULL));
         assert_true((row->type == OPTION_CHOICE) == (row->choices != NULL));
+        assert_true(!row->words || row->type == OPTION_STRING);
         assert_true(row->help[strlen(row->help) - 1] == '.');
         if (row->def && !option_convert(row, row->def, &v, why, sizeof why))
             fail_msg("the default of --%s: %s", row->name, why);
@@ -244,6 +245,27 @@ static void completion_knows_commands_and_options(void **state)
     }
 }
 
+/* Of an option that takes other words too, as layers-8. */
+static void completion_offers_words(void **state)
+{
+    static const struct {
+        const char *shell, *rule;
+    } rows[] = {
+        {"bash", "--against) mapfile -t COMPREPLY < <(compgen -W 'layers ffn heads vocab' -- \"$cur\"); return ;;"},
+        {"zsh", ":WHAT:(layers ffn heads vocab)'"},
+        {"fish", "-l against -x -a 'layers ffn heads vocab' -d "},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct jl_buf b;
+        jl_buf_init(&b, 1 << 20);
+        completion_script(&b, rows[i].shell);
+        must_hold("completion", rows[i].shell, b.data, rows[i].rule);
+        jl_buf_release(&b);
+    }
+    assert_true(option_find("against")->type == OPTION_STRING);
+}
+
 /* ---- faults ------------------------------------------------------------------------------------------------------- */
 
 static void faults_lead_to_their_entry(void **state)
@@ -299,6 +321,7 @@ int main(void)
         cmocka_unit_test(the_manual_of_the_program_names_all_commands),
         cmocka_unit_test(roff_requests_are_ours),
         cmocka_unit_test(completion_knows_commands_and_options),
+        cmocka_unit_test(completion_offers_words),
         cmocka_unit_test(faults_lead_to_their_entry),
         cmocka_unit_test(an_entry_can_be_shown),
     };
