@@ -208,17 +208,26 @@ static bool same_component(enum profile_part part, const char *component)
     return strcmp(profile_component_name(profile_component_of(part)), component) == 0;
 }
 
+/* A norm and a sum with the residual are told by the component that they are in. */
 static bool same_part(enum profile_part part, enum wire_part w)
 {
-    static const int of[WIRE_PARTS] = {[WIRE_QKV] = PROFILE_QKV,
-                                       [WIRE_ROPE] = PROFILE_ROPE,
-                                       [WIRE_KV_WRITE] = PROFILE_KV_WRITE,
-                                       [WIRE_SCORES] = PROFILE_SCORES,
-                                       [WIRE_PROJECTION] = PROFILE_ATTENTION_OUTPUT,
-                                       [WIRE_ROUTER] = PROFILE_ROUTER,
-                                       [WIRE_ACTIVATION] = PROFILE_ACTIVATION,
-                                       [WIRE_DOWN] = PROFILE_DOWN};
-    return of[w] && of[w] == (int)part;
+    static const enum wire_part of[PROFILE_PARTS] = {[PROFILE_ATTENTION_NORM] = WIRE_NORM,
+                                                     [PROFILE_QKV] = WIRE_QKV,
+                                                     [PROFILE_ROPE] = WIRE_ROPE,
+                                                     [PROFILE_KV_WRITE] = WIRE_KV_WRITE,
+                                                     [PROFILE_SCORES] = WIRE_SCORES,
+                                                     [PROFILE_ATTENTION_OUTPUT] = WIRE_PROJECTION,
+                                                     [PROFILE_ATTENTION_RESIDUAL] = WIRE_RESIDUAL,
+                                                     [PROFILE_FFN_NORM] = WIRE_NORM,
+                                                     [PROFILE_ROUTER] = WIRE_ROUTER,
+                                                     [PROFILE_GATE] = WIRE_GATE,
+                                                     [PROFILE_UP] = WIRE_UP,
+                                                     [PROFILE_ACTIVATION] = WIRE_ACTIVATION,
+                                                     [PROFILE_DOWN] = WIRE_DOWN,
+                                                     [PROFILE_EXPERTS] = WIRE_EXPERTS,
+                                                     [PROFILE_FFN_RESIDUAL] = WIRE_RESIDUAL,
+                                                     [PROFILE_OUTPUT_NORM] = WIRE_NORM};
+    return of[part] == w;
 }
 
 /* FLOP and bytes of what a row is of. `layer` as a whole is all of its parts. */
@@ -228,9 +237,9 @@ static void row_work(const struct filling *f, enum measure_phase phase, struct r
     struct profile_count sum = {0};
     bool known = false;
     for (int p = 0; f->counted && p < PROFILE_PARTS; p++) {
-        bool mine = part != WIRE_PART_NONE ? same_part((enum profile_part)p, part)
-                                           : same_component((enum profile_part)p, row->component) ||
-                                                 (strcmp(row->component, "layer") == 0 && row->layer >= 0);
+        bool inside =
+            same_component((enum profile_part)p, row->component) || (strcmp(row->component, "layer") == 0 && row->layer >= 0);
+        bool mine = inside && (part == WIRE_PART_NONE || same_part((enum profile_part)p, part));
         if (!mine || row->layer >= (int64_t)c->n_layers)
             continue;
         profile_count_add(&sum, row->layer < 0 ? &c->ends[p] : &c->layers[row->layer][p]);

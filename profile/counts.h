@@ -18,11 +18,15 @@ enum profile_part {
     PROFILE_KV_WRITE,
     PROFILE_SCORES, /* softmax and the sum of values with them */
     PROFILE_ATTENTION_OUTPUT,
+    PROFILE_ATTENTION_RESIDUAL,
     PROFILE_FFN_NORM,
     PROFILE_ROUTER,
-    PROFILE_GATE_UP,
+    PROFILE_GATE, /* and the next three: dense, or of experts that all tokens share */
+    PROFILE_UP,   /* gate and up, where the file has them in one */
     PROFILE_ACTIVATION,
     PROFILE_DOWN,
+    PROFILE_EXPERTS, /* all of this of those that are chosen, and the sum over them */
+    PROFILE_FFN_RESIDUAL,
     PROFILE_OUTPUT_NORM,
     PROFILE_HEAD,
     PROFILE_PARTS
@@ -54,7 +58,8 @@ struct profile_layer {
     struct profile_weights weights[PROFILE_PARTS];
     double q, k, v, joined; /* width of queries, keys, values, and of what the output projection takes */
     double heads, rotated;  /* elements of a row that are rotated */
-    double ff;              /* width inside the feed-forward, experts that are used together */
+    double ff;              /* width inside the feed-forward, without experts that are chosen */
+    double expert_ff;       /* the same of those, the ones that are used together */
     double router;          /* width: experts */
     double up;              /* width of the product before the activation */
     double window;          /* tokens that attention sees; INFINITY */

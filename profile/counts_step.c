@@ -28,6 +28,7 @@ static void add_weights(struct profile_count *to, const struct profile_weights *
 /* Elements of activations that each row reads and writes in a part. */
 static double activations(const struct profile_shape *s, const struct profile_layer *l, enum profile_part p)
 {
+    bool two = l->ff > 0 && l->weights[PROFILE_GATE].bytes > 0;
     switch (p) {
     case PROFILE_ATTENTION_NORM:
     case PROFILE_FFN_NORM:
@@ -40,16 +41,24 @@ static double activations(const struct profile_shape *s, const struct profile_la
         return l->k + l->v;
     case PROFILE_SCORES:
         return l->q + l->joined;
-    case PROFILE_ATTENTION_OUTPUT: /* the residual is read besides */
-        return l->joined > 0 ? l->joined + 2 * s->hidden : 0;
+    case PROFILE_ATTENTION_OUTPUT:
+        return l->joined > 0 ? l->joined + s->hidden : 0;
+    case PROFILE_ATTENTION_RESIDUAL: /* it is read; what it is added to counts where that is made */
+        return l->joined > 0 ? s->hidden : 0;
     case PROFILE_ROUTER:
         return l->router > 0 ? s->hidden + l->router : 0;
-    case PROFILE_GATE_UP:
-        return l->ff > 0 ? s->hidden + (l->gated ? 2 : 1) * l->ff : 0;
+    case PROFILE_GATE: /* both read the same rows: half of them each */
+        return two ? s->hidden / 2 + l->ff : 0;
+    case PROFILE_UP:
+        return two ? s->hidden / 2 + l->ff : l->ff > 0 ? s->hidden + (l->gated ? 2 : 1) * l->ff : 0;
     case PROFILE_ACTIVATION:
         return (l->gated ? 3 : 2) * l->ff;
     case PROFILE_DOWN:
-        return l->ff > 0 ? l->ff + 2 * s->hidden : 0;
+        return l->ff > 0 ? l->ff + s->hidden : 0;
+    case PROFILE_EXPERTS:
+        return l->expert_ff > 0 ? 2 * s->hidden + (l->gated ? 6 : 4) * l->expert_ff : 0;
+    case PROFILE_FFN_RESIDUAL:
+        return l->ff + l->expert_ff > 0 ? s->hidden : 0;
     default:
         return 0;
     }
@@ -57,12 +66,12 @@ static double activations(const struct profile_shape *s, const struct profile_la
 
 static bool in_attention(enum profile_part p)
 {
-    return p <= PROFILE_ATTENTION_OUTPUT;
+    return p <= PROFILE_ATTENTION_RESIDUAL;
 }
 
 static void add_layer(struct profile_count *to, const struct step *t, const struct profile_layer *l, bool last)
 {
-    for (int i = PROFILE_ATTENTION_NORM; i <= PROFILE_DOWN; i++) {
+    for (int i = PROFILE_ATTENTION_NORM; i <= PROFILE_FFN_RESIDUAL; i++) {
         enum profile_part p = (enum profile_part)i;
         bool cut = last && !in_attention(p);
         double rows = cut ? t->outputs : t->rows;
@@ -70,7 +79,9 @@ static void add_layer(struct profile_count *to, const struct step *t, const stru
         to[p].activation_bytes += ACTIVATION * activations(t->s, l, p) * rows;
     }
     to[PROFILE_ROPE].flop += 3 * l->rotated * t->rows;
-    to[PROFILE_ACTIVATION].flop += (l->gated ? 5 : 4) * l->ff * (last ? t->outputs : t->rows);
+    double each = (l->gated ? 5 : 4) * (last ? t->outputs : t->rows);
+    to[PROFILE_ACTIVATION].flop += each * l->ff;
+    to[PROFILE_EXPERTS].flop += each * l->expert_ff;
     to[PROFILE_KV_WRITE].cache_write_bytes += (l->k * t->s->k_bytes + l->v * t->s->v_bytes) * t->rows;
 }
 

@@ -34,15 +34,15 @@ static const struct {
     {"ffn_gate_inp", PROFILE_ROUTER, MATRIX},
     {"ffn_gate_inp_shexp", PROFILE_ROUTER, MATRIX},
     {"exp_probs_b", PROFILE_ROUTER, NORM},
-    {"ffn_gate", PROFILE_GATE_UP, MATRIX},
-    {"ffn_up", PROFILE_GATE_UP, MATRIX},
-    {"ffn_gate_exps", PROFILE_GATE_UP, MATRIX},
-    {"ffn_up_exps", PROFILE_GATE_UP, MATRIX},
-    {"ffn_gate_up_exps", PROFILE_GATE_UP, MATRIX},
-    {"ffn_gate_shexp", PROFILE_GATE_UP, MATRIX},
-    {"ffn_up_shexp", PROFILE_GATE_UP, MATRIX},
+    {"ffn_gate", PROFILE_GATE, MATRIX},
+    {"ffn_up", PROFILE_UP, MATRIX},
+    {"ffn_gate_exps", PROFILE_EXPERTS, MATRIX},
+    {"ffn_up_exps", PROFILE_EXPERTS, MATRIX},
+    {"ffn_gate_up_exps", PROFILE_EXPERTS, MATRIX},
+    {"ffn_gate_shexp", PROFILE_GATE, MATRIX},
+    {"ffn_up_shexp", PROFILE_UP, MATRIX},
     {"ffn_down", PROFILE_DOWN, MATRIX},
-    {"ffn_down_exps", PROFILE_DOWN, MATRIX},
+    {"ffn_down_exps", PROFILE_EXPERTS, MATRIX},
     {"ffn_down_shexp", PROFILE_DOWN, MATRIX},
     {"ffn_sub_norm", PROFILE_ACTIVATION, NORM},
     {"layer_output_norm", PROFILE_DOWN, NORM},
@@ -126,7 +126,7 @@ static void note_widths(struct profile_layer *l, const struct profile_shape *s, 
     if (strcmp(base, "ffn_up") == 0)
         l->up = (double)w->rows;
     if (strncmp(base, "ffn_down", 8) == 0)
-        l->ff += (double)w->columns * (of_experts(base) ? s->experts_used : 1);
+        *(of_experts(base) ? &l->expert_ff : &l->ff) += (double)w->columns * (of_experts(base) ? s->experts_used : 1);
     if (strncmp(base, "ffn_gate", 8) == 0 && strncmp(base, "ffn_gate_inp", 12) != 0)
         l->gated = true;
 }
@@ -312,12 +312,12 @@ static void set_rest(struct profile_shape *s)
         struct profile_weights *w = l->weights;
         l->gated = l->gated || (l->ff > 0 && l->up >= 2 * l->ff); /* gate and up in one product */
         if (l->joined > 0)
-            w[PROFILE_ATTENTION_OUTPUT].row_flop += s->hidden;
-        if (l->ff > 0)
-            w[PROFILE_DOWN].row_flop += s->hidden;
+            w[PROFILE_ATTENTION_RESIDUAL].row_flop += s->hidden;
+        if (l->ff + l->expert_ff > 0)
+            w[PROFILE_FFN_RESIDUAL].row_flop += s->hidden;
         if (l->router > 0) {
             w[PROFILE_ROUTER].row_flop += 5 * l->router;
-            w[PROFILE_DOWN].row_flop += (2 * s->experts_used - 1) * s->hidden;
+            w[PROFILE_EXPERTS].row_flop += (2 * s->experts_used - 1) * s->hidden;
         }
     }
 }

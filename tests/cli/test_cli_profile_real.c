@@ -34,9 +34,10 @@ static int end(void **state)
     return scratch_close(state);
 }
 
-static void read_profile(const char *level, const char *more, struct run_profile *out)
+static void read_profile(const char *shape, const char *level, struct run_profile *out)
 {
-    char data[600], runtime[600];
+    char data[600], runtime[600], model[64];
+    snprintf(model, sizeof model, "%s.gguf", shape);
     snprintf(data, sizeof data, "JOULET_DATA_DIR=%s", scratch("real"));
     snprintf(runtime, sizeof runtime, "XDG_RUNTIME_DIR=%s", scratch("runtime"));
     mkdir(scratch("real"), 0700);
@@ -46,11 +47,11 @@ static void read_profile(const char *level, const char *more, struct run_profile
         assert_int_equal(access(scratch("real/joulet/engine"), R_OK), 0);
     const char *env[] = {data, runtime, NULL};
     struct program made = {.env = env}, p = {.env = env};
-    program_run(&made, ARGS("model", "make", "--shape", "tiny", "-o", scratch("tiny.gguf")));
+    program_run(&made, ARGS("model", "make", "--shape", shape, "-o", scratch(model)));
     program_release(&made);
-    program_run(&p, ARGS("profile", "--engine", "private", "-m", scratch("tiny.gguf"), "--sim", "50", "--baseline", "2s",
-                         "--threads", "1", "--requests", "1", "-n", "24", "--level", level, "--json", "-o", scratch("p.json"),
-                         "one two three", more));
+    program_run(&p,
+                ARGS("profile", "--engine", "private", "-m", scratch(model), "--sim", "50", "--baseline", "2s", "--threads", "1",
+                     "--requests", "1", "-n", "24", "--level", level, "--json", "-o", scratch("p.json"), "one two three"));
     if (p.code)
         fail_msg("ended with %d: %s", p.code, kept(&p.err));
     program_release(&p);
@@ -112,7 +113,7 @@ static void components_of_a_real_engine(void **state)
     (void)state;
     if (!engine)
         skip();
-    read_profile("components", NULL, &p);
+    read_profile("tiny", "components", &p);
     for (int64_t layer = 0; layer < 4; layer++)
         for (size_t k = 0; k < JL_COUNT(in_layers); k++) {
             const struct run_profile_row *r = row(&p, layer, in_layers[k], "");
@@ -130,20 +131,48 @@ static void components_of_a_real_engine(void **state)
     run_profile_release(&p);
 }
 
+/* Each part that was seen has work of its own, and together they have that of their component. */
+static void parts_have_its_work(const struct run_profile *p, const struct run_profile_row *of)
+{
+    double flop = 0, bytes = 0;
+    for (size_t i = 0; i < p->n_rows; i++) {
+        const struct run_profile_row *r = &p->rows[i];
+        if (strcmp(r->phase, of->phase) != 0 || r->layer != of->layer || strcmp(r->component, of->component) != 0 || !r->part[0])
+            continue;
+        if (!(r->flop >= 0 && r->bytes > 0))
+            fail_msg("%s of %s has %g FLOP and %g bytes", r->part, r->component, r->flop, r->bytes);
+        flop += r->flop;
+        bytes += r->bytes;
+    }
+    if (bytes > 0 && (fabs(flop / of->flop - 1) > 1e-9 || fabs(bytes / of->bytes - 1) > 1e-9))
+        fail_msg("the parts of %s have %g of %g FLOP and %g of %g bytes", of->component, flop, of->flop, bytes, of->bytes);
+}
+
 static void parts_of_components(void **state)
 {
-    static const char *const parts[][2] = {
-        {"attention", "qkv"}, {"attention", "scores"}, {"attention", "projection"}, {"ffn", "down"}};
+    static const char *const in_all[][2] = {{"attention_norm", "norm"}, {"attention", "qkv"},        {"attention", "scores"},
+                                            {"ffn_norm", "norm"},       {"attention", "projection"}, {"attention", "residual"}};
+    static const struct {
+        const char *shape, *of_ffn[5];
+    } rows[] = {{"tiny", {"gate", "up", "activation", "down", "residual"}}, {"tiny-moe", {"router", "experts", "residual"}}};
     struct run_profile p;
     (void)state;
     if (!engine)
         skip();
-    read_profile("nodes", NULL, &p);
-    for (int64_t layer = 0; layer < 4; layer++)
-        for (size_t k = 0; k < JL_COUNT(parts); k++)
-            assert_true(row(&p, layer, parts[k][0], parts[k][1])->seconds < row(&p, layer, parts[k][0], "")->seconds);
-    assert_true(p.how.flash);
-    run_profile_release(&p);
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        read_profile(rows[i].shape, "nodes", &p);
+        for (int64_t layer = 0; layer < 4; layer++) {
+            for (size_t k = 0; k < JL_COUNT(in_all); k++)
+                assert_true(row(&p, layer, in_all[k][0], in_all[k][1])->seconds <= row(&p, layer, in_all[k][0], "")->seconds);
+            for (size_t k = 0; k < JL_COUNT(rows[i].of_ffn) && rows[i].of_ffn[k]; k++)
+                assert_true(row(&p, layer, "ffn", rows[i].of_ffn[k])->seconds < row(&p, layer, "ffn", "")->seconds);
+        }
+        for (size_t k = 0; k < p.n_rows; k++)
+            if (!p.rows[k].part[0])
+                parts_have_its_work(&p, &p.rows[k]);
+        assert_true(p.how.flash);
+        run_profile_release(&p);
+    }
 }
 
 int main(void)

@@ -111,7 +111,8 @@ static void published_shapes(void **state)
         {"llama-3.2-1b",
          0,
          1,
-         {0, 131072, 201326592, 122880, 0, 133632, 134250496, 131072, 0, 1073741824, 655360, 536903680, 8192, 525336576},
+         {0, 131072, 201326592, 122880, 0, 133632, 134217728, 32768, 131072, 0, 536870912, 536870912, 655360, 536870912, 0, 32768,
+          8192, 525336576},
          695379072,
          32768,
          32768,
@@ -119,7 +120,8 @@ static void published_shapes(void **state)
         {"llama-3.2-1b",
          1023,
          4,
-         {0, 524288, 805306368, 491520, 0, 547356672, 537001984, 524288, 0, 4294967296, 2621440, 2147614720, 32768, 2101346304},
+         {0, 524288, 805306368, 491520, 0, 547356672, 536870912, 131072, 524288, 0, 2147483648, 2147483648, 2621440, 2147483648,
+          0, 131072, 32768, 2101346304},
          695382528,
          134217728,
          131072,
@@ -127,7 +129,8 @@ static void published_shapes(void **state)
         {"llama-3.2-3b",
          0,
          1,
-         {0, 344064, 880803840, 344064, 0, 347424, 528568320, 344064, 0, 2818572288, 1146880, 1409372160, 12288, 788004864},
+         {0, 344064, 880803840, 344064, 0, 347424, 528482304, 86016, 344064, 0, 1409286144, 1409286144, 1146880, 1409286144, 0,
+          86016, 12288, 788004864},
          1807775424,
          114688,
          114688,
@@ -135,8 +138,8 @@ static void published_shapes(void **state)
         {"llama-3.2-3b",
          1023,
          4,
-         {0, 1376256, 3523215360, 1376256, 0, 1423048704, 2114273280, 1376256, 0, 11274289152, 4587520, 5637488640, 49152,
-          3152019456},
+         {0, 1376256, 3523215360, 1376256, 0, 1423048704, 2113929216, 344064, 1376256, 0, 5637144576, 5637144576, 4587520,
+          5637144576, 0, 344064, 49152, 3152019456},
          1807780608,
          469762048,
          458752,
@@ -144,7 +147,8 @@ static void published_shapes(void **state)
         {"llama-3.1-8b",
          0,
          1,
-         {0, 524288, 1610612736, 491520, 0, 529408, 1073872896, 524288, 0, 7516192768, 2293760, 3758227456, 16384, 1050673152},
+         {0, 524288, 1610612736, 491520, 0, 529408, 1073741824, 131072, 524288, 0, 3758096384, 3758096384, 2293760, 3758096384, 0,
+          131072, 16384, 1050673152},
          4222437632,
          131072,
          131072,
@@ -152,8 +156,8 @@ static void published_shapes(void **state)
         {"llama-3.1-8b",
          1023,
          4,
-         {0, 2097152, 6442450944, 1966080, 0, 2168455168, 4295491584, 2097152, 0, 30064771072, 9175040, 15032909824, 65536,
-          4202692608},
+         {0, 2097152, 6442450944, 1966080, 0, 2168455168, 4294967296, 524288, 2097152, 0, 15032385536, 15032385536, 9175040,
+          15032385536, 0, 524288, 65536, 4202692608},
          4222444544,
          536870912,
          524288,
@@ -183,22 +187,24 @@ static void experts(void **state)
     struct small m;
     struct profile_shape s;
     struct profile_counts c;
+    const double chosen = 2 * 3 * (2 * 64 * 32) + 5 * 2 * 32 + 3 * 64; /* products, activation, sum over two */
     (void)state;
     begin_small(&m, 1);
     add_experts(&m, 0);
     assert_int_equal(profile_shape_init(&s, &m.m, NULL, NULL, NULL), JOULET_OK);
     decode(&s, 9, 1, 1, &c);
     assert_near(profile_counts_part(&c, PROFILE_ROUTER).flop, 2 * 64 * 8 + 5 * 8, 0);
-    assert_near(profile_counts_part(&c, PROFILE_GATE_UP).flop, 2 * 2 * (2 * 64 * 32), 0);
-    assert_near(profile_counts_part(&c, PROFILE_ACTIVATION).flop, 5 * 2 * 32, 0);
-    assert_near(profile_counts_part(&c, PROFILE_DOWN).flop, 2 * (2 * 32 * 64) + 64 + 3 * 64, 0);
+    assert_near(profile_counts_part(&c, PROFILE_EXPERTS).flop, chosen, 0);
+    assert_near(profile_counts_part(&c, PROFILE_FFN_RESIDUAL).flop, 64, 0);
+    assert_near(profile_counts_part(&c, PROFILE_GATE).flop, 0, 0);
+    assert_near(profile_counts_part(&c, PROFILE_DOWN).flop, 0, 0);
     assert_near(profile_counts_part(&c, PROFILE_SCORES).flop, 10 * (4 * 64 + 5 * 4), 0);
-    assert_near(profile_counts_part(&c, PROFILE_GATE_UP).weight_bytes, 2 * 2 * 64 * 32 * 4, 1e-9); /* two experts are met */
-    assert_near(profile_counts_part(&c, PROFILE_DOWN).weight_bytes, 2 * 64 * 32 * 4, 1e-9);
+    assert_near(profile_counts_part(&c, PROFILE_EXPERTS).weight_bytes, 2 * 3 * 64 * 32 * 4, 1e-9); /* two experts are met */
+    assert_near(profile_counts_part(&c, PROFILE_EXPERTS).activation_bytes, 4 * (2 * 64 + 6 * 2 * 32), 1e-9);
     profile_counts_release(&c);
     decode(&s, 9, 1, 3, &c); /* three rows meet 8 (1 - .75^3) = 4.625 of them */
-    assert_near(profile_counts_part(&c, PROFILE_DOWN).weight_bytes, 4.625 * 64 * 32 * 4, 1e-9);
-    assert_near(profile_counts_part(&c, PROFILE_DOWN).flop, 3 * (2 * (2 * 32 * 64) + 64 + 3 * 64), 0);
+    assert_near(profile_counts_part(&c, PROFILE_EXPERTS).weight_bytes, 4.625 * 3 * 64 * 32 * 4, 1e-9);
+    assert_near(profile_counts_part(&c, PROFILE_EXPERTS).flop, 3 * chosen, 0);
     profile_counts_release(&c);
     profile_shape_release(&s);
 }
@@ -213,9 +219,8 @@ static void experts_of_a_file(void **state)
     known_shape("tiny-moe", NULL, &s);
     decode(&s, 0, 1, 1, &c);
     assert_near(profile_counts_part(&c, PROFILE_ROUTER).flop, 4 * (2 * 256 * 8 + 5 * 8), 0);
-    assert_near(profile_counts_part(&c, PROFILE_GATE_UP).flop, 4 * 2 * 2 * (2 * layer), 0);
-    assert_near(profile_counts_part(&c, PROFILE_DOWN).flop, 4 * (2 * (2 * layer) + 256 + 3 * 256), 0);
-    assert_near(profile_counts_part(&c, PROFILE_DOWN).weight_bytes, 4 * 2 * layer * 18 / 32, 1e-6);
+    assert_near(profile_counts_part(&c, PROFILE_EXPERTS).flop, 4 * (2 * 3 * (2 * layer) + 5 * 2 * 512 + 3 * 256), 0);
+    assert_near(profile_counts_part(&c, PROFILE_EXPERTS).weight_bytes, 4 * 3 * 2 * layer * 18 / 32, 1e-6);
     profile_counts_release(&c);
     profile_shape_release(&s);
 }
@@ -241,10 +246,10 @@ static void windows_and_pieces(void **state)
     assert_near(c.layers[1][PROFILE_SCORES].flop, 21 * score, 0);
     assert_near(c.layers[0][PROFILE_SCORES].cache_read_bytes, (4 + 4) * entry, 0); /* of the second piece: 2 before, 2 new */
     assert_near(c.layers[1][PROFILE_SCORES].cache_read_bytes, (4 + 6) * entry, 0);
-    assert_near(c.layers[0][PROFILE_GATE_UP].flop, 6 * 4 * 64 * 128, 0);
-    assert_near(c.layers[1][PROFILE_GATE_UP].flop, 4 * 64 * 128, 0); /* the last layer ends with the one row that is wanted */
-    assert_near(c.layers[0][PROFILE_GATE_UP].weight_bytes, 2 * (2 * 64 * 128 * 4), 0);
-    assert_near(c.layers[1][PROFILE_GATE_UP].weight_bytes, 2 * 64 * 128 * 4, 0);
+    assert_near(c.layers[0][PROFILE_UP].flop, 6 * 2 * 64 * 128, 0);
+    assert_near(c.layers[1][PROFILE_UP].flop, 2 * 64 * 128, 0); /* the last layer ends with the one row that is wanted */
+    assert_near(c.layers[0][PROFILE_GATE].weight_bytes, 2 * (64 * 128 * 4), 0);
+    assert_near(c.layers[1][PROFILE_GATE].weight_bytes, 64 * 128 * 4, 0);
     assert_near(c.layers[1][PROFILE_QKV].weight_bytes, 2 * (64 * 128 * 4), 0);
     assert_near(c.ends[PROFILE_HEAD].flop, 2 * 64 * 100, 0);
     profile_counts_release(&c);
