@@ -550,6 +550,9 @@ static void describe_how(struct profiling *x)
     h->idle_w = idle.power_w;
     h->idle_w_pm = 2 * idle.u_w;
     x->p.sensor = jl_buf_take(&names);
+    h->slot = cli_int(x->cli, "slot", -1);
+    h->first_tokens = cli_int(x->cli, "first-tokens", -1);
+    h->requests = profile_attaches(x->cli) ? cli_int(x->cli, "requests", -1) : -1;
     snprintf(h->path, sizeof h->path, "stages");
     snprintf(h->level, sizeof h->level, "stages");
     if (!x->probe)

@@ -41,6 +41,27 @@ static void model_facts(const struct profiled_view *v, struct jl_buf *b)
     item(v, "model", b);
 }
 
+void profiled_only(const struct run_profile *p, char *out, size_t size)
+{
+    const struct run_profile_how *h = &p->how;
+    int n = 0;
+    *out = '\0';
+    if (h->slot >= 0)
+        n = snprintf(out, size, "slot %lld", (long long)h->slot);
+    if (h->first_tokens > 0)
+        snprintf(out + n, size - (size_t)n, "%sthe first %lld tokens of each answer", n ? ", " : "", (long long)h->first_tokens);
+}
+
+static void only(const struct profiled_view *v, struct jl_buf *b)
+{
+    char steps[ONLY_MAX];
+    profiled_only(v->p, steps, sizeof steps);
+    add_fact(b, steps, "");
+    if (v->p->how.requests > 0)
+        add_fact(b, number_f("%lld requests of its clients", (long long)v->p->how.requests).text, "");
+    item(v, "only", b);
+}
+
 static void facts(const struct profiled_view *v)
 {
     struct jl_buf b;
@@ -54,6 +75,7 @@ static void facts(const struct profiled_view *v)
     add_fact(&b, run_pairs_get(&p->engine, "version"), "");
     add_fact(&b, run_pairs_get(&p->settings, "threads"), " threads");
     item(v, "engine", &b);
+    only(v, &b);
     add_fact(&b, run_pairs_get(&p->machine, "cpu"), "");
     item(v, "machine", &b);
     add_fact(&b, p->sensor, "");

@@ -71,6 +71,15 @@ static const char *path_name(const char *path)
     return path;
 }
 
+/* First tokens have a shorter context, and a slot may have other work. */
+static void differing_steps(struct pair *c)
+{
+    char a[ONLY_MAX], b[ONLY_MAX];
+    profiled_only(c->a.p, a, sizeof a);
+    profiled_only(c->b.p, b, sizeof b);
+    differing_text(c, "what counts", *a ? a : "all", *b ? b : "all", "they are not of the same tokens");
+}
+
 static void find_reasons(struct pair *c)
 {
     const struct run_profile *a = c->a.p, *b = c->b.p;
@@ -85,6 +94,7 @@ static void find_reasons(struct pair *c)
                a->how.simulated > 0 && b->how.simulated > 0 ? "both"
                : a->how.simulated > 0                       ? "A"
                                                             : "B");
+    differing_steps(c);
     differing_text(c, "way to the components", path_name(a->how.path), path_name(b->how.path),
                    "components are not found alike, phases are");
     if (!strcmp(a->how.path, "time") && !strcmp(b->how.path, "time"))

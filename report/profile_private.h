@@ -39,6 +39,9 @@ void profiled_view_init(struct profiled_view *v, const struct run_profile *p, st
 void profiled_sum_phase(const struct profiled_view *v, const char *phase, bool parts, struct profiled_sums *out);
 /* Energy of a phase as of the whole shape: what its layers have times `scale`, the rest once. NAN unknown. */
 double profiled_whole_phase(const struct profiled_view *v, const struct run_profile_phase *x, double *pm);
+#define ONLY_MAX 80
+/* What alone counts, "slot 0, the first 16 tokens of each answer"; "" all. */
+void profiled_only(const struct run_profile *p, char *out, size_t size);
 double profiled_number(const struct run_pairs *p, const char *key); /* NAN when it is none */
 struct number profiled_joules(double j, double pm, double limit_j, const struct report_style *style);
 struct number profiled_si(double x, const char *unit, const struct report_style *style); /* "12.4 MFLOP"; unknown "-" */

@@ -12,7 +12,7 @@ void run_profile_init(struct run_profile *p)
 {
     *p = (struct run_profile){.started_wall_ns = jl_wall_ns(), .seconds = NAN};
     struct run_profile_how *h = &p->how;
-    h->every = h->layers_left_out = -1;
+    h->every = h->layers_left_out = h->slot = h->first_tokens = h->requests = -1;
     h->layers_saved_j = h->layers_told_j = h->layers_ratio = h->layers_ratio_pm = NAN;
     h->condition = h->closure = h->instrumented = h->instrumented_pm = h->stops = h->stops_pm = h->stretches = h->between = NAN;
     h->lag_s = h->rise_s = h->idle_w = h->idle_w_pm = h->measured_j = h->measured_pm = NAN;

@@ -112,6 +112,8 @@ struct run_profile_how {
     char reason[160];                     /* why it is shares of time; "" */
     char level[16];                       /* of the probe: "stages", "layers", "components", "nodes" */
     int64_t every;                        /* one graph in so many was watched; -1 no probe */
+    int64_t slot, first_tokens;           /* steps count of this slot alone; so many tokens of each answer; -1 all */
+    int64_t requests;                     /* it ended when so many of the engine's own clients were answered; -1 by other means */
     double condition;                     /* of the windows' matrix */
     double closure;                       /* sum of components over what was measured, before any scaling */
     double instrumented, instrumented_pm; /* J of a token with the probe over without */

@@ -262,6 +262,7 @@ static void the_first_tokens_of_a_slot(void **state)
     read_profile(&r);
     const struct run_profile_phase *decode = run_profile_phase(&r, "decode");
     assert_true(decode->tokens > 0 && decode->tokens <= 5 * 9);
+    assert_true(r.how.slot == 0 && r.how.first_tokens == 10 && r.how.requests == 5);
     must_be_left_as_started();
     run_profile_release(&r);
     program_release(&p);
@@ -360,6 +361,7 @@ static void an_engine_that_runs_with_the_probe(void **state)
     read_profile(&r);
     assert_string_not_equal(r.how.path, "stages");
     assert_int_equal(run_profile_phase(&r, "decode")->tokens, 11);
+    assert_true(r.how.slot == -1 && r.how.first_tokens == 12 && r.how.requests == -1);
     assert_true(component_s(&r, "ffn") > 0);
     must_be_left_as_started();
     run_profile_release(&r);

@@ -401,7 +401,8 @@ static void other_differences_are_named(void **state)
 {
     static const char *const words[] = {"engine: A b6000, B b7000: the difference is of engine and model together",
                                         "machine: A Example CPU with 4 cores, B Other CPU", "threads: A 4, B 8",
-                                        "energy of B is of a simulated or replayed sensor"};
+                                        "energy of B is of a simulated or replayed sensor",
+                                        "what counts: A all, B slot 0, the first 16 tokens of each answer: "};
     static const struct report_style wide = {.utf8 = true, .width = 200};
     struct run_profile a, b;
     struct jl_buf out;
@@ -412,6 +413,8 @@ static void other_differences_are_named(void **state)
     run_pairs_set(&b.machine, "cpu", 's', "Other CPU");
     run_pairs_set(&b.settings, "threads", 'n', "8");
     b.how.simulated = 1;
+    b.how.slot = 0;
+    b.how.first_tokens = 16;
     jl_buf_init(&out, 1 << 20);
     report_profile_compare(&out, &a, &b, &wide);
     jl_buf_add(&out, "", 1);
@@ -421,6 +424,29 @@ static void other_differences_are_named(void **state)
     jl_buf_release(&out);
     run_profile_release(&a);
     run_profile_release(&b);
+}
+
+/* A profile of some steps is not taken for one of all. */
+static void what_alone_counts_is_in_the_head(void **state)
+{
+    static const struct report_style wide = {.width = 200};
+    struct run_profile p;
+    struct jl_buf out;
+    (void)state;
+    for (int some = 0; some < 2; some++) {
+        profile_sample(&p, PROFILE_DENSE);
+        p.how.slot = some ? 0 : -1;
+        p.how.first_tokens = some ? 16 : -1;
+        p.how.requests = some ? 4 : -1;
+        jl_buf_init(&out, 1 << 24);
+        report_profile(&out, &p, NULL, &wide);
+        jl_buf_add(&out, "", 1);
+        bool said = strstr(out.data, "slot 0, the first 16 tokens of each answer, 4 requests of its clients\n") != NULL;
+        if (said != some || (strstr(out.data, "  only ") != NULL) != some)
+            fail_msg("%s", out.data);
+        jl_buf_release(&out);
+        run_profile_release(&p);
+    }
 }
 
 int main(void)
@@ -438,6 +464,7 @@ int main(void)
         cmocka_unit_test(the_sum_of_phases_has_the_interval_of_what_was_measured),
         cmocka_unit_test(differences_have_their_interval),
         cmocka_unit_test(other_differences_are_named),
+        cmocka_unit_test(what_alone_counts_is_in_the_head),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,6 +55,10 @@ static void values_are_kept(void **state)
     struct run_profile p, again;
     (void)state;
     profile_sample(&p, PROFILE_DENSE);
+    assert_true(p.how.slot == -1 && p.how.first_tokens == -1 && p.how.requests == -1);
+    p.how.slot = 0;
+    p.how.first_tokens = 16;
+    p.how.requests = 4;
     check_round_trip(&p, &again);
     struct run_profile_row ffn = run_profile_sum(&again, "decode", "ffn", 3), was = run_profile_sum(&p, "decode", "ffn", 3);
     assert_near(ffn.joules, was.joules, 1e-12 * was.joules);
@@ -64,6 +68,7 @@ static void values_are_kept(void **state)
     assert_string_equal(again.how.path, "lock-in");
     assert_int_equal(again.how.every, 4);
     assert_true(again.how.flash && !again.how.estimated);
+    assert_true(again.how.slot == 0 && again.how.first_tokens == 16 && again.how.requests == 4);
     assert_int_equal(again.how.layers_left_out, 8);
     assert_near(again.how.layers_ratio, 0.977, 0);
     assert_string_equal(again.advice[0].action, "use 4 threads");
