@@ -83,6 +83,8 @@ int profile_engine(struct profiling *x);
 int profile_engine_start(struct profiling *x, struct runtime_choice *choice, const char *beside); /* NULL: the model asked for */
 int profile_slots(const struct profiling *x);                                                     /* of a server of our own */
 bool profile_probe_found(struct profiling *x);
+/* Says so where the probe of an engine that runs was started at another level than the one that is wanted. */
+void profile_level_note(struct profiling *x, int64_t pid, enum wire_level is, enum wire_level wanted);
 void profile_watch(struct profiling *x, enum measure_pass pass);
 void profile_unwatch(struct profiling *x); /* until profile_watch */
 void profile_drain(struct profiling *x);

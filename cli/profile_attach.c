@@ -141,6 +141,7 @@ static int open_probe(struct attached *a)
         ring_ask(x->ring_path, &as_started, &err) != JOULET_OK)
         return refuse(a, &err);
     ring_info(x->ring, &info);
+    profile_level_note(x, a->pid, info.level, info.level == WIRE_STAGES ? WIRE_COMPONENTS : info.level);
     x->level = stages ? WIRE_STAGES : info.level;
     x->probe = true;
     x->m->attached = true;

@@ -101,6 +101,19 @@ static int64_t found_running(struct profiling *x)
     return has ? pid : -1;
 }
 
+void profile_level_note(struct profiling *x, int64_t pid, enum wire_level is, enum wire_level wanted)
+{
+    struct joulet_error said;
+    if (is == wanted)
+        return;
+    jl_fail(&said, JOULET_UNSUPPORTED,
+            "the probe in process %lld was started at level %s, and stays there: for %s start the engine with "
+            "JOULET_PROBE_LEVEL=%s",
+            (long long)pid, ring_level_name(is), ring_level_name(wanted), ring_level_name(wanted));
+    cli_warn(x->cli, "%s", said.message);
+    run_profile_note(&x->p, "%s", said.message);
+}
+
 /* The engine has answered once, so that a probe that sees anything has seen it. */
 bool profile_probe_found(struct profiling *x)
 {
@@ -116,6 +129,8 @@ bool profile_probe_found(struct profiling *x)
         return false;
     }
     ring_info(x->ring, &info);
+    if (cli_given(x->cli, "level") || info.level == WIRE_STAGES)
+        profile_level_note(x, pid, info.level, x->level);
     x->level = info.level; /* of an engine that runs: as it was started */
     x->probe = true;
     x->m->trigger.wish.first_tokens = cli_int(x->cli, "first-tokens", 0);

@@ -39,6 +39,9 @@ static void path_line(const struct profiled_view *v, bool *first)
 {
     const struct run_profile_how *h = &v->p->how;
     const char *words = path_words(h->path);
+    if (!strcmp(h->path, "stages") && h->every > 0)
+        words = !strcmp(h->level, "stages") ? "at level stages the probe in the engine tells of stages, and of no components"
+                                            : "the probe in the engine told of stages alone, and of no components";
     bool time = !strcmp(h->path, "time");
     if (!words)
         return;
@@ -69,9 +72,10 @@ static void probe_line(const struct profiled_view *v, bool *first)
     const struct run_profile_how *h = &v->p->how;
     struct jl_buf b;
     jl_buf_init(&b, 4096);
-    if (h->every == 1)
+    bool stages = !strcmp(h->level, "stages"); /* there it looks into no graph */
+    if (h->every == 1 && !stages)
         jl_buf_printf(&b, "the probe looked at every graph, level %s", h->level[0] ? h->level : "unknown");
-    else if (h->every > 1)
+    else if (h->every > 1 && !stages)
         jl_buf_printf(&b, "the probe looked at one graph in %lld, level %s", (long long)h->every,
                       h->level[0] ? h->level : "unknown");
     if (isfinite(h->instrumented))

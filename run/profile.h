@@ -108,7 +108,7 @@ struct run_profile_host {
 
 /* How the energy came to the components (docs/method.md 8). */
 struct run_profile_how {
-    char path[16];                        /* "plain", "lock-in", "time", "stages" (no probe) */
+    char path[16];                        /* "plain", "lock-in", "time", "stages" (no probe, or it tells no more) */
     char reason[160];                     /* why it is shares of time; "" */
     char level[16];                       /* of the probe: "stages", "layers", "components", "nodes" */
     int64_t every;                        /* one graph in so many was watched; -1 no probe */

@@ -123,6 +123,14 @@ static void must_be_left_as_started(void)
     probe_must_be_as_started(scratch("probes"), server.pid);
 }
 
+static void must_note(const struct run_profile *p, const char *words)
+{
+    for (size_t i = 0; i < p->n_notes; i++)
+        if (strstr(p->notes[i], words))
+            return;
+    fail_msg("no note has \"%s\"", words);
+}
+
 static double component_s(const struct run_profile *p, const char *name)
 {
     struct run_profile_row sum = run_profile_sum(p, "decode", name, RUN_PROFILE_ALL_LAYERS);
@@ -353,15 +361,18 @@ static void an_engine_that_runs_with_the_probe(void **state)
     struct program p = {0};
     struct run_profile r;
     (void)state;
-    program_run(&p,
-                ARGS("profile", "--engine", server.url, "--pid", server.number, "--sim", server.sim, "--baseline", "1s",
-                     "--requests", "1", "-n", "40", "--first-tokens", "12", "--json", "-o", scratch("p.json"), "why is that so"));
+    program_run(&p, ARGS("profile", "--engine", server.url, "--pid", server.number, "--sim", server.sim, "--baseline", "1s",
+                         "--requests", "1", "-n", "40", "--first-tokens", "12", "--level", "nodes", "--json", "-o",
+                         scratch("p.json"), "why is that so"));
     if (p.code)
         fail_msg("%d: %s", p.code, kept(&p.err));
     read_profile(&r);
     assert_string_not_equal(r.how.path, "stages");
     assert_int_equal(run_profile_phase(&r, "decode")->tokens, 11);
     assert_true(r.how.slot == -1 && r.how.first_tokens == 12 && r.how.requests == -1);
+    static const char level[] = "was started at level components, and stays there: for nodes start the engine with";
+    must_say(kept(&p.err), level);
+    must_note(&r, level);
     assert_true(component_s(&r, "ffn") > 0);
     must_be_left_as_started();
     run_profile_release(&r);

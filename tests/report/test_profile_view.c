@@ -449,6 +449,33 @@ static void what_alone_counts_is_in_the_head(void **state)
     }
 }
 
+/* A probe that tells of stages alone is not called none, and looks into no graph. */
+static void stages_with_a_probe_are_told_apart(void **state)
+{
+    static const struct {
+        int64_t every;
+        const char *level, *says, *not ;
+    } rows[] = {{-1, "stages", "without a probe in the engine there are stages", "the probe"},
+                {1, "stages", "at level stages the probe in the engine tells of stages", "looked at"},
+                {1, "components", "the probe in the engine told of stages alone", "without a probe in the engine"}};
+    static const struct report_style wide = {.width = 200};
+    struct run_profile p;
+    struct jl_buf out;
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        profile_sample(&p, PROFILE_STAGES);
+        p.how.every = rows[i].every;
+        snprintf(p.how.level, sizeof p.how.level, "%s", rows[i].level);
+        jl_buf_init(&out, 1 << 24);
+        report_profile(&out, &p, NULL, &wide);
+        jl_buf_add(&out, "", 1);
+        if (!strstr(out.data, rows[i].says) || strstr(out.data, rows[i].not ))
+            fail_msg("%s", out.data);
+        jl_buf_release(&out);
+        run_profile_release(&p);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -465,6 +492,7 @@ int main(void)
         cmocka_unit_test(differences_have_their_interval),
         cmocka_unit_test(other_differences_are_named),
         cmocka_unit_test(what_alone_counts_is_in_the_head),
+        cmocka_unit_test(stages_with_a_probe_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
