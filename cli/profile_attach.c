@@ -17,6 +17,7 @@
 #define QUIET_S   0.3  /* without a step, and four times as long as the last one took */
 #define SAID_S    10.0 /* between two lines about how it goes */
 #define POLL_NS   20000000
+#define PLAIN_FEW 20.0                     /* tokens: as many readings as a mean power is of at least */
 #define HELD_MOST (MEASURE_PENDING + 4096) /* what else is told of a step, and between steps */
 
 struct attached {
@@ -137,8 +138,8 @@ static int open_probe(struct attached *a)
     else if (status != JOULET_OK && !nothing_yet)
         return refuse(a, &err);
     const struct ring_control as_started = {.watch = WIRE_AS_SET};
-    if (ring_open(&x->ring, x->ring_path, &err) != JOULET_OK || measure_open(&x->m, &err) != JOULET_OK ||
-        ring_ask(x->ring_path, &as_started, &err) != JOULET_OK)
+    if (ring_open(&x->ring, x->ring_path, &err) != JOULET_OK || ring_hold(x->ring, &err) != JOULET_OK ||
+        measure_open(&x->m, &err) != JOULET_OK || ring_ask(x->ring_path, &as_started, &err) != JOULET_OK)
         return refuse(a, &err);
     ring_info(x->ring, &info);
     profile_level_note(x, a->pid, info.level, info.level == WIRE_STAGES ? WIRE_COMPONENTS : info.level);
@@ -400,6 +401,20 @@ static void follow(struct attached *a, int64_t until_ns)
         close_piece(a, true);
 }
 
+/* Turns of the clients' requests fall as they do: a trigger can leave next to nothing to the plain ones. */
+static void note_few(struct attached *a)
+{
+    double n = 0;
+    for (size_t i = 0; i < a->x->n_passes && i < a->x->s.run.n_requests; i++)
+        n += a->x->passes[i] == MEASURE_PLAIN ? (double)a->x->s.run.requests[i].tokens.generated - 1 : 0;
+    if (n < PLAIN_FEW && a->decode_tokens > 0)
+        run_profile_note(
+            &a->x->p,
+            "the plain turns hold %.0f of the %.0f tokens of answers that were seen: energies and times of decode are "
+            "of so few; watch for longer, or with more --requests or --first-tokens",
+            n, a->decode_tokens);
+}
+
 static int judge(struct attached *a, bool idle)
 {
     struct profiling *x = a->x;
@@ -413,8 +428,10 @@ static int judge(struct attached *a, bool idle)
                          100 * a->others / (a->own + a->others));
     if (!jl_pid_alive(a->pid))
         run_profile_note(&x->p, "process %lld has ended meanwhile", (long long)a->pid);
-    if (plain)
+    if (plain) {
+        note_few(a);
         return CLI_DONE;
+    }
     if (!idle && atomic_load(&cli_signal))
         return 128 + atomic_load(&cli_signal);
     if (!jl_pid_alive(a->pid))

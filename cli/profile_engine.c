@@ -123,7 +123,7 @@ bool profile_probe_found(struct profiling *x)
     if (!x->folder || pid < 0)
         return false;
     if (probe_check(pid, x->folder, &x->ring_path, &err) != JOULET_OK || ring_open(&x->ring, x->ring_path, &err) != JOULET_OK ||
-        measure_open(&x->m, &err) != JOULET_OK) {
+        ring_hold(x->ring, &err) != JOULET_OK || measure_open(&x->m, &err) != JOULET_OK) {
         cli_warn(x->cli, "%s", err.message);
         run_profile_note(&x->p, "%s", err.message);
         return false;

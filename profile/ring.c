@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -132,6 +133,15 @@ void ring_close(struct ring *r)
 static bool write_word(int fd, size_t offset, uint32_t value)
 {
     return pwrite(fd, &value, sizeof(value), (off_t)offset) == (ssize_t)sizeof(value);
+}
+
+enum joulet_status ring_hold(struct ring *r, struct joulet_error *err)
+{
+    if (flock(r->fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) /* without locks, as some folders are, nobody can tell */
+        return jl_ok(err);
+    return jl_fail(
+        err, JOULET_BUSY,
+        "another joulet is profiling this engine, and its probe does what one alone asks: end that one, or wait for it");
 }
 
 enum joulet_status ring_ask(const char *path, const struct ring_control *c, struct joulet_error *err)

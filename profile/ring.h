@@ -41,6 +41,8 @@ struct ring_control {
     enum wire_watch watch;
     uint32_t segment_ms, again[WIRE_AGAIN], loop_ms;
 };
+/* Who asks holds it until ring_close, or until its process ends; JOULET_BUSY: another joulet does. */
+enum joulet_status ring_hold(struct ring *r, struct joulet_error *err);
 enum joulet_status ring_ask(const char *path, const struct ring_control *c, struct joulet_error *err);
 
 /* The newest ring of a process in a folder; malloc'ed path, NULL when there is none. pid -1: of any process. */

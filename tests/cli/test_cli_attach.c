@@ -276,6 +276,30 @@ static void the_first_tokens_of_a_slot(void **state)
     program_release(&p);
 }
 
+/* The second would take turns in the first one's: it is refused, asks nothing, and the first goes on. */
+static void one_at_a_time(void **state)
+{
+    struct program first, second = {0};
+    struct run_profile r;
+    (void)state;
+    attach(&first, ARGS("--requests", "3", "--first-tokens", "4"));
+    program_run(&second, ARGS("profile", "--attach", server.number, "--sim", server.sim, "--duration", "1s"));
+    assert_int_equal(second.code, 4);
+    must_say(kept(&second.err), "another joulet is profiling this engine");
+    while (!has_ended(&first))
+        ask(40);
+    program_end(&first);
+    if (first.code)
+        fail_msg("%d: %s", first.code, kept(&first.err));
+    read_profile(&r);
+    assert_true(run_profile_phase(&r, "decode")->tokens <= 3 * 3);
+    must_note(&r, "tokens of answers that were seen: energies and times of decode are of so few");
+    must_be_left_as_started();
+    run_profile_release(&r);
+    program_release(&first);
+    program_release(&second);
+}
+
 static void a_slot_that_computes_nothing(void **state)
 {
     struct program p;
@@ -426,6 +450,7 @@ int main(void)
         cmocka_unit_test(its_clients_are_watched),
         cmocka_unit_test(steps_of_two_clients),
         cmocka_unit_test(the_first_tokens_of_a_slot),
+        cmocka_unit_test(one_at_a_time),
         cmocka_unit_test(a_slot_that_computes_nothing),
         cmocka_unit_test(until_it_is_interrupted),
         cmocka_unit_test(nothing_is_sent),
