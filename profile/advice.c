@@ -80,6 +80,14 @@ static void plan(struct profile_advice *a, const struct profile_facts *f, const 
     say(a->compare, sizeof a->compare, "joulet compare last");
 }
 
+/* Streams are compared by rounds of two repeats each (docs/comparing.md). */
+static void streams_plan(struct profile_advice *a, const struct profile_facts *f, int at_once)
+{
+    say(a->bench, sizeof a->bench, "joulet bench --engine private -m %s --vary streams=%d,%d --repeat 20", f->model, f->slots,
+        at_once);
+    say(a->compare, sizeof a->compare, "joulet compare last --metric j-per-token");
+}
+
 /* Share of the joules of the profile's requests that decode takes; NAN unknown. */
 static double decode_share(const struct profile_facts *f)
 {
@@ -114,7 +122,6 @@ static bool rule_threads(const struct profile_facts *f, struct profile_advice *a
  * requests that come together. */
 static bool rule_batch_seen(const struct profile_facts *f, struct profile_advice *a)
 {
-    char vary[64];
     double ratio = f->batch_j / f->alone_j;
     double pm = ratio * hypot(f->batch_pm_j / f->batch_j, f->alone_pm_j / f->alone_j);
     if (f->slots < 1 || f->batch <= f->slots || !(f->alone_j > f->alone_pm_j) || !(f->batch_j > 0) || !(1 - ratio > pm))
@@ -123,8 +130,7 @@ static bool rule_batch_seen(const struct profile_facts *f, struct profile_advice
     say(a->why, sizeof a->why, "a token took %.3g J with one answer at a time and %.3g J with %d at once", f->alone_j, f->batch_j,
         f->batch);
     say(a->action, sizeof a->action, "let the engine take %d requests at once, if so many come together", f->batch);
-    say(vary, sizeof vary, "streams=%d,%d", f->slots, f->batch);
-    plan(a, f, vary);
+    streams_plan(a, f, f->batch);
     return true;
 }
 
@@ -132,7 +138,6 @@ static bool rule_batch_seen(const struct profile_facts *f, struct profile_advice
  * is moved is divided by b, and little of it where computing then is the limit. */
 static bool rule_batch(const struct profile_facts *f, struct profile_advice *a)
 {
-    char vary[64];
     double weights = f->weight_bytes / f->decode_bytes * decode_share(f);
     if (rule_batch_seen(f, a))
         return true;
@@ -143,8 +148,7 @@ static bool rule_batch(const struct profile_facts *f, struct profile_advice *a)
     say(a->why, sizeof a->why, "%.0f %% of requests waited for one of %d slots, and weights are %.0f %% of the bytes of a step",
         100 * f->queued_share, f->slots, 100 * f->weight_bytes / f->decode_bytes);
     say(a->action, sizeof a->action, "let the engine take %d requests at once", BATCH);
-    say(vary, sizeof vary, "streams=%d,%d", f->slots, BATCH);
-    plan(a, f, vary);
+    streams_plan(a, f, BATCH);
     return true;
 }
 

@@ -66,6 +66,13 @@ static bool belongs(const struct compare_operand *of, const struct run_request *
 
 /* ---- what must not stand beside each other ----------------------------------------------------------------------- */
 
+/* Where its energy stands: of a request that ran beside others in their level. */
+static const struct run_energy *energy_of(const struct compare_operand *of, const struct run_request *q)
+{
+    const struct run_window *level = run_level_of(of->run, q);
+    return level ? &level->energy : &q->energy;
+}
+
 /* Measured and derived figures are of one kind, and so are imported ones, which somebody measured. False: there is no figure. */
 static bool kind_of(const struct compare_operand *of, enum joulet_provenance *kind)
 {
@@ -73,9 +80,10 @@ static bool kind_of(const struct compare_operand *of, enum joulet_provenance *ki
     bool any = false;
     for (size_t i = 0; i < of->run->n_requests; i++) {
         const struct run_request *q = &of->run->requests[i];
-        if (!belongs(of, q) || q->warmup || q->outcome != RUN_OK || isnan(q->energy.total.gross_j))
+        const struct joulet_energy *e = &energy_of(of, q)->total;
+        if (!belongs(of, q) || q->warmup || q->outcome != RUN_OK || isnan(e->gross_j))
             continue;
-        enum joulet_provenance p = q->energy.total.provenance;
+        enum joulet_provenance p = e->provenance;
         if (p == JOULET_SIMULATED || (p == JOULET_ESTIMATED && worst != JOULET_SIMULATED))
             worst = p;
         any = true;
@@ -110,7 +118,7 @@ static enum joulet_status check_slowed(const struct comparison *c, const struct 
         const struct run_request *q = &s->of.run->requests[i];
         if (!belongs(&s->of, q) || q->warmup || q->outcome != RUN_OK)
             continue;
-        uint32_t flags = q->energy.total.flags;
+        uint32_t flags = energy_of(&s->of, q)->total.flags;
         for (size_t k = 0; k < q->n_windows; k++)
             flags |= q->windows[k].energy.total.flags;
         slowed += (flags & SLOWED) != 0;
@@ -212,8 +220,8 @@ static void tell_differences(struct comparison *c, const struct chosen *chosen)
 
 /* ---- requests ---------------------------------------------------------------------------------------------------- */
 
-/* What makes two prompts the same: their text, or without it their place in the set. */
-static char *prompt_key(const struct run_request *q)
+/* Their text, or without it their place in the set. */
+char *comparison_prompt(const struct run_request *q)
 {
     if (q->prompt_sha256[0])
         return jl_strdup(q->prompt_sha256);
@@ -229,18 +237,23 @@ static char *prompt_name(const struct run_request *q)
              : jl_strf("prompt %.8s", q->prompt_sha256[0] ? q->prompt_sha256 : "unknown");
 }
 
-static bool add_entry(struct entries *e, const struct comparison *c, const struct chosen *chosen, size_t side,
-                      const struct run_request *q)
+bool comparison_add(struct entries *e, const struct comparison *c, const struct chosen *chosen, size_t side,
+                    const struct run_request *q, const struct entry *counts)
 {
-    struct entry x = {.side = side, .repeat = q->repeat, .q = q};
+    struct entry x = *counts;
+    x.side = side;
+    x.repeat = q->repeat;
+    x.q = q;
     struct entry *grown = (e->n & (e->n - 1)) == 0 ? realloc(e->items, (e->n ? 2 * e->n : 1) * sizeof *grown) : e->items;
     if (!grown)
         return false;
     e->items = grown;
     metric_figure(&c->options, chosen, q, &x.f);
+    if (!strchr(c->options.metric->unit, '/')) /* of a request, and not of its tokens */
+        x.f.per *= (double)x.requests;
     x.value = x.f.part / x.f.per;
     x.energy_j = metric_energy(&c->options, chosen, q);
-    x.prompt = prompt_key(q);
+    x.prompt = comparison_prompt(q);
     if (!x.prompt)
         return false;
     e->items[e->n++] = x;
@@ -257,7 +270,8 @@ static bool take_requests(struct comparison *c, const struct chosen *chosen, siz
             continue;
         s->warmup += q->warmup;
         s->failed += !q->warmup && q->outcome != RUN_OK;
-        if (!q->warmup && q->outcome == RUN_OK && !add_entry(e, c, chosen, side, q))
+        const struct entry one = {.requests = 1, .checked = q->check >= 0, .passed = q->check == 1};
+        if (!q->warmup && q->outcome == RUN_OK && !comparison_add(e, c, chosen, side, q, &one))
             return false;
     }
     return true;
@@ -383,7 +397,7 @@ static enum joulet_status nothing_left(const struct comparison *c, bool any, str
         if (s->unknown && sent_together(s))
             return jl_fail(err, JOULET_USAGE,
                            "the requests of %s (%s) were sent several at a time and have no energy of their own: compare "
-                           "configurations with one stream, or --metric time",
+                           "cells of one plan by j or j-per-token, or --metric time",
                            s->label, s->of.run->id);
         if (s->unknown && !any)
             return jl_fail(err, JOULET_USAGE,
@@ -402,19 +416,33 @@ static void entries_release(struct entries *e)
 {
     for (size_t i = 0; i < e->n; i++)
         free(e->items[i].prompt);
+    for (size_t i = 0; i < e->n_rounds; i++)
+        run_request_release(&e->rounds[i]);
+    free(e->rounds);
     free(e->items);
     free(e->groups);
+}
+
+static bool take_all(struct comparison *c, const struct chosen *chosen, struct entries *e)
+{
+    bool ok = true;
+    if (comparison_by_rounds(c))
+        return comparison_take_rounds(c, chosen, e);
+    for (size_t k = 0; k < c->n_sides && ok; k++)
+        ok = take_requests(c, chosen, k, e);
+    return ok;
 }
 
 static enum joulet_status compare_entries(struct comparison *c, const struct chosen *chosen, struct joulet_error *err)
 {
     struct entries e = {0};
     enum joulet_status st = JOULET_OK;
-    for (size_t k = 0; k < c->n_sides && st == JOULET_OK; k++)
-        if (!take_requests(c, chosen, k, &e))
-            st = no_memory(err);
+    if (!take_all(c, chosen, &e))
+        st = no_memory(err);
     if (st == JOULET_OK && (!drop_unknown(c, &e) || !keep_common(c, &e)))
         st = no_memory(err);
+    if (e.n_rounds && e.n)
+        c->prompts = e.prompts;
     if (st == JOULET_OK && e.n == 0)
         st = nothing_left(c, c->n_left_out > 0, err);
     if (st == JOULET_OK)

@@ -38,6 +38,11 @@ const struct compare_metric *compare_metric(const char *name)
     return NULL;
 }
 
+bool metric_of_whole(const struct compare_metric *m)
+{
+    return row_of(m)->part == PART_WHOLE;
+}
+
 static bool is_chosen(const struct chosen *chosen, const char *channel)
 {
     for (size_t i = 0; i < chosen->n; i++)

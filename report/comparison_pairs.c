@@ -182,7 +182,7 @@ static double mean_tokens(const struct entries *e, size_t side, bool out)
         if (e->items[i].side != side || tokens < 0)
             continue;
         sum += (double)tokens;
-        n++;
+        n += e->items[i].requests;
     }
     return n ? sum / (double)n : NAN;
 }
@@ -219,7 +219,7 @@ static void mean_of(struct compare_side *s, const struct entries *e, size_t side
         random += f->random * f->random;
         idle += f->idle;
         time += f->time;
-        s->used++;
+        s->used += e->items[i].requests;
     }
     s->mean = part / per;
     double spread = scatter(e, side, s->mean, &df);
@@ -237,11 +237,9 @@ static void quality_of(struct compare_side *s, const struct entries *e, size_t s
         if (e->items[i].side != side)
             continue;
         seconds += run_request_s(q);
-        if (q->check < 0)
-            continue;
-        s->checked++;
-        s->passed += q->check == 1;
-        energy += e->items[i].energy_j;
+        s->checked += e->items[i].checked;
+        s->passed += e->items[i].passed;
+        energy += e->items[i].energy_j * (double)e->items[i].checked / (double)e->items[i].requests;
     }
     s->tokens_in = mean_tokens(e, side, false);
     s->tokens_out = mean_tokens(e, side, true);

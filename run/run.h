@@ -216,6 +216,8 @@ struct run_former *run_add_former(struct run *r, struct run_former *x); /* takes
 struct run_cell *run_add_cell(struct run *r, const char *name);
 struct run_series *run_add_series(struct run *r, struct run_series *x); /* takes ownership as run_add_window does */
 bool run_energy_add_channel(struct run_energy *e, const char *channel, const struct joulet_energy *x);
+/* Adds the channels of x, of windows after those of e, to e (joulet_energy_chain); no total yet. False: no memory. */
+bool run_energy_chain(struct run_energy *e, const struct run_energy *x);
 const struct joulet_channel *run_channel(const struct run *r, const char *id); /* NULL when the run has no such channel */
 /* Energy of the run from its successful, not warm-up requests and its levels: every channel chained over them, then total and
  * groups. Cells that were measured together give what they have. */
@@ -278,5 +280,7 @@ struct run_cell_sums {
 };
 void run_sum_cell(const struct run *r, int64_t cell, struct run_cell_sums *out);
 bool run_is_level(const struct run_window *w); /* several requests at once */
+/* The level that a request was measured as a part of; NULL: it was sent by itself, or outside of every level. Borrowed of r. */
+const struct run_window *run_level_of(const struct run *r, const struct run_request *q);
 
 #endif

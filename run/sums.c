@@ -156,18 +156,18 @@ bool run_is_joint(const struct run *r)
     return joint && isfinite(r->energy.total.gross_j);
 }
 
-/* Whether the request was measured as a part of a level: by its last window, since a level ends with its last request. */
-static bool inside_level(const struct run *r, const struct run_request *q)
+/* By its last window, since a level ends with its last request. */
+const struct run_window *run_level_of(const struct run *r, const struct run_request *q)
 {
     if (q->stream < 0 || !q->n_windows)
-        return false;
+        return NULL;
     int64_t start = q->windows[0].start_ns, end = q->windows[q->n_windows - 1].end_ns;
     for (size_t i = 0; i < r->n_windows; i++) {
         const struct run_window *w = &r->windows[i];
         if (run_is_level(w) && w->cell == q->cell && start >= w->start_ns && end <= w->end_ns)
-            return true;
+            return w;
     }
-    return false;
+    return NULL;
 }
 
 static int by_value(const void *a, const void *b)
@@ -203,7 +203,7 @@ static void cell_request(const struct run *r, const struct run_request *q, struc
     if (q->stream < 0) {
         joulet_energy_chain(&out->energy, &q->energy.total);
         add_real(&out->wall_s, run_request_s(q));
-    } else if (!inside_level(r, q)) {
+    } else if (!run_level_of(r, q)) {
         out->outside++;
         return;
     }
@@ -269,8 +269,7 @@ void run_sum(const struct run *r, const char *category, struct run_sums *out)
         out->power_mean_w = out->energy.gross_j / out->wall_s;
 }
 
-/* Adds the channels of x to those of e. */
-static bool chain(struct run_energy *e, const struct run_energy *x)
+bool run_energy_chain(struct run_energy *e, const struct run_energy *x)
 {
     for (size_t k = 0; k < x->n_channels; k++) {
         size_t c = 0;
@@ -301,7 +300,7 @@ bool run_energy_of_cell(const struct run *r, int64_t cell, struct run_energy *e)
     for (size_t i = 0; ok && i < r->n_requests; i++) {
         const struct run_request *q = &r->requests[i];
         if (q->outcome == RUN_OK && !q->warmup && q->stream < 0 && (cell < 0 ? !has_joint_cell(r, q->cell) : q->cell == cell))
-            ok = chain(e, &q->energy);
+            ok = run_energy_chain(e, &q->energy);
     }
     return ok;
 }
@@ -311,10 +310,10 @@ bool run_energy_from_requests(struct run *r)
     struct run_energy e;
     bool ok = run_energy_of_cell(r, -1, &e);
     for (size_t i = 0; ok && i < r->n_cells; i++)
-        ok = chain(&e, &r->cells[i].energy);
+        ok = run_energy_chain(&e, &r->cells[i].energy);
     for (size_t i = 0; ok && i < r->n_windows; i++) /* requests at once have no energy of their own, only together */
         if (run_is_level(&r->windows[i]))
-            ok = chain(&e, &r->windows[i].energy);
+            ok = run_energy_chain(&e, &r->windows[i].energy);
     if (!ok) {
         run_energy_release(&e);
         return false;

@@ -113,7 +113,7 @@ static const struct {
     double least, most; /* of the whole profile */
 } rows[] = {
     {"threads", {"16 threads", "8 cores"}, "--vary threads=16,8", threads, fewer_threads, -.1, .5},
-    {"batch", {"50 %", "1 slots", "80 %"}, "--vary streams=1,4", batch, no_queue, 0, 1.04 * .48},
+    {"batch", {"50 %", "1 slots", "80 %"}, "--vary streams=1,4 --repeat 20", batch, no_queue, 0, 1.04 * .48},
     {"quantisation", {"9.0 bits", "80 %"}, "-m m.gguf -m ", quantisation, computing, 0, 1.04 * .32},
     {"context", {"9000 tokens", "40 %"}, "--vary kv-type=f16,q8_0", context, short_context, -.15 * .02, 1.04 * .15},
     {"flash_attention", {"10 %", "9000 tokens"}, "--vary flash-attention=off,on", flash, flash_unknown, -.02, .09},
@@ -177,7 +177,7 @@ static const struct {
     {"batch",
      {"2 J", "1 J", "4 at once"},
      "4 requests",
-     "--vary streams=1,4",
+     "--vary streams=1,4 --repeat 20",
      batch_seen,
      batch_no_cheaper,
      .475 * .8 / 1.04,

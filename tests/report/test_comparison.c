@@ -228,6 +228,98 @@ static void what_is_refused(void **state)
         run_release(all[i]);
 }
 
+/* A level of these requests from `from` on, of `net_j` together: none of them has an energy of its own. */
+static void level(struct run *r, size_t from, double net_j)
+{
+    struct run_window w;
+    struct run_request *last = &r->requests[r->n_requests - 1];
+    run_window_init(&w, "level", r->requests[from].windows[0].start_ns, last->windows[last->n_windows - 1].end_ns);
+    w.cell = last->cell;
+    for (size_t i = from; i < r->n_requests; i++) {
+        struct run_request *q = &r->requests[i];
+        q->stream = (int64_t)(i - from);
+        if (i == from) {
+            run_energy_chain(&w.energy, &q->energy);
+            w.energy.total = q->energy.total;
+        }
+        run_energy_release(&q->energy);
+        run_energy_init(&q->energy);
+        for (size_t k = 0; k < q->n_windows; k++) {
+            run_energy_release(&q->windows[k].energy);
+            run_energy_init(&q->windows[k].energy);
+        }
+    }
+    w.energy.total.net_j = w.energy.channels[0].e.net_j = net_j;
+    run_add_window(&r->windows, &r->n_windows, &w);
+}
+
+/* The rounds of `order` ("ABBA..."), each of two prompts; neighbouring rounds of a cell are one level, as bench runs them. */
+static void loaded_plan(struct run *r, const char *order)
+{
+    size_t seen[2] = {0, 0}, from = 0;
+    double net_j = 0;
+    beside_run(r, "20261122-100000-0003");
+    run_add_cell(r, "streams 1");
+    run_add_cell(r, "streams 4");
+    for (const char *o = order; *o; o++) {
+        size_t cell = (size_t)(*o - 'A'), i = seen[cell]++;
+        if (o > order && o[-1] != *o) {
+            level(r, from, net_j);
+            from = r->n_requests;
+            net_j = 0;
+        }
+        for (int64_t p = 0; p < 2; p++)
+            beside_request(r, p, (int64_t)i, (int64_t)cell, 1);
+        net_j += cell ? B[i] : A[i];
+    }
+    level(r, from, net_j);
+}
+
+/* Requests that ran at once have no energies of their own; rounds of the plan have, and two that ran as one level count once. */
+static void levels_by_rounds(void **state)
+{
+    (void)state;
+    struct run r;
+    struct comparison c;
+    struct compare_options opt = options("j-per-token"), j = options("j"), decode = options("decode");
+    const struct compare_operand of[] = {{&r, 0}, {&r, 1}};
+    loaded_plan(&r, "ABBABAAB");
+    compared(&c, of, 2, &opt);
+    assert_true(c.paired);
+    assert_int_equal(c.prompts, 2);
+    assert_int_equal(c.results[0].c.pairs, 2); /* rounds 0 and 1; 2 and 3: B B and A A were one level each */
+    assert_int_equal(c.sides[0].used, 8);
+    assert_near(c.sides[0].mean, (A[0] + A[1] + A[2] + A[3]) / (8 * 20), 1e-9);
+    assert_near(c.sides[1].mean, (B[0] + B[1] + B[2] + B[3]) / (8 * 20), 1e-9);
+    assert_near(c.sides[0].tokens_out, 20, 1e-9);
+    must_hold(&c, "2 prompts that all sides have");
+    must_hold(&c, "energy of whole rounds");
+    comparison_release(&c);
+    compared(&c, of, 2, &j);
+    assert_near(c.sides[0].mean, (A[0] + A[1] + A[2] + A[3]) / 8, 1e-9);
+    comparison_release(&c);
+    r.windows[0].energy.total.flags |= JOULET_FLAG_THROTTLED;
+    refused(of, 2, &opt, "2 of 8 requests of A");
+    run_release(&r);
+    loaded_plan(&r, "ABABABABABABABAB");
+    r.channels[0].provenance = JOULET_ESTIMATED;
+    for (size_t i = 0; i < r.n_windows; i++)
+        r.windows[i].energy.total.provenance = JOULET_ESTIMATED;
+    compared(&c, of, 2, &opt);
+    assert_int_equal(c.results[0].c.pairs, 8);
+    assert_int_equal(c.results[0].c.verdict, JL_DIFFERENT);
+    assert_true(c.results[0].c.ratio < 1);
+    must_hold(&c, "the energies are estimated");
+    comparison_release(&c);
+    refused(of, 2, &decode, "several at a time"); /* what a phase of a level took is not told */
+    r.requests[3].outcome = RUN_FAILED;           /* the energy of its level is of what is not there */
+    compared(&c, of, 2, &opt);
+    assert_int_equal(c.results[0].c.pairs, 7);
+    assert_int_equal(c.sides[1].failed, 1);
+    comparison_release(&c);
+    run_release(&r);
+}
+
 /* What both have is compared, and it is said. */
 static void different_sensors_and_machines(void **state)
 {
@@ -401,7 +493,7 @@ int main(void)
         cmocka_unit_test(what_is_refused),       cmocka_unit_test(different_sensors_and_machines),
         cmocka_unit_test(idle_levels),           cmocka_unit_test(a_ranking),
         cmocka_unit_test(quality_beside_energy), cmocka_unit_test(gates),
-        cmocka_unit_test(few_and_broken_pairs),
+        cmocka_unit_test(few_and_broken_pairs),  cmocka_unit_test(levels_by_rounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
