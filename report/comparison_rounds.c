@@ -22,11 +22,7 @@ bool comparison_by_rounds(const struct comparison *c)
     for (size_t k = 0; k < c->n_sides; k++)
         for (size_t i = 0; i < c->sides[k].of.run->n_requests; i++) {
             const struct run_request *q = &c->sides[k].of.run->requests[i];
-            if (!in_round(&c->sides[k], q) || q->stream < 0)
-                continue;
-            if (!run_level_of(c->sides[k].of.run, q))
-                return false;
-            any = true;
+            any |= in_round(&c->sides[k], q) && run_level_of(c->sides[k].of.run, q);
         }
     return any;
 }
@@ -130,7 +126,8 @@ static bool add_request(struct round *d, const struct run_request *q)
     return ok && key;
 }
 
-/* Of the repeats of d. A level with a failed request took energy for what is not there: its round is left out. */
+/* Of the repeats of d. A level with a failed request took energy for what is not there, and of a request outside of every level
+ * none is known: their rounds are left out. */
 static bool fill(struct round *d)
 {
     const struct run *r = d->side->of.run;
@@ -140,7 +137,7 @@ static bool fill(struct round *d)
         const struct run_request *q = &r->requests[i];
         if (!in_round(d->side, q) || q->repeat < d->from || q->repeat >= d->to)
             continue;
-        d->failed |= q->outcome != RUN_OK;
+        d->failed |= q->outcome != RUN_OK || (q->stream >= 0 && !run_level_of(r, q));
         ok = q->outcome != RUN_OK || add_request(d, q);
     }
     for (size_t i = 0; i < r->n_requests && ok; i++) {
