@@ -40,6 +40,7 @@ static const struct row rows[] = {
     {"counter_100_60", "counter 100 ms, a minute of lock-in", "nvml-counter-100", 60, true, false, GOALS_ALL},
     {"power_100_60", "power 100/100, a minute of lock-in", "nvml-ampere", 60, true, false, GOALS_ALL},
     {"average_1s", "power 1000/100, 40 s of lock-in", "nvml-average", 40, true, false, GOALS_NONE},
+    {"wall_18", "wall plug 1 s, 18 s of lock-in", "wall", 18, true, false, GOALS_NONE},
 };
 
 struct tally {
