@@ -1065,7 +1065,8 @@ enum joulet_components_path {
 };
 enum joulet_components_reason { /* why it is shares of time, or JOULET_COMPONENTS_FINE */
                                 JOULET_COMPONENTS_FINE,
-                                JOULET_COMPONENTS_FEW_WINDOWS, /* the sensor gave no more readings than there are kinds */
+                                JOULET_COMPONENTS_FEW_WINDOWS, /* too few readings for an interval that holds, or none of plain
+                                                                  tokens */
                                 JOULET_COMPONENTS_ALIKE, /* the readings hold too much the same mixture: condition above 30, or
                                                             plain tokens shorter than 20 readings */
                                 JOULET_COMPONENTS_OPEN,  /* the components do not sum to within 5 % of what was measured */
@@ -1093,7 +1094,7 @@ struct joulet_components {
     struct joulet_component_shares shares; /* of one token, scaled to the engine without probe */
     double limit_j[JOULET_COMPONENTS_MAX]; /* energy_j + 2 u_j; NAN with shares of time */
     double measured_j;                     /* of an unmodified token, net, not scaled */
-    double lag_s, rise_s; /* of the sensor, that fitted best; the rise only where readings are short enough to see it */
+    double lag_s, rise_s; /* of the sensor, that fitted best; the rise is the told one where readings are too long to see it */
     size_t windows;
     bool warm[JOULET_COMPONENTS_MAX]; /* repeats took less than 0.9 or more than 1.1 of the first time */
 };

@@ -19,7 +19,7 @@
 #define WAVES_MAX  6
 #define WAVE       0.03 /* ... of so much of the power, the first one; the n-th an n-th */
 #define PIECES     32
-#define PIECES_MIN 12
+#define PIECES_MIN 4
 #define WINDOWS    2.0 /* in a piece at least, where the time is long enough */
 #define HALF_TURN  3.14159265358979323846
 

@@ -267,17 +267,29 @@ static void find_rows(const struct joulet_components_in *in, struct readings *r,
     fill_seconds(in, r, out->lag_s, out->rise_s);
 }
 
+/* *refined: the powers and their uncertainty are those of components_refine. Where it can say nothing at the delay to which it
+ * led, they are of the delay before, and so is all else. */
 static enum joulet_status refine_all(const struct joulet_components_in *in, struct readings *r, struct joulet_components *out,
-                                     struct joulet_error *err)
+                                     bool *refined, struct joulet_error *err)
 {
     const struct joulet_channel *ch = &in->trace->channel;
     double *lag = malloc(r->n * sizeof *lag), *rise = malloc(r->n * sizeof *rise), shift_s[COMPONENTS_SLOPES];
     bool room = lag && rise;
+    struct delay before = {out->lag_s, out->rise_s};
+    *refined = false;
     for (int i = 1; room; i++) {
         struct components_rows rows;
         find_rows(in, r, out, lag, rise, &rows);
-        if (!components_refine(&rows, &out->powers, shift_s) || i == NEARER)
+        if (!components_refine(&rows, &out->powers, shift_s)) {
+            out->lag_s = before.lag_s;
+            out->rise_s = before.tau_s;
+            fill_seconds(in, r, before.lag_s, before.tau_s);
             break;
+        }
+        *refined = true;
+        if (i == NEARER)
+            break;
+        before = (struct delay){out->lag_s, out->rise_s};
         out->lag_s += fmax(-ch->u_lag_s, fmin(ch->u_lag_s, shift_s[COMPONENTS_LAG]));
         out->rise_s = fmin(fmax(0, out->rise_s + shift_s[COMPONENTS_RISE]), 2 * ch->rise_s);
     }
@@ -360,7 +372,7 @@ static bool has_repeats(const struct joulet_components_in *in)
 }
 
 static enum joulet_components_reason judge(const struct joulet_components_in *in, const struct readings *r,
-                                           const struct joulet_components *c, const struct compared *plain)
+                                           const struct joulet_components *c, const struct compared *plain, bool refined)
 {
     double token_s = sum_of(in->token_s, in->kinds), reading_s = 0;
     for (size_t i = 0; i < r->n; i++)
@@ -371,8 +383,8 @@ static enum joulet_components_reason judge(const struct joulet_components_in *in
         return JOULET_COMPONENTS_COSTLY;
     if (!has_repeats(in) && token_s < PLAIN_UPDATES * reading_s)
         return JOULET_COMPONENTS_ALIKE;
-    if (c->shares.accepted)
-        return JOULET_COMPONENTS_FINE;
+    if (c->shares.accepted) /* plain least squares has no interval that holds */
+        return refined ? JOULET_COMPONENTS_FINE : JOULET_COMPONENTS_FEW_WINDOWS;
     return fabs(c->shares.closure - 1) <= 0.05 ? JOULET_COMPONENTS_ALIKE : JOULET_COMPONENTS_OPEN;
 }
 
@@ -404,16 +416,17 @@ static enum joulet_status measure(const struct joulet_components_in *in, struct 
     if (r->n == 0)
         return jl_fail(err, JOULET_NO_DATA, "no reading of %s lies inside the profiled time: profile for longer",
                        in->trace->channel.id);
+    bool refined;
     enum joulet_status status = best_delay(in, r, out, err);
     if (status != JOULET_OK)
         return status;
-    status = refine_all(in, r, out, err);
+    status = refine_all(in, r, out, &refined, err);
     if (status != JOULET_OK)
         return status;
     struct compared plain = compare(in, r, out, false);
     out->windows = r->n;
     joulet_components_of(&out->powers, in->token_s, in->kinds, fitted_token_j(in, out) / plain.closure, &out->shares);
-    out->reason = judge(in, r, out, &plain);
+    out->reason = judge(in, r, out, &plain, refined);
     out->path = out->reason != JOULET_COMPONENTS_FINE ? JOULET_COMPONENTS_TIME
                 : has_repeats(in)                     ? JOULET_COMPONENTS_LOCKIN
                                                       : JOULET_COMPONENTS_PLAIN;

@@ -236,6 +236,42 @@ static void intervals_hold(void **state)
     }
 }
 
+/* A plug that tells the mean of each second, and 6 to 20 s of it: an interval that is given holds, and where none would there are
+ * shares of time. */
+static void few_readings(void **state)
+{
+    enum { PROFILES = 120 };
+    double held = 0, given = 0, refused = 0;
+    (void)state;
+    for (uint64_t i = 0; i < PROFILES; i++) {
+        struct line l;
+        struct joulet_components c;
+        line_init(&l);
+        l.seed += i;
+        l.wanders = .02;
+        l.drift = .03;
+        locked_in(&l, 20, i % 2 ? 1 : .5, 1);
+        struct joulet_trace t = trace_of(&l, 1, 1, .013);
+        struct joulet_components_in in = input(&l, &t, true);
+        t.channel.u_lag_s = .058;
+        in.to_s = in.from_s + 6 + (double)(i / 2 % 15);
+        measure(&in, &c);
+        refused += c.path == JOULET_COMPONENTS_TIME;
+        for (size_t k = A; k <= C; k++) {
+            double drawn_j = l.drawn_j[k] / l.drawn_s[k] * token_s[k];
+            assert_true(c.path == JOULET_COMPONENTS_TIME ? isnan(c.shares.u_j[k]) : c.shares.u_j[k] > 0);
+            given += c.path != JOULET_COMPONENTS_TIME;
+            held += fabs(c.shares.energy_j[k] - drawn_j) <= 2 * c.shares.u_j[k];
+        }
+        joulet_trace_release(&t);
+        line_release(&l);
+    }
+    print_message("  a plug of 1 s: %.1f %% hold of %.0f, %.0f of %d profiles by time\n", 100 * held / given, given, refused,
+                  PROFILES);
+    assert_true(held >= .9 * given);
+    assert_true(given > 0 && refused > 0);
+}
+
 /* ---- the plan ------------------------------------------------------------------------------------------------------------ */
 
 static void plans(void **state)
@@ -517,6 +553,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(intervals_hold),
+        cmocka_unit_test(few_readings),
         cmocka_unit_test(plans),
         cmocka_unit_test(orders),
         cmocka_unit_test(plain_tokens_and_a_fast_counter),
