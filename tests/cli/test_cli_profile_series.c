@@ -2,6 +2,7 @@
  * the tokens in the context, the length of the prompt. The simulated engine says what each of them really costs. */
 #include "lib/platform/platform.h"
 #include "run/profile.h"
+#include "tests/cli/profiled.h"
 #include "tests/cli/program.h"
 #include "tests/sim_engine/sim_probe.h"
 
@@ -15,8 +16,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TRIES    3 /* a machine that is busy with others may keep the sensor from being read: once more then */
+#define TRIES    6    /* a machine that is busy with others may keep the sensor from being read: once more then */
+#define LATE     0.01 /* of the time of steps: from there on the engine's lateness may be what is seen */
+#define WIDER    1.5  /* where it is each time */
 #define SENSOR   ";device=amdgpu-energy"
+#define NEAR     0.05 /* of the truth */
+#define PM_MOST  0.15
 #define AT_ONCE  8
 #define ENV_MOST 4
 #define BEFORE_W 6.0
@@ -27,6 +32,7 @@ struct one {
     double before_w;                       /* drawn before any engine runs; 0: nobody knows */
     bool slow;                             /* the sensor gives a value each 20 ms: components are executed again */
     const char *plan;                      /* of prompts; NULL: one prompt */
+    size_t at_once;                        /* answers at most; 0: one */
     struct program p;
     struct run_profile r;
     const char *env[ENV_MOST + 5];
@@ -114,33 +120,56 @@ static void finish(struct one *o)
     finish_with(o, 0);
 }
 
+/* Whether it is as in truth, with tolerances `wider` times as wide; `why` says how far it is from that. */
+typedef bool (*holds_fn)(const struct run_profile *p, size_t i, double wider, char *why, size_t size);
+
+struct tried {
+    bool done;
+    int failed, late; /* without and with an engine that was late: powers that are wrong that does not excuse */
+    char why[200];    /* the last one that did not hold */
+};
+
+static void judge(struct one *o, size_t i, holds_fn holds, struct tried *t)
+{
+    char curve[32];
+    double slower = o->at_once > 1 ? 1 + (double)(o->at_once - 1) * SIM_MORE_REST : 1;
+    snprintf(curve, sizeof curve, "curve%zu", i);
+    t->done = holds(&o->r, i, 1, t->why, sizeof t->why);
+    if (!t->done) {
+        double late = profile_lateness(curve, slower);
+        print_message("  %s; the engine was late by %.2g of its time\n", t->why, late);
+        t->late += late > LATE;
+        t->failed += !(late > LATE);
+        t->done = t->late >= TRIES && holds(&o->r, i, WIDER, t->why, sizeof t->why);
+    }
+    run_profile_release(&o->r);
+}
+
 /* Profiles that run beside each other, so that they take no longer than one; those that do not hold are made once more, on a
  * machine that is busy with others. */
-static void all_hold(size_t n, struct one (*of)(size_t i),
-                     bool (*holds)(const struct run_profile *p, size_t i, char *why, size_t size))
+static void all_hold(size_t n, struct one (*of)(size_t i), holds_fn holds)
 {
     struct one all[AT_ONCE];
-    char why[200] = "";
-    bool done[AT_ONCE] = {false}, ok = false;
+    struct tried tried[AT_ONCE] = {{.done = false}};
     assert_true(n <= AT_ONCE);
-    for (int tries = 0; tries < TRIES && !ok; tries++) {
+    for (size_t left = n; left > 0;) {
         for (size_t i = 0; i < n; i++) {
             all[i] = of(i);
-            if (!done[i])
+            if (!tried[i].done)
                 start(&all[i], (int)i);
         }
-        ok = true;
+        left = 0;
         for (size_t i = 0; i < n; i++) {
-            if (done[i])
+            if (tried[i].done)
                 continue;
             finish(&all[i]);
-            done[i] = holds(&all[i].r, i, why, sizeof why);
-            ok &= done[i];
-            run_profile_release(&all[i].r);
+            judge(&all[i], i, holds, &tried[i]);
+            left += !tried[i].done;
         }
+        for (size_t i = 0; i < n; i++)
+            if (!tried[i].done && (tried[i].failed >= TRIES || tried[i].late >= 2 * TRIES))
+                fail_msg("%s", tried[i].why);
     }
-    if (!ok)
-        fail_msg("%s", why);
 }
 
 static const struct run_profile_point *point(const struct run_profile *p, const char *series, double x, const char *component)
@@ -149,6 +178,12 @@ static const struct run_profile_point *point(const struct run_profile *p, const 
         if (!strcmp(p->points[i].series, series) && p->points[i].x == x && !strcmp(p->points[i].component, component))
             return &p->points[i];
     return NULL;
+}
+
+/* The interval excuses nothing: for the sensor's gain, which has no error here, it is 6 % and more. */
+static bool is_near(const struct run_profile_point *p, double truth, double wider)
+{
+    return fabs(p->joules - truth) <= wider * NEAR * truth && p->joules_pm > 0 && p->joules_pm <= wider * PM_MOST * truth;
 }
 
 /* ---- models with one component less -------------------------------------------------------------------------------- */
@@ -200,7 +235,7 @@ struct difference {
 };
 
 /* True: as it is in truth. Otherwise the sentence says what is not. */
-static bool as_in_truth(const struct run_profile *p, const struct difference *d, char *why, size_t size)
+static bool as_in_truth(const struct run_profile *p, const struct difference *d, double wider, char *why, size_t size)
 {
     const struct run_profile_point *whole = point(p, "model", 0, ""), *less = point(p, "model", 2, ""),
                                    *one = point(p, "model", 3, "");
@@ -213,14 +248,15 @@ static bool as_in_truth(const struct run_profile *p, const struct difference *d,
     assert_true(d->probe == (p->n_rows > 0));
     for (size_t i = 0; i < p->n_notes; i++)
         assert_null(strstr(p->notes[i], "without the probe"));
-    assert_true(one->joules * d->changed - less->joules < 1e-9 * all);
+    assert_true(fabs(one->joules * d->changed - less->joules) < 1e-9 * all);
     snprintf(why, size, "%s: %.4g J +- %.2g (at most %.3g) of %.4g J a token, and in truth %.4g of %.4g", d->what, less->joules,
              less->joules_pm, less->limit_j, whole->joules, truth, all);
-    if (fabs(whole->joules - all) > fmax(whole->joules_pm, 0.05 * all))
+    if (!is_near(whole, all, wider))
         return false;
     if (!d->seen)
-        return isfinite(less->limit_j) && less->limit_j >= truth && one->limit_j * d->changed >= truth;
-    return isnan(less->limit_j) && fabs(less->joules - truth) <= fmax(less->joules_pm, 0.05 * truth);
+        return less->limit_j >= truth && less->limit_j <= wider * NEAR * all && one->limit_j * d->changed >= truth;
+    return isnan(less->limit_j) && fabs(less->joules - truth) <= fmax(less->joules_pm, wider * NEAR * truth) &&
+           less->joules_pm > 0 && less->joules_pm <= wider * PM_MOST * truth;
 }
 
 /* Four kinds, and heads of which nobody could tell anything. */
@@ -237,10 +273,10 @@ static struct one different(size_t i)
                         .vars = {"SIM_SLOWER=1", "SIM_STEPS=1", d->seen ? NULL : "SIM_HEADS=0.001"}};
 }
 
-static bool costs_the_difference(const struct run_profile *p, size_t i, char *why, size_t size)
+static bool costs_the_difference(const struct run_profile *p, size_t i, double wider, char *why, size_t size)
 {
     assert_int_equal(models_left((int)i), 0);
-    return as_in_truth(p, &differences[i], why, size);
+    return as_in_truth(p, &differences[i], wider, why, size);
 }
 
 static void what_is_taken_away_costs_the_difference(void **state)
@@ -253,15 +289,15 @@ static void what_is_taken_away_costs_the_difference(void **state)
  * By a sensor slower than a layer: a faster one sees that a kind has two powers, and its intervals become wide. */
 static const struct {
     const char *last, *power;
-    double ratio, tolerance;
-} lasts[] = {{NULL, "checked", 1, 0.05}, {"SIM_LAST=1.6", "differs", 1.6 / ((SIM_LAYERS - 1 + 1.6) / SIM_LAYERS), 0.05}};
+    double ratio;
+} lasts[] = {{NULL, "checked", 1}, {"SIM_LAST=1.6", "differs", 1.6 / ((SIM_LAYERS - 1 + 1.6) / SIM_LAYERS)}};
 
 static struct one without_the_last(size_t i)
 {
     return (struct one){.args = {"-n", "60", "--against", "layers-1"}, .vars = {"SIM_SLOWER=1", lasts[i].last}, .slow = true};
 }
 
-static bool is_told(const struct run_profile *p, size_t i, char *why, size_t size)
+static bool is_told(const struct run_profile *p, size_t i, double wider, char *why, size_t size)
 {
     const struct run_profile_how *h = &p->how;
     const struct run_profile_point *saved = point(p, "model", 2, "");
@@ -273,8 +309,8 @@ static bool is_told(const struct run_profile *p, size_t i, char *why, size_t siz
     assert_non_null(saved);
     assert_true(h->layers_saved_j == saved->joules);
     assert_int_equal(h->layers_left_out, 1);
-    return strcmp(h->layers_power, lasts[i].power) == 0 &&
-           fabs(h->layers_ratio - lasts[i].ratio) <= fmax(h->layers_ratio_pm, lasts[i].tolerance);
+    return strcmp(h->layers_power, lasts[i].power) == 0 && h->layers_ratio_pm > 0 &&
+           fabs(h->layers_ratio - lasts[i].ratio) <= wider * NEAR;
 }
 
 static void a_layer_left_out_tells_whether_it_draws_as_the_others(void **state)
@@ -431,7 +467,7 @@ static void a_full_disk_leaves_nothing(void **state)
 
 /* ---- batches, contexts, prompts -------------------------------------------------------------------------------------- */
 
-static bool near_truth(const struct run_profile_point *p, double truth, char *why, size_t size)
+static bool near_truth(const struct run_profile_point *p, double truth, double wider, char *why, size_t size)
 {
     if (!p) {
         snprintf(why, size, "a point is missing");
@@ -439,11 +475,11 @@ static bool near_truth(const struct run_profile_point *p, double truth, char *wh
     }
     snprintf(why, size, "%s %g %s: %.4g J +- %.2g, and in truth %.4g J", p->series, p->x, p->component, p->joules, p->joules_pm,
              truth);
-    return fabs(p->joules - truth) <= fmax(0.1 * truth, isnan(p->joules_pm) ? 0 : p->joules_pm);
+    return is_near(p, truth, wider);
 }
 
 /* Weights are read once for all sequences: a token of eight at once takes a third of the energy, attention hardly less. */
-static bool batches_are_true(const struct run_profile *p, char *why, size_t size)
+static bool batches_are_true(const struct run_profile *p, double wider, char *why, size_t size)
 {
     static const struct {
         const char *name;
@@ -453,18 +489,18 @@ static bool batches_are_true(const struct run_profile *p, char *why, size_t size
     struct sim_probe_options o = {.slower = 1};
     for (size_t i = 0; i < JL_COUNT(batches); i++) {
         size_t n = batches[i];
-        if (!near_truth(point(p, "batch", (double)n, ""), sim_whole_step_j(&o, n, 0) / (double)n, why, size))
+        if (!near_truth(point(p, "batch", (double)n, ""), sim_whole_step_j(&o, n, 0) / (double)n, wider, why, size))
             return false;
         for (size_t k = 0; k < JL_COUNT(kinds); k++)
-            if (!near_truth(point(p, "batch", (double)n, kinds[k].name), sim_step_j(&o, kinds[k].kind, n, 0) / (double)n, why,
-                            size))
+            if (!near_truth(point(p, "batch", (double)n, kinds[k].name), sim_step_j(&o, kinds[k].kind, n, 0) / (double)n, wider,
+                            why, size))
                 return false;
     }
     return true;
 }
 
 /* A prompt's fixed part is shared by its tokens. The engine's own loop behind it is not in it. */
-static bool prompts_are_true(const struct run_profile *p, char *why, size_t size)
+static bool prompts_are_true(const struct run_profile *p, double wider, char *why, size_t size)
 {
     struct sim_probe_options o = {.slower = 1, .prompt = 100};
     size_t n = 0;
@@ -474,15 +510,18 @@ static bool prompts_are_true(const struct run_profile *p, char *why, size_t size
         if (strcmp(x->series, "prompt") != 0)
             continue;
         n++;
-        snprintf(why, size, "a prompt of %g tokens: %.4g J a token, and in truth %.4g J", x->x, x->joules, truth);
-        if (fabs(x->joules - truth) > fmax(0.15 * truth, x->joules_pm))
+        snprintf(why, size, "a prompt of %g tokens: %.4g J +- %.2g a token, and in truth %.4g J", x->x, x->joules, x->joules_pm,
+                 truth);
+        if (!is_near(x, truth, wider))
             return false;
     }
+    if (n != 3)
+        snprintf(why, size, "%zu prompts", n);
     return n == 3;
 }
 
 /* Classes that double. Attention takes twice its time at 200 tokens, nothing else does. */
-static bool contexts_are_true(const struct run_profile *p, char *why, size_t size)
+static bool contexts_are_true(const struct run_profile *p, double wider, char *why, size_t size)
 {
     struct sim_probe_options o = {.slower = 1, .context = 200};
     size_t n = 0;
@@ -492,7 +531,7 @@ static bool contexts_are_true(const struct run_profile *p, char *why, size_t siz
         if (strcmp(x->series, "position") || !(attention || ffn))
             continue;
         n++;
-        if (!near_truth(x, sim_step_j(&o, attention ? WIRE_ATTENTION : WIRE_FFN, 1, x->x), why, size))
+        if (!near_truth(x, sim_step_j(&o, attention ? WIRE_ATTENTION : WIRE_FFN, 1, x->x), wider, why, size))
             return false;
     }
     snprintf(why, size, "%zu points", n);
@@ -501,13 +540,15 @@ static bool contexts_are_true(const struct run_profile *p, char *why, size_t siz
 
 static const struct {
     const char *args[10], *vars[ENV_MOST];
-    bool (*check)(const struct run_profile *p, char *why, size_t size);
+    bool (*check)(const struct run_profile *p, double wider, char *why, size_t size);
+    size_t at_once;
 } series[] = {
-    {{"-n", "16", "--batches", "1,2,8"}, {"SIM_SLOWER=1"}, batches_are_true},
+    {{"-n", "32", "--batches", "1,2,8"}, {"SIM_SLOWER=1"}, batches_are_true, 8},
     {{"-n", "4", "--coarse", "--prompt-tokens", "40,100,200"},
      {"SIM_SLOWER=1", "SIM_PROMPT=100", "SIM_STEPS=1"},
-     prompts_are_true},
-    {{"-n", "140"}, {"SIM_SLOWER=1", "SIM_CONTEXT=200"}, contexts_are_true},
+     prompts_are_true,
+     1},
+    {{"-n", "140"}, {"SIM_SLOWER=1", "SIM_CONTEXT=200"}, contexts_are_true, 1},
 };
 
 static struct one of_series(size_t i)
@@ -515,12 +556,13 @@ static struct one of_series(size_t i)
     struct one o = {.r = {.n_points = 0}};
     memcpy(o.args, series[i].args, sizeof series[i].args);
     memcpy(o.vars, series[i].vars, sizeof series[i].vars);
+    o.at_once = series[i].at_once;
     return o;
 }
 
-static bool series_is_true(const struct run_profile *p, size_t i, char *why, size_t size)
+static bool series_is_true(const struct run_profile *p, size_t i, double wider, char *why, size_t size)
 {
-    return series[i].check(p, why, size);
+    return series[i].check(p, wider, why, size);
 }
 
 static void series_follow_the_engine(void **state)
