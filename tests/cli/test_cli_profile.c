@@ -84,7 +84,7 @@ static bool is(const struct run_profile *p, const char *component, enum wire_kin
     const struct run_profile_phase *decode = run_profile_phase(p, "decode");
     assert_non_null(decode);
     double truth = sim_component_j(kind) * slower * (double)decode->tokens;
-    bool near = fabs(sum.joules - truth) <= fmax(within * truth, sum.joules_pm);
+    bool near = fabs(sum.joules - truth) <= fmax(within * truth, sum.joules_pm) && sum.joules_pm <= 3 * within * truth;
     if (!near)
         print_message("  %s: %.4g J +- %.2g, and in truth %.4g J\n", component, sum.joules, sum.joules_pm, truth);
     return near;
