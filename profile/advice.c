@@ -20,11 +20,14 @@
 #define BATCH        4
 #define LOAD_SHARE   0.1     /* of a request: a smaller load is not worth a thought */
 #define LONGEST_S    86400.0 /* of staying loaded: what draws less than can be seen is not followed further */
+#define KEPT         0.4     /* of a load: what staying loaded may take until the next request */
+#define LEAST_KEPT_S 10      /* nobody answers faster */
 #define SHORTER      0.75    /* of the limit of an answer */
 #define SENSOR       1.04    /* the joules of the record err by so much, and with them the shares */
 #define UNPACKING    0.15    /* of prefill, where narrow numbers are unpacked before they are multiplied */
 
 const struct profile_facts profile_facts_none = {.model = "MODEL",
+                                                 .name = "MODEL",
                                                  .threads = -1,
                                                  .cores = -1,
                                                  .queued_share = NAN,
@@ -201,46 +204,39 @@ static bool rule_flash_attention(const struct profile_facts *f, struct profile_a
 
 static void keep_alive_plan(const struct profile_facts *f, struct profile_advice *a, double seconds)
 {
-    say(a->bench, sizeof a->bench, "joulet bench -m %s --vary keep-alive=0s,%.0fs --repeat 10", f->model, seconds);
+    say(a->bench, sizeof a->bench, "joulet bench -m %s --vary keep-alive=0s,%.0fs --repeat 10", f->name, seconds);
     say(a->compare, sizeof a->compare, "joulet compare last");
 }
 
-/* Of one load it is not known when the next request will come. But up to some time to stay loaded costs less than to load again:
- * at that time nothing is saved, and of a request that comes at once the whole load. */
-static bool rule_keep_alive_even(const struct profile_facts *f, struct profile_advice *a)
+/* Of one load it is not known when the next request will come. But up to some time to stay loaded costs less than half of a load,
+ * whatever the model draws meanwhile: the request that comes until then saves the rest at least, and the whole load at most. */
+static bool rule_keep_alive_once(const struct profile_facts *f, struct profile_advice *a)
 {
-    double request_j = (f->decode_j + f->prefill_j) / f->requests, pm_w = f->loaded_idle_pm_w;
-    double most_w = fmax(f->loaded_idle_w, 0) + pm_w, even_s = fmin(LONGEST_S, floor(0.9 * f->load_j / most_w));
-    if (f->loads != 1 || !(f->load_j > LOAD_SHARE * request_j) || !(request_j > 0) || !(most_w >= 0) || !(even_s >= 1))
+    double request_j = (f->decode_j + f->prefill_j) / f->requests, whole_j = request_j + f->load_j;
+    double most_w = fmax(f->loaded_idle_w, 0) + f->loaded_idle_pm_w;
+    double kept_s = fmin(LONGEST_S, floor(KEPT * f->load_j / most_w));
+    if (f->loads != 1 || !(f->load_j > LOAD_SHARE * request_j) || !(request_j > 0) || !(most_w >= 0) || !(kept_s >= LEAST_KEPT_S))
         return false;
-    double whole_j = request_j + f->load_j;
-    between(a, 0, fmin(1, 1.1 * f->load_j / whole_j));
-    if (f->loaded_idle_w > pm_w)
-        say(a->why, sizeof a->why,
-            "a load took %.3g J, as much as %.2g requests, and with the model loaded the machine waits with %.2g (up to %.2g) W "
-            "more",
-            f->load_j, f->load_j / request_j, f->loaded_idle_w, most_w);
-    else
-        say(a->why, sizeof a->why,
-            "a load took %.3g J, as much as %.2g requests, and the loaded model was not seen to draw anything while it waits, at "
-            "most %.2g W",
-            f->load_j, f->load_j / request_j, most_w);
-    say(a->action, sizeof a->action, "keep the model loaded where the next request comes within %.0f s", even_s);
-    keep_alive_plan(f, a, even_s);
+    between(a, (0.9 * f->load_j - 1.1 * most_w * kept_s) / whole_j, fmin(1, 1.1 * f->load_j / whole_j));
+    say(a->why, sizeof a->why,
+        "a load took %.3g J, as much as %.2g requests, and with the model loaded the machine waits with at most %.2g W more",
+        f->load_j, f->load_j / request_j, most_w);
+    say(a->action, sizeof a->action, "keep the model loaded where the next request comes within %.0f s", kept_s);
+    keep_alive_plan(f, a, kept_s);
     return true;
 }
 
 /* Loading again costs more than to stay loaded would have: no guess but a sum, doubtful by a tenth. The model then also stays for
  * as long once more, after the last request. Where it is not known what a loaded model draws while it waits, the whole idle power
- * is more than that. */
+ * is more than that. Of an engine that cannot be told how long to keep a model, no plan would show it. */
 static bool rule_keep_alive(const struct profile_facts *f, struct profile_advice *a)
 {
     double longest_s = isnan(f->longest_s) ? f->between_s : f->longest_s;
     double loaded_w = isnan(f->loaded_idle_w) ? f->idle_w : f->loaded_idle_w;
     double kept_j = loaded_w * f->between_s, after_j = loaded_w * longest_s;
     double whole_j = f->decode_j + f->prefill_j + f->loads * f->load_j;
-    if (rule_keep_alive_even(f, a))
-        return true;
+    if (!f->unloads || rule_keep_alive_once(f, a))
+        return f->unloads;
     if (f->loads < 2 || !(f->load_j > 0) || !(kept_j + after_j / (f->loads - 1) < f->load_j))
         return false;
     double loads_j = (f->loads - 1) * f->load_j, idle_j = (f->loads - 1) * kept_j + after_j;
@@ -249,7 +245,7 @@ static bool rule_keep_alive(const struct profile_facts *f, struct profile_advice
         f->load_j, f->between_s, kept_j);
     say(a->action, sizeof a->action, "keep the model loaded for %.0f s", fmax(1, ceil(longest_s)));
     keep_alive_plan(f, a, fmax(1, ceil(longest_s)));
-    return true;
+    return a->saving > a->saving_pm;
 }
 
 /* Long answers, some cut at their limit. With three quarters of it, those lose a quarter, and no other loses more; the end of an

@@ -7,7 +7,8 @@
 
 /* What a record tells; NAN or -1: unknown, and then no rule fires on it. */
 struct profile_facts {
-    const char *model;                               /* as -m takes it */
+    const char *model, *name;                        /* as -m takes it: of a server of ours, of one that loads by name */
+    bool unloads;                                    /* the engine can be told how long to keep a model */
     int threads, cores;                              /* of the engine; physical ones of the machine */
     double queued_share;                             /* of requests that waited for a slot */
     int slots;                                       /* requests that the engine takes at once */

@@ -1,5 +1,6 @@
 /* advice_facts.c - from the record of a profile to what the rules of advice ask: keys of its pairs (run/profile.h), sums over its
  * phases and rows. What the record does not tell stays unknown. */
+#include "llm/engine.h"
 #include "profile/advice.h"
 
 #include <math.h>
@@ -128,12 +129,23 @@ static void take_phases(const struct run_profile *p, struct profile_facts *f)
     }
 }
 
+/* Engines that load models by themselves unload them too, after a time that can be told. */
+static bool unloads(const char *protocol)
+{
+    for (size_t i = 0; protocol && engine_table[i]; i++)
+        if (strcmp(engine_table[i]->name, protocol) == 0)
+            return engine_table[i]->load != NULL;
+    return false;
+}
+
 struct profile_facts profile_facts_of(const struct run_profile *p)
 {
     struct profile_facts f = profile_facts_none;
     const char *path = run_pairs_get(&p->model, "path"), *name = run_pairs_get(&p->model, "name");
     double requests = number(&p->engine, "requests");
     f.model = path ? path : name ? name : f.model;
+    f.name = name ? name : f.model;
+    f.unloads = unloads(run_pairs_get(&p->engine, "protocol"));
     f.threads = whole(&p->settings, "threads");
     f.cores = whole(&p->machine, "cores");
     f.slots = whole(&p->settings, "parallel");

@@ -150,6 +150,7 @@ static void profile(struct scene *s, struct run_profile *p)
     run_pairs_set(&p->settings, "kv_type", 's', "%s", s->set.cache_bits == 16 ? "f16" : "q8_0");
     run_pairs_set(&p->model, "path", 's', "m.gguf");
     put_number(&p->model, "weight_bits", s->set.weight_bits);
+    run_pairs_set(&p->engine, "protocol", 's', "ollama");
     put_number(&p->engine, "requests", ANSWERS);
     put_number(&p->engine, "requests_queued", s->queued * ANSWERS);
     put_number(&p->engine, "requests_cut", cut);
