@@ -394,7 +394,7 @@ static enum joulet_status nothing_left(const struct comparison *c, bool any, str
                            "%s (%s) holds no requests: a comparison needs runs of prompts, as `joulet bench` and `joulet run` "
                            "make them",
                            s->label, s->of.run->id);
-        if (s->unknown && sent_together(s))
+        if (s->unknown && sent_together(s) && !comparison_by_rounds(c))
             return jl_fail(err, JOULET_USAGE,
                            "the requests of %s (%s) were sent several at a time and have no energy of their own: compare "
                            "cells of one plan by j or j-per-token, or --metric time",
