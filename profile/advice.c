@@ -4,6 +4,8 @@
  */
 #include "profile/advice.h"
 
+#include "llm/plans/tune.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,6 +22,7 @@
 #define BATCH        4
 #define LOAD_SHARE   0.1     /* of a request: a smaller load is not worth a thought */
 #define LONGEST_S    86400.0 /* of staying loaded: what draws less than can be seen is not followed further */
+#define WORD_SIZE    150     /* with it, the longest command fits into its place */
 #define KEPT         0.4     /* of a load: what staying loaded may take until the next request */
 #define LEAST_KEPT_S 10      /* nobody answers faster */
 #define SHORTER      0.75    /* of the limit of an answer */
@@ -83,7 +86,7 @@ static void plan(struct profile_advice *a, const struct profile_facts *f, const 
     say(a->compare, sizeof a->compare, "joulet compare last");
 }
 
-/* Streams are compared by rounds of two repeats each (docs/comparing.md). */
+/* Streams are compared by rounds of two or four repeats (docs/comparing.md): these make 7. */
 static void streams_plan(struct profile_advice *a, const struct profile_facts *f, int at_once)
 {
     say(a->bench, sizeof a->bench, "joulet bench --engine private -m %s --vary streams=%d,%d --repeat 20", f->model, f->slots,
@@ -290,7 +293,8 @@ static bool rule_power_cap(const struct profile_facts *f, struct profile_advice 
     between(a, -0.25 * less, SENSOR * less);
     say(a->why, sizeof a->why, "%.0f W of a limit of %.0f W in decode, which waits for memory", f->draw_w, f->limit_w);
     cap_action(f, a);
-    say(a->bench, sizeof a->bench, "joulet bench -m %s --repeat 10 (before, and again with the limit)", f->model);
+    say(a->action + strlen(a->action), sizeof a->action - strlen(a->action), "; measure before and after");
+    say(a->bench, sizeof a->bench, "joulet bench -m %s --repeat 10", f->model);
     say(a->compare, sizeof a->compare, "joulet compare ID-OF-THE-FIRST last");
     return true;
 }
@@ -317,9 +321,26 @@ static int by_saving(const void *a, const void *b)
     return (x->saving < y->saving) - (x->saving > y->saving);
 }
 
-size_t profile_advise(const struct profile_facts *f, struct profile_advice out[PROFILE_RULES])
+/* As a shell takes it for one word. One that leaves no place for the rest of a command is left to the reader: MODEL. */
+static const char *as_word(const char *name, char *to, size_t size)
+{
+    struct jl_buf b;
+    jl_buf_init(&b, size);
+    tune_put_word(&b, name);
+    bool whole = b.len && b.len == strlen(b.data) && b.len + 1 < size && !b.failed;
+    snprintf(to, size, "%s", whole ? b.data : "MODEL");
+    jl_buf_release(&b);
+    return to;
+}
+
+size_t profile_advise(const struct profile_facts *facts, struct profile_advice out[PROFILE_RULES])
 {
     size_t n = 0;
+    char model[WORD_SIZE], name[WORD_SIZE];
+    struct profile_facts words = *facts;
+    const struct profile_facts *f = &words;
+    words.model = as_word(facts->model, model, sizeof model);
+    words.name = as_word(facts->name, name, sizeof name);
     for (size_t i = 0; i < PROFILE_RULES; i++) {
         struct profile_advice a = {.rule = rules[i].name};
         if (rules[i].fires(f, &a) && a.saving >= WORTH) /* a saving that is not known is none */

@@ -20,6 +20,8 @@ void text_rule(struct jl_buf *out, const struct report_style *style, const char 
 /* "  label      text": wrapped with the text indented. `strong` in front is set off and never broken; both may be NULL. */
 void text_item(struct jl_buf *out, const struct report_style *style, const char *label, const char *strong, const char *text,
                enum tone tone);
+/* The same without a label and never wrapped: what is to be copied, a command. */
+void text_whole(struct jl_buf *out, const struct report_style *style, const char *text);
 
 /* ---- numbers (numbers.c): unknown is "-" ------------------------------------------------------------------------- */
 #define NUMBER_SIZE 80

@@ -259,3 +259,12 @@ void text_item(struct jl_buf *out, const struct report_style *style, const char 
     jl_buf_str(out, "\n");
     free(clean);
 }
+
+void text_whole(struct jl_buf *out, const struct report_style *style, const char *text)
+{
+    char *clean = text_clean(text, style);
+    blanks(out, INDENT + LABEL);
+    jl_buf_str(out, clean ? clean : "");
+    jl_buf_str(out, "\n");
+    free(clean);
+}

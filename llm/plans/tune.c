@@ -220,8 +220,7 @@ char *tune_plan_text(const struct tune_plan *p, const struct tune_candidate *c, 
 
 /* ---- command lines ----------------------------------------------------------------------------------------------------- */
 
-/* As a shell takes it for one word. */
-static void put_word(struct jl_buf *b, const char *s)
+void tune_put_word(struct jl_buf *b, const char *s)
 {
     static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=+,@%";
     if (*s && strspn(s, plain) == strlen(s)) {
@@ -297,22 +296,22 @@ void tune_command(struct jl_buf *out, enum tune_use use, const struct tune_plan 
 {
     const char *model = chosen(c, "model"), *own = p->engine && strcmp(p->engine, "private") != 0 ? p->engine : NULL;
     if (use == TUNE_LLAMA_SERVER)
-        put_word(out, own ? own : "llama-server");
+        tune_put_word(out, own ? own : "llama-server");
     else
         jl_buf_str(out, use == TUNE_BENCH ? "joulet bench" : "joulet engine start");
     if (use == TUNE_BENCH || (use == TUNE_ENGINE_START && p->engine)) {
         jl_buf_str(out, " --engine ");
-        put_word(out, own ? own : "private");
+        tune_put_word(out, own ? own : "private");
     }
     jl_buf_str(out, " -m ");
-    put_word(out, model ? model : p->model);
+    tune_put_word(out, model ? model : p->model);
     if (use == TUNE_LLAMA_SERVER)
         put_measured(out, p, c);
     else if (p->context > 0 && !chosen(c, "context"))
         jl_buf_printf(out, " --context %lld", (long long)p->context);
     if (use == TUNE_BENCH && p->prompts) {
         jl_buf_str(out, " --prompts ");
-        put_word(out, p->prompts);
+        tune_put_word(out, p->prompts);
         if (p->max_tokens > 0)
             jl_buf_printf(out, " -n %lld", (long long)p->max_tokens);
     }

@@ -49,6 +49,7 @@ char *tune_plan_text(const struct tune_plan *p, const struct tune_candidate *c, 
 /* How to use a candidate: with the engine itself, told all that the measured one was; with a server of joulet's in the
  * background, which has the same defaults; and to measure it again with the same prompts. */
 enum tune_use { TUNE_LLAMA_SERVER, TUNE_ENGINE_START, TUNE_BENCH };
+void tune_put_word(struct jl_buf *b, const char *s); /* as a shell takes it for one word: quoted where it must be */
 void tune_command(struct jl_buf *out, enum tune_use use, const struct tune_plan *p, const struct tune_candidate *c);
 
 #endif

@@ -322,6 +322,30 @@ static void the_largest_first(void **state)
         assert_true(a[i].saving <= a[i - 1].saving);
 }
 
+static void commands_can_be_copied(void **state)
+{
+    struct profile_advice a[PROFILE_RULES];
+    struct profile_facts f = quiet();
+    char longest[200];
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++)
+        rows[i].fires(&f);
+    f.model = "my models/it's.gguf";
+    f.name = "it is";
+    assert_int_equal(profile_advise(&f, a), PROFILE_RULES);
+    for (size_t i = 0; i < PROFILE_RULES; i++) {
+        bool loads = strcmp(a[i].rule, "keep_alive") == 0;
+        assert_non_null(strstr(a[i].bench, loads ? " -m 'it is' " : " -m 'my models/it'\\''s.gguf' "));
+        assert_null(strchr(a[i].bench, '('));
+    }
+    memset(longest, 'x', sizeof longest);
+    longest[sizeof longest - 1] = '\0';
+    f.model = longest; /* a command that breaks off does harm */
+    assert_int_equal(profile_advise(&f, a), PROFILE_RULES);
+    for (size_t i = 0; i < PROFILE_RULES; i++)
+        assert_true(strstr(a[i].bench, " -m MODEL ") || strcmp(a[i].rule, "keep_alive") == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,6 +354,7 @@ int main(void)
         cmocka_unit_test(staying_loaded_saves_what_is_said),
         cmocka_unit_test(nothing_known_nothing_said),
         cmocka_unit_test(the_largest_first),
+        cmocka_unit_test(commands_can_be_copied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

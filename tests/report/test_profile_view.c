@@ -153,6 +153,15 @@ static void without_colours(char *s)
     *to = '\0';
 }
 
+/* A command of advice, which is to be copied: whole, however wide that is. */
+static bool is_command(const char *line)
+{
+    bool command = strstr(line, "try it: joulet ") || strstr(line, "compare: joulet ");
+    if (command && !strstr(line, " --repeat 10") && !strstr(line, "joulet compare last"))
+        fail_msg("broken: \"%s\"", line);
+    return command;
+}
+
 static void no_line_is_too_wide(void **state)
 {
     static const int widths[] = {40, 60, 80, 100, 137, 200, 500};
@@ -165,7 +174,7 @@ static void no_line_is_too_wide(void **state)
                 char *text = shown((enum profile_sample)s, &options, &style);
                 without_colours(text);
                 for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
-                    if (text_width(line) > widths[w])
+                    if (!is_command(line) && text_width(line) > widths[w])
                         fail_msg("%s at %d: \"%s\"", profile_sample_name((enum profile_sample)s), widths[w], line);
                     for (const char *c = line; *c; c++)
                         assert_true((unsigned char)*c >= 0x20 && (style.utf8 || (unsigned char)*c < 0x7f));
