@@ -10,10 +10,11 @@
 /* What is known of a candidate after a stage. */
 struct tune_standing {
     struct tune_candidate c;
-    size_t rounds; /* in which it was measured */
-    double j, tokens, requests;
+    size_t rounds;        /* in which it was measured */
     double rate;          /* output tokens per second of a request, mean over the rounds; NAN */
     double ratio, lo, hi; /* of its J to that of the defaults, interval that holds always; NAN unknown */
+    double mean; /* J per token or request: of the defaults the geometric mean of their rounds, of others that times ratio,
+                    so that rounds which only one of them was in do not count; NAN unknown */
     enum { TUNE_IN, TUNE_LOST, TUNE_SLOW, TUNE_REFUSED } state;
     char why[512]; /* refused: the reason */
 };

@@ -4,6 +4,7 @@
 #include "lib/stats/stats.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,6 +93,17 @@ static int single_stage(struct tune *t, struct tune_stage *g)
     return code;
 }
 
+/* What was tried before is not told again, but the defaults: those of another time are what the ratios are to. */
+static void keep_joint(struct tune *t, const struct tune_stage *g)
+{
+    for (size_t i = 0; i < g->n && t->n_tried < TUNE_CANDIDATES_MAX; i += i ? 1 : 2) {
+        struct tune_standing *x = &t->tried[t->n_tried++];
+        *x = g->at[i];
+        if (i == 0)
+            snprintf(x->c.name, sizeof x->c.name, "defaults again");
+    }
+}
+
 /* The best by itself, the best two, all that help. *found: one of them keeps the limit. */
 static int joint_stage(struct tune *t, struct tune_stage *g, const struct tune_standing *const *good, size_t n,
                        struct tune_candidate *choice, bool *found)
@@ -113,8 +125,7 @@ static int joint_stage(struct tune *t, struct tune_stage *g, const struct tune_s
     if (best)
         *choice = best->c;
     *found |= best != NULL;
-    for (size_t i = 2; i < g->n && t->n_tried < TUNE_CANDIDATES_MAX; i++)
-        t->tried[t->n_tried++] = g->at[i];
+    keep_joint(t, g);
     tune_stage_close(t, g);
     return code;
 }

@@ -10,12 +10,6 @@ static const char *unit(const struct tune *t)
     return t->per_request ? "J/request" : "J/token";
 }
 
-static double figure(const struct tune *t, const struct tune_standing *x)
-{
-    double of = t->per_request ? x->requests : x->tokens;
-    return x->rounds && of > 0 ? x->j / of : NAN;
-}
-
 /* ---- text -------------------------------------------------------------------------------------------------------- */
 
 /* "-7.9 % (-10.6 to -5.1 %)" */
@@ -39,17 +33,21 @@ static const char *state_text(const struct tune_standing *x, bool defaults)
 static void put_row(struct jl_buf *out, const struct tune *t, size_t i, int width)
 {
     const struct tune_standing *x = &t->tried[i];
+    bool defaults = !x->c.n;
     struct jl_buf change;
     char j[32] = "-", rate[32] = "-";
     jl_buf_init(&change, 256);
-    if (x->rounds)
-        snprintf(j, sizeof j, "%.4g", figure(t, x));
+    if (x->rounds && !isnan(x->mean))
+        snprintf(j, sizeof j, "%.4g", x->mean);
     if (!isnan(x->rate))
         snprintf(rate, sizeof rate, "%.4g", x->rate);
-    if (i && x->rounds)
+    if (!defaults && x->rounds)
         put_change(&change, x->ratio, x->lo, x->hi);
-    jl_buf_printf(out, "  %-*s  %10s  %-34s  %9s  %6zu  %s\n", width, x->c.name, j, i ? (change.data ? change.data : "-") : "",
-                  rate, x->rounds, state_text(x, i == 0));
+    jl_buf_printf(out, "  %-*s  %10s  %-34s  %9s  %6zu  %s\n", width, x->c.name, j,
+                  defaults      ? ""
+                  : change.data ? change.data
+                                : "-",
+                  rate, x->rounds, state_text(x, defaults));
     jl_buf_release(&change);
 }
 
@@ -68,7 +66,7 @@ static void put_verdict(struct jl_buf *out, const struct tune *t)
     const struct tune_standing *a = &t->last[0], *b = &t->last[1];
     const struct jl_comparison *c = &t->saving;
     jl_buf_printf(out, "\nThe choice against the defaults, measured again in %zu turns: %s\n", b->rounds, b->c.name);
-    jl_buf_printf(out, "  %.4g against %.4g %s: ", figure(t, b), figure(t, a), unit(t));
+    jl_buf_printf(out, "  %.4g against %.4g %s: ", a->mean * c->ratio, a->mean, unit(t));
     if (c->verdict == JL_DIFFERENT)
         jl_buf_printf(out, "%.1f %% %s (%.1f to %.1f %%)", 100 * fabs(c->ratio - 1), c->ratio < 1 ? "less" : "more",
                       100 * fmin(fabs(1 - c->lo95), fabs(1 - c->hi95)), 100 * fmax(fabs(1 - c->lo95), fabs(1 - c->hi95)));
@@ -186,7 +184,7 @@ static void json_standing(struct jl_buf *out, const struct tune *t, const struct
     put_text(out, "state", states[x->state]);
     put_text(out, "why", x->why);
     put_count(out, "rounds", (int64_t)x->rounds);
-    put_real(out, t->per_request ? "j_per_request" : "j_per_token", figure(t, x));
+    put_real(out, t->per_request ? "j_per_request" : "j_per_token", x->rounds ? x->mean : NAN);
     put_real(out, "tokens_per_s", x->rate);
     put_real(out, "ratio", x->ratio);
     put_real(out, "ratio_lo", x->lo > 0 ? x->lo : NAN);
@@ -210,8 +208,8 @@ static void json_saving(struct jl_buf *out, const struct tune *t)
     put_real(out, "share_lo", 1 - c->hi95);
     put_real(out, "share_hi", 1 - c->lo95);
     put_count(out, "turns", (int64_t)t->last[1].rounds);
-    put_real(out, "defaults", figure(t, &t->last[0]));
-    put_real(out, "choice", figure(t, &t->last[1]));
+    put_real(out, "defaults", t->last[0].mean);
+    put_real(out, "choice", t->last[0].mean * c->ratio);
     put_real(out, "tokens_per_s", t->last[1].rate);
     put_real(out, "tokens_per_s_pm", t->rate_pm[1]);
     put_real(out, "defaults_tokens_per_s", t->last[0].rate);

@@ -76,7 +76,7 @@ int tune_stage_open(struct tune *t, struct tune_stage *g, const char *what, cons
     jl_race_init(&g->race, n);
     jl_race_init(&g->rates, n);
     for (size_t i = 0; i < n; i++)
-        g->at[i] = (struct tune_standing){.c = c[i], .rate = NAN, .ratio = NAN, .lo = NAN, .hi = NAN};
+        g->at[i] = (struct tune_standing){.c = c[i], .rate = NAN, .ratio = NAN, .lo = NAN, .hi = NAN, .mean = NAN};
     t->plan.repeat = (int64_t)rounds * (int64_t)g->units;
     int code = session_generation(t->cli, &g->b.q, &g->b.files);
     if (code == CLI_DONE && plan_of(t, g, what, c, n, &err) != JOULET_OK)
@@ -171,9 +171,6 @@ static void measure(struct tune *t, struct tune_stage *g, size_t i, size_t round
     if (!(x.j > 0)) /* no more than the idle level, or no figure: it says nothing of the setting */
         return;
     g->at[i].rounds++;
-    g->at[i].j += x.j;
-    g->at[i].tokens += x.tokens;
-    g->at[i].requests += x.requests;
 }
 
 static void one_round(struct tune *t, struct tune_stage *g, const size_t *order, size_t n)
@@ -227,6 +224,19 @@ static void drop_slow(const struct tune *t, struct tune_stage *g)
     }
 }
 
+/* Over the rounds in which candidate i had a figure; NAN none. */
+static double geometric_mean(const struct jl_race *r, size_t i)
+{
+    double sum = 0;
+    size_t n = 0;
+    for (size_t k = 0; k < r->rounds; k++)
+        if (!isnan(r->x[k][i])) {
+            sum += r->x[k][i];
+            n++;
+        }
+    return n ? exp(sum / (double)n) : NAN;
+}
+
 static void stand(struct tune_stage *g)
 {
     for (size_t i = 0; i < g->n; i++) {
@@ -246,6 +256,7 @@ static void stand(struct tune_stage *g)
             x->lo = exp(ratio - pm);
             x->hi = exp(ratio + pm);
         }
+        x->mean = isnan(x->ratio) ? geometric_mean(&g->race, i) : x->ratio * g->at[0].mean;
     }
 }
 
