@@ -209,6 +209,35 @@ static void experts(void **state)
     profile_shape_release(&s);
 }
 
+/* Experts that all tokens share stand beside those that are chosen; gate and up in one tensor are up alone. */
+static void shared_experts_and_fused_products(void **state)
+{
+    struct small m;
+    struct profile_shape s;
+    struct profile_counts c;
+    const double row = 2 * 64 * 32;
+    (void)state;
+    begin_small(&m, 2);
+    add_experts(&m, 0);
+    add_to_layer(&m, 0, "ffn_gate_shexp.weight", 0, 64, 32, 1);
+    add_to_layer(&m, 0, "ffn_up_shexp.weight", 0, 64, 32, 1);
+    add_to_layer(&m, 0, "ffn_down_shexp.weight", 0, 32, 64, 1);
+    add_to_layer(&m, 1, "ffn_up.weight", 0, 64, 256, 1);
+    add_to_layer(&m, 1, "ffn_down.weight", 0, 128, 64, 1);
+    assert_int_equal(profile_shape_init(&s, &m.m, NULL, NULL, NULL), JOULET_OK);
+    decode(&s, 9, 1, 1, &c);
+    assert_near(c.layers[0][PROFILE_EXPERTS].flop, 2 * 3 * row + 5 * 2 * 32 + 3 * 64, 0);
+    assert_near(c.layers[0][PROFILE_GATE].flop, row, 0);
+    assert_near(c.layers[0][PROFILE_UP].weight_bytes, 64 * 32 * 4, 0);
+    assert_near(c.layers[0][PROFILE_ACTIVATION].flop, 5 * 32, 0);
+    assert_near(c.layers[0][PROFILE_DOWN].flop, row, 0);
+    assert_near(c.layers[1][PROFILE_GATE].flop + c.layers[1][PROFILE_GATE].activation_bytes, 0, 0);
+    assert_near(c.layers[1][PROFILE_UP].flop, 2 * 64 * 256, 0);
+    assert_near(c.layers[1][PROFILE_UP].activation_bytes, 4 * (64 + 256), 0);
+    profile_counts_release(&c);
+    profile_shape_release(&s);
+}
+
 /* The same as a file holds them: 4 layers of 256, 8 experts of 512, 2 used. */
 static void experts_of_a_file(void **state)
 {
@@ -482,6 +511,7 @@ int main(void)
         cmocka_unit_test(published_shapes),
         cmocka_unit_test(experts),
         cmocka_unit_test(experts_of_a_file),
+        cmocka_unit_test(shared_experts_and_fused_products),
         cmocka_unit_test(windows_and_pieces),
         cmocka_unit_test(formats_of_the_cache),
         cmocka_unit_test(other_tensors),
