@@ -173,7 +173,7 @@ static void json_entry(struct jl_buf *out, const struct run_profile *p, bool fir
     cli_json_key(out, &begin, "simulated");
     jl_buf_str(out, p->how.simulated > 0 ? "true" : "false");
     cli_json_key(out, &begin, "decode_j_per_token");
-    cli_json_number(out, decode && tokens > 0 ? decode->joules / tokens : NAN);
+    cli_json_number(out, decode && tokens > 0 && run_profile_resolved(p, "decode") ? decode->joules / tokens : NAN);
     jl_buf_str(out, "}");
 }
 

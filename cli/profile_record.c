@@ -617,6 +617,15 @@ static void take_pairs(struct profiling *x)
     run_pairs_release(&engine);
 }
 
+/* What lies in a phase whose own energy is not resolved has none. */
+static void leave_unresolved(struct run_profile *p)
+{
+    for (size_t i = 0; i < p->n_rows; i++)
+        p->rows[i] = run_profile_known_row(p, &p->rows[i]);
+    for (size_t i = 0; i < p->n_points; i++)
+        p->points[i] = run_profile_known_point(p, &p->points[i]);
+}
+
 bool profile_record(struct profiling *x)
 {
     struct filling f = {.x = x};
@@ -649,6 +658,7 @@ bool profile_record(struct profiling *x)
         add_rows(&f, MEASURE_PREFILL, f.prompts);
         add_rows(&f, MEASURE_DECODE, f.tokens);
         add_points(&f);
+        leave_unresolved(&x->p);
         tell_layers(&f);
         profile_replay_record(x, &f.of[MEASURE_DECODE], measure_scale(x->p.how.instrumented, x->p.how.instrumented_pm));
     }

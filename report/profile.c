@@ -260,7 +260,10 @@ void report_profile_list_add(struct report_profile_list *l, const struct run_pro
     if (!l)
         return;
     double n = d && d->tokens > 0 ? (double)d->tokens : NAN;
-    struct number token = d ? profiled_joules(d->joules / n, d->joules_pm / n, NAN, style) : (struct number){"-"};
+    bool resolved = run_profile_resolved(p, "decode");
+    struct number token = !d         ? (struct number){"-"}
+                          : resolved ? profiled_joules(d->joules / n, d->joules_pm / n, NAN, style)
+                                     : (struct number){"not resolved"};
     const char *name = run_pairs_get(&p->model, "name");
     char *what = text_clean(p->title ? p->title
                             : name   ? report_model_name(name)

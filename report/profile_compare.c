@@ -162,8 +162,22 @@ static void component_line(struct pair *c, const char *phase, const struct profi
     l->b_pm = b->whole_pm / n_b;
     l->a_flop = whole_flop(&c->a, phase, a->component) / n_a;
     l->b_flop = whole_flop(&c->b, phase, a->component) / n_b;
-    l->a_limit = isfinite(a->whole_limit_j);
-    l->b_limit = isfinite(b->whole_limit_j);
+    l->a_limit = isfinite(a->whole_limit_j) || !run_profile_resolved(c->a.p, phase);
+    l->b_limit = isfinite(b->whole_limit_j) || !run_profile_resolved(c->b.p, phase);
+}
+
+/* Energy of a token of a phase; NAN, and said, where it is not resolved. */
+static bool phase_side(struct pair *c, const struct profiled_view *v, const struct run_profile_phase *x, double *j, double *pm)
+{
+    bool resolved = run_profile_resolved(v->p, x->name);
+    *j = profiled_whole_phase(v, x, pm) / (double)x->tokens;
+    *pm /= (double)x->tokens;
+    if (resolved)
+        return true;
+    *j = *pm = NAN;
+    reason(c, "energy of %s in %c was not resolved, it is not above its own interval: measure for longer", x->name,
+           v == &c->a ? 'A' : 'B');
+    return false;
 }
 
 static void phase_lines(struct pair *c, const char *phase)
@@ -173,11 +187,9 @@ static void phase_lines(struct pair *c, const char *phase)
     struct line *l = a && b && a->tokens > 0 && b->tokens > 0 ? add_line(c, phase, "") : NULL;
     if (!l)
         return;
-    double n_a = (double)a->tokens, n_b = (double)b->tokens, pm;
-    l->a_j = profiled_whole_phase(&c->a, a, &pm) / n_a;
-    l->a_pm = pm / n_a;
-    l->b_j = profiled_whole_phase(&c->b, b, &pm) / n_b;
-    l->b_pm = pm / n_b;
+    double n_a = (double)a->tokens, n_b = (double)b->tokens;
+    l->a_limit = !phase_side(c, &c->a, a, &l->a_j, &l->a_pm);
+    l->b_limit = !phase_side(c, &c->b, b, &l->b_j, &l->b_pm);
     l->a_flop = (c->a.scale == 1 ? a->flop : whole_flop(&c->a, phase, NULL)) / n_a;
     l->b_flop = (c->b.scale == 1 ? b->flop : whole_flop(&c->b, phase, NULL)) / n_b;
     profiled_sum_phase(&c->a, phase, false, &sa);

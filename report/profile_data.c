@@ -33,8 +33,11 @@ static void link(struct jl_buf *out, const char *source, const char *target, dou
 static void phase_links(const struct profiled_view *v, const struct run_profile_phase *x)
 {
     struct profiled_sums s;
+    bool resolved = run_profile_resolved(v->p, x->name);
     double pm, whole_j = profiled_whole_phase(v, x, &pm), parts_j = 0;
-    link(v->out, "model", x->name, whole_j, pm, isnan(whole_j) ? x->limit_j : NAN);
+    if (!resolved)
+        whole_j = pm = NAN;
+    link(v->out, "model", x->name, whole_j, pm, isnan(whole_j) ? run_profile_most(v->p, x) : NAN);
     profiled_sum_phase(v, x->name, true, &s);
     for (size_t i = 0; i < s.n; i++) {
         const struct profiled_sum *y = &s.items[i];
@@ -170,7 +173,7 @@ static void series(const struct profiled_view *v)
 {
     put_begin(v->out, "series", '[');
     for (size_t i = 0; i < v->p->n_points; i++) {
-        const struct run_profile_point *x = &v->p->points[i];
+        const struct run_profile_point known = run_profile_known_point(v->p, &v->p->points[i]), *x = &known;
         put_begin(v->out, NULL, '{');
         put_text(v->out, "series", x->series);
         put_text(v->out, "phase", x->phase);

@@ -54,7 +54,7 @@ bool profiled_map_init(struct profiled_map *m, const struct profiled_view *v, co
     for (size_t i = 0; i < 2 * n; i++)
         m->j[i] = NAN;
     for (size_t i = 0; i < v->p->n_rows; i++) {
-        const struct run_profile_row *r = &v->p->rows[i];
+        const struct run_profile_row known = run_profile_known_row(v->p, &v->p->rows[i]), *r = &known;
         size_t k = drawn(r, phase) ? component_of(m, r->component) : PARTS_MAX;
         if (k >= m->n_components)
             continue;
@@ -213,13 +213,25 @@ static void heading(const struct profiled_view *v, const char *phase, const char
     free(clean);
 }
 
+/* Said once for a phase, under its components. */
+static void nothing_to_draw(const struct profiled_view *v, const char *phase)
+{
+    char *text = jl_strf("the energy of %s was not resolved, so its components have none, and there is none by layer", phase);
+    char *clean = text ? text_clean(text, v->style) : NULL;
+    text_item(v->out, v->style, "but", NULL, clean ? clean : "", TONE_WARN);
+    free(text);
+    free(clean);
+}
+
 void profiled_heat(const struct profiled_view *v, const char *phase)
 {
     struct profiled_map m;
-    bool limited = false;
+    bool limited = false, resolved = run_profile_resolved(v->p, phase);
     if (!profiled_map_init(&m, v, phase))
         return;
-    if (!(m.top_j > 0)) {
+    if (!resolved)
+        nothing_to_draw(v, phase);
+    if (!resolved || !(m.top_j > 0)) {
         profiled_map_release(&m);
         return;
     }
@@ -300,6 +312,11 @@ void profiled_layers(const struct profiled_view *v, const char *phase)
     size_t n = 0;
     if (!profiled_map_init(&m, v, phase))
         return;
+    if (!run_profile_resolved(v->p, phase)) {
+        nothing_to_draw(v, phase);
+        profiled_map_release(&m);
+        return;
+    }
     heading(v, phase, ", J of a token");
     for (; n < m.n_components; n++) {
         widths[n] = figure_width(v, &m, n);

@@ -36,15 +36,18 @@ static bool same_place(const struct run_profile_point *a, const struct run_profi
     return a->x == b->x && !strcmp(a->label, b->label);
 }
 
-/* Point of a component at the place of x; NULL none. */
-static const struct run_profile_point *point_at(const struct line *l, const struct run_profile_point *x, const char *component)
+/* Point of a component at the place of x; false: none. */
+static bool point_at(const struct line *l, const struct run_profile_point *x, const char *component,
+                     struct run_profile_point *found)
 {
     for (size_t i = 0; i < l->v->p->n_points; i++) {
         const struct run_profile_point *p = &l->v->p->points[i];
-        if (of_line(l, p) && same_place(p, x) && !strcmp(p->component, component))
-            return p;
+        if (!of_line(l, p) || !same_place(p, x) || strcmp(p->component, component) != 0)
+            continue;
+        *found = run_profile_known_point(l->v->p, p);
+        return true;
     }
-    return NULL;
+    return false;
 }
 
 static void line_components(struct line *l)
@@ -78,7 +81,8 @@ static struct number whole_text(const struct run_profile_point *x, const struct 
 static void place_row(struct grid *g, const struct line *l, const struct run_profile_point *x)
 {
     const struct report_style *style = l->v->style;
-    const struct run_profile_point *whole = point_at(l, x, "");
+    struct run_profile_point all, one;
+    const struct run_profile_point *whole = point_at(l, x, "", &all) ? &all : NULL;
     struct number at = place_text(x), parts[SERIES_COLUMNS];
     struct number energy = whole ? whole_text(whole, style) : (struct number){"-"};
     struct number time = number_s(whole ? whole->seconds : NAN, style);
@@ -90,8 +94,7 @@ static void place_row(struct grid *g, const struct line *l, const struct run_pro
         jl_buf_str(&bar, style->utf8 ? "\u2588" : "#");
     cells[3] = bar.data ? bar.data : "";
     for (int k = 0; k < l->n_components; k++) {
-        const struct run_profile_point *p = point_at(l, x, l->components[k]);
-        parts[k] = p ? profiled_si(p->joules, "J", style) : (struct number){"-"};
+        parts[k] = point_at(l, x, l->components[k], &one) ? profiled_si(one.joules, "J", style) : (struct number){"-"};
         cells[4 + k] = parts[k].text;
     }
     grid_add(g, TONE_PLAIN, cells);

@@ -68,8 +68,9 @@ static double most_of(const struct run_profile_row *r)
     return isnan(r->joules) ? r->limit_j : r->joules + (isnan(r->joules_pm) ? 0 : r->joules_pm);
 }
 
-static void add_row(const struct profiled_view *v, struct profiled_sums *s, const struct run_profile_row *r, bool memory_bound)
+static void add_row(const struct profiled_view *v, struct profiled_sums *s, const struct run_profile_row *row, bool memory_bound)
 {
+    const struct run_profile_row known = run_profile_known_row(v->p, row), *r = &known;
     struct profiled_sum *x = sum_of(s, r);
     struct run_profile_row whole = run_profile_whole_row(v->p, r);
     double middle = isnan(r->joules) ? r->limit_j / 2 : r->joules;

@@ -32,12 +32,16 @@ static struct number limit_share(double part, double whole)
 
 static void phase_row(struct grid *g, const struct profiled_view *v, const struct run_profile_phase *x, double all_j)
 {
+    bool resolved = run_profile_resolved(v->p, x->name);
     double whole_pm, whole_j = profiled_whole_phase(v, x, &whole_pm), n = x->tokens > 0 ? (double)x->tokens : NAN;
     struct number time = number_s(x->seconds, v->style), tokens = number_count(x->tokens);
     struct number energy = profiled_joules(x->joules, x->joules_pm, x->limit_j, v->style);
     struct number per = profiled_joules(whole_j / n, whole_pm / n, NAN, v->style);
-    struct number part = isnan(whole_j) ? limit_share(x->limit_j, all_j) : share(whole_j, all_j);
-    struct number watts = number_watts(x->joules / x->seconds), roof = share(x->least_s, x->seconds);
+    struct number part = !resolved        ? (struct number){"-"}
+                         : isnan(whole_j) ? limit_share(x->limit_j, all_j)
+                                          : share(whole_j, all_j);
+    struct number watts = resolved ? number_watts(x->joules / x->seconds) : (struct number){"-"},
+                  roof = share(x->least_s, x->seconds);
     char *name = text_clean(x->name, v->style);
     const char *const cells[] = {name ? name : "",
                                  time.text,
@@ -98,7 +102,7 @@ static void unresolved_phases(const struct profiled_view *v)
     jl_buf_init(&names, 1024);
     for (size_t i = 0; i < v->p->n_phases; i++) {
         const struct run_profile_phase *x = &v->p->phases[i];
-        if (!x->power_of[0] && x->joules <= (isnan(x->joules_pm) ? 0 : x->joules_pm))
+        if (!run_profile_resolved(v->p, x->name))
             jl_buf_printf(&names, "%s%s", names.len ? ", " : "", x->name);
     }
     char *text = names.len
@@ -123,7 +127,7 @@ void profiled_phases(const struct profiled_view *v)
         return;
     for (size_t i = 0; i < v->p->n_phases; i++) {
         double pm, j = profiled_whole_phase(v, &v->p->phases[i], &pm);
-        all_j += middle(j, v->p->phases[i].limit_j);
+        all_j += fmax(0, middle(j, v->p->phases[i].limit_j));
     }
     grid_init(&g, columns, JL_COUNT(columns));
     for (size_t i = 0; i < v->p->n_phases; i++)

@@ -4,6 +4,7 @@
 
 #include "run/internal.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,6 +128,35 @@ const struct run_profile_phase *run_profile_phase(const struct run_profile *p, c
         if (!strcmp(p->phases[i].name, name))
             return &p->phases[i];
     return NULL;
+}
+
+bool run_profile_resolved(const struct run_profile *p, const char *phase)
+{
+    const struct run_profile_phase *x = run_profile_phase(p, phase);
+    return !x || x->power_of[0] || isnan(x->joules) || x->joules > (isnan(x->joules_pm) ? 0 : x->joules_pm);
+}
+
+double run_profile_most(const struct run_profile *p, const struct run_profile_phase *x)
+{
+    if (isnan(x->joules))
+        return x->limit_j;
+    return run_profile_resolved(p, x->name) ? NAN : fmax(0, x->joules) + (isnan(x->joules_pm) ? 0 : x->joules_pm);
+}
+
+struct run_profile_row run_profile_known_row(const struct run_profile *p, const struct run_profile_row *r)
+{
+    struct run_profile_row known = *r;
+    if (!run_profile_resolved(p, r->phase))
+        known.joules = known.joules_pm = known.limit_j = NAN;
+    return known;
+}
+
+struct run_profile_point run_profile_known_point(const struct run_profile *p, const struct run_profile_point *x)
+{
+    struct run_profile_point known = *x;
+    if (!strcmp(x->series, "position") && !run_profile_resolved(p, x->phase))
+        known.joules = known.joules_pm = known.limit_j = NAN;
+    return known;
 }
 
 struct run_profile_row run_profile_sum(const struct run_profile *p, const char *phase, const char *component, int64_t layer)

@@ -189,6 +189,15 @@ bool run_profile_note(struct run_profile *p, const char *fmt, ...) JL_PRINTF(2, 
 const struct run_profile_phase *run_profile_phase(const struct run_profile *p, const char *name); /* NULL: not in it */
 /* Stage at a moment, "" none. Spans are in the order of their start; of two that hold it the later one counts. */
 const char *run_profile_stage(const struct run_profile *p, double t_s);
+/* Whether the energy of a phase stands: false where it is known and not above its own interval. What is in such a phase has no
+ * energy then. Host work has that of the power it was given, which is another matter: true. */
+bool run_profile_resolved(const struct run_profile *p, const char *phase);
+/* What a phase has at most: its limit, or its energy and interval where it is not resolved. NAN: no limit is needed or known. */
+double run_profile_most(const struct run_profile *p, const struct run_profile_phase *x);
+/* The row without its energies, where its phase is not resolved. */
+struct run_profile_row run_profile_known_row(const struct run_profile *p, const struct run_profile_row *r);
+/* The same of a point of the series "position", which shares the phase out; the others were measured by themselves. */
+struct run_profile_point run_profile_known_point(const struct run_profile *p, const struct run_profile_point *x);
 /* Sums over rows without part; NAN when one of them is unknown. component NULL: all; layer RUN_PROFILE_ALL_LAYERS: all. Their +-
  * are added in quadrature, which is too little for layers of one component: those hang on the same power. */
 struct run_profile_row run_profile_sum(const struct run_profile *p, const char *phase, const char *component, int64_t layer);

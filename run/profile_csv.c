@@ -24,6 +24,13 @@ static void table_row(struct jl_buf *out, const struct run_profile_row *r)
     jl_buf_str(out, "\r\n");
 }
 
+/* What lies in a phase that is not resolved has no energy. */
+static void known_row(const struct run_profile *p, struct jl_buf *out, const struct run_profile_row *r)
+{
+    struct run_profile_row known = run_profile_known_row(p, r);
+    table_row(out, &known);
+}
+
 static bool has_components(const struct run_profile *p, const char *phase)
 {
     for (size_t i = 0; i < p->n_rows; i++)
@@ -37,11 +44,12 @@ static void rows_of_phases(const struct run_profile *p, struct jl_buf *out)
 {
     for (size_t i = 0; i < p->n_phases; i++) {
         const struct run_profile_phase *x = &p->phases[i];
+        bool resolved = run_profile_resolved(p, x->name);
         struct run_profile_row r = {.layer = -1,
                                     .seconds = x->seconds,
-                                    .joules = x->joules,
-                                    .joules_pm = x->joules_pm,
-                                    .limit_j = isnan(x->joules) ? x->limit_j : NAN,
+                                    .joules = resolved ? x->joules : NAN,
+                                    .joules_pm = resolved ? x->joules_pm : NAN,
+                                    .limit_j = run_profile_most(p, x),
                                     .flop = x->flop,
                                     .bytes = x->bytes};
         memcpy(r.phase, x->name, sizeof r.phase);
@@ -56,7 +64,7 @@ enum joulet_status run_profile_to_csv(const struct run_profile *p, struct jl_buf
         jl_buf_printf(out, "%s%s", f == profile_row_fields ? "" : ",", f->key);
     jl_buf_str(out, "\r\n");
     for (size_t i = 0; i < p->n_rows; i++)
-        table_row(out, &p->rows[i]);
+        known_row(p, out, &p->rows[i]);
     rows_of_phases(p, out);
     return whole_table(out, err);
 }

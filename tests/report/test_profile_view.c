@@ -7,6 +7,7 @@
 #include "tests/run/near.h"
 #include "tests/run/profile_sample.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -40,6 +41,12 @@ static char *compared(enum profile_sample a, enum profile_sample b, const struct
     run_profile_release(&x);
     run_profile_release(&y);
     return jl_buf_take(&out);
+}
+
+static double number(json_t *o, const char *key)
+{
+    json_t *v = json_object_get(o, key);
+    return json_is_number(v) ? json_number_value(v) : NAN;
 }
 
 /* ---- golden files ------------------------------------------------------------------------------------------------ */
@@ -87,6 +94,77 @@ static void views_are_the_golden_ones(void **state)
         check_golden(cases[i].name, text);
         free(text);
     }
+}
+
+/* A machine so busy, or a model so small, that decode is not above its own interval; prefill is. */
+static void leave_decode_unresolved(struct run_profile *p)
+{
+    for (size_t i = 0; i < p->n_phases; i++)
+        if (!strcmp(p->phases[i].name, "decode")) {
+            p->phases[i].joules = -0.5;
+            p->phases[i].joules_pm = 2;
+        }
+    for (size_t i = 0; i < p->n_rows; i++)
+        if (!strcmp(p->rows[i].phase, "decode") && !isnan(p->rows[i].joules))
+            p->rows[i].joules *= i % 2 ? -0.01 : 0.02;
+}
+
+/* Its components have no energy anywhere: in tables, in maps, in what charts get, in comparisons. */
+static void what_is_not_resolved_has_no_components(void **state)
+{
+    static const struct report_style style = {.utf8 = true, .width = 100};
+    struct run_profile p, q;
+    struct jl_buf out;
+    json_t *bar, *map;
+    size_t i, bars = 0;
+    (void)state;
+    profile_sample(&p, PROFILE_DENSE);
+    profile_sample(&q, PROFILE_DENSE);
+    leave_decode_unresolved(&p);
+    jl_buf_init(&out, 1 << 24);
+    report_profile(&out, &p, NULL, &style);
+    check_golden("profile-unresolved", out.data);
+    jl_buf_clear(&out);
+    report_profile(&out, &p, &(struct report_profile_options){.layers = true, .phase = "decode"}, &style);
+    assert_null(strstr(out.data, "decode by layer"));
+    jl_buf_clear(&out);
+    report_profile_data(&out, &p);
+    json_t *o = json_loadb(out.data, out.len, 0, NULL);
+    json_array_foreach(json_object_get(o, "sankey"), i, bar)
+    {
+        double j = number(bar, "joules");
+        bool of_decode = !strcmp(json_string_value(json_object_get(bar, "source")), "decode") ||
+                         !strcmp(json_string_value(json_object_get(bar, "target")), "decode");
+        assert_true(of_decode ? isnan(j) : j > 0 || number(bar, "limit_j") > 0);
+    }
+    assert_near(number(json_array_get(json_object_get(o, "sankey"), 0), "joules"), 11, 1e-9);
+    json_array_foreach(json_object_get(o, "bars"), i, bar)
+    {
+        static const char *const keys[] = {"joules", "joules_pm",  "limit_j",   "j_per_token", "limit_j_per_token",
+                                           "share",  "j_per_flop", "j_per_byte"};
+        for (size_t k = 0; k < JL_COUNT(keys) && !strcmp(json_string_value(json_object_get(bar, "phase")), "decode"); k++)
+            assert_true(json_is_null(json_object_get(bar, keys[k])));
+        assert_true(number(bar, "time_share") > 0);
+        bars++;
+    }
+    assert_int_equal(bars, 14);
+    json_array_foreach(json_object_get(o, "heatmap"), i, map)
+        assert_int_equal(json_is_null(json_array_get(json_array_get(json_object_get(map, "j_per_token"), 3), 0)),
+                         !strcmp(json_string_value(json_object_get(map, "phase")), "decode"));
+    json_array_foreach(json_object_get(o, "series"), i, bar) assert_int_equal(
+        isnan(number(bar, "j_per_token")), !strcmp(json_string_value(json_object_get(bar, "series")), "position"));
+    json_decref(o);
+    jl_buf_clear(&out);
+    report_profile_compare(&out, &p, &q, &style);
+    check_golden("profile-compare-unresolved", out.data);
+    jl_buf_clear(&out);
+    struct report_profile_list *list = report_profile_list_new();
+    report_profile_list_add(list, &p, &style);
+    report_profile_list_write(list, &out, &style);
+    assert_non_null(strstr(out.data, "not resolved"));
+    jl_buf_release(&out);
+    run_profile_release(&p);
+    run_profile_release(&q);
 }
 
 /* What leaving layers out has shown, or that nobody looked, or that it was too uncertain. */
@@ -232,12 +310,6 @@ static json_t *data_of(enum profile_sample s)
     jl_buf_release(&out);
     run_profile_release(&p);
     return o;
-}
-
-static double number(json_t *o, const char *key)
-{
-    json_t *v = json_object_get(o, key);
-    return json_is_number(v) ? json_number_value(v) : NAN;
 }
 
 /* Of each phase what flows into it flows out again, as a Sankey wants it. */
@@ -490,6 +562,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(views_are_the_golden_ones),
         cmocka_unit_test(what_is_known_of_layers),
+        cmocka_unit_test(what_is_not_resolved_has_no_components),
         cmocka_unit_test(comparisons_are_the_golden_ones),
         cmocka_unit_test(no_line_is_too_wide),
         cmocka_unit_test(foreign_names_are_harmless),

@@ -280,6 +280,29 @@ static void tables_have_their_columns(void **state)
     run_profile_release(&p);
 }
 
+/* What lies in a phase that is not above its own interval has no joules in the table; a phase without components has a limit. */
+static void what_is_not_resolved_is_left_empty(void **state)
+{
+    struct run_profile p;
+    struct jl_buf b;
+    struct joulet_error err;
+    (void)state;
+    profile_sample(&p, PROFILE_MOE);
+    for (size_t i = 0; i < p.n_phases; i++)
+        if (!strcmp(p.phases[i].name, "decode") || !strcmp(p.phases[i].name, "load")) {
+            p.phases[i].joules = -0.5;
+            p.phases[i].joules_pm = 2;
+        }
+    jl_buf_init(&b, 1 << 20);
+    assert_int_equal(run_profile_to_csv(&p, &b, &err), JOULET_OK);
+    assert_non_null(strstr(b.data, "\r\n5,ffn,experts,decode,,,,"));
+    assert_non_null(strstr(b.data, "\r\n,head,,decode,,,,"));
+    assert_null(strstr(b.data, "\r\n,head,,prefill,,"));
+    assert_non_null(strstr(b.data, "\r\n,,,load,,,2,1.2,,\r\n"));
+    jl_buf_release(&b);
+    run_profile_release(&p);
+}
+
 static void stages_are_found(void **state)
 {
     static const struct {
@@ -394,6 +417,7 @@ int main(void)
         cmocka_unit_test(lists_have_limits),
         cmocka_unit_test(every_cut_is_refused),
         cmocka_unit_test(tables_have_their_columns),
+        cmocka_unit_test(what_is_not_resolved_is_left_empty),
         cmocka_unit_test(stages_are_found),
         cmocka_unit_test(missing_layers_count_as_those_that_ran),
         cmocka_unit_test(what_has_all_layers_is_not_scaled),
