@@ -27,21 +27,18 @@ static void row(struct grid *g, const struct profiled_view *v, const struct run_
     free(name);
 }
 
-static void warm_ones(const struct profiled_view *v)
+/* Components whose repeats took the time of warm data, or of a machine that was slower then. */
+static void repeats(const struct profiled_view *v, bool slower, const char *label, const char *why)
 {
     struct jl_buf names;
     jl_buf_init(&names, 4096);
     for (size_t i = 0; i < v->p->n_replay; i++)
-        if (v->p->replay[i].warm)
+        if (v->p->replay[i].warm && (v->p->replay[i].time_ratio > 1) == slower)
             jl_buf_printf(&names, "%s%s", names.len ? ", " : "", v->p->replay[i].component);
     char *clean = names.len ? text_clean(names.data, v->style) : NULL;
-    char *text = clean
-                     ? jl_strf("%s: again took less than 0.9 or more than 1.1 of the time in a token, so the data was warm, and "
-                               "its power another one",
-                               clean)
-                     : NULL;
+    char *text = clean ? jl_strf("%s: again took %s", clean, why) : NULL;
     if (text)
-        text_item(v->out, v->style, "warm", NULL, text, TONE_WARN);
+        text_item(v->out, v->style, label, NULL, text, TONE_WARN);
     free(text);
     free(clean);
     jl_buf_release(&names);
@@ -58,7 +55,10 @@ void profiled_replay(const struct profiled_view *v)
     for (size_t i = 0; i < v->p->n_replay; i++)
         row(&g, v, &v->p->replay[i]);
     grid_write(&g, v->out, v->style);
-    warm_ones(v);
+    repeats(v, false, "warm", "less than 0.9 of the time in a token, so the data was warm, and its power another one");
+    repeats(v, true, "slower",
+            "more than 1.1 of the time in a token, so the machine was slower then, or the data had left its cache, and its power "
+            "was another one");
     text_item(
         v->out, v->style, "", NULL,
         "a check, no better figure: alone, a component keeps caches to itself, and it ran at another time, so drift of power "

@@ -167,6 +167,35 @@ static void what_is_not_resolved_has_no_components(void **state)
     run_profile_release(&q);
 }
 
+/* A repeat that took less time than in a token found its data in a cache; one that took more did not. */
+static void repeats_that_took_longer_are_not_called_warm(void **state)
+{
+    static const struct {
+        double attention, ffn; /* time again */
+        const char *says, *never;
+    } rows[] = {
+        {0.98, 0.81, "ffn: again took less than 0.9 of the time in a token, so the data was warm", "more than 1.1"},
+        {1.25, 1.01, "attention: again took more than 1.1 of the time in a token, so the machine was slower", "was warm"},
+        {0.5, 1.3, "ffn: again took more than 1.1", "attention, ffn: again"},
+    };
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(rows); i++) {
+        struct run_profile p;
+        struct jl_buf out;
+        jl_buf_init(&out, 1 << 24);
+        profile_sample(&p, PROFILE_DENSE);
+        p.replay[0].time_ratio = rows[i].attention;
+        p.replay[1].time_ratio = rows[i].ffn;
+        for (size_t k = 0; k < 2; k++)
+            p.replay[k].warm = p.replay[k].time_ratio < 0.9 || p.replay[k].time_ratio > 1.1;
+        report_profile(&out, &p, NULL, &(struct report_style){.utf8 = true, .width = 250});
+        if (!strstr(out.data, rows[i].says) || strstr(out.data, rows[i].never))
+            fail_msg("row %zu: not \"%s\" in\n%s", i, rows[i].says, out.data);
+        jl_buf_release(&out);
+        run_profile_release(&p);
+    }
+}
+
 /* What leaving layers out has shown, or that nobody looked, or that it was too uncertain. */
 static void what_is_known_of_layers(void **state)
 {
@@ -562,6 +591,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(views_are_the_golden_ones),
         cmocka_unit_test(what_is_known_of_layers),
+        cmocka_unit_test(repeats_that_took_longer_are_not_called_warm),
         cmocka_unit_test(what_is_not_resolved_has_no_components),
         cmocka_unit_test(comparisons_are_the_golden_ones),
         cmocka_unit_test(no_line_is_too_wide),
