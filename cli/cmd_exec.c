@@ -46,7 +46,7 @@ static void after_run(struct session *s, bool stored, joulet_mark from, joulet_m
     joulet_mark until = to + jl_ns(stored ? COVER_S : AFTER_S);
     bool whole = session_wait_until(until); /* who interrupts waits no longer: then only the level before is known */
     if (!stored)
-        session_baseline_short(s, from, whole ? until - JL_NS_PER_S : 0, whole ? until : 0);
+        session_baseline_short(s, from, whole ? until - JL_NS_PER_S : 0, whole ? until : 0, "no idle level: ");
     session_window(s, "run", from, to, s->idle, true);
     if (!s->run.n_windows)
         return;

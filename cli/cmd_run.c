@@ -42,7 +42,7 @@ static joulet_mark level_after(struct turn *t, joulet_mark from, joulet_mark end
         return end;
     bool whole = session_wait_until(until); /* who interrupts waits no longer: then only the level before is known */
     if (!t->stored)
-        session_baseline_short(t->s, from, whole ? until - JL_NS_PER_S : 0, whole ? until : 0);
+        session_baseline_short(t->s, from, whole ? until - JL_NS_PER_S : 0, whole ? until : 0, "no idle level: ");
     return whole ? until : joulet_now();
 }
 

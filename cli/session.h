@@ -97,8 +97,10 @@ bool session_idle_doubtful(struct session *s, bool *known);
 void session_idle_note(struct session *s);
 /* Idle level of this machine and engine state stored less than 10 minutes ago. */
 bool session_baseline_stored(struct session *s);
-/* The short form: 1 s before `start`; after_from == after_to when there is no level after. */
-void session_baseline_short(struct session *s, joulet_mark start, joulet_mark after_from, joulet_mark after_to);
+/* The short form: 1 s before `start`; after_from == after_to when there is no level after. unknown: what a note says before the
+ * reason where there is none, "no idle level: ". */
+void session_baseline_short(struct session *s, joulet_mark start, joulet_mark after_from, joulet_mark after_to,
+                            const char *unknown);
 /* Makes sure that there is an idle level before something starts: stored, else waits until 1 s is sampled. True if stored. */
 bool session_prepare(struct session *s);
 

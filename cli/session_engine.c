@@ -298,7 +298,8 @@ static void measure_load(struct session *s, const struct runtime_choice *choice,
     for (size_t i = 0; i < s->n_channels; i++)
         known |= !isnan(s->idle[i].power_w);
     if (!known)
-        session_baseline_short(s, from, 0, 0);
+        session_baseline_short(s, from, 0, 0,
+                               "loading has no energy above idle, for there is no idle level of the second before it: ");
     session_window(s, "load", from, to, s->idle, false);
     if (!further)
         keep_unloaded(s);

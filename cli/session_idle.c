@@ -100,7 +100,8 @@ bool session_baseline_stored(struct session *s)
     return all && found;
 }
 
-void session_baseline_short(struct session *s, joulet_mark start, joulet_mark after_from, joulet_mark after_to)
+void session_baseline_short(struct session *s, joulet_mark start, joulet_mark after_from, joulet_mark after_to,
+                            const char *unknown)
 {
     for (size_t i = 0; i < s->n_channels; i++) {
         struct joulet_trace t;
@@ -111,7 +112,7 @@ void session_baseline_short(struct session *s, joulet_mark start, joulet_mark af
         if (joulet_baseline_short(&t, from, start, after_from, after_to, &s->idle[i], &err) == JOULET_OK)
             keep_baseline(s, i);
         else if (t.channel.in_total) /* what stands beside it may be a counter that moves once a minute */
-            session_note_failure(s, &t, "no idle level: ", &err);
+            session_note_failure(s, &t, unknown, &err);
         joulet_trace_release(&t);
     }
 }

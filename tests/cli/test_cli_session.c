@@ -349,6 +349,24 @@ static void must_have_kept_the_load(const char *status, const char *note)
     run_release(&r);
 }
 
+/* A level of the second before loading, and not the one that requests have. */
+static void a_load_without_an_idle_level_says_so(void **state)
+{
+    struct program p = {0};
+    (void)state;
+    program_start(&p, ARGS("run", "--engine", server_that("hang"), "-m", tiny_model(NULL), "--sim", "20;frozen=0s", "hi"));
+    server_started();
+    usleep(300000); /* something to measure */
+    kill(p.pid, SIGINT);
+    program_end(&p);
+    program_release(&p);
+    struct run r;
+    record_last(&r);
+    assert_string_equal(r.windows[0].name, "load");
+    must_note(&r, "loading has no energy above idle, for there is no idle level of the second before it: sim0.");
+    run_release(&r);
+}
+
 static void an_interrupted_load_is_kept(void **state)
 {
     static const struct {
@@ -514,6 +532,7 @@ int main(void)
         cmocka_unit_test(exec_starts_nothing_after_ctrl_c),
         cmocka_unit_test(an_interrupted_suite_says_where_it_is),
         cmocka_unit_test(an_interrupted_load_is_kept),
+        cmocka_unit_test(a_load_without_an_idle_level_says_so),
         cmocka_unit_test(a_load_that_fails_is_kept),
         cmocka_unit_test(stopping_tells_what_was_stopped),
         cmocka_unit_test(what_cannot_be_stored_is_rescued),
