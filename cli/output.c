@@ -183,6 +183,21 @@ bool cli_flush(const struct cli *c)
     return false;
 }
 
+/* A file is written beside its place and takes it: some folders grant that to access() and then take no file, such as /proc. */
+static bool takes_a_file(const char *path)
+{
+    char *real = realpath(path, NULL), *beside = jl_strf("%s.XXXXXX", real ? real : path);
+    int fd = beside ? mkstemp(beside) : -1, why = errno;
+    if (fd >= 0) {
+        close(fd);
+        unlink(beside);
+    }
+    free(beside);
+    free(real);
+    errno = why;
+    return fd >= 0;
+}
+
 bool cli_output_good(const struct cli *c)
 {
     const char *path = output_path(c);
@@ -197,7 +212,7 @@ bool cli_output_good(const struct cli *c)
     if (good && there && !S_ISREG(st.st_mode))
         good = access(path, W_OK) == 0;
     else if (good)
-        good = access(folder, W_OK | X_OK) == 0 && (!there || access(path, W_OK) == 0);
+        good = access(folder, W_OK | X_OK) == 0 && (!there || access(path, W_OK) == 0) && takes_a_file(path);
     if (!good)
         cli_usage(c, "cannot write to '%s': %s", path, strerror(there && S_ISDIR(st.st_mode) ? EISDIR : errno));
     free(folder);

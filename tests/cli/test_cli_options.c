@@ -246,6 +246,7 @@ static void mistakes_are_named(void **state)
         {{"probe", "--private=perhaps"}, "--private: 'perhaps' is neither yes nor no"},
         {{"probe", "--width", "3"}, "--width: 3 is out of range"},
         {{"probe", "-o", "/nowhere/at/all/x"}, "cannot write to '/nowhere/at/all/x': No such file or directory"},
+        {{"probe", "-o", "/proc/x.json"}, "cannot write to '/proc/x.json': No such file or directory"},
         {{"probe", "-o", "/tmp"}, "cannot write to '/tmp': Is a directory"},
         {{"probe", "-o", ""}, "cannot write to ''"},
     };
