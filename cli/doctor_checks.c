@@ -20,7 +20,7 @@
 static void check_machine(const struct doctor *d, struct finding *f)
 {
     const struct jl_machine *m = &d->machine;
-    found(f, DOCTOR_OK, "%s, %d threads%s, %s, Linux %s", m->cpu[0] ? m->cpu : m->arch, m->threads,
+    found(f, DOCTOR_OK, "%s, %d thread%s%s, %s, Linux %s", m->cpu[0] ? m->cpu : m->arch, m->threads, m->threads == 1 ? "" : "s",
           m->virtual_machine ? " of a virtual machine" : "", m->os, m->kernel);
 }
 

@@ -11,6 +11,7 @@ int text_columns(const struct report_style *style); /* columns of a line */
 int text_width(const char *s);                      /* columns that s takes on a terminal */
 size_t text_fit(const char *s, int columns);        /* bytes of s that fit */
 /* s for a terminal: no control characters, blanks folded, characters beyond ASCII only where the style has them. Malloc'ed. */
+const char *text_threads(const char *n); /* " threads", of "1" " thread"; n may be NULL */
 char *text_clean(const char *s, const struct report_style *style);
 const char *text_pm(const struct report_style *style);    /* "±" or "+-" */
 const char *text_about(const struct report_style *style); /* "≈" or "~" */

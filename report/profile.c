@@ -73,7 +73,8 @@ static void facts(const struct profiled_view *v)
     model_facts(v, &b);
     add_fact(&b, run_pairs_get(&p->engine, "protocol"), "");
     add_fact(&b, run_pairs_get(&p->engine, "version"), "");
-    add_fact(&b, run_pairs_get(&p->settings, "threads"), " threads");
+    const char *threads = run_pairs_get(&p->settings, "threads");
+    add_fact(&b, threads, text_threads(threads));
     item(v, "engine", &b);
     only(v, &b);
     add_fact(&b, run_pairs_get(&p->machine, "cpu"), "");
@@ -206,6 +207,7 @@ void report_profile(struct jl_buf *out, const struct run_profile *p, const struc
     struct profiled_view v;
     options = options ? options : &none;
     profiled_view_init(&v, p, out, style);
+    v.only = options->phase;
     heading(&v);
     scaled(&v);
     profiled_phases(&v);

@@ -45,7 +45,9 @@ static void path_line(const struct profiled_view *v, bool *first)
     bool time = !strcmp(h->path, "time");
     if (!words)
         return;
-    char *text = jl_strf("%s%s%s", words, h->reason[0] ? "; because " : "", h->reason);
+    bool few = !strcmp(h->reason, joulet_components_reason_text(JOULET_COMPONENTS_FEW_WINDOWS));
+    char *text = jl_strf("%s%s%s%s", words, h->reason[0] ? "; because " : "", h->reason,
+                         few ? "; measure for longer (-n, --duration)" : "");
     say(v, first, text, time ? TONE_WARN : TONE_PLAIN);
     free(text);
 }
@@ -146,13 +148,26 @@ static void host_line(const struct profiled_view *v, bool *first)
     jl_buf_release(&b);
 }
 
-static bool any_limit(const struct run_profile *p)
+/* Rows of a phase whose tables are drawn. */
+static bool is_drawn(const struct profiled_view *v, const char *phase)
 {
+    return v->only ? !strcmp(phase, v->only) : !strcmp(phase, "decode") || !strcmp(phase, "prefill");
+}
+
+/* Any that is drawn: in the tables of phases, of components, of what was varied. */
+static bool any_limit(const struct profiled_view *v)
+{
+    const struct run_profile *p = v->p;
     for (size_t i = 0; i < p->n_phases; i++)
         if (isnan(p->phases[i].joules) && isfinite(p->phases[i].limit_j))
             return true;
-    for (size_t i = 0; i < p->n_rows; i++)
-        if (isnan(p->rows[i].joules) && isfinite(p->rows[i].limit_j))
+    for (size_t i = 0; i < p->n_rows; i++) {
+        struct run_profile_row r = run_profile_known_row(p, &p->rows[i]);
+        if (is_drawn(v, r.phase) && isnan(r.joules) && isfinite(r.limit_j))
+            return true;
+    }
+    for (size_t i = 0; i < p->n_points; i++)
+        if (!p->points[i].component[0] && isfinite(p->points[i].limit_j))
             return true;
     return false;
 }
@@ -262,9 +277,9 @@ void profiled_how(const struct profiled_view *v)
     path_line(v, &first);
     quality_line(v, &first);
     probe_line(v, &first);
-    if (any_limit(v->p))
+    if (any_limit(v))
         say(v, &first,
-            "< is an upper limit: the component is too small to be resolved, and holds no more than that in 97.5 of 100 cases",
+            "< is an upper limit: what has it is too small to be resolved, and holds no more than that in 97.5 of 100 cases",
             TONE_PLAIN);
     host_line(v, &first);
     layers_line(v, &first);

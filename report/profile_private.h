@@ -32,6 +32,7 @@ struct profiled_view {
     int64_t layers, layers_of;      /* -1 unknown */
     double scale;                   /* layers_of / layers; 1: the whole model was measured */
     double peak_flops, bytes_per_s; /* of the machine; NAN */
+    const char *only;               /* the phase whose components are drawn; NULL: decode and prefill */
 };
 void profiled_view_init(struct profiled_view *v, const struct run_profile *p, struct jl_buf *out,
                         const struct report_style *style);

@@ -16,7 +16,7 @@ static void facts(const struct view *v, const char *label, const struct run_pair
     jl_buf_init(&b, 4096);
     for (; *keys; keys++) {
         const char *value = run_pairs_get(p, *keys);
-        const char *unit = !strcmp(*keys, "threads") ? " threads" : "";
+        const char *unit = !strcmp(*keys, "threads") ? text_threads(value) : "";
         if (value && *value)
             jl_buf_printf(&b, "%s%s%s", b.len ? ", " : "", value, unit);
     }

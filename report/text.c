@@ -115,7 +115,8 @@ char *text_clean(const char *s, const struct report_style *style)
             if (to > out && to[-1] != ' ')
                 *to++ = ' ';
         } else if (c >= 0x80 && !style->utf8) {
-            *to++ = '?';
+            const char *plain = c == 0xb5 ? "u" : c == 0xb1 ? "+-" : "?"; /* of numbers, and they take no more bytes */
+            to = stpcpy(to, plain);
         } else {
             memcpy(to, s, n);
             to += n;
@@ -126,6 +127,11 @@ char *text_clean(const char *s, const struct report_style *style)
         to--;
     *to = '\0';
     return out;
+}
+
+const char *text_threads(const char *n)
+{
+    return n && !strcmp(n, "1") ? " thread" : " threads";
 }
 
 char *report_clean(const char *s, const struct report_style *style)

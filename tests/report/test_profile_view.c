@@ -196,6 +196,58 @@ static void repeats_that_took_longer_are_not_called_warm(void **state)
     }
 }
 
+/* What the view of the whole sample says; nothing of what it must not say. */
+static void must_show(struct run_profile *p, const char *phase, const char *says, const char *never)
+{
+    struct jl_buf out;
+    jl_buf_init(&out, 1 << 24);
+    report_profile(&out, p, &(struct report_profile_options){.phase = phase}, &(struct report_style){.width = 500});
+    if ((says && !strstr(out.data, says)) || (never && strstr(out.data, never)))
+        fail_msg("not \"%s\", or \"%s\", in\n%s", says ? says : "", never ? never : "", out.data);
+    jl_buf_release(&out);
+    run_profile_release(p);
+}
+
+static void few_readings_have_a_remedy(void **state)
+{
+    struct run_profile p;
+    (void)state;
+    profile_sample(&p, PROFILE_TIME);
+    snprintf(p.how.reason, sizeof p.how.reason, "%s", joulet_components_reason_text(JOULET_COMPONENTS_FEW_WINDOWS));
+    must_show(&p, NULL, "assuming equal power; measure for longer (-n, --duration)", NULL);
+    profile_sample(&p, PROFILE_TIME);
+    snprintf(p.how.reason, sizeof p.how.reason, "%s", joulet_components_reason_text(JOULET_COMPONENTS_COSTLY));
+    must_show(&p, NULL, "assuming equal power", "measure for longer");
+}
+
+static void one_thread_is_no_threads(void **state)
+{
+    struct run_profile p;
+    (void)state;
+    profile_sample(&p, PROFILE_DENSE);
+    run_pairs_set(&p.settings, "threads", 'n', "1");
+    must_show(&p, NULL, "b6000, 1 thread\n", NULL);
+}
+
+/* Only where one of the tables has it: those of another phase are not drawn. */
+static void limits_are_explained_where_they_are(void **state)
+{
+    static const char said[] = "< is an upper limit";
+    struct run_profile p;
+    (void)state;
+    profile_sample(&p, PROFILE_DENSE);
+    must_show(&p, "decode", said, NULL);
+    profile_sample(&p, PROFILE_DENSE);
+    for (size_t i = 0; i < p.n_rows; i++)
+        if (!strcmp(p.rows[i].phase, "decode"))
+            p.rows[i].limit_j = NAN;
+    must_show(&p, "decode", NULL, said);
+    profile_sample(&p, PROFILE_STAGES);
+    run_profile_add_point(&p, &(struct run_profile_point){
+                                  .series = "model", .phase = "decode", .label = "one layer", .x = 3, .joules = 1, .limit_j = 2});
+    must_show(&p, NULL, said, NULL);
+}
+
 /* What leaving layers out has shown, or that nobody looked, or that it was too uncertain. */
 static void what_is_known_of_layers(void **state)
 {
@@ -591,6 +643,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(views_are_the_golden_ones),
         cmocka_unit_test(what_is_known_of_layers),
+        cmocka_unit_test(few_readings_have_a_remedy),
+        cmocka_unit_test(one_thread_is_no_threads),
+        cmocka_unit_test(limits_are_explained_where_they_are),
         cmocka_unit_test(repeats_that_took_longer_are_not_called_warm),
         cmocka_unit_test(what_is_not_resolved_has_no_components),
         cmocka_unit_test(comparisons_are_the_golden_ones),

@@ -188,6 +188,7 @@ static void foreign_text_commands_nothing(void **state)
          "2J", "2J"},               /* C1: the same as ESC [ */
         {"a\u202eb", "a b", "a b"}, /* writes backwards */
         {"caf\u00e9", "caf\u00e9", "caf?"},
+        {"12 \u00b5s \u00b1 1", "12 \u00b5s \u00b1 1", "12 us +- 1"},
         {"\xff\xc3", "??", "??"},
         {"", "", ""},
     };
