@@ -6,9 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAMED_MAX    5 /* prompts left out that are named; the JSON has all */
-#define NOT_USEFUL   5 /* 500 %: to exclude only what is beyond says nothing */
-#define SIDES_BY_TWO 5 /* up to so many every two have a verdict in words */
+#define NAMED_MAX    5   /* prompts left out that are named; the JSON has all */
+#define NOT_USEFUL   5   /* 500 %: to exclude only what is beyond says nothing */
+#define NOT_KNOWN    1e6 /* an interval whose ends are so many times apart tells nothing of the ratio */
+#define SIDES_BY_TWO 5   /* up to so many every two have a verdict in words */
 
 /* ---- words ------------------------------------------------------------------------------------------------------- */
 
@@ -85,6 +86,8 @@ static struct number ratio_text(const struct compare_result *r)
 {
     if (!r)
         return (struct number){"1"};
+    if (r->c.hi95 > NOT_KNOWN * r->c.lo95 && isfinite(r->c.hi95))
+        return (struct number){"not known"};
     if (!isfinite(r->c.hi95))
         return number_f("%.3f", r->c.ratio);
     return number_f("%.3f (%.3f to %.3f)", r->c.ratio, r->c.lo95, r->c.hi95);

@@ -45,6 +45,16 @@ static void must_hold(const struct comparison *c, const char *words)
 }
 
 /* Two cells that took turns: ABBA. */
+static void must_not_hold(const struct comparison *c, const char *words)
+{
+    struct jl_buf b;
+    jl_buf_init(&b, 1 << 20);
+    report_comparison(&b, c, &(struct report_style){.utf8 = true, .width = 200});
+    if (strstr(b.data, words))
+        fail_msg("\"%s\" is in %s", words, b.data);
+    jl_buf_release(&b);
+}
+
 static void plan(struct run *r, size_t prompts)
 {
     beside_run(r, "20261121-100000-0001");
@@ -481,6 +491,11 @@ static void few_and_broken_pairs(void **state)
     must_hold(&c, "no difference seen; a difference up to 4.5 % is not excluded");
     c.results[0].c.not_beyond = 7.9e15; /* what two pairs of very different ratio give */
     must_hold(&c, "no difference seen; even one of several times is not excluded");
+    c.results[0].c.ratio = 1.2;
+    c.results[0].c.lo95 = 1.1e-17;
+    c.results[0].c.hi95 = 13470497563809522;
+    must_hold(&c, "not known");
+    must_not_hold(&c, "13470497563809522");
     comparison_release(&c);
     for (size_t i = 0; i < r.n_requests; i++)
         if (r.requests[i].number == 1)
