@@ -43,6 +43,8 @@ static void every_command_explains_itself(void **state)
         assert_int_equal(p.code, 0);
         must_say(kept(&p.out), "Usage: joulet ");
         must_say(kept(&p.out), (*c)->name);
+        if (!strcmp((*c)->name, "model"))
+            must_say(kept(&p.out), "tiny-moe"); /* the one shape that is not dense */
         program_run(&q, ARGS("help", (*c)->name));
         assert_int_equal(q.code, 0);
         assert_string_equal(kept(&p.out), kept(&q.out));
