@@ -10,6 +10,7 @@
 #include "llm/gguf/gguf.h"
 #include "profile/difference.h"
 #include "profile/probe.h"
+#include "report/report.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -306,12 +307,17 @@ static void say(struct profile_against *a, const struct profile_difference *d)
 {
     const struct words *w = words_of(a->what);
     struct run_profile *p = &a->x->p;
+    double j = d->resolved ? d->less_j : d->limit_j;
+    char all[32], pm[32], one[32];
+    report_si(all, sizeof all, j, "J");
+    report_si(pm, sizeof pm, d->less_pm, "J");
+    report_si(one, sizeof one, j / a->changed, "J");
     if (d->resolved)
-        run_profile_note(p, "%d of %d %s taken away: %.3g J +- %.2g of a token, %.2g J each %s", a->changed, a->all, w->all,
-                         d->less_j, d->less_pm, d->less_j / a->changed, w->one);
+        run_profile_note(p, "%d of %d %s taken away: %s +- %s of a token, %s each %s", a->changed, a->all, w->all, all, pm, one,
+                         w->one);
     else
-        run_profile_note(p, "%d of %d %s taken away: not resolved, at most %.3g J of a token, %.2g J each %s", a->changed, a->all,
-                         w->all, d->limit_j, d->limit_j / a->changed, w->one);
+        run_profile_note(p, "%d of %d %s taken away: not resolved, at most %s of a token, %s each %s", a->changed, a->all, w->all,
+                         all, one, w->one);
     if (d->reversed)
         run_profile_note(p, "the model with less took more than the whole one: something else changed meanwhile, and the limit "
                             "means nothing");

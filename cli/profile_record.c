@@ -5,6 +5,7 @@
 #include "cli/session_span.h"
 #include "profile/layers.h"
 #include "profile/probe.h"
+#include "report/report.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -629,6 +630,7 @@ static void leave_unresolved(struct run_profile *p)
 bool profile_record(struct profiling *x)
 {
     struct filling f = {.x = x};
+    char stop[32];
     double answers = 0;
     profile_leave_out_lost(x);
     for (size_t i = 0; i < x->s.run.n_requests && i < x->n_passes; i++) {
@@ -654,7 +656,8 @@ bool profile_record(struct profiling *x)
     if (x->probe && x->level != WIRE_STAGES) {
         f.stop_s = believable_stop_s(x->m, measure_stop_s(x->m));
         if (f.stop_s > 0)
-            run_profile_note(&x->p, "%.2g us of each stretch were its stop: they are taken off its time", 1e6 * f.stop_s);
+            run_profile_note(&x->p, "%s of each stretch were its stop: they are taken off its time",
+                             report_si(stop, sizeof stop, f.stop_s, "s"));
         add_rows(&f, MEASURE_PREFILL, f.prompts);
         add_rows(&f, MEASURE_DECODE, f.tokens);
         add_points(&f);

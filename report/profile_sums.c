@@ -143,6 +143,12 @@ struct number profiled_si(double x, const char *unit, const struct report_style 
     return number_f("%s%s%s%s", number_digits(x, 3).text, *prefix || *unit ? " " : "", prefix, unit);
 }
 
+const char *report_si(char *buf, size_t size, double x, const char *unit)
+{
+    snprintf(buf, size, "%s", profiled_si(x, unit, &(struct report_style){.utf8 = true}).text);
+    return buf;
+}
+
 struct number profiled_parameters(double n, const struct report_style *style)
 {
     if (n >= 0.9995e9)

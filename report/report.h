@@ -11,6 +11,8 @@ struct report_style {
 };
 /* s for a terminal or a table: no control characters, nothing that turns the direction of writing, characters beyond ASCII only
  * where the style has them. Malloc'ed. */
+/* "12.4 mJ", "0.74 µs": three digits of x in `unit`; unknown "-". Returns buf. */
+const char *report_si(char *buf, size_t size, double x, const char *unit);
 char *report_clean(const char *s, const struct report_style *style);
 int report_width(const char *s);               /* columns that s takes on a terminal */
 size_t report_cut(const char *s, int columns); /* bytes of s that fit */

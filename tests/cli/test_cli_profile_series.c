@@ -342,6 +342,14 @@ static void each_round_asks_another_prompt(void **state)
         assert_string_not_equal(one, digest[(first + i + 2) % (2 * ROUNDS)]);
     }
     free(text);
+    bool said = false;
+    for (size_t i = 0; i < o.r.n_notes; i++)
+        if (strstr(o.r.notes[i], " taken away: ")) {
+            said = strstr(o.r.notes[i], " of a token, ") != NULL;
+            if (strstr(o.r.notes[i], "e-0") || strstr(o.r.notes[i], "0.00")) /* 0.49 mJ, not 0.00049 J */
+                fail_msg("%s", o.r.notes[i]);
+        }
+    assert_true(said);
     run_profile_release(&o.r);
 }
 

@@ -175,6 +175,19 @@ static void widths_are_columns(void **state)
     assert_int_equal(text_fit("abc", 0), 0);
 }
 
+static void small_quantities_have_small_units(void **state)
+{
+    static const struct {
+        double x;
+        const char *unit, *want;
+    } cases[] = {{0.000495, "J", "495 \u00b5J"}, {1.9e-6, "J", "1.90 \u00b5J"}, {0.00101, "J", "1.01 mJ"},
+                 {0.74e-6, "s", "740 ns"},       {12.34, "J", "12.3 J"},        {NAN, "J", "-"}};
+    char text[32];
+    (void)state;
+    for (size_t i = 0; i < JL_COUNT(cases); i++)
+        assert_string_equal(report_si(text, sizeof text, cases[i].x, cases[i].unit), cases[i].want);
+}
+
 static void foreign_text_commands_nothing(void **state)
 {
     static const struct {
@@ -260,6 +273,7 @@ int main(void)
         cmocka_unit_test(an_estimate_near_zero_keeps_its_interval),
         cmocka_unit_test(estimates_without_channels_use_their_bounds),
         cmocka_unit_test(widths_are_columns),
+        cmocka_unit_test(small_quantities_have_small_units),
         cmocka_unit_test(foreign_text_commands_nothing),
         cmocka_unit_test(models_by_their_file),
         cmocka_unit_test(items_wrap_with_their_indent),
