@@ -263,9 +263,11 @@ void report_profile_list_add(struct report_profile_list *l, const struct run_pro
         return;
     double n = d && d->tokens > 0 ? (double)d->tokens : NAN;
     bool resolved = run_profile_resolved(p, "decode");
-    struct number token = !d         ? (struct number){"-"}
-                          : resolved ? profiled_joules(d->joules / n, d->joules_pm / n, NAN, style)
-                                     : (struct number){"not resolved"};
+    struct number token = {"-"};
+    if (d && !resolved)
+        token = (struct number){"not resolved"};
+    else if (d)
+        token = profiled_joules(d->joules / n, d->joules_pm / n, NAN, style);
     const char *name = run_pairs_get(&p->model, "name");
     char *what = text_clean(p->title ? p->title
                             : name   ? report_model_name(name)

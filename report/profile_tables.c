@@ -37,11 +37,10 @@ static void phase_row(struct grid *g, const struct profiled_view *v, const struc
     struct number time = number_s(x->seconds, v->style), tokens = number_count(x->tokens);
     struct number energy = profiled_joules(x->joules, x->joules_pm, x->limit_j, v->style);
     struct number per = profiled_joules(whole_j / n, whole_pm / n, NAN, v->style);
-    struct number part = !resolved        ? (struct number){"-"}
-                         : isnan(whole_j) ? limit_share(x->limit_j, all_j)
-                                          : share(whole_j, all_j);
-    struct number watts = resolved ? number_watts(x->joules / x->seconds) : (struct number){"-"},
-                  roof = share(x->least_s, x->seconds);
+    struct number part = isnan(whole_j) ? limit_share(x->limit_j, all_j) : share(whole_j, all_j);
+    struct number watts = number_watts(x->joules / x->seconds), roof = share(x->least_s, x->seconds);
+    if (!resolved)
+        part = watts = (struct number){"-"};
     char *name = text_clean(x->name, v->style);
     const char *const cells[] = {name ? name : "",
                                  time.text,
