@@ -515,19 +515,27 @@ static char *on_terminal(int columns, const char *variable, const char *value, c
     return jl_buf_take(&seen);
 }
 
-/* Columns of the longest line, without what sets colours; bytes above ASCII are counted too, so only for plain text. */
+/* A command of advice is to be copied, so it is whole, however wide that is. */
+static bool is_command(const char *line)
+{
+    size_t n = strcspn(line, "\n");
+    return memmem(line, n, "try it: joulet ", 15) || memmem(line, n, "compare: joulet ", 16);
+}
+
+/* Columns of the longest line that is no command, without what sets colours. */
 static size_t longest_line(const char *text)
 {
     size_t most = 0;
     while (*text) {
         size_t n = 0;
+        bool command = is_command(text);
         for (; *text && *text != '\n'; text++) {
             if (*text == '\033')
                 text += strcspn(text, "m");
             else
                 n += *text != '\r' && ((unsigned char)*text & 0xc0) != 0x80;
         }
-        most = n > most ? n : most;
+        most = n > most && !command ? n : most;
         text += *text == '\n';
     }
     return most;
