@@ -22,14 +22,38 @@ void profile_read(const char *name, struct run_profile *p)
     free(text);
 }
 
+/* The next line of a curve; false: there is none. */
+static bool curve_line(char **at, double *t_ns, double *watts)
+{
+    while (**at) {
+        char *line = *at, *end = line + strcspn(line, "\n");
+        *at = *end ? end + 1 : end;
+        *end = '\0';
+        if (sscanf(line, "%lf %lf", t_ns, watts) == 2)
+            return true;
+    }
+    return false;
+}
+
+double profile_drew_s(const char *curve, double power_w)
+{
+    double sum = 0, t_ns, watts, from_ns = NAN;
+    char *text = scratch_read(curve), *at = text;
+    assert_non_null(text);
+    while (curve_line(&at, &t_ns, &watts)) {
+        sum += isnan(from_ns) ? 0 : (t_ns - from_ns) * 1e-9;
+        from_ns = watts == power_w ? t_ns : NAN;
+    }
+    free(text);
+    return sum;
+}
+
 double profile_lateness(const char *curve, double slower)
 {
     double late_s = 0, steps_s = 0, t_ns, watts, last_ns = NAN, last_w = NAN;
-    char *text = scratch_read(curve), *rest = NULL;
+    char *text = scratch_read(curve), *at = text;
     assert_non_null(text);
-    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
-        if (sscanf(line, "%lf %lf", &t_ns, &watts) != 2)
-            continue;
+    while (curve_line(&at, &t_ns, &watts)) {
         double s = (t_ns - last_ns) * 1e-9;
         if (last_w > SIM_IDLE_WATTS)
             steps_s += s;

@@ -16,13 +16,23 @@
 #include <unistd.h>
 
 /* How exact the figures are is the matter of bench/profile: here the machine is busy with other tests. */
-#define LATE  0.01 /* of the time of steps: from there on the engine's lateness may be what is seen */
-#define TRIES 3    /* a machine that is busy with others may keep the sensor from being read: once more then */
+#define TOKEN_S 0.02285         /* of the simulated engine, without the rest behind it */
+#define LATE    0.01            /* of the time of steps: from there on the engine's lateness may be what is seen */
+#define GAIN    (0.1 / sqrt(3)) /* +- of a sensor whose gain errs by 5 % at most */
+#define TRIES   3               /* a machine that is busy with others may keep the sensor from being read: once more then */
 
 struct way {
     const char *sensor, *slower, *more; /* what the sensor is besides its curve; one more variable of the engine, NULL none */
     const char *tokens, *requests, *option, *value;
 };
+
+/* Idle, before anything was started: a load has a level to be above. */
+static void begin_curve(void)
+{
+    char line[80];
+    snprintf(line, sizeof line, "%lld %g\n", (long long)jl_mono_ns(), SIM_IDLE_WATTS);
+    scratch_write("curve", line);
+}
 
 static void profile(const struct way *w, struct program *p)
 {
@@ -32,7 +42,7 @@ static void profile(const struct way *w, struct program *p)
     snprintf(folder, sizeof folder, "XDG_RUNTIME_DIR=%s", scratch("runtime"));
     snprintf(sim, sizeof sim, "follow:%s%s", scratch("curve"), w->sensor);
     mkdir(scratch("runtime"), 0700);
-    remove(scratch("curve"));
+    begin_curve();
     remove(scratch("p.json"));
     const char *env[] = {curve, slower, folder, "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0", w->more, NULL};
     const char *args[] = {"profile",
@@ -78,44 +88,161 @@ static void profile_until(const struct way *w, const char *path, struct run_prof
     fail_msg("the path is %s (%s), not %s", out->how.path, out->how.reason, path);
 }
 
-static bool is(const struct run_profile *p, const char *component, enum wire_kind kind, double slower, double within)
+static bool is(const struct run_profile *p, const char *phase, const char *component, double truth, double within)
 {
-    struct run_profile_row sum = run_profile_sum(p, "decode", component, RUN_PROFILE_ALL_LAYERS);
-    const struct run_profile_phase *decode = run_profile_phase(p, "decode");
-    assert_non_null(decode);
-    double truth = sim_component_j(kind) * slower * (double)decode->tokens;
+    struct run_profile_row sum = run_profile_sum(p, phase, component, RUN_PROFILE_ALL_LAYERS);
     bool near = fabs(sum.joules - truth) <= fmax(within * truth, sum.joules_pm) && sum.joules_pm <= 3 * within * truth;
     if (!near)
-        print_message("  %s: %.4g J +- %.2g, and in truth %.4g J\n", component, sum.joules, sum.joules_pm, truth);
+        print_message("  %s, %s: %.4g J +- %.2g, and in truth %.4g J\n", phase, component, sum.joules, sum.joules_pm, truth);
     return near;
 }
 
-/* wider: times 5 %, of norms 8. */
-static bool components_are(const struct run_profile *p, double slower, double wider)
+/* Of a phase in which each component takes `times` as long as in one token. wider: times 5 %, of norms 8. */
+static bool rows_are(const struct run_profile *p, const char *phase, double times, double wider)
 {
-    return is(p, "attention", WIRE_ATTENTION, slower, wider * 0.05) && is(p, "ffn", WIRE_FFN, slower, wider * 0.05) &&
-           is(p, "head", WIRE_HEAD, slower, wider * 0.05) && is(p, "ffn_norm", WIRE_FFN_NORM, slower, wider * 0.08);
+    static const struct {
+        const char *component;
+        enum wire_kind kind;
+        double within;
+    } rows[] = {{"attention", WIRE_ATTENTION, 0.05},
+                {"ffn", WIRE_FFN, 0.05},
+                {"head", WIRE_HEAD, 0.05},
+                {"ffn_norm", WIRE_FFN_NORM, 0.08}};
+    bool all = true;
+    for (size_t i = 0; i < JL_COUNT(rows); i++)
+        all &= is(p, phase, rows[i].component, times * sim_component_j(rows[i].kind), wider * rows[i].within);
+    return all;
+}
+
+/* What came after the engine had read it, until the first token was here, is in it, at the power of tokens at most. */
+static bool prefill_is(const struct run_profile *p, const struct way *w, double wider)
+{
+    const struct sim_probe_options o = {.slower = atof(w->slower)};
+    const struct run_profile_phase *x = run_profile_phase(p, "prefill");
+    double prompts = atof(w->requests), truth = prompts * sim_prompt_j(&o, 0), truth_s = prompts * SIM_WIDE * o.slower * TOKEN_S;
+    double behind = fmax(0, x->seconds - truth_s) * sim_component_token_j() / TOKEN_S;
+    double within = fmax(wider * 0.03 * truth, x->joules_pm);
+    bool near = x->joules >= truth - within && x->joules <= truth + within + behind;
+    if (!near)
+        print_message("  prefill: %.4g J in %.4g s, and in truth %.4g J\n", x->joules, x->seconds, truth);
+    return near && (strcmp(p->how.path, "plain") || rows_are(p, "prefill", prompts * SIM_WIDE * o.slower, wider));
+}
+
+/* Of the gain and of the idle level: there is no +- below that. */
+static double least_pm(const struct run_profile *p, double joules, double seconds)
+{
+    return hypot(GAIN * joules, p->how.idle_w_pm * seconds);
+}
+
+static bool is_small(const struct run_profile_row *r)
+{
+    return !strcmp(r->component, "rest") || !strcmp(r->component, "embedding");
+}
+
+/* What the probe costs is in each +- besides; where the engine was on time, little else. */
+static bool is_narrow(const struct run_profile *p)
+{
+    for (size_t i = 0; i < p->n_rows; i++) {
+        const struct run_profile_row *r = &p->rows[i];
+        double expected = hypot(least_pm(p, r->joules, r->seconds), p->how.instrumented_pm * r->joules);
+        if (is_small(r) || !(r->joules_pm > 3 * expected))
+            continue;
+        print_message("  %s, %s: +- %.2g J, not %.2g\n", r->phase, r->component, r->joules_pm, expected);
+        return false;
+    }
+    return true;
+}
+
+static bool components_are(const struct run_profile *p, const struct way *w, double wider)
+{
+    double tokens = (double)run_profile_phase(p, "decode")->tokens;
+    return rows_are(p, "decode", tokens * atof(w->slower), wider) && prefill_is(p, w, wider);
 }
 
 static bool is_sound(const struct run_profile *p)
 {
+    double rows_s = 0;
+    for (size_t i = 0; i < p->n_rows; i++)
+        rows_s += strcmp(p->rows[i].phase, "decode") ? 0 : p->rows[i].seconds;
     return p->how.closure > 0.95 && p->how.closure < 1.05 && p->how.stretches > 0.99 && p->how.condition < 30 &&
-           fabs(p->how.instrumented - 1) <= fmax(0.1, p->how.instrumented_pm);
+           fabs(p->how.instrumented - 1) <= fmax(0.1, p->how.instrumented_pm) &&
+           fabs(rows_s / run_profile_phase(p, "decode")->seconds - 1) < 0.2; /* its own length is that of the plain requests */
+}
+
+/* ---- what does not depend on the machine ---------------------------------------------------------------------------------- */
+
+/* Of plain requests. In order there are one to warm up, one in pairs where each graph is watched, and then in each round a plain
+ * one, a watched one and, for lock-in, one in which components are executed again. */
+static double plain_s(const struct run_profile *p, const char *stage, size_t rounds)
+{
+    size_t n = 0, first = p->how.every > 1 ? 1 : 2, round = strcmp(p->how.path, "lock-in") ? 2 : 3;
+    double sum = 0;
+    for (size_t i = 0; i < p->n_spans; i++) {
+        if (strcmp(p->spans[i].stage, stage) != 0)
+            continue;
+        if (n >= first && n < first + rounds * round && (n - first) % round == 0)
+            sum += p->spans[i].to_s - p->spans[i].from_s;
+        n++;
+    }
+    return sum;
+}
+
+/* Phases do not overlap, and nothing is lost between them; host work without a power stays in its phase. */
+static void must_last(const struct run_profile *p, const struct way *w)
+{
+    static const char *const phases[][3] = {{"prefill", "tokenise"}, {"decode", "sample", "detokenise"}};
+    double rounds = atof(w->requests);
+    for (size_t i = 0; i < JL_COUNT(phases); i++) {
+        double sum = 0, plain = plain_s(p, phases[i][0], (size_t)rounds);
+        for (size_t k = 0; k < JL_COUNT(phases[i]) && phases[i][k]; k++) {
+            const struct run_profile_phase *x = run_profile_phase(p, phases[i][k]);
+            sum += x && (k == 0 || x->power_of[0]) ? x->seconds : 0;
+        }
+        if (!(fabs(sum / plain - 1) < 1e-6))
+            fail_msg("%s and its host work take %.9g s, the plain requests %.9g", phases[i][0], sum, plain);
+    }
+    /* Half of the rest, behind each step: an answer's first token is its prompt's. */
+    double steps = (double)run_profile_phase(p, "decode")->tokens + rounds;
+    double sample_s = steps * SIM_REST_MS / 2 * 1e-3 * atof(w->slower);
+    assert_true(fabs(run_profile_phase(p, "sample")->seconds / sample_s - 1) < 1e-6);
+}
+
+static void must_add_up(const struct run_profile *p, const struct way *w)
+{
+    size_t layers = 0;
+    for (size_t i = 0; i < p->n_rows; i++) {
+        const struct run_profile_row *r = &p->rows[i];
+        layers += !strcmp(r->phase, "decode") && !strcmp(r->component, "attention") && r->layer >= 0;
+        if (isfinite(r->joules_pm) && !(r->joules_pm >= 0.95 * least_pm(p, r->joules, r->seconds)))
+            fail_msg("%s, %s: +- %g J, less than gain and idle level", r->phase, r->component, r->joules_pm);
+    }
+    assert_int_equal(layers, SIM_LAYERS);
+    assert_non_null(run_profile_phase(p, "load"));
+    must_last(p, w);
+    assert_true(p->n_trace > 10 && p->n_spans >= 5 && p->n_points > 0);
+    assert_non_null(p->sensor);
+    assert_non_null(run_pairs_get(&p->model, "layers"));
+    assert_string_equal(p->how.layers_power, "assumed");
+    assert_true(fabs(p->how.idle_w / SIM_IDLE_WATTS - 1) < 0.1 && p->how.idle_w_pm > 0);
+    assert_true(p->how.instrumented != 1 && p->how.instrumented_pm > 0); /* measured: no two answers took the same */
+    assert_int_equal(p->how.lost, 0);
+    assert_false(p->how.estimated);
 }
 
 /* Once more where it is not true, and where the engine was late without counting that: a machine on which it always is says
  * little, but powers that are wrong it does not excuse. */
-static void profile_true(const struct way *w, const char *path, double slower, struct run_profile *out)
+static void profile_true(const struct way *w, const char *path, struct run_profile *out)
 {
     for (int failed = 0, late = 0;;) {
         profile_until(w, path, out);
-        if (components_are(out, slower, 1) && is_sound(out))
+        must_add_up(out, w);
+        if (components_are(out, w, 1) && is_sound(out) && is_narrow(out))
             return;
-        double share = profile_lateness("curve", slower);
+        double share = profile_lateness("curve", atof(w->slower));
         bool was_late = share > LATE;
         print_message("  closure %.3f, with the probe %.3f; the engine was late by %.2g of its time\n", out->how.closure,
                       out->how.instrumented, share);
-        bool near = components_are(out, slower, 2);
+        bool near = components_are(out, w, 2);
         run_profile_release(out);
         late += was_late;
         failed += !was_late;
@@ -127,33 +254,6 @@ static void profile_true(const struct way *w, const char *path, double slower, s
     }
 }
 
-static void must_be_sound(const struct run_profile *p)
-{
-    assert_true(is_sound(p));
-    assert_int_equal(p->how.lost, 0);
-    assert_false(p->how.estimated);
-}
-
-static void must_add_up(const struct run_profile *p)
-{
-    size_t layers = 0;
-    double all_s = 0;
-    for (size_t i = 0; i < p->n_rows; i++) {
-        layers += !strcmp(p->rows[i].phase, "decode") && !strcmp(p->rows[i].component, "attention") && p->rows[i].layer >= 0;
-        all_s += strcmp(p->rows[i].phase, "decode") ? 0 : p->rows[i].seconds;
-    }
-    const struct run_profile_phase *decode = run_profile_phase(p, "decode"), *sample = run_profile_phase(p, "sample");
-    assert_int_equal(layers, SIM_LAYERS);
-    assert_non_null(sample);
-    assert_non_null(run_profile_phase(p, "load"));
-    assert_non_null(run_profile_phase(p, "prefill"));
-    assert_true(fabs(all_s / decode->seconds - 1) < 0.2); /* its own length is that of the plain requests */
-    assert_true(p->n_trace > 10 && p->n_spans >= 5 && p->n_points > 0);
-    assert_non_null(p->sensor);
-    assert_non_null(run_pairs_get(&p->model, "layers"));
-    assert_string_equal(p->how.layers_power, "assumed");
-}
-
 /* ---- the three paths ----------------------------------------------------------------------------------------------------- */
 
 /* As RAPL: many readings in a token. Shares of time would be a failure here. */
@@ -162,9 +262,7 @@ static void a_fast_counter_tells_plain_tokens_apart(void **state)
     static const struct way w = {.sensor = ";device=amdgpu-energy", .slower = "3", .tokens = "14", .requests = "2"};
     struct run_profile p;
     (void)state;
-    profile_true(&w, "plain", 3, &p);
-    must_be_sound(&p);
-    must_add_up(&p);
+    profile_true(&w, "plain", &p);
     assert_string_equal(p.how.reason, "");
     run_profile_release(&p);
 }
@@ -221,15 +319,23 @@ static void a_slow_counter_needs_repeats(void **state)
                                  .value = "ffn,head"};
     struct run_profile p;
     (void)state;
-    profile_true(&w, "lock-in", 1, &p);
-    must_be_sound(&p);
-    must_add_up(&p);
+    profile_true(&w, "lock-in", &p);
     must_check_out(&p);
     must_have_sampled(&p);
     run_profile_release(&p);
 }
 
 /* ---- host work ----------------------------------------------------------------------------------------------------------- */
+
+/* What else lies in a loop draws half of its power at most. */
+static double host_most_pm(const struct run_profile *p, const char *name, const struct run_profile_phase *x)
+{
+    for (size_t i = 0; i < p->n_host; i++)
+        if (!strcmp(p->host[i].work, name))
+            return 2 * (least_pm(p, x->joules, x->seconds) + (1 - p->host[i].inside) * x->joules);
+    fail_msg("%s was not run by itself", name);
+    return NAN;
+}
 
 /* Its seconds are those of its tokens, and its joules those at the power that it draws. */
 static bool host_is(const struct run_profile *p, const char *name, double tokens, double watts)
@@ -239,7 +345,7 @@ static bool host_is(const struct run_profile *p, const char *name, double tokens
     assert_true(fabs(x->seconds / (tokens * SIM_TEXT_US * 1e-6) - 1) < 1e-6);
     assert_string_equal(x->power_of, "loop");
     assert_true(x->joules_pm > 0 && isnan(x->limit_j));
-    bool near = fabs(x->joules - x->seconds * watts) <= x->joules_pm;
+    bool near = fabs(x->joules - x->seconds * watts) <= x->joules_pm && x->joules_pm <= host_most_pm(p, name, x);
     if (!near)
         print_message("  %s: %.4g J +- %.2g, and in truth %.4g J\n", name, x->joules, x->joules_pm, x->seconds * watts);
     return near;
@@ -253,7 +359,8 @@ static void must_have_loops(const struct run_profile *p)
         assert_string_equal(p->host[i].work, names[i]);
         assert_string_equal(p->host[i].channels, "total"); /* the sensor is one of a card */
         assert_true(p->host[i].seconds >= 2 && p->host[i].tokens > 0);
-        assert_true(p->host[i].inside > 0 && p->host[i].inside <= 1);
+        assert_true(fabs(p->host[i].inside - fmin(1, p->host[i].tokens * SIM_TEXT_US * 1e-6 / p->host[i].seconds)) < 1e-6);
+        assert_true(p->host[i].watts_pm >= 0.95 * least_pm(p, p->host[i].watts, 1));
     }
     assert_false(has_note(p, "by itself"));
 }
@@ -309,6 +416,7 @@ static void host_work_has_a_power_of_its_own(void **state)
         run_profile_release(&p);
         assert_true(i < TRIES);
     }
+    must_add_up(&p, &w);
     must_have_loops(&p);
     must_stay_whole(&p);
     rest_must_be_without_them(&p);
@@ -333,6 +441,7 @@ static void without_a_rest_there_are_loops_or_nothing(void **state)
     const struct run_profile_phase *sample = run_profile_phase(&p, "sample"), *decode = run_profile_phase(&p, "decode");
     must_have_loops(&p);
     must_stay_whole(&p);
+    must_last(&p, &w);
     rows_must_be_the_phase(&p, "decode");
     assert_string_equal(sample->power_of, "");
     assert_true(sample->seconds > 0 && isnan(sample->joules));
@@ -347,6 +456,7 @@ static void without_a_rest_there_are_loops_or_nothing(void **state)
     assert_true(sample->seconds > 0 && isnan(sample->joules) && isnan(sample->joules_pm) && isnan(sample->limit_j));
     assert_true(fabs(decode->joules / p.how.measured_j - 1) < 1e-12 && p.n_host == 0);
     rows_must_be_the_phase(&p, "decode");
+    must_last(&p, &w);
     assert_true(has_note(&p, "host work was not run by itself"));
     assert_true(has_note(&p, "refused /tokenize (HTTP 503)"));
     run_profile_release(&p);
@@ -428,19 +538,31 @@ static void sampled_graphs_give_shares_of_time(void **state)
 
 /* ---- without a look inside ----------------------------------------------------------------------------------------------- */
 
+/* By the engine's own curve, however long it took: it was idle before and behind. */
+static void must_have_loaded(const struct run_profile *p)
+{
+    double truth = SIM_LOAD_WATTS * profile_drew_s("curve", SIM_IDLE_WATTS + SIM_LOAD_WATTS);
+    const struct run_profile_phase *load = run_profile_phase(p, "load");
+    assert_non_null(load);
+    if (!(truth > 0 && fabs(load->joules - truth) <= 0.05 * truth))
+        fail_msg("the load took %g J +- %g, and in truth %g", load->joules, load->joules_pm, truth);
+}
+
 static void an_engine_that_tells_nothing_is_said_to(void **state)
 {
-    static const struct way w = {.sensor = "", .slower = "1", .tokens = "8", .requests = "1", .more = "SIM_STATIC=1"};
+    static const struct way w = {.sensor = "", .slower = "1", .tokens = "8", .requests = "1", .more = "SIM_LOAD_MS=500"};
     struct program p;
     struct run_profile r;
     (void)state;
+    setenv("SIM_STATIC", "1", 1);
     profile(&w, &p);
+    unsetenv("SIM_STATIC");
     assert_int_equal(p.code, 0);
     must_say(kept(&p.err), "where the probe cannot reach it");
     profile_read("p.json", &r);
     assert_string_equal(r.how.path, "stages");
     assert_int_equal(r.n_rows, 0);
-    assert_non_null(run_profile_phase(&r, "load"));
+    must_have_loaded(&r);
     assert_true(run_profile_phase(&r, "decode")->joules > 0);
     run_profile_release(&r);
     program_release(&p);
@@ -577,6 +699,15 @@ static void ended_before_a_round_is_no_profile(void **state)
     quick_close(&k);
 }
 
+/* A figure, or what it is at most. */
+static void must_have_a_limit(const struct run_profile_point *x)
+{
+    if (x->joules > x->joules_pm)
+        assert_true(isnan(x->limit_j));
+    else
+        assert_true(isfinite(x->limit_j) && x->limit_j >= 0 && x->limit_j > x->joules);
+}
+
 /* The simulated engine draws the same whatever model it is given: a difference would be one of the measurement. */
 static void what_a_model_has_less_is_a_limit_when_it_is_not_seen(void **state)
 {
@@ -598,6 +729,8 @@ static void what_a_model_has_less_is_a_limit_when_it_is_not_seen(void **state)
         if (strcmp(r.points[i].series, "model"))
             continue;
         assert_true(isfinite(r.points[i].joules) && isfinite(r.points[i].joules_pm));
+        if (r.points[i].x >= 2)
+            must_have_a_limit(&r.points[i]);
         points++;
     }
     assert_int_equal(points, 4); /* both, what is less, and one column of it */
