@@ -28,8 +28,8 @@ static void release(struct serving *s)
 {
     struct serve_reload *r = &s->reload;
     serve_again_close(s->again);
-    server_close(r->server);
-    serve_log_close(r->log);
+    if (server_close(r->server))
+        serve_log_close(r->log);
     serve_meter_close(r->meter);
     serve_api_close(s->api);
     session_factors_close(&s->factors);

@@ -222,6 +222,21 @@ static void wait_for_figures(struct metering *m)
     }
 }
 
+void metering_left(struct metering *m)
+{
+    atomic_store(&m->left, true);
+}
+
+/* An observer that was left behind finds none. */
+static struct ledger *take_ledger(struct metering *m)
+{
+    pthread_mutex_lock(&m->lock);
+    struct ledger *l = m->ledger;
+    m->ledger = NULL;
+    pthread_mutex_unlock(&m->lock);
+    return l;
+}
+
 void metering_close(struct metering *m)
 {
     if (!m)
@@ -231,8 +246,8 @@ void metering_close(struct metering *m)
     jl_thread_join(m->thread);
     jl_thread_join(m->devices_thread);
     jl_thread_join(m->source_thread);
-    if (!ledger_close(m->ledger))
-        return; /* its thread still looks at all of this; the process ends soon */
+    if (!ledger_close(take_ledger(m)) || atomic_load(&m->left))
+        return; /* a thread still looks at all of this; the process ends soon */
     if (m->attribution)
         metering_learnt_keep(m);
     metering_source_close(m);

@@ -40,6 +40,8 @@ struct metering;
 /* Copies *o. */
 enum joulet_status metering_open(struct metering **out, const struct metering_options *o, struct joulet_error *err);
 void metering_close(struct metering *m); /* after the server; NULL is fine */
+/* Its observer hangs and may still be told: closing stores all and keeps what that one looks at. Any thread. */
+void metering_left(struct metering *m);
 const struct observer *metering_observer(const struct metering *m);
 /* The observation that calls the observer, and so knows how far it has come; NULL: it is going away. */
 void metering_follow(struct metering *m, struct observation *o);

@@ -158,6 +158,7 @@ struct metering {
     struct jl_thread *thread, *devices_thread; /* the second NULL: nobody is looked for */
     struct jl_thread *source_thread;
     atomic_bool stop, closes;    /* closes: nothing more will come, and nothing waits for it */
+    atomic_bool left;            /* the observer's thread goes on until the process ends */
     pthread_mutex_t follow_lock; /* of `observation` */
     struct observation *observation;
     pthread_mutex_t lock; /* of all below, and of the attribution */

@@ -347,10 +347,10 @@ enum joulet_status observation_open(struct observation **out, const struct obser
     return status;
 }
 
-void observation_close(struct observation *o, double patience_s)
+bool observation_close(struct observation *o, double patience_s)
 {
     if (!o)
-        return;
+        return true;
     int64_t until_ns = jl_mono_ns() + jl_ns(patience_s);
     pthread_mutex_lock(&o->lock);
     o->stop = true;
@@ -359,9 +359,10 @@ void observation_close(struct observation *o, double patience_s)
     while (!atomic_load(&o->ended) && jl_mono_ns() < until_ns)
         jl_sleep_until(jl_mono_ns() + LOOK_EVERY_NS);
     if (!atomic_load(&o->ended))
-        return; /* it hangs: whoever stops us ends it with the process */
+        return false; /* it hangs: whoever stops us ends it with the process */
     jl_thread_join(o->thread);
     observation_free(o);
+    return true;
 }
 
 uint64_t observation_lost(const struct observation *o)

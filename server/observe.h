@@ -56,8 +56,9 @@ void observe_tee_init(struct observe_tee *t, const struct observer *first, const
 struct observation; /* all of it: ring and thread */
 enum joulet_status observation_open(struct observation **out, const struct observer *o, size_t ring_bytes,
                                     struct joulet_error *err);
-/* Waits at most patience_s for the observer to read what is in the ring; one that hangs is left behind, with its memory. */
-void observation_close(struct observation *o, double patience_s);
+/* Waits at most patience_s for the observer to read what is in the ring. False: it hangs, and is left behind with its memory; it
+ * may still be told until the process ends. */
+bool observation_close(struct observation *o, double patience_s);
 uint64_t observation_lost(const struct observation *o); /* exchanges that were not wholly seen */
 /* A moment before which the observer was told everything: now when nothing is under way. Any thread. */
 int64_t observation_seen_ns(struct observation *o);

@@ -291,10 +291,10 @@ bool server_drain(struct server *s, double patience_s)
     return server_active(s) == 0;
 }
 
-void server_close(struct server *s)
+bool server_close(struct server *s)
 {
     if (!s)
-        return;
+        return true;
     atomic_store(&s->draining, true); /* streams of ours end */
     metrics_port_close(s->metrics);   /* it asks all of the below */
     net_server_close(s->net);
@@ -303,8 +303,11 @@ void server_close(struct server *s)
     model_lists_close(s->models);
     if (s->o.metering)
         metering_follow(s->o.metering, NULL);
-    observation_close(s->observation, OBSERVER_PATIENCE_S);
+    bool over = observation_close(s->observation, OBSERVER_PATIENCE_S);
+    if (!over && s->o.metering)
+        metering_left(s->o.metering);
     rules_drop(s->rules);
     pthread_mutex_destroy(&s->rules_lock);
     free(s);
+    return over;
 }

@@ -89,6 +89,7 @@ bool server_upstream_is_down(struct server *s, size_t i);
 void server_upstream_is_back(struct server *s, size_t i);
 /* Takes nothing new; true when all that was under way has ended within that time. */
 bool server_drain(struct server *s, double patience_s);
-void server_close(struct server *s);
+/* False: its observer hangs, and what it is told with stays in use until the process ends. Metering knows by itself. */
+bool server_close(struct server *s);
 
 #endif

@@ -149,10 +149,15 @@ static void what_is_not_resolved_has_no_components(void **state)
     }
     assert_int_equal(bars, 14);
     json_array_foreach(json_object_get(o, "heatmap"), i, map)
+    {
         assert_int_equal(json_is_null(json_array_get(json_array_get(json_object_get(map, "j_per_token"), 3), 0)),
                          !strcmp(json_string_value(json_object_get(map, "phase")), "decode"));
-    json_array_foreach(json_object_get(o, "series"), i, bar) assert_int_equal(
-        isnan(number(bar, "j_per_token")), !strcmp(json_string_value(json_object_get(bar, "series")), "position"));
+    }
+    json_array_foreach(json_object_get(o, "series"), i, bar)
+    {
+        assert_int_equal(isnan(number(bar, "j_per_token")),
+                         !strcmp(json_string_value(json_object_get(bar, "series")), "position"));
+    }
     json_decref(o);
     jl_buf_clear(&out);
     report_profile_compare(&out, &p, &q, &style);

@@ -391,11 +391,50 @@ static void traffic_goes_on(void **state)
     jl_buf_release(&bytes);
 }
 
+/* The reader hangs when all is closed, and goes on when all is gone. In a process of its own, as the program ends there. */
+static int close_beside_a_reader(void)
+{
+    static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" PIECE LAST;
+    const struct play plays[] = {{.bytes = head, .n = sizeof head - 1, .then = THEN_CLOSE}};
+    struct metered_server s;
+    struct front f;
+    struct answer a;
+    open_metering_on(&s, "100", &(struct metering_options){.n_channels = 1, .devices = 1, .recognise_patience_s = 60});
+    struct server_options o = {.metering = s.metering, .inject = SPLICE_NONE};
+    front_start(&f, plays, 1, &o);
+    char *request = post("/v1/chat/completions", "{\"model\":\"m\",\"stream\":true,\"messages\":[]}");
+    pid_t pid = (pid_t)metering_recogniser(s.metering);
+    bool stopped = pid > 0 && kill(pid, SIGSTOP) == 0;
+    ask(f.server, request, &a);
+    front_stop(&f);
+    close_metering(&s);
+    kill(pid, SIGCONT);
+    jl_sleep_until(jl_mono_ns() + JL_NS_PER_S);
+    return !stopped || !a.whole;
+}
+
+static void a_reader_that_hangs_outlives_the_server(void **state)
+{
+    int status = -1;
+    (void)state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(close_beside_a_reader());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_same_as_inside),  cmocka_unit_test(it_dies),
-                                       cmocka_unit_test(all_stood_still),     cmocka_unit_test(signals_for_the_proxy),
-                                       cmocka_unit_test(nothing_is_believed), cmocka_unit_test(traffic_goes_on)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_same_as_inside),
+                                       cmocka_unit_test(it_dies),
+                                       cmocka_unit_test(all_stood_still),
+                                       cmocka_unit_test(signals_for_the_proxy),
+                                       cmocka_unit_test(nothing_is_believed),
+                                       cmocka_unit_test(traffic_goes_on),
+                                       cmocka_unit_test(a_reader_that_hangs_outlives_the_server)};
     int code;
     if (apart_main(argc, argv, &code))
         return code;
