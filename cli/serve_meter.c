@@ -253,9 +253,8 @@ void serve_meter_json(struct jl_buf *out, const struct serve_meter *m)
 
 void serve_meter_close(struct serve_meter *m)
 {
-    if (!m)
+    if (!m || !metering_close(m->metering))
         return;
-    metering_close(m->metering);
     meters_close(m->meters);
     joulet_close(m->meter);
     free(m->channels);

@@ -237,17 +237,17 @@ static struct ledger *take_ledger(struct metering *m)
     return l;
 }
 
-void metering_close(struct metering *m)
+bool metering_close(struct metering *m)
 {
     if (!m)
-        return;
+        return true;
     wait_for_figures(m);
     atomic_store(&m->stop, true);
     jl_thread_join(m->thread);
     jl_thread_join(m->devices_thread);
     jl_thread_join(m->source_thread);
     if (!ledger_close(take_ledger(m)) || atomic_load(&m->left))
-        return; /* a thread still looks at all of this; the process ends soon */
+        return false; /* a thread still looks at all of this; the process ends soon */
     if (m->attribution)
         metering_learnt_keep(m);
     metering_source_close(m);
@@ -267,6 +267,7 @@ void metering_close(struct metering *m)
     free(m->heads);
     free(m->asks);
     free(m);
+    return true;
 }
 
 const struct observer *metering_observer(const struct metering *m)

@@ -33,8 +33,8 @@ void open_metering(struct metered_server *s, const char *sim)
 void close_metering(struct metered_server *s)
 {
     server_close(s->server);
-    metering_close(s->metering);
-    joulet_close(s->meter);
+    if (metering_close(s->metering))
+        joulet_close(s->meter);
 }
 
 json_t *get(const struct server *s, const char *target, int status)
