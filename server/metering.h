@@ -39,8 +39,8 @@ struct metering_options {
 struct metering;
 /* Copies *o. */
 enum joulet_status metering_open(struct metering **out, const struct metering_options *o, struct joulet_error *err);
-/* After the server; NULL is fine. False: a thread that hangs still looks at it and at what it was opened with, the meter too: both
- * stay until the process ends. */
+/* After the server; NULL is fine. False: a thread that hangs still looks at it and at what it was opened with, the meter too:
+ * both stay until the process ends. */
 bool metering_close(struct metering *m);
 /* Its observer hangs and may still be told: closing stores all and keeps what that one looks at. Any thread. */
 void metering_left(struct metering *m);

@@ -358,8 +358,10 @@ bool observation_close(struct observation *o, double patience_s)
     pthread_mutex_unlock(&o->lock);
     while (!atomic_load(&o->ended) && jl_mono_ns() < until_ns)
         jl_sleep_until(jl_mono_ns() + LOOK_EVERY_NS);
-    if (!atomic_load(&o->ended))
-        return false; /* it hangs: whoever stops us ends it with the process */
+    if (!atomic_load(&o->ended)) { /* it hangs: whoever stops us ends it with the process */
+        jl_thread_leave(o->thread);
+        return false;
+    }
     jl_thread_join(o->thread);
     observation_free(o);
     return true;

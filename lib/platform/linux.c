@@ -412,6 +412,11 @@ void jl_thread_join(struct jl_thread *t)
     free(t);
 }
 
+void jl_thread_leave(struct jl_thread *t)
+{
+    pthread_detach(t->id);
+}
+
 bool jl_thread_realtime(void)
 {
     struct sched_param p = {.sched_priority = 1};

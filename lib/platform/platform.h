@@ -39,8 +39,9 @@ char *jl_program_dir(void);
 struct jl_thread;
 enum joulet_status jl_thread_start(struct jl_thread **out, const char *name, void (*run)(void *), void *arg,
                                    struct joulet_error *err);
-void jl_thread_join(struct jl_thread *t); /* frees t; NULL is fine */
-bool jl_thread_realtime(void);            /* asks for real-time priority for the calling thread; false when refused */
+void jl_thread_join(struct jl_thread *t);  /* frees t; NULL is fine */
+void jl_thread_leave(struct jl_thread *t); /* one that hangs: it goes on until the process ends, and nobody waits for it */
+bool jl_thread_realtime(void);             /* asks for real-time priority for the calling thread; false when refused */
 /* An event others can wait on with a deadline: eventfd on Linux. */
 struct jl_event;
 struct jl_event *jl_event_open(void);
