@@ -96,12 +96,12 @@ static int single_stage(struct tune *t, struct tune_stage *g)
 /* What was tried before is not told again, but the defaults: those of another time are what the ratios are to. */
 static void keep_joint(struct tune *t, const struct tune_stage *g)
 {
-    for (size_t i = 0; i < g->n && t->n_tried < TUNE_CANDIDATES_MAX; i += i ? 1 : 2) {
-        struct tune_standing *x = &t->tried[t->n_tried++];
-        *x = g->at[i];
-        if (i == 0)
-            snprintf(x->c.name, sizeof x->c.name, "defaults again");
-    }
+    size_t begin = t->n_tried;
+    for (size_t i = 0; i < g->n && t->n_tried < TUNE_CANDIDATES_MAX; i++)
+        if (i != 1) /* the best one alone */
+            t->tried[t->n_tried++] = g->at[i];
+    if (t->n_tried > begin)
+        snprintf(t->tried[begin].c.name, sizeof t->tried[begin].c.name, "defaults again");
 }
 
 /* The best by itself, the best two, all that help. *found: one of them keeps the limit. */

@@ -229,28 +229,27 @@ static void must_add_up(const struct run_profile *p, const struct way *w)
     assert_false(p->how.estimated);
 }
 
-/* Once more where it is not true, and where the engine was late without counting that: a machine on which it always is says
- * little, but powers that are wrong it does not excuse. */
-static void profile_true(const struct way *w, const char *path, struct run_profile *out)
+/* Once more where it is not true, and where the engine was late without counting that. On a machine on which it always is,
+ * figures must lie within twice the limits; false then, for what a machine that keeps time alone can show. */
+static bool profile_true(const struct way *w, const char *path, struct run_profile *out)
 {
     for (int failed = 0, late = 0;;) {
         profile_until(w, path, out);
         must_add_up(out, w);
         if (components_are(out, w, 1) && is_sound(out) && is_narrow(out))
-            return;
+            return true;
         double share = profile_lateness("curve", atof(w->slower));
         bool was_late = share > LATE;
         print_message("  closure %.3f, with the probe %.3f; the engine was late by %.2g of its time\n", out->how.closure,
                       out->how.instrumented, share);
-        bool near = components_are(out, w, 2);
-        run_profile_release(out);
         late += was_late;
         failed += !was_late;
         assert_true(failed < TRIES);
-        if (late < TRIES)
-            continue;
-        assert_true(near);
-        skip(); /* what follows wants figures of a machine that keeps time */
+        if (late >= TRIES) {
+            assert_true(components_are(out, w, 2));
+            return false;
+        }
+        run_profile_release(out);
     }
 }
 
@@ -319,8 +318,8 @@ static void a_slow_counter_needs_repeats(void **state)
                                  .value = "ffn,head"};
     struct run_profile p;
     (void)state;
-    profile_true(&w, "lock-in", &p);
-    must_check_out(&p);
+    if (profile_true(&w, "lock-in", &p))
+        must_check_out(&p);
     must_have_sampled(&p);
     run_profile_release(&p);
 }

@@ -190,18 +190,23 @@ static void assert_known(const struct joulet_components *c, double tolerance, do
 
 /* ---- intervals -------------------------------------------------------------------------------------------------------- */
 
-/* Power that wanders by 2 % and drifts by 3 %, as on real machines: how many of 100 intervals hold, and their standard
- * uncertainty over the error, each the root of its mean square. */
+/* Power that wanders by 2 % and drifts by 3 %, as on real machines; each another one. */
+static void drawn_line(struct line *l, uint64_t i)
+{
+    line_init(l);
+    l->seed += i;
+    l->wanders = .02;
+    l->drift = .03;
+}
+
+/* How many of 100 intervals hold, and their standard uncertainty over the error, each the root of its mean square. */
 static void hold_of(double window_s, double length_s, uint64_t profiles, double *holds, double *wide)
 {
     double squares = 0, errors = 0, held = 0;
     for (uint64_t i = 0; i < profiles; i++) {
         struct line l;
         struct joulet_components c;
-        line_init(&l);
-        l.seed += i;
-        l.wanders = .02;
-        l.drift = .03;
+        drawn_line(&l, i);
         locked_in(&l, length_s, fmax(window_s, .1), 1);
         struct joulet_trace t = trace_of(&l, .1, window_s, .013);
         struct joulet_components_in in = input(&l, &t, true);
@@ -246,10 +251,7 @@ static void few_readings(void **state)
     for (uint64_t i = 0; i < PROFILES; i++) {
         struct line l;
         struct joulet_components c;
-        line_init(&l);
-        l.seed += i;
-        l.wanders = .02;
-        l.drift = .03;
+        drawn_line(&l, i);
         locked_in(&l, 20, i % 2 ? 1 : .5, 1);
         struct joulet_trace t = trace_of(&l, 1, 1, .013);
         struct joulet_components_in in = input(&l, &t, true);
