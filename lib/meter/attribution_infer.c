@@ -94,7 +94,8 @@ static void tell_held(struct joulet_attribution *a, struct attribution_engine *e
         if (h->prefiller != NONE)
             e->members[n++] = (struct sharing_member){.slot = h->prefiller, .tokens = h->prefill};
         attribution_tell(a, e, h->from, h->to, n, NULL);
-        infer_learn_times(x, h);
+        if (h->to > h->from)
+            infer_learn_times(x, h);
     }
     for (size_t i = 0; i < h->n; i++) {
         const struct attribution_entry *m = infer_entry(x, h->first + i);
@@ -121,7 +122,7 @@ static bool is_known(struct joulet_attribution *a, struct attribution_engine *e,
     const struct attribution_request *r = head_of(a, x);
     bool full = h->to < x->assigned || (h->to == x->assigned && !(infer_token_s(x) > 0 && infer_room(x, h) > FULL * h->given));
     bool plain = x->time_s[1] > 0 && h->decoders > 0 && infer_excess(x, h) <= 0;
-    return !r || full || plain || h->from < r->arrived || (e->slots && x->begun >= e->slots);
+    return !r || h->to == h->from || full || plain || h->from < r->arrived || (e->slots && x->begun >= e->slots);
 }
 
 static void release(struct joulet_attribution *a, struct attribution_engine *e, joulet_mark now)
@@ -236,46 +237,66 @@ static void begin_all(struct joulet_attribution *a, struct attribution_inference
         free(all);
 }
 
+/* Its parts are known: decoded tokens, and of prompts what their requests told. Returns how many first tokens it has. */
+static size_t sum_entries(struct attribution_inference *x, struct attribution_held *h)
+{
+    size_t firsts = 0;
+    for (size_t i = 0; i < h->n; i++) {
+        const struct attribution_entry *m = infer_entry(x, h->first + i);
+        firsts += m->first;
+        h->decoders += m->decoded;
+        h->contexts += m->decoded * m->context;
+        h->given += m->prefill;
+        if (m->prefill > 0 && h->to > h->from)
+            x->assigned = h->to;
+    }
+    return firsts;
+}
+
+/* Without memory for a step nobody is told of it, and those who left in it wait for nothing. */
+static void let_go(struct joulet_attribution *a, struct attribution_inference *x)
+{
+    for (size_t i = x->open_entry - x->dropped; i < x->n_entries; i++) {
+        struct attribution_request *r = &a->requests[x->entries[i].request];
+        r->entry = NONE;
+        if (x->entries[i].leaves)
+            attribution_release(a, r);
+    }
+}
+
+/* Of one that came at once, or late into the time of the one before, there is no time that could be shared; it waits behind the
+ * others all the same: who leaves in it may be in those that wait. */
+static void hold(struct joulet_attribution *a, struct attribution_inference *x, size_t k, joulet_mark from, joulet_mark to)
+{
+    struct attribution_held *h = &x->held[k];
+    *h = (struct attribution_held){
+        .from = from, .to = to, .first = x->open_entry, .n = x->dropped + x->n_entries - x->open_entry, .prefiller = NONE};
+    size_t firsts = sum_entries(x, h);
+    if (to > from) {
+        infer_learn_decode_time(x, jl_s(to - from));
+        x->excess_s += infer_excess(x, h);
+    }
+    if (firsts && to > from)
+        begin_all(a, x, k, firsts);
+}
+
 static void close_cluster(struct joulet_attribution *a, struct attribution_engine *e)
 {
     struct attribution_inference *x = &e->infer;
     add_silent(a, x, x->last);
-    size_t n = x->dropped + x->n_entries - x->open_entry, k = NONE;
     joulet_mark from = begin_of(a, x), to = x->last;
-    if (to > from && attribution_reserve((void **)&x->held, sizeof *x->held, &x->first, &x->n, &x->cap, 1, HELD_MAX)) {
-        k = x->n++;
-        x->held[k] = (struct attribution_held){.from = from, .to = to, .first = x->open_entry, .n = n, .prefiller = NONE};
-        infer_learn_decode_time(x, jl_s(to - from));
-    }
-    size_t firsts = 0;
-    for (size_t i = 0; i < n; i++) {
-        const struct attribution_entry *m = infer_entry(x, x->open_entry + i);
-        firsts += m->first;
-        if (k == NONE)
-            continue;
-        x->held[k].decoders += m->decoded;
-        x->held[k].contexts += m->decoded * m->context;
-        x->held[k].given += m->prefill;
-        if (m->prefill > 0)
-            x->assigned = to;
-    }
-    if (k != NONE)
-        x->excess_s += infer_excess(x, &x->held[k]);
-    if (firsts && k != NONE)
-        begin_all(a, x, k, firsts);
-    for (size_t i = 0; i < n; i++) {
-        const struct attribution_entry *m = infer_entry(x, x->open_entry + i);
+    bool room = attribution_reserve((void **)&x->held, sizeof *x->held, &x->first, &x->n, &x->cap, 1, HELD_MAX);
+    if (room)
+        hold(a, x, x->n++, from < to ? from : to, to);
+    for (size_t i = x->open_entry - x->dropped; i < x->n_entries; i++) {
+        const struct attribution_entry *m = &x->entries[i];
         if (m->first && !a->requests[m->request].begun)
             begin_decode(a, x, &a->requests[m->request]);
         if (m->leaves && x->begun)
             x->begun--;
     }
-    if (k == NONE) /* all of it came at once: there is no time that could be shared */
-        for (size_t i = 0; i < n; i++) {
-            const struct attribution_entry *m = infer_entry(x, x->open_entry + i);
-            if (m->leaves)
-                attribution_release(a, &a->requests[m->request]);
-        }
+    if (!room)
+        let_go(a, x);
     x->step_end = to > x->step_end ? to : x->step_end;
     x->open_entry = x->dropped + x->n_entries;
     x->cluster++;
