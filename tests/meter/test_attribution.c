@@ -430,6 +430,7 @@ struct schedule {
     struct joulet_attribution *a;
     struct jl_rng rng;
     bool faint; /* it draws about as much as when it is idle */
+    bool moved; /* engine 2 turned out not to be on one of its devices */
     struct told *told;
     size_t devices[DEVICES], engines[ENGINES];
     struct live live[LIVE];
@@ -541,6 +542,10 @@ static void run_schedule(struct schedule *s, double seconds)
             ok(joulet_attribution_used(s->a, s->devices[jl_rng_below(&s->rng, DEVICES)], chance(s) < .5, &err));
         if (chance(s) < .01)
             ok(joulet_attribution_idle(s->a, s->devices[1], 25 + 10 * chance(s), chance(s) < .5 ? NAN : 25 * chance(s), &err));
+        if (!s->moved && s->now_s > 3 && chance(s) < .01) {
+            ok(joulet_attribution_not_on(s->a, s->engines[2], s->devices[2 + jl_rng_below(&s->rng, 2)], &err));
+            s->moved = true;
+        }
         for (size_t e = 0; e < ENGINES; e++)
             (e < 2 ? tell_step : come_tokens)(s, e);
         close_windows(s, s->now_s - .1);
