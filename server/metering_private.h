@@ -109,6 +109,7 @@ struct metering_ask {
     size_t place;
     int64_t due_ns, until_ns;
     double step_s;
+    int unknown; /* times that it was not known there */
 };
 
 /* A request, under way or over. */

@@ -10,7 +10,7 @@
 #define SLEEP_NS    ((int64_t)50 * 1000000)
 #define FIRST_S     0.3  /* figures settle within about a second */
 #define STEP_MOST_S 4.0  /* between two questions for the same request */
-#define UNKNOWN_S   3.0  /* one that it does not know by then it never will */
+#define UNKNOWN     4    /* one that was not known so often it never will know; a time says little where both stood still in it */
 #define PATIENCE_S  90.0 /* until then its sensors have been given up there, too */
 #define ANSWER_S    2.0
 #define SILENT_NS   ((int64_t)2 * JL_NS_PER_S)
@@ -208,12 +208,12 @@ static void ask(struct metering *m, struct metering_ask *a, char *base, const ch
     bool silent = false, known = base != NULL;
     char *at = known ? base : look_at(m, a->place, token, &silent);
     char *record = at ? engine_joulet_record(at, token, a->inner, ANSWER_S, &m->stop, &why) : NULL;
-    bool unknown = why.status == JOULET_NOT_FOUND && jl_s(jl_mono_ns() - (a->until_ns - jl_ns(PATIENCE_S))) > UNKNOWN_S;
+    a->unknown += why.status == JOULET_NOT_FOUND;
     silent |= at && !record && why.status == JOULET_UNREACHABLE;
     pthread_mutex_lock(&m->lock);
     m->places[a->place].silent_ns = silent ? jl_mono_ns() : 0;
     pthread_mutex_unlock(&m->lock);
-    take_answer(m, a, record, unknown || (!at && !silent));
+    take_answer(m, a, record, a->unknown == UNKNOWN || (!at && !silent));
     free(record);
     if (!known)
         free(at);

@@ -193,6 +193,22 @@ void program_until_err(struct program *p, const char *text)
     until(p, &p->err, text);
 }
 
+void program_until_level(const char *base)
+{
+    char text[8192], *command = jl_strf("curl --noproxy '*' --max-time 60 -s %s/joulet/energy", base);
+    bool known = false;
+    for (int i = 0; i < 20 * PATIENCE_S && !known; i++, usleep(50000)) {
+        FILE *f = popen(command, "r");
+        assert_non_null(f);
+        text[fread(text, 1, sizeof text - 1, f)] = '\0';
+        pclose(f);
+        known = strstr(text, "\"idle_w\":") && !strstr(text, "\"idle_w\":null");
+    }
+    if (!known)
+        fail_msg("no idle level came: %s", text);
+    free(command);
+}
+
 static bool catches(pid_t pid, int signal_number)
 {
     char path[64];

@@ -33,6 +33,9 @@ void program_start(struct program *p, const char *const *args);
 /* Reads until standard output (or error) holds the text; fails the test when the program ends before. */
 void program_until_out(struct program *p, const char *text);
 void program_until_err(struct program *p, const char *text);
+/* Waits until `joulet serve` has an idle level of each device, before which nobody has net energy. `base`: its address, with the
+ * token in the path where it wants one. */
+void program_until_level(const char *base);
 /* Waits until it catches the signal, which before would just end it. */
 void program_until_catching(struct program *p, int signal_number);
 void program_close_out(struct program *p); /* nobody reads its standard output any more */

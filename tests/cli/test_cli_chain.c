@@ -2,6 +2,7 @@
  * inner one, wherever either of them puts them, and nobody can build a ring (docs/proxy.md). */
 #include "cli/cli.h"
 #include "tests/cli/program.h"
+#include "tests/server/upstream.h"
 #include "tests/sim_engine/sim_engine.h"
 
 #include <jansson.h>
@@ -199,7 +200,11 @@ static void figures_are_those_of_the_inner_one(void **state)
         assert_null(strstr(kept(&outer[i].p.out), TOKEN));
         free(to);
     }
-    usleep(1500000); /* for an idle level */
+    for (size_t i = 0; i < JL_COUNT(inner); i++) {
+        char *base = jl_strf("%s/joulet/t/" TOKEN, inner[i].url);
+        program_until_level(base);
+        free(base);
+    }
     for (size_t i = 0; i < JL_COUNT(rows); i++)
         for (int streams = 0; streams < 2; streams++)
             asked[n++] = one_answer(&outer[i], &inner[rows[i].inner], i, streams);
@@ -291,10 +296,62 @@ static void an_inner_one_that_comes_later(void **state)
     free(url);
 }
 
+/* ---- one that knows nothing of it -------------------------------------------------------------------------------- */
+
+static char *whole(const char *status, const char *body)
+{
+    return jl_strf("HTTP/1.1 %s\r\nContent-Type: application/json\r\nX-Joulet-Request: 0123456789abcdef\r\n"
+                   "Content-Length: %zu\r\n\r\n%s",
+                   status, strlen(body), body);
+}
+
+static size_t asked_for(struct upstream *u, const char *path)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < upstream_requests(u); i++) {
+        char *text = upstream_request(u, i);
+        n += strstr(text, path) != NULL;
+        free(text);
+    }
+    return n;
+}
+
+/* Seconds in which it did not come to answer are none in which it could have known it. */
+static void one_that_is_late_is_asked_again(void **state)
+{
+    struct serving outer;
+    char *health = whole("200 OK", "{\"status\":\"ok\",\"version\":\"0.0.9\",\"meters\":true,\"upstreams\":[]}"),
+         *other = whole("404 Not Found", "{}"),
+         *done = whole("200 OK",
+                       "{\"choices\":[{\"message\":{\"role\":\"assistant\",\"content\":\"a\"},\"finish_reason\":\"stop\"}]}");
+    const struct play plays[] = {{.path = "/joulet/health", .bytes = health},
+                                 {.path = "/joulet/requests/0123456789abcdef", .bytes = other, .cut = 1, .pause_ms = 1500},
+                                 {.path = "/v1/chat/completions", .bytes = done},
+                                 {.bytes = other}};
+    struct upstream *u = upstream_start(plays, JL_COUNT(plays));
+    (void)state;
+    start(&outer, ARGS("serve", "--no-store", "--listen", "127.0.0.1:0", "--upstream", upstream_url(u), "--sim", "55"));
+    char *rest = jl_strf("/v1/chat/completions -d '" CHAT "'", ""), *answer = curl(outer.url, rest), *id = id_of(answer);
+    json_t *r = settled(outer.url, id);
+    assert_true(json_is_false(json_object_get(json_object_get(r, "energy"), "provisional")));
+    assert_true(json_is_null(json_object_get(json_object_get(r, "energy"), "gross_j")));
+    assert_in_range(asked_for(u, "GET /joulet/requests/0123456789abcdef "), 4, 40);
+    json_decref(r);
+    stop(&outer);
+    upstream_stop(u);
+    free(health);
+    free(other);
+    free(done);
+    free(rest);
+    free(answer);
+    free(id);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(figures_are_those_of_the_inner_one), cmocka_unit_test(rings_are_refused),
-                                       cmocka_unit_test(an_inner_one_that_comes_later)};
+                                       cmocka_unit_test(an_inner_one_that_comes_later),
+                                       cmocka_unit_test(one_that_is_late_is_asked_again)};
     if (system("curl --version >/dev/null 2>&1") != 0)
         return 77;
     return cmocka_run_group_tests(tests, scratch_open, scratch_close);

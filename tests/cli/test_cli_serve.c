@@ -175,7 +175,7 @@ static void requests_have_an_energy(void **state)
     snprintf(upstream, sizeof upstream, "http://127.0.0.1:%d", sim_engine_port(e));
     char *url = started(&p, ARGS("serve", "--verbose", "--listen", "127.0.0.1:0", "--upstream", upstream, "--sim", sim));
     program_until_out(&p, "measures sim0.cpu (simulated)");
-    usleep(1500000); /* for an idle level */
+    program_until_level(url);
     json_t *answer = curl_json(url, "/completion -d '{\"prompt\":\"a b c d\",\"n_predict\":50}'");
     assert_true(json_is_true(json_object_get(json_object_get(answer, "energy"), "provisional")));
     json_t *all = curl_json(url, "/joulet/energy");

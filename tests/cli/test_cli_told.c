@@ -42,7 +42,9 @@ static int open_all(void **state)
     snprintf(upstream_at, sizeof upstream_at, "http://127.0.0.1:%d", sim_engine_port(engine));
     serve(&server, url, sizeof url,
           ARGS("serve", "--listen", "127.0.0.1:0", "--upstream", upstream_at, "--sim", sim, "--token", "a-long-token"));
-    usleep(1500000); /* for an idle level */
+    char *base = jl_strf("%s/joulet/t/a-long-token", url);
+    program_until_level(base);
+    free(base);
     return 0;
 }
 

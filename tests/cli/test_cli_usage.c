@@ -311,7 +311,8 @@ static void two_proxies_and_their_usage(void **state)
     (void)state;
     for (int i = 0; i < 2; i++)
         urls[i] = started(&p[i], db);
-    usleep(1500000); /* for an idle level */
+    for (int i = 0; i < 2; i++)
+        program_until_level(urls[i]);
     ask(urls[0], "X-Joulet-Tag: red, \"=x\"\r\nX-Joulet-Session: agent\r\n", first);
     char *below = jl_strf("X-Joulet-Tag: blue\r\nX-Joulet-Session: agent\r\nX-Joulet-Parent: %s\r\n", first);
     for (int i = 0; i < 4; i++)
