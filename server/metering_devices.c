@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define LOOK_NS       ((int64_t)500 * 1000000)    /* at the processor time, */
-#define REST          100                         /* and so many times as long as a look takes */
+#define REST          100                         /* and so many times as much as a look takes of a processor */
 #define LIST_NS       ((int64_t)2 * JL_NS_PER_S)  /* at the driver's lists */
 #define FIND_NS       ((int64_t)30 * JL_NS_PER_S) /* at who serves the port, while somebody does */
 #define SLEEP_NS      ((int64_t)50 * 1000000)
@@ -328,6 +328,7 @@ void metering_devices_run(void *arg)
     joulet_mark next = 0, listed = 0;
     while (!atomic_load(&m->stop)) {
         joulet_mark now = jl_mono_ns();
+        int64_t began = jl_thread_cpu_ns();
         if (now < next) {
             jl_sleep_until(now + SLEEP_NS < next ? now + SLEEP_NS : next);
             continue;
@@ -340,7 +341,7 @@ void metering_devices_run(void *arg)
             look_for_steps(m, n);
             listed = now;
         }
-        int64_t took = jl_mono_ns() - now;
+        int64_t took = jl_thread_cpu_ns() - began; /* what it waits for costs nobody anything */
         next = now + (REST * took > LOOK_NS ? REST * took : LOOK_NS);
     }
 }

@@ -5,9 +5,12 @@
 #include "tests/platform/scratch.h"
 #include "tests/server/metered.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define PATIENCE_NS ((int64_t)300 * JL_NS_PER_S)
 
@@ -235,6 +238,33 @@ static void test_not_known(void **state)
     }
     await(&x, 1, "found", 2);
     close_cards(&x);
+}
+
+/* ---- a look that takes long ------------------------------------------------------------------------------------------ */
+
+/* The driver lets the first look wait for seconds: the next one does not wait for minutes. */
+static void test_late_look(void **state)
+{
+    static const struct metering_upstream one[] = {{.url = "http://127.0.0.1:8001", .look_up = true}};
+    struct metered_cards x;
+    char *cards = jl_strf("%s/cards", scratch), *there = jl_strf("%s/there", scratch);
+    (void)state;
+    put_listeners(111, 222);
+    put_process(700, 1, "ollama", 111, HERE);
+    put_process(701, 700, "ollama", 0, HERE);
+    put("there", "1 701\n");
+    unlink(cards);
+    assert_int_equal(mkfifo(cards, 0600), 0);
+    open_cards(&x, one, 1);
+    int fd = open(cards, O_WRONLY); /* once the look waits for it */
+    assert_true(fd >= 0);
+    jl_sleep_until(jl_mono_ns() + PATIENCE_NS / 90); /* a hundred times this is more than our patience */
+    assert_int_equal(rename(there, cards), 0);
+    close(fd);
+    await(&x, 0, "found", 2);
+    close_cards(&x);
+    free(cards);
+    free(there);
 }
 
 /* ---- the first request ------------------------------------------------------------------------------------------- */
@@ -501,6 +531,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(test_cards, open_machine, close_machine),
                                        cmocka_unit_test_setup_teardown(test_not_known, open_machine, close_machine),
                                        cmocka_unit_test_setup_teardown(test_container, open_machine, close_machine),
+                                       cmocka_unit_test_setup_teardown(test_late_look, open_machine, close_machine),
                                        cmocka_unit_test_setup_teardown(test_first_request, open_machine, close_machine),
                                        cmocka_unit_test_setup_teardown(test_keep_alive, open_machine, close_machine),
                                        cmocka_unit_test(test_processor),
