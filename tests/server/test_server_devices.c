@@ -247,24 +247,31 @@ static void test_late_look(void **state)
 {
     static const struct metering_upstream one[] = {{.url = "http://127.0.0.1:8001", .look_up = true}};
     struct metered_cards x;
-    char *cards = jl_strf("%s/cards", scratch), *there = jl_strf("%s/there", scratch);
+    char *cards = jl_strf("%s/cards", scratch), *others = jl_strf("%s/others", scratch);
     (void)state;
     put_listeners(111, 222);
     put_process(700, 1, "ollama", 111, HERE);
     put_process(701, 700, "ollama", 0, HERE);
-    put("there", "1 701\n");
+    put_process(900, 1, "game", 0, HERE);
+    put("others", "2 900\n");
     unlink(cards);
     assert_int_equal(mkfifo(cards, 0600), 0);
     open_cards(&x, one, 1);
     int fd = open(cards, O_WRONLY); /* once the look waits for it */
     assert_true(fd >= 0);
     jl_sleep_until(jl_mono_ns() + PATIENCE_NS / 90); /* a hundred times this is more than our patience */
-    assert_int_equal(rename(there, cards), 0);
+    assert_int_equal(rename(others, cards), 0);
     close(fd);
+    for (uint32_t seen = 0; seen != 4; jl_sleep_until(jl_mono_ns() + 20000000)) { /* until it is over */
+        pthread_mutex_lock(&x.metering->lock);
+        seen = x.metering->places[0].others;
+        pthread_mutex_unlock(&x.metering->lock);
+    }
+    put("cards", "1 701\n");
     await(&x, 0, "found", 2);
     close_cards(&x);
     free(cards);
-    free(there);
+    free(others);
 }
 
 /* ---- the first request ------------------------------------------------------------------------------------------- */
