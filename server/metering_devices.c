@@ -328,11 +328,11 @@ void metering_devices_run(void *arg)
     joulet_mark next = 0, listed = 0;
     while (!atomic_load(&m->stop)) {
         joulet_mark now = jl_mono_ns();
-        int64_t began = jl_thread_cpu_ns();
         if (now < next) {
             jl_sleep_until(now + SLEEP_NS < next ? now + SLEEP_NS : next);
             continue;
         }
+        int64_t began = jl_thread_cpu_ns();
         size_t n = places(m);
         find_all(m, n, now);
         metering_look(m, n);

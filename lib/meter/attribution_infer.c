@@ -272,11 +272,11 @@ static void hold(struct joulet_attribution *a, struct attribution_inference *x, 
     *h = (struct attribution_held){
         .from = from, .to = to, .first = x->open_entry, .n = x->dropped + x->n_entries - x->open_entry, .prefiller = NONE};
     size_t firsts = sum_entries(x, h);
-    if (to > from) {
-        infer_learn_decode_time(x, jl_s(to - from));
-        x->excess_s += infer_excess(x, h);
-    }
-    if (firsts && to > from)
+    if (to == from)
+        return;
+    infer_learn_decode_time(x, jl_s(to - from));
+    x->excess_s += infer_excess(x, h);
+    if (firsts)
         begin_all(a, x, k, firsts);
 }
 
